@@ -1,0 +1,71 @@
+# From a fresh clone, each target is enough by itself: it installs what it needs into .venv first.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= dev,mujoco,minari
+# Where torch comes from. The default holds CPU builds, which spares Linux gigabytes of CUDA; https://download.pytorch.org/whl/cu128
+# holds builds for a GPU. Where it is empty or cannot be reached, pip's own configuration decides.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# More arguments for the command of `make test` or `make benchmark`.
+ARGS ?=
+
+DEMO_ENV ?= rlhf/Driving-v0
+DEMO_COMPARISONS ?= 200
+DEMO_TIMESTEPS ?= 300000
+DEMO_SEED ?= 0
+DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format benchmark hooks clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+install: $(INSTALLED)  ## make .venv with the library (editable) and its tools
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or \
+	    sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is " + v + "; name another one: make install PYTHON=python3.11")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	@index=; \
+	if [ -n "$(TORCH_INDEX)" ]; then \
+	    if $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(TORCH_INDEX)/torch/", timeout=3)' 2>/dev/null; \
+	    then index="--extra-index-url $(TORCH_INDEX)"; \
+	    else echo "$(TORCH_INDEX) cannot be reached: taking torch from where pip is configured to look."; fi; \
+	fi; \
+	echo "Installing into $(VENV); the first time this takes a few minutes."; \
+	$(BIN)/pip install --quiet --constraint constraints.txt $$index torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(INSTALLED)  ## train on a scripted annotator, evaluate, and say where the report lies
+	$(BIN)/python -m scripts.train --env $(DEMO_ENV) --feedback oracle --comparisons $(DEMO_COMPARISONS) \
+	    --timesteps $(DEMO_TIMESTEPS) --seed $(DEMO_SEED) --run-dir $(DEMO_RUN)
+	$(BIN)/python -m scripts.evaluate --run-dir $(DEMO_RUN) --against random
+	@test -f $(DEMO_RUN)/report.html
+	@echo "The report: $(CURDIR)/$(DEMO_RUN)/report.html"
+
+test: $(INSTALLED)  ## run every test, the slow ones too
+	$(BIN)/python -m pytest -n 2 --dist loadfile --timeout 600 $(ARGS)
+
+check: $(INSTALLED)  ## format, lint and types, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(INSTALLED)  ## regenerate the tables of the documentation
+	$(BIN)/python -m scripts.benchmark $(ARGS)
+
+hooks: $(INSTALLED)  ## run `make check` before every commit
+	$(BIN)/pre-commit install
+
+clean:  ## remove .venv, builds and caches; runs/ is kept
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find rlhf_envs agents scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The environments: batched tasks, their two Gymnasium views, and their registration."""

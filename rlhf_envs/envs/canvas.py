@@ -1,0 +1,165 @@
+"""What environments draw on: a surface in logical units of 600x400, scaled to any size, without opening a display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import cos, sin
+
+import numpy as np
+import pygame
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.palette import THEMES, Color
+
+LOGICAL_WIDTH, LOGICAL_HEIGHT = 600, 400
+_SMALLEST_TEXT = 9
+_MOST_CACHED_TEXTS = 2000
+
+Point = tuple[float, float]
+
+
+class Canvas:
+    """A picture of (width, height) pixels; every coordinate and length below is in units of a 600x400 picture.
+
+    The pixels are laid out as red, green, blue bytes, so that `pixels` is one memory copy (no conversion), and texts
+    and backgrounds are drawn once and kept.
+    """
+
+    def __init__(self, width: int, height: int, theme: str = "light") -> None:
+        pygame.font.init()
+        self.width, self.height = width, height
+        self.scale = min(width / LOGICAL_WIDTH, height / LOGICAL_HEIGHT)
+        self.colors = THEMES[theme]
+        self.surface = _rgb_surface(width, height)
+        self._target = self.surface
+        self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
+        self._texts: dict[tuple[str, int, Color, bool], pygame.Surface] = {}
+        self._backgrounds: dict[str, pygame.Surface] = {}
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """A copy of the picture, (height, width, 3) uint8."""
+        pitch = self.surface.get_pitch()
+        rows = np.frombuffer(self.surface.get_buffer(), dtype=np.uint8).reshape(self.height, pitch)
+        return rows[:, : self.width * 3].reshape(self.height, self.width, 3).copy()
+
+    def background(self, name: str, paint: Callable[[], None]) -> None:
+        """Begin a picture with what never changes: `paint` is called once per name, then its result is reused."""
+        if name not in self._backgrounds:
+            kept = _rgb_surface(self.width, self.height)
+            kept.fill(self.colors.background)
+            self._target = kept
+            try:
+                paint()
+            finally:
+                self._target = self.surface
+            self._backgrounds[name] = kept
+        self.surface.blit(self._backgrounds[name], (0, 0))
+
+    def rectangle(
+        self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0, outline: float = 0
+    ) -> None:
+        """A rectangle from its top left corner; filled, or with `outline` that thick a border only."""
+        s = self.scale
+        left, top = round(x * s), round(y * s)
+        area = (left, top, max(round((x + width) * s) - left, 1), max(round((y + height) * s) - top, 1))
+        pygame.draw.rect(self._target, color, area, self._thickness(outline), border_radius=round(radius * s))
+
+    def circle(self, x: float, y: float, radius: float, color: Color, outline: float = 0) -> None:
+        """A smooth-edged circle, filled or as a ring of thickness `outline`."""
+        s = self.scale
+        centre = (round(x * s), round(y * s))
+        pygame.draw.aacircle(self._target, color, centre, max(radius * s, 1.0), self._thickness(outline))
+
+    def line(self, start: Point, end: Point, color: Color, width: float = 1) -> None:
+        """A straight line."""
+        s = self.scale
+        a, b = (start[0] * s, start[1] * s), (end[0] * s, end[1] * s)
+        if width * s <= 1.5:
+            pygame.draw.aaline(self._target, color, a, b)
+        else:
+            pygame.draw.line(self._target, color, a, b, round(width * s))
+
+    def polyline(self, points: Sequence[Point], color: Color, width: float = 1) -> None:
+        """Connected straight lines through at least two points."""
+        s = self.scale
+        scaled = [(x * s, y * s) for x, y in points]
+        if width * s <= 1.5:
+            pygame.draw.aalines(self._target, color, False, scaled)
+        else:
+            pygame.draw.lines(self._target, color, False, scaled, round(width * s))
+
+    def polygon(self, points: Sequence[Point], color: Color) -> None:
+        """A filled polygon with smooth edges."""
+        s = self.scale
+        scaled = [(x * s, y * s) for x, y in points]
+        pygame.draw.polygon(self._target, color, scaled)
+        pygame.draw.aalines(self._target, color, True, scaled)
+
+    def turned_rectangle(self, x: float, y: float, length: float, width: float, angle: float, color: Color) -> None:
+        """A filled rectangle around its centre, its length turned by `angle` radians (0 points right, up is negative)."""
+        c, s = cos(angle) / 2, sin(angle) / 2
+        along, across = (length * c, length * s), (-width * s, width * c)
+        self.polygon(
+            [
+                (x + along[0] + across[0], y + along[1] + across[1]),
+                (x + along[0] - across[0], y + along[1] - across[1]),
+                (x - along[0] - across[0], y - along[1] - across[1]),
+                (x - along[0] + across[0], y - along[1] + across[1]),
+            ],
+            color,
+        )
+
+    def text(
+        self, x: float, y: float, text: str, color: Color, size: float = 14, anchor: str = "left", bold: bool = False
+    ) -> None:
+        """A line of text, vertically centred on y; `anchor` says what x is: "left", "center" or "right"."""
+        drawn = self._drawn(text, max(round(size * self.scale), _SMALLEST_TEXT), color, bold)
+        shift = {"left": 0.0, "center": 0.5, "right": 1.0}[anchor]
+        left = round(x * self.scale - drawn.get_width() * shift)
+        self._target.blit(drawn, (left, round(y * self.scale - drawn.get_height() / 2)))
+
+    def text_width(self, text: str, size: float = 14, bold: bool = False) -> float:
+        """How wide a line of text comes out."""
+        font = self._font(max(round(size * self.scale), _SMALLEST_TEXT), bold)
+        return font.size(text)[0] / self.scale
+
+    def gauge(
+        self, x: float, y: float, width: float, label: str, share: float, color: Color, height: float = 8
+    ) -> None:
+        """A quiet bar from 0 to 1 with its label above: for mood, sickness, fatigue and the like."""
+        share = min(max(share, 0.0), 1.0)
+        self.text(x, y - 9, label, self.colors.muted, size=12)
+        self.rectangle(x, y, width, height, self.colors.surface_strong, radius=height / 2)
+        if share * width >= 1:
+            self.rectangle(x, y, max(share * width, height), height, color, radius=height / 2)
+
+    def image(self, x: float, y: float, width: float, height: float, pixels: NDArray[np.uint8]) -> None:
+        """A small picture (rows, columns, 3) uint8, enlarged with hard edges so that its pixels can be seen."""
+        s = self.scale
+        small = pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), pixels.shape[1::-1], "RGB")
+        size = (max(round(width * s), 1), max(round(height * s), 1))
+        self._target.blit(pygame.transform.scale(small, size), (round(x * s), round(y * s)))
+
+    def _thickness(self, outline: float) -> int:
+        return max(round(outline * self.scale), 1) if outline else 0
+
+    def _font(self, pixels: int, bold: bool) -> pygame.font.Font:
+        key = (pixels, bold)
+        if key not in self._fonts:
+            font = pygame.font.Font(None, round(pixels * 1.45))
+            font.set_bold(bold)
+            self._fonts[key] = font
+        return self._fonts[key]
+
+    def _drawn(self, text: str, pixels: int, color: Color, bold: bool) -> pygame.Surface:
+        key = (text, pixels, color, bold)
+        drawn = self._texts.get(key)
+        if drawn is None:
+            if len(self._texts) >= _MOST_CACHED_TEXTS:
+                self._texts.clear()
+            drawn = self._texts[key] = self._font(pixels, bold).render(text, True, color)
+        return drawn
+
+
+def _rgb_surface(width: int, height: int) -> pygame.Surface:
+    return pygame.Surface((width, height), depth=24, masks=(0x0000FF, 0x00FF00, 0xFF0000, 0))

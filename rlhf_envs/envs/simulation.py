@@ -1,0 +1,149 @@
+"""Runs a task: episode clocks, random streams, resets, rewards, snapshots. The two Gymnasium views stand on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.randomness import draw_uniforms, keys_from_seeds
+from rlhf_envs.envs.state import State
+from rlhf_envs.envs.task import Task
+
+OBJECTIVES = ("true", "proxy")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step of all copies gave.
+
+    Attributes:
+        observations: (N, *obs), of the new episode where one began.
+        true_rewards, proxy_rewards: (N,) float32.
+        terms: the true reward's named terms before weighting, (terms, N) float32, in the order of `reward_weights`.
+        truncated: (N,) bool.
+        ended: the rows whose episode ended, (E,).
+        final_observations: their last observations, (E, *obs).
+    """
+
+    observations: NDArray[Any]
+    true_rewards: NDArray[np.float32]
+    proxy_rewards: NDArray[np.float32]
+    terms: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    ended: NDArray[np.intp]
+    final_observations: NDArray[Any]
+
+
+class Simulation:
+    """N copies of a task that reset themselves in the step that ends their episode.
+
+    Args:
+        task: the rules.
+        copies: N.
+        auto_reset: whether an ended episode begins anew within the same step.
+    """
+
+    def __init__(self, task: Task, copies: int, auto_reset: bool) -> None:
+        self.task = task
+        self.copies = copies
+        self.auto_reset = auto_reset
+        self.state = State(task.layout, copies)
+        self._names = tuple(task.reward_weights)
+        self._no_rows = np.empty(0, dtype=np.intp)
+
+    def seed(self, seeds: NDArray[Any], rows: NDArray[np.intp] | None = None) -> None:
+        """Start the random streams of the given rows (all by default) from these seeds, (rows,)."""
+        where = slice(None) if rows is None else rows
+        self.state.stream_key[where] = keys_from_seeds(seeds)
+        self.state.stream_counter[where] = 0
+
+    def begin(self, rows: NDArray[np.intp] | None = None) -> None:
+        """Start a new episode in the given rows (all by default), each going on with its own random stream."""
+        if rows is None or len(rows) == self.copies:
+            self._begin(self.state)
+        else:
+            fresh = self.state.take(rows)
+            self._begin(fresh)
+            self.state.put(rows, fresh)
+
+    def stagger(self) -> None:
+        """Spread the clocks of the copies evenly over the horizon, so that their episodes end at different times.
+
+        A batch of rollouts then holds every phase of an episode. The first episode of each copy is shorter for it.
+        """
+        self.state.elapsed = np.arange(self.copies) * self.task.horizon // self.copies
+
+    def observe(self) -> NDArray[Any]:
+        """The observations of all copies, (N, *obs)."""
+        return self.task.observe(self.state)
+
+    def step(self, actions: Any) -> Step:
+        """Advance all copies by one step with actions (N, *act).
+
+        Raises:
+            ValueError: if the actions are of the wrong shape, outside a Discrete space, or not finite.
+        """
+        task, state = self.task, self.state
+        actions = self._checked(actions)
+        draws = draw_uniforms(state.stream_key, state.stream_counter, task.draws_per_step)
+        named, proxy = task.advance(state, actions, draws)
+        state.elapsed += 1
+        terms = np.empty((len(self._names), self.copies), dtype=np.float32)
+        for index, name in enumerate(self._names):
+            terms[index] = named[name]
+        true = task.weights @ terms
+        truncated = state.elapsed >= task.horizon
+        observations = task.observe(state)
+        ended, final = self._no_rows, observations[:0]
+        if truncated.any():
+            ended = np.flatnonzero(truncated)
+            final = observations[ended]
+            if self.auto_reset:
+                self.begin(ended)
+                whole = len(ended) == self.copies
+                observations = task.observe(state) if whole else self._with_fresh(observations, ended)
+        return Step(observations, true, proxy, terms, truncated, ended, final)
+
+    def snapshot(self) -> NDArray[np.uint8]:
+        """The whole state of every copy, random streams included, (N, bytes) uint8."""
+        return self.state.pack()
+
+    def restore(self, snapshots: NDArray[np.uint8]) -> None:
+        """Put back what `snapshot` gave.
+
+        Raises:
+            ValueError: if the snapshots are not of this task or of another number of copies.
+        """
+        restored = State.unpack(self.task.layout, snapshots)
+        if restored.copies != self.copies:
+            raise ValueError(f"{restored.copies} snapshots do not fit an environment of {self.copies} copies.")
+        self.state.buffer[...] = restored.buffer
+
+    def _begin(self, state: State) -> None:
+        draws = draw_uniforms(state.stream_key, state.stream_counter, self.task.draws_per_reset)
+        state.elapsed = 0
+        self.task.begin(state, draws)
+
+    def _with_fresh(self, observations: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
+        observations[rows] = self.task.observe(self.state.take(rows))
+        return observations
+
+    def _checked(self, actions: Any) -> NDArray[Any]:
+        space = self.task.action_space
+        shape = (self.copies, *(space.shape or ()))
+        actions = np.asarray(actions)
+        if actions.shape != shape:
+            raise ValueError(f"Actions must have shape {shape} for {self.copies} copies of {space}, not {actions.shape}.")
+        if isinstance(space, Box):
+            actions = np.clip(actions.astype(np.float32, copy=False), space.low, space.high)
+            if not np.isfinite(actions.sum()):
+                raise ValueError(f"Actions must be finite numbers in {space}, but some are not a number.")
+        elif isinstance(space, Discrete | MultiDiscrete):
+            limit = space.n if isinstance(space, Discrete) else space.nvec
+            if (actions < 0).any() or (actions >= limit).any():
+                raise ValueError(f"Actions must lie in {space}, but some are below 0 or too large.")
+        return actions

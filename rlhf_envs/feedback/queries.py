@@ -1,0 +1,155 @@
+"""The nouns of feedback: what is asked, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rlhf_envs.segments import Segment
+
+
+class Choice(StrEnum):
+    """An answer to a comparison. A tie says "equally good"; a skip says "I cannot tell", and teaches nothing."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    TIE = "tie"
+    SKIP = "skip"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Choice:
+        raise ValueError(f"{value!r} is no answer to a comparison; say left, right, tie or skip.")
+
+    @property
+    def probability_right(self) -> float | None:
+        """The label that a preference model is trained on: 0 for left, 1 for right, 0.5 for a tie, None for a skip."""
+        return {Choice.LEFT: 0.0, Choice.RIGHT: 1.0, Choice.TIE: 0.5, Choice.SKIP: None}[self]
+
+
+class Kind(StrEnum):
+    """What a query asks for."""
+
+    COMPARISON = "comparison"
+    RANKING = "ranking"
+    RATING = "rating"
+
+
+class Purpose(StrEnum):
+    """Whether an answer trains the preference model or is held out to test it."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A question about segments: a comparison shows two (left, right), a ranking k, a rating one.
+
+    Attributes:
+        key: names the question within its run, such as "3/train/7". Asking the same key again asks nothing new, so a
+            resumed run cannot ask twice.
+        round: the feedback round of the run that asks it, counted from 0.
+        segments: what is shown, in screen order.
+        kind, purpose: see `Kind` and `Purpose`.
+        context: figures that an annotator may need, such as "average_return" and "horizon" for thresholds of
+            scripted teachers. JSON values only.
+        id: the store's number; None until it was asked.
+        segment_ids: the store's numbers of the segments, in the same order; empty until it was asked.
+    """
+
+    key: str
+    round: int
+    segments: tuple[Segment, ...]
+    kind: Kind = Kind.COMPARISON
+    purpose: Purpose = Purpose.TRAIN
+    context: Mapping[str, Any] = field(default_factory=dict)
+    id: int | None = None
+    segment_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An answer on its way to the store.
+
+    Attributes:
+        query_id: the query that is answered.
+        annotator: who answers.
+        choice: the answer to a comparison. A ranking or a rating has a payload instead, or is skipped.
+        reasons, shown_at, answered_at, payload: as in `Answer`.
+        token: names this submission. Submitting the same token again stores nothing new, so a browser may retry.
+    """
+
+    query_id: int
+    annotator: str
+    choice: Choice | None
+    reasons: tuple[str, ...] = ()
+    shown_at: float | None = None
+    answered_at: float | None = None
+    payload: Mapping[str, Any] | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one annotator said to one query. Stored rows are never changed: an undo is a row of its own.
+
+    Attributes:
+        id: the store's number, rising in the order of arrival; a reader's cursor is the last id that it has read.
+        query_id: the query that was answered.
+        annotator: who answered.
+        choice: the answer to a comparison; None for an undo and for other kinds of query.
+        undoes: the id of the answer that this row takes back, or None.
+        reasons: names of reward terms that the annotator gave as reason.
+        shown_at, answered_at: seconds since the epoch when the clips came on screen and when the answer was given.
+        payload: the answer to a ranking or a rating; JSON values only.
+    """
+
+    id: int
+    query_id: int
+    annotator: str
+    choice: Choice | None
+    undoes: int | None = None
+    reasons: tuple[str, ...] = ()
+    shown_at: float | None = None
+    answered_at: float | None = None
+    payload: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """An answer that was not taken back, with what a learner needs to know of its query, and no segment loaded.
+
+    Attributes:
+        answer_id, query_id, annotator, choice, payload: as in `Answer`.
+        segment_ids: what was shown, in screen order; `PreferenceStore.segment` loads one.
+        round, kind, purpose: as in `Query`.
+    """
+
+    answer_id: int
+    query_id: int
+    annotator: str
+    choice: Choice | None
+    payload: Mapping[str, Any] | None
+    segment_ids: tuple[int, ...]
+    round: int
+    kind: Kind
+    purpose: Purpose
+
+
+@dataclass(frozen=True)
+class QueryCounts:
+    """How far the queries of one purpose have come: asked = answered + open + skipped.
+
+    Attributes:
+        asked: all queries.
+        answered: those that need no more answers, and have one that teaches something.
+        open: those that still need an answer.
+        skipped: those that need no more answers and have nothing but skips.
+    """
+
+    asked: int = 0
+    answered: int = 0
+    open: int = 0
+    skipped: int = 0

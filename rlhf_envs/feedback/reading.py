@@ -1,0 +1,156 @@
+"""How queries, segments and answers come out of the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, case, func, select
+
+from rlhf_envs.feedback.asking import content_digest
+from rlhf_envs.feedback.errors import StoreDamagedError
+from rlhf_envs.feedback.liveness import is_live
+from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts
+from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.segments import Segment
+
+_MOST_VALUES = 10_000  # SQLite takes at most 32,766 values in one statement
+
+
+def load_queries(connection: Connection, wanted: Select[Any], cache: SegmentCache) -> list[Query]:
+    """The queries whose ids a SELECT gives, oldest first, with their segments."""
+    rows = connection.execute(select(queries).where(queries.c.id.in_(wanted)).order_by(queries.c.id)).all()
+    shown = _segment_ids(connection, wanted)
+    loaded = load_segments(connection, {id for ids in shown.values() for id in ids}, cache)
+    return [
+        Query(
+            key=row.key,
+            round=row.round,
+            segments=tuple(loaded[id] for id in shown[row.id]),
+            kind=Kind(row.kind),
+            purpose=Purpose(row.purpose),
+            context=row.context,
+            id=row.id,
+            segment_ids=shown[row.id],
+        )
+        for row in rows
+    ]
+
+
+def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCache) -> dict[int, Segment]:
+    """Segments by id; those that the store does not have are left out.
+
+    Raises:
+        StoreDamagedError: if stored bytes are not those that were written.
+    """
+    ids = list(dict.fromkeys(ids))
+    loaded = cache.get(ids)
+    missing = [id for id in ids if id not in loaded]
+    for start in range(0, len(missing), _MOST_VALUES):
+        some = missing[start : start + _MOST_VALUES]
+        for row in connection.execute(select(segments).where(segments.c.id.in_(some))):
+            if content_digest(row.content) != row.digest:
+                raise StoreDamagedError(f"Segment {row.id} of the feedback store is damaged; restore it from a copy.")
+            loaded[row.id] = Segment.from_bytes(row.content)
+            cache.put(row.id, loaded[row.id], len(row.content))
+    return loaded
+
+
+def load_answers_since(
+    connection: Connection, cursor: int, up_to_round: int | None
+) -> list[Answer]:
+    """Rows after the cursor, in order, and with `up_to_round` only those before the first answer to a later round."""
+    wanted = select(answers).where(answers.c.id > cursor).order_by(answers.c.id)
+    if up_to_round is not None:
+        first_later = (
+            select(func.min(answers.c.id))
+            .join(queries, queries.c.id == answers.c.query_id)
+            .where(answers.c.id > cursor, queries.c.round > up_to_round)
+        )
+        end = connection.execute(first_later).scalar()
+        if end is not None:
+            wanted = wanted.where(answers.c.id < end)
+    return [_answer(row) for row in connection.execute(wanted)]
+
+
+def load_answer(connection: Connection, id: int) -> Answer:
+    """One row of the answers."""
+    return _answer(connection.execute(select(answers).where(answers.c.id == id)).one())
+
+
+def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: int | None) -> list[LiveAnswer]:
+    """Answers that were not taken back, in the order of arrival."""
+    given = (
+        select(answers, queries.c.round, queries.c.kind, queries.c.purpose)
+        .join(queries, queries.c.id == answers.c.query_id)
+        .where(is_live(answers, as_of))
+        .order_by(answers.c.id)
+    )
+    if purpose is not None:
+        given = given.where(queries.c.purpose == purpose.value)
+    shown = _segment_ids(connection, select(answers.c.query_id).where(is_live(answers, as_of)))
+    return [
+        LiveAnswer(
+            answer_id=row.id,
+            query_id=row.query_id,
+            annotator=row.annotator,
+            choice=None if row.choice is None else Choice(row.choice),
+            payload=row.payload,
+            segment_ids=shown[row.query_id],
+            round=row.round,
+            kind=Kind(row.kind),
+            purpose=Purpose(row.purpose),
+        )
+        for row in connection.execute(given)
+    ]
+
+
+def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
+    """How far the queries of each purpose have come."""
+    taught = func.coalesce(func.sum(case((answers.c.choice == Choice.SKIP.value, 0), else_=1)), 0)
+    given = (
+        select(answers.c.query_id, func.count().label("given"), taught.label("taught"))
+        .where(is_live(answers))
+        .group_by(answers.c.query_id)
+        .subquery()
+    )
+    answers_given = func.coalesce(given.c.given, 0)
+    state = case((answers_given < queries.c.wanted, "open"), (given.c.taught > 0, "answered"), else_="skipped")
+    rows = connection.execute(
+        select(queries.c.purpose, state, func.count())
+        .outerjoin(given, given.c.query_id == queries.c.id)
+        .group_by(queries.c.purpose, state)
+    )
+    counted: dict[str, dict[str, int]] = defaultdict(dict)
+    for purpose, name, number in rows:
+        counted[purpose][name] = number
+    return {
+        purpose: QueryCounts(asked=sum(counted[purpose].values()), **counted[purpose]) for purpose in Purpose
+    }
+
+
+def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tuple[int, ...]]:
+    shown: dict[int, list[int]] = defaultdict(list)
+    for query_id, segment_id in connection.execute(
+        select(query_segments.c.query_id, query_segments.c.segment_id)
+        .where(query_segments.c.query_id.in_(query_ids))
+        .order_by(query_segments.c.query_id, query_segments.c.position)
+    ):
+        shown[query_id].append(segment_id)
+    return {query_id: tuple(ids) for query_id, ids in shown.items()}
+
+
+def _answer(row: Row[Any]) -> Answer:
+    return Answer(
+        id=row.id,
+        query_id=row.query_id,
+        annotator=row.annotator,
+        choice=None if row.choice is None else Choice(row.choice),
+        undoes=row.undoes,
+        reasons=tuple(row.reasons),
+        shown_at=row.shown_at,
+        answered_at=row.answered_at,
+        payload=row.payload,
+    )

@@ -1,0 +1,119 @@
+"""The tables of a feedback store. Answers are only ever added: the database itself refuses to change or remove one.
+
+All times are seconds since the epoch. Timestamps come from the clock of the process that writes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    event,
+)
+
+SCHEMA_VERSION = 1
+"""Raised by every change to the tables; a store of a newer version is not opened."""
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(32), nullable=False, unique=True),
+    Column("length", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""`content` is `Segment.to_bytes()`; `digest` its BLAKE2b fingerprint, so that each segment is stored once."""
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    Column("round", Integer, nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("context", JSON, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""`wanted` is how many annotators should answer."""
+
+query_segments = Table(
+    "query_segments",
+    metadata,
+    Column("query_id", ForeignKey("queries.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("segment_id", ForeignKey("segments.id"), nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("query_id", ForeignKey("queries.id"), primary_key=True),
+    Column("annotator", String, primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+"""Who has which query on screen, and until when it is kept for them."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("query_id", ForeignKey("queries.id"), nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("choice", String),
+    Column("undoes", ForeignKey("answers.id"), unique=True),
+    Column("reasons", JSON, nullable=False),
+    Column("shown_at", Double),
+    Column("answered_at", Double),
+    Column("payload", JSON(none_as_null=True)),
+    Column("token", String, unique=True),
+    sqlite_autoincrement=True,
+)
+"""`undoes` names the answer that a row takes back; `token` makes a repeated submit harmless."""
+
+Index("answers_of_query", answers.c.query_id, answers.c.annotator)
+Index("answers_of_annotator", answers.c.annotator)
+
+# SQLite's INSERT OR REPLACE removes the old row without firing its DELETE trigger, hence the trigger on INSERT.
+_SQLITE_TRIGGERS = (
+    """CREATE TRIGGER answers_are_never_changed BEFORE UPDATE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+    """CREATE TRIGGER answers_are_never_removed BEFORE DELETE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+    """CREATE TRIGGER answers_are_never_replaced BEFORE INSERT ON answers
+    WHEN EXISTS (SELECT 1 FROM answers WHERE id = NEW.id)
+      OR EXISTS (SELECT 1 FROM answers WHERE token = NEW.token)
+      OR EXISTS (SELECT 1 FROM answers WHERE undoes = NEW.undoes)
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+)
+_POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION refuse_to_change_answers() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'answers are append-only'; END $$""",
+    """CREATE TRIGGER answers_are_never_changed BEFORE UPDATE OR DELETE ON answers
+    FOR EACH ROW EXECUTE FUNCTION refuse_to_change_answers()""",
+    """CREATE TRIGGER answers_are_never_emptied BEFORE TRUNCATE ON answers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_answers()""",
+)
+for _dialect, _statements in (("sqlite", _SQLITE_TRIGGERS), ("postgresql", _POSTGRESQL_TRIGGERS)):
+    for _statement in _statements:
+        event.listen(answers, "after_create", DDL(_statement).execute_if(dialect=_dialect))

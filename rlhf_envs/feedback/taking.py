@@ -1,0 +1,72 @@
+"""How annotators get their next queries: leases, so that no two of them answer the same one by accident."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select
+
+from rlhf_envs.feedback.liveness import is_live
+from rlhf_envs.feedback.schema import answers, leases, queries
+
+
+def lease_next(connection: Connection, annotator: str, limit: int, now: float, expires_at: float) -> list[int]:
+    """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
+    connection.execute(delete(leases).where(leases.c.expires_at <= now))
+    query_ids = list(connection.execute(_open_to(annotator).limit(limit)).scalars())
+    lease(connection, annotator, query_ids, expires_at)
+    return query_ids
+
+
+def lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
+    """Keep these queries for an annotator, in place of any lease they have on them already."""
+    release(connection, annotator, query_ids)
+    if query_ids:
+        connection.execute(
+            insert(leases),
+            [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids],
+        )
+
+
+def release(connection: Connection, annotator: str, query_ids: Sequence[int]) -> None:
+    """Keep these queries for this annotator no longer."""
+    if query_ids:
+        connection.execute(
+            delete(leases).where(leases.c.query_id == bindparam("released"), leases.c.annotator == annotator),
+            [{"released": id} for id in query_ids],
+        )
+
+
+def check_annotator(annotator: str) -> None:
+    """Raise `ValueError` for an annotator without a name."""
+    if not annotator.strip():
+        raise ValueError("An annotator needs a name, such as 'oracle' or a person's initials.")
+
+
+def check_lease(lease_seconds: float) -> None:
+    """Raise `ValueError` for a lease that ends before it begins."""
+    if not (math.isfinite(lease_seconds) and lease_seconds > 0):
+        raise ValueError(f"A lease lasts a positive number of seconds, not {lease_seconds}.")
+
+
+def _open_to(annotator: str) -> Select[int]:
+    theirs, any_row, given = answers.alias(), answers.alias(), answers.alias()
+    answered_by_them = exists().where(
+        theirs.c.query_id == queries.c.id, theirs.c.annotator == annotator, is_live(theirs)
+    )
+    answers_so_far = (
+        select(func.count()).select_from(given).where(given.c.query_id == queries.c.id, is_live(given)).scalar_subquery()
+    )
+    leased_to_others = (
+        select(func.count())
+        .select_from(leases)
+        .where(leases.c.query_id == queries.c.id, leases.c.annotator != annotator)
+        .scalar_subquery()
+    )
+    taken_back_by_them = exists().where(any_row.c.query_id == queries.c.id, any_row.c.annotator == annotator)
+    return (
+        select(queries.c.id)
+        .where(~answered_by_them, answers_so_far + leased_to_others < queries.c.wanted)
+        .order_by(taken_back_by_them.desc(), queries.c.id)
+    )

@@ -1,0 +1,228 @@
+"""Remembers recent rollouts, so that segments can be cut out of them at next to no cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+
+from rlhf_envs.segments import Observations, Segment
+
+_MOST_TRIES = 20
+
+
+class SnapshotSource(Protocol):
+    """Gives the simulators' states of all copies as one run of bytes, and finds one copy's states in it again."""
+
+    size: int
+
+    def capture(self, out: NDArray[np.uint8]) -> None:
+        """Write the states of all copies into `out`, (size,)."""
+
+    def extract(self, captured: NDArray[np.uint8], row: int) -> NDArray[Any]:
+        """The states (T, state size) of one copy from captures (T, size)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Where segments lie in a recorder: M windows of `length` steps.
+
+    Attributes:
+        starts: the first step of each, counted from the oldest step that is remembered, (M,).
+        rows: the copy of each, (M,).
+        length: T.
+    """
+
+    starts: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, indices: NDArray[np.intp]) -> Windows:
+        """Some of the windows, in the order of `indices`."""
+        return Windows(self.starts[indices], self.rows[indices], self.length)
+
+
+class SegmentRecorder:
+    """A ring of the last steps of N copies: one array assignment per quantity and step, and nothing else.
+
+    Args:
+        observation_space, action_space: of a single copy.
+        copies: N.
+        capacity_steps: how many steps of every copy are remembered.
+        snapshots: where simulator states come from, or None where segments shall not have any.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        copies: int,
+        capacity_steps: int,
+        snapshots: SnapshotSource | None = None,
+    ) -> None:
+        if capacity_steps < 1:
+            raise ValueError(f"A recorder must remember at least 1 step, not {capacity_steps}.")
+        lead = (capacity_steps, copies)
+        self.copies, self.capacity = copies, capacity_steps
+        self._observations: Observations
+        if isinstance(observation_space, spaces.Dict):
+            self._observations = {name: _room_for(part, lead) for name, part in observation_space.spaces.items()}
+        else:
+            self._observations = _room_for(observation_space, lead)
+        self._actions = _room_for(action_space, lead)
+        self._true_rewards = np.zeros(lead, dtype=np.float32)
+        # How many steps of the same episode end with this one, as far as they are remembered: a window fits where
+        # this number at its last step is at least its length.
+        self._age = np.zeros(lead, dtype=np.int32)
+        self._next_age = np.ones(copies, dtype=np.int32)
+        self._snapshots = snapshots
+        self._captured = np.zeros((capacity_steps, snapshots.size if snapshots else 0), dtype=np.uint8)
+        self._position = 0
+        self._filled = 0
+
+    def __len__(self) -> int:
+        """Steps that are remembered of every copy."""
+        return self._filled
+
+    def capture(self) -> None:
+        """Remember the simulators' states; to be called before the step that `record` will tell of."""
+        if self._snapshots is not None:
+            self._snapshots.capture(self._captured[self._position])
+
+    def record(
+        self, observations: Observations, actions: NDArray[Any], true_rewards: NDArray[Any], dones: NDArray[Any]
+    ) -> None:
+        """Remember one step of all copies.
+
+        Args:
+            observations: before the step, (N, *obs) or a dict of such.
+            actions: (N, *act).
+            true_rewards: (N,).
+            dones: (N,) bool, whether the step ended the episode.
+
+        Raises:
+            ValueError: if a reward is not a finite number.
+        """
+        at = self._position
+        if isinstance(self._observations, dict):
+            for name, array in self._observations.items():
+                array[at] = observations[name]
+        else:
+            self._observations[at] = observations
+        self._actions[at] = actions
+        rewards = self._true_rewards[at]
+        rewards[:] = true_rewards
+        if not np.isfinite(rewards.sum()):
+            self._refuse_reward(rewards)
+        self._age[at] = self._next_age
+        self._next_age += 1
+        self._next_age[dones] = 1
+        self._position = (at + 1) % self.capacity
+        self._filled = min(self._filled + 1, self.capacity)
+
+    def forget(self) -> None:
+        """Forget everything, as after a reset of the environments."""
+        self._position = self._filled = 0
+        self._next_age[:] = 1
+
+    def latest(self, steps: int) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
+        """Observations, actions and true rewards of the last steps, each (steps, N, ...), oldest first.
+
+        Raises:
+            ValueError: if fewer steps are remembered.
+        """
+        if steps > self._filled:
+            raise ValueError(f"The last {steps} steps were wanted, but only {self._filled} are remembered.")
+        order = self._places(np.arange(self._filled - steps, self._filled))
+        return self._pick(order), self._actions[order], self._true_rewards[order]
+
+    def sample_windows(self, count: int, length: int, rng: np.random.Generator) -> Windows:
+        """Up to `count` windows of `length` steps within one episode, drawn uniformly with replacement.
+
+        Returns fewer (or none) where hardly any window fits, such as just after a reset.
+        """
+        starts = np.empty(0, dtype=np.intp)
+        rows = np.empty(0, dtype=np.intp)
+        if self._filled < length:
+            return Windows(starts, rows, length)
+        for _ in range(_MOST_TRIES):
+            ends = rng.integers(length - 1, self._filled, size=2 * count)
+            drawn = rng.integers(0, self.copies, size=2 * count)
+            fits = self._age[self._places(ends), drawn] >= length
+            starts = np.concatenate([starts, ends[fits] - length + 1])
+            rows = np.concatenate([rows, drawn[fits]])
+            if len(starts) >= count:
+                break
+        return Windows(starts[:count], rows[:count], length)
+
+    def gather(self, windows: Windows) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
+        """What happened in M windows: observations (M, T, *obs), actions (M, T, *act), true rewards (M, T)."""
+        steps = self._places(windows.starts[:, None] + np.arange(windows.length))
+        rows = windows.rows[:, None]
+        return self._pick((steps, rows)), self._actions[steps, rows], self._true_rewards[steps, rows]
+
+    def segment(self, windows: Windows, index: int) -> Segment:
+        """One window as a segment of its own, with its states where there are any."""
+        row = int(windows.rows[index])
+        steps = self._places(windows.starts[index] + np.arange(windows.length))
+        states = None
+        if self._snapshots is not None:
+            states = self._snapshots.extract(self._captured[steps], row)
+        return Segment(self._pick((steps, row)), self._actions[steps, row], self._true_rewards[steps, row], states)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that is remembered, by name, for a checkpoint; `restore` takes it back."""
+        observations = self._observations if isinstance(self._observations, dict) else {"": self._observations}
+        return {
+            **{f"observations/{name}": array for name, array in observations.items()},
+            "actions": self._actions,
+            "true_rewards": self._true_rewards,
+            "age": self._age,
+            "next_age": self._next_age,
+            "captured": self._captured,
+            "place": np.array([self._position, self._filled], dtype=np.int64),
+        }
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take back what `arrays` gave.
+
+        Raises:
+            ValueError: if it comes from a recorder of another size.
+        """
+        for name, array in self.arrays().items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                given = arrays[name].shape if name in arrays else "missing"
+                raise ValueError(f"The checkpoint's recorded {name} is {given}, but this run needs {array.shape}.")
+            array[...] = arrays[name]
+        self._position, self._filled = (int(value) for value in arrays["place"])
+
+    def _places(self, logical: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Positions in the ring of steps counted from the oldest."""
+        oldest = self._position if self._filled == self.capacity else 0
+        return (logical + oldest) % self.capacity
+
+    def _pick(self, index: Any) -> Observations:
+        if isinstance(self._observations, dict):
+            return {name: array[index] for name, array in self._observations.items()}
+        return self._observations[index]
+
+    def _refuse_reward(self, rewards: NDArray[np.float32]) -> None:
+        bad = np.flatnonzero(~np.isfinite(rewards))
+        raise ValueError(
+            f"The environment paid a reward of {rewards[bad[0]]} in copy {bad[0]}; rewards must be finite numbers, so "
+            "training stopped before learning from it."
+        )
+
+
+def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:
+    if space.shape is None or space.dtype is None:
+        raise ValueError(f"{space} cannot be recorded; supported are Box, Discrete, MultiDiscrete and flat Dict of them.")
+    return np.zeros((*lead, *space.shape), dtype=space.dtype)
+
+

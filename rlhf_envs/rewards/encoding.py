@@ -1,0 +1,254 @@
+"""Observations and actions of a Gymnasium space as input of the reward network.
+
+Every part of the two spaces goes into one of three streams: `vector` columns (floats and one-hots), `images` (for a
+convolutional encoder) and `categories` (indices into embedding tables).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from rlhf_envs.segments import Observations
+
+ONE_HOT_LIMIT = 64
+"""A category of up to this many values becomes a one-hot; a larger one gets an embedding table, because most columns of
+its one-hot would never be seen among the few hundred clips that people compare."""
+
+SMALLEST_IMAGE = 12
+"""A uint8 array with a shorter side than this many pixels is a grid of symbols: it is read as a vector, not a picture."""
+
+_SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete and flat Dict of these"
+_SUPPORTED_ACTIONS = "Box, Discrete and MultiDiscrete"
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A batch of B steps, ready for the network.
+
+    Attributes:
+        vector: (B, columns) float32, not yet normalised.
+        images: one uint8 array (B, channels, height, width) per image in the observation.
+        categories: (B, tables) int64, the row of each embedding table.
+    """
+
+    vector: NDArray[np.float32]
+    images: tuple[NDArray[np.uint8], ...]
+    categories: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.vector)
+
+    def __getitem__(self, rows: Any) -> Encoded:
+        """The given rows: a slice or an integer array."""
+        return Encoded(self.vector[rows], tuple(image[rows] for image in self.images), self.categories[rows])
+
+
+class InputEncoder:
+    """Turns batches of observations and actions of two given spaces into `Encoded` batches. Holds no learned state.
+
+    Attributes:
+        columns: width of `Encoded.vector`.
+        normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen. One-hots
+            and actions scaled by their bounds are left as they are.
+        image_shapes: (channels, height, width) of each image.
+        vocabularies: the number of values of each embedded category.
+
+    Raises:
+        ValueError: if a space, or a part of it, is of a kind that cannot be encoded.
+    """
+
+    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self._parts = list(_observation_parts(observation_space))
+        self._action_part = _action_part(action_space)
+        normalised: list[bool] = []
+        self.image_shapes: list[tuple[int, int, int]] = []
+        self.vocabularies: list[int] = []
+        for part in [*(part for _, part in self._parts), self._action_part]:
+            normalised += part.normalised
+            self.image_shapes += part.image_shapes
+            self.vocabularies += part.vocabularies
+        self.normalised = np.array(normalised, dtype=bool)
+        self.columns = len(normalised)
+
+    def encode(self, observations: Observations, actions: NDArray[Any]) -> Encoded:
+        """Encode B steps.
+
+        Args:
+            observations: (B, *observation shape), or a dict of such arrays for a Dict space.
+            actions: (B, *action shape).
+
+        Raises:
+            ValueError: if a key is missing, a shape is not the space's, or the two batches differ in length.
+        """
+        vectors: list[NDArray[np.float32]] = []
+        images: list[NDArray[np.uint8]] = []
+        categories: list[NDArray[np.int64]] = []
+        batch = len(actions)
+        for key, part in self._parts:
+            part.encode(_pick(observations, key), batch, vectors, images, categories)
+        self._action_part.encode(actions, batch, vectors, images, categories)
+        return Encoded(
+            np.concatenate(vectors, axis=1) if vectors else np.zeros((batch, 0), np.float32),
+            tuple(images),
+            np.concatenate(categories, axis=1) if categories else np.zeros((batch, 0), np.int64),
+        )
+
+
+class _Part:
+    """One part of a space: which columns, images and tables it yields, and how."""
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        self.name = name
+        self.shape = shape
+        self.normalised: list[bool] = []
+        self.image_shapes: list[tuple[int, int, int]] = []
+        self.vocabularies: list[int] = []
+
+    def encode(
+        self,
+        values: NDArray[Any],
+        batch: int,
+        vectors: list[NDArray[np.float32]],
+        images: list[NDArray[np.uint8]],
+        categories: list[NDArray[np.int64]],
+    ) -> None:
+        values = np.asarray(values)
+        if values.shape != (batch, *self.shape):
+            raise ValueError(
+                f"A batch of {batch} steps needs {self.name} of shape {(batch, *self.shape)}, not {values.shape}."
+            )
+        self._append(values, vectors, images, categories)
+
+    def _append(
+        self,
+        values: NDArray[Any],
+        vectors: list[NDArray[np.float32]],
+        images: list[NDArray[np.uint8]],
+        categories: list[NDArray[np.int64]],
+    ) -> None:
+        raise NotImplementedError
+
+
+class _Floats(_Part):
+    """A Box as columns; `bounded` ones are scaled to [-1, 1] by the bounds of the space where these are finite."""
+
+    def __init__(self, name: str, space: spaces.Box, bounded: bool) -> None:
+        super().__init__(name, space.shape)
+        low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+        # A span that overflows float32 is "unbounded" written as the largest float.
+        scaled = bounded & np.isfinite(low) & np.isfinite(high) & (high > low) & (np.abs(high) + np.abs(low) < 1e30)
+        self.normalised = [not flag for flag in scaled]
+        self._centre = np.where(scaled, np.where(scaled, low, 0) / 2 + np.where(scaled, high, 0) / 2, 0)
+        self._half = np.where(scaled, np.where(scaled, high, 1) / 2 - np.where(scaled, low, -1) / 2, 1)
+        self._centre, self._half = self._centre.astype(np.float32), self._half.astype(np.float32)
+        self._plain = not scaled.any()
+
+    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
+        flat = values.reshape(len(values), len(self.normalised)).astype(np.float32, copy=False)
+        vectors.append(flat if self._plain else (flat - self._centre) / self._half)
+
+
+class _Image(_Part):
+    """A uint8 picture, (H, W), (H, W, C) or (C, H, W)."""
+
+    def __init__(self, name: str, space: spaces.Box) -> None:
+        super().__init__(name, space.shape)
+        self._channels_last = len(space.shape) == 3 and int(np.argmin(space.shape)) != 0
+        if len(space.shape) == 2:
+            self.image_shapes = [(1, *space.shape)]
+        elif self._channels_last:
+            self.image_shapes = [(space.shape[2], space.shape[0], space.shape[1])]
+        else:
+            self.image_shapes = [space.shape]
+
+    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
+        pixels = values.astype(np.uint8, copy=False)
+        images.append(pixels.transpose(0, 3, 1, 2) if self._channels_last else pixels.reshape(-1, *self.image_shapes[0]))
+
+
+class _Categories(_Part):
+    """One or more categories: small ones as one-hot columns, large ones as rows of an embedding table."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], counts: NDArray[Any], starts: NDArray[Any]) -> None:
+        super().__init__(name, shape)
+        self._counts = counts.reshape(-1).astype(np.int64)
+        self._starts = starts.reshape(-1).astype(np.int64)
+        self._small = np.flatnonzero(self._counts <= ONE_HOT_LIMIT)
+        self._large = np.flatnonzero(self._counts > ONE_HOT_LIMIT)
+        self._offsets = np.concatenate([[0], np.cumsum(self._counts[self._small])])
+        self.normalised = [False] * int(self._offsets[-1])
+        self.vocabularies = [int(self._counts[index]) for index in self._large]
+
+    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
+        indices = values.reshape(len(values), len(self._counts)).astype(np.int64) - self._starts
+        if indices.size and (indices.min() < 0 or (indices >= self._counts).any()):
+            raise ValueError(f"The {self.name} hold a value outside of their space.")
+        if len(self._small):
+            columns = np.zeros((len(values), int(self._offsets[-1])), np.float32)
+            np.put_along_axis(columns, indices[:, self._small] + self._offsets[:-1], 1.0, axis=1)
+            vectors.append(columns)
+        if len(self._large):
+            categories.append(indices[:, self._large])
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Whether a space is read as a picture: uint8, two or three axes, both sides at least `SMALLEST_IMAGE` pixels."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+        return False
+    return sorted(space.shape)[-2] >= SMALLEST_IMAGE
+
+
+def _observation_parts(space: spaces.Space[Any]) -> Iterator[tuple[str | None, _Part]]:
+    if isinstance(space, spaces.Dict):
+        for key, part in space.spaces.items():
+            yield key, _observation_part(f"observations[{key!r}]", part)
+    else:
+        yield None, _observation_part("observations", space)
+
+
+def _observation_part(name: str, space: spaces.Space[Any]) -> _Part:
+    if is_image(space):
+        return _Image(name, space)  # type: ignore[arg-type]
+    if isinstance(space, spaces.Box):
+        return _Floats(name, space, bounded=False)
+    part = _category_part(name, space)
+    if part is None:
+        raise ValueError(
+            f"The reward model cannot read {name} of space {space}; supported are {_SUPPORTED_OBSERVATIONS}."
+        )
+    return part
+
+
+def _action_part(space: spaces.Space[Any]) -> _Part:
+    if isinstance(space, spaces.Box):
+        return _Floats("actions", space, bounded=True)
+    part = _category_part("actions", space)
+    if part is None:
+        raise ValueError(f"The reward model cannot read actions of space {space}; supported are {_SUPPORTED_ACTIONS}.")
+    return part
+
+
+def _category_part(name: str, space: spaces.Space[Any]) -> _Part | None:
+    if isinstance(space, spaces.Discrete):
+        return _Categories(name, (), np.array([space.n]), np.array([space.start]))
+    if isinstance(space, spaces.MultiDiscrete):
+        return _Categories(name, space.shape, space.nvec, space.start)
+    return None
+
+
+def _pick(observations: Observations, key: str | None) -> NDArray[Any]:
+    if key is None:
+        if isinstance(observations, Mapping):
+            raise ValueError("The observation space is not a Dict, so observations must be one array, not a dict.")
+        return observations
+    if not isinstance(observations, Mapping) or key not in observations:
+        raise ValueError(f"Observations of this Dict space need the key {key!r}.")
+    return observations[key]

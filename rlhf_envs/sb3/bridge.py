@@ -1,0 +1,99 @@
+"""A gymnasium vector environment as the VecEnv that Stable-Baselines3 wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+
+class VectorEnvBridge(VecEnv):
+    """Steps a gymnasium vector environment for Stable-Baselines3, with no copy of the environment per process or thread.
+
+    Args:
+        env: a vector environment that resets itself in SAME_STEP mode.
+        stagger: whether the first episodes are cut to different lengths (for environments of this suite), so that a
+            batch of rollouts holds every phase of an episode.
+
+    Raises:
+        ValueError: for another autoreset mode. NEXT_STEP puts a step that nobody took into every episode.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], stagger: bool = False) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"{env} resets itself in mode {mode}, which inserts steps that nobody took; make it with "
+                "autoreset_mode=AutoresetMode.SAME_STEP."
+            )
+        self.env = env
+        self.stagger = stagger
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._actions: NDArray[Any] = np.empty(0)
+        self._nothing: dict[str, Any] = {}
+
+    def reset(self) -> VecEnvObs:
+        """Reset every copy, with the seeds of `seed` if it was called."""
+        seeds = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
+        observations, _ = self.env.reset(seed=seeds, options={"stagger": True} if self.stagger else None)
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every copy; the infos of rows whose episode goes on are one shared empty dict."""
+        observations, rewards, terminated, truncated, info = self.env.step(self._actions)
+        dones = terminated | truncated
+        infos = [self._nothing] * self.num_envs
+        for row in np.flatnonzero(dones):
+            infos[row] = {
+                "terminal_observation": info["final_obs"][row],
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+            }
+        return observations, rewards, dones, infos
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """One frame per copy."""
+        frames = self.env.render()
+        return list(frames) if isinstance(frames, tuple | list) else [frames]  # type: ignore[list-item]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """An attribute of the vector environment, once for every copy that was asked for."""
+        value = self.render_mode if attr_name == "render_mode" else self.env.get_wrapper_attr(attr_name)  # type: ignore[attr-defined]
+        return [value for _ in self._get_indices(indices)]
+
+    @property
+    def render_mode(self) -> str | None:
+        """How the environment renders."""
+        return self.env.render_mode
+
+    @render_mode.setter
+    def render_mode(self, value: str | None) -> None:
+        """The environment's own render mode stands; the base class sets this once and is passed over."""
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the vector environment, which all copies share."""
+        setattr(self.env.unwrapped, attr_name, value)
+
+    def env_method(self, method_name: str, *arguments: Any, indices: VecEnvIndices = None, **keywords: Any) -> list[Any]:
+        """Call a method of the vector environment once, and give each copy its row of what it returned."""
+        result = getattr(self.env.unwrapped, method_name)(*arguments, **keywords)
+        return [result[row] if result is not None else None for row in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+        """No copy has a wrapper of its own."""
+        return [False for _ in self._get_indices(indices)]

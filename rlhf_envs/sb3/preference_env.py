@@ -1,0 +1,114 @@
+"""The VecEnv that a policy trains on when people's preferences are the reward: truth hidden, segments recorded."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rlhf_envs.recording import SegmentRecorder, SnapshotSource
+
+_REMEMBERED_EPISODES = 100
+
+
+class RewardFunction(Protocol):
+    """Anything that scores steps; a `RewardEnsemble` is one."""
+
+    def reward(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """The reward (B,) of B steps from their observations (B, *obs) and actions (B, *act)."""
+
+
+class PreferenceVecEnv(VecEnvWrapper):
+    """Hides the true reward from the algorithm, and records what segments and scores are made from.
+
+    The reward it pays is 0, or that of `reward_function` where one is set. On-policy algorithms leave it unset: the
+    `PreferenceCallback` scores each whole rollout at once when it is complete, with the newest reward model, which is
+    many times faster than scoring every step and never trains on an outdated reward.
+
+    Args:
+        venv: the environment.
+        capacity_steps: how many steps of every copy are remembered.
+        snapshots: where simulator states come from, so that segments can be drawn later.
+        reward_function: pays this reward at every step, for algorithms without a rollout buffer.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        capacity_steps: int = 512,
+        snapshots: SnapshotSource | None = None,
+        reward_function: RewardFunction | None = None,
+    ) -> None:
+        super().__init__(venv)
+        self.snapshots = snapshots
+        self.reward_function = reward_function
+        self.capacity_steps = capacity_steps
+        self.recorder = self._new_recorder()
+        self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
+        self._running_returns = np.zeros(self.num_envs, dtype=np.float64)
+        self._unpaid = np.zeros(self.num_envs, dtype=np.float32)
+        self._observations: Any = None
+        self._actions: NDArray[Any] = np.empty(0)
+
+    def remember(self, steps: int) -> None:
+        """Make sure that at least this many steps of every copy are remembered; forgets what is there if not."""
+        if steps > self.capacity_steps:
+            self.capacity_steps = steps
+            self.recorder = self._new_recorder()
+
+    def reset(self) -> VecEnvObs:
+        """Reset every copy; what was recorded is forgotten."""
+        self._observations = self.venv.reset()
+        self._running_returns[:] = 0.0
+        self.recorder.forget()
+        return self._observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Remember where the copies stand, and step them."""
+        self.recorder.capture()
+        self._actions = actions
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Finish the step; `info["true_reward"]` has what the environment paid."""
+        observations, true_rewards, dones, infos = self.venv.step_wait()
+        self.recorder.record(self._observations, self._actions, true_rewards, dones)
+        if self.reward_function is None:
+            rewards = np.zeros_like(self._unpaid)
+        else:
+            rewards = self.reward_function.reward(self._observations, self._actions)
+        self._running_returns += true_rewards
+        for row in np.flatnonzero(dones):
+            self.true_returns.append(float(self._running_returns[row]))
+            self._running_returns[row] = 0.0
+        infos = [{**info, "true_reward": reward} for info, reward in zip(infos, true_rewards.tolist(), strict=True)]
+        self._observations = observations
+        return observations, rewards, dones, infos
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint needs of the recording; `restore` takes it back."""
+        returns = np.array(self.true_returns, dtype=np.float64)
+        own = {"running_returns": self._running_returns, "true_returns": returns}
+        return {**{f"recorder/{name}": array for name, array in self.recorder.arrays().items()}, **own}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], observations: Any) -> None:
+        """Take back what `arrays` gave.
+
+        Args:
+            arrays: as `arrays` gave them.
+            observations: what the environment showed last, (N, *obs).
+        """
+        self._running_returns[:] = arrays["running_returns"]
+        self.true_returns.extend(arrays["true_returns"].tolist())
+        prefix = "recorder/"
+        self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+        self._observations = observations
+
+    def _new_recorder(self) -> SegmentRecorder:
+        return SegmentRecorder(
+            self.observation_space, self.action_space, self.num_envs, self.capacity_steps, self.snapshots
+        )

@@ -1,0 +1,101 @@
+"""A segment: a short stretch of one episode, the unit that people compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+Observations = NDArray[Any] | dict[str, NDArray[Any]]
+"""Observations of consecutive steps: one array (T, *obs), or for a flat Dict space one such array per key."""
+
+_SINGLE = "observations"
+_DICT_PREFIX = "observations/"
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """T consecutive steps of one episode, and what is needed to show them.
+
+    Attributes:
+        observations: what the policy saw before each action, (T, *obs), or a dict of such arrays for a flat Dict space.
+        actions: the action taken at each step, (T, *act), as the environment received it (clipped).
+        true_rewards: the environment's own reward at each step, (T,) float32. For scripted teachers and evaluation
+            only; it is never shown to the agent or to a person.
+        states: simulator snapshots before each action, (T, size), or None where the environment offers none.
+        frames: captured pictures, (T, height, width, 3) uint8, or None. Used only where there are no states.
+    """
+
+    observations: Observations
+    actions: NDArray[Any]
+    true_rewards: NDArray[np.float32]
+    states: NDArray[Any] | None = None
+    frames: NDArray[np.uint8] | None = None
+    _digest: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.true_rewards)
+
+    @property
+    def digest(self) -> str:
+        """A hex fingerprint of observations and actions: equal digests mean equal behaviour."""
+        if not self._digest:
+            content = hashlib.blake2b(digest_size=16)
+            for name, array in sorted(_observation_tensors(self.observations).items()):
+                content.update(name.encode())
+                content.update(np.ascontiguousarray(array).tobytes())
+            content.update(np.ascontiguousarray(self.actions).tobytes())
+            self._digest.append(content.hexdigest())
+        return self._digest[0]
+
+    def to_bytes(self) -> bytes:
+        """The segment as safetensors bytes; `from_bytes` is its inverse."""
+        tensors = _observation_tensors(self.observations)
+        tensors["actions"] = np.asarray(self.actions)
+        tensors["true_rewards"] = np.asarray(self.true_rewards, dtype=np.float32)
+        if self.states is not None:
+            tensors["states"] = self.states
+        if self.frames is not None:
+            tensors["frames"] = self.frames
+        return save_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Segment:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError: if the bytes are not a segment.
+        """
+        try:
+            tensors = load_safetensors(content)
+            observations: Observations
+            if _SINGLE in tensors:
+                observations = tensors[_SINGLE]
+            else:
+                observations = {
+                    name.removeprefix(_DICT_PREFIX): array
+                    for name, array in tensors.items()
+                    if name.startswith(_DICT_PREFIX)
+                }
+            return cls(
+                observations,
+                tensors["actions"],
+                tensors["true_rewards"],
+                tensors.get("states"),
+                tensors.get("frames"),
+            )
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"These {len(content)} bytes are not a stored segment: {error}.") from error
+
+
+def _observation_tensors(observations: Observations) -> dict[str, NDArray[Any]]:
+    if isinstance(observations, Mapping):
+        return {_DICT_PREFIX + name: np.asarray(array) for name, array in observations.items()}
+    return {_SINGLE: np.asarray(observations)}

@@ -1,0 +1,167 @@
+"""Rules that hold for the whole project: who may import whom, what a file looks like, what is shipped."""
+
+import ast
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from configparser import ConfigParser
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import rlhf_envs
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "rlhf_envs"
+
+# The floors of the house, ground floor first: a room imports only from its own floor and from floors below it.
+FLOORS = (
+    ("rlhf_envs.envs",),
+    ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
+    ("rlhf_envs.segments", "rlhf_envs.clips"),
+    ("rlhf_envs.feedback",),
+    ("rlhf_envs.rewards",),
+    ("rlhf_envs.wrappers",),
+    ("rlhf_envs.sb3",),
+    ("rlhf_envs.testing",),
+    ("agents",),
+    ("scripts",),
+)
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+
+LONGEST_FILE = 350
+NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
+UNPICKLING_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# The check that an environment can be pickled has to unpickle it: bytes that it has made itself a line above.
+MAY_IMPORT_PICKLE = {"rlhf_envs.testing"}
+
+SHIPPED_FILES = sorted(path for top in ("rlhf_envs", "agents", "scripts") for path in (ROOT / top).rglob("*.py"))
+ALL_FILES = SHIPPED_FILES + sorted((ROOT / "tests").rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in SHIPPED_FILES}
+
+
+def room_of(module: str) -> str:
+    """The room a module of the project stands in: rlhf_envs.feedback for rlhf_envs.feedback.store."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "rlhf_envs" else parts[0]
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, also inside functions and for type checking only."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                yield submodule if submodule in MODULES else node.module
+
+
+def settings() -> ConfigParser:
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def distribution_name(requirement: str) -> str:
+    return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    homeless = sorted(module for module in MODULES if room_of(module) not in FLOOR)
+    assert not homeless, f"give these a place in FLOORS (and in docs/architecture.md): {homeless}"
+
+
+def test_a_room_imports_only_from_floors_below_it() -> None:
+    upward = [
+        f"{path.relative_to(ROOT)} imports {imported}"
+        for path in SHIPPED_FILES
+        for imported in imported_modules(path)
+        if room_of(imported) in FLOOR and FLOOR[room_of(imported)] > FLOOR[room_of(module_name(path))]
+    ]
+    assert not upward
+
+
+def test_no_file_is_longer_than_a_reader_can_hold() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ALL_FILES}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
+
+
+def test_every_name_of_a_file_or_folder_says_what_is_in_it() -> None:
+    nameless = [
+        str(path.relative_to(ROOT))
+        for path in ALL_FILES
+        if NAMES_THAT_SAY_NOTHING & set(path.relative_to(ROOT).with_suffix("").parts)
+    ]
+    assert not nameless
+
+
+def test_every_module_has_a_docstring() -> None:
+    silent = [
+        str(path.relative_to(ROOT)) for path in SHIPPED_FILES if ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert not silent
+
+
+def test_nothing_the_project_reads_is_unpickled() -> None:
+    unsafe = []
+    for path in SHIPPED_FILES:
+        place = str(path.relative_to(ROOT))
+        if room_of(module_name(path)) not in MAY_IMPORT_PICKLE:
+            roots = {module.partition(".")[0] for module in imported_modules(path)}
+            unsafe += [f"{place} imports {name}" for name in sorted(roots & UNPICKLING_MODULES)]
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if arguments.get("allow_pickle", "False") != "False":
+                unsafe.append(f"{place}:{call.lineno} allows numpy to unpickle")
+            if ast.unparse(call.func) == "torch.load" and arguments.get("weights_only") != "True":
+                unsafe.append(f"{place}:{call.lineno} calls torch.load without weights_only=True")
+    assert not unsafe
+
+
+def test_every_folder_of_the_library_is_a_package() -> None:
+    folders = {path.parent for path in LIBRARY.rglob("*.py")}
+    assert not [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()]
+
+
+def test_every_data_file_of_the_library_is_installed_with_it() -> None:
+    patterns = settings()["options.package_data"]["*"].split()
+    data = [path for path in LIBRARY.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}]
+    assert LIBRARY / "py.typed" in data
+    assert not [str(path) for path in data if not any(fnmatch(path.name, pattern) for pattern in patterns)]
+
+
+def test_version_is_the_same_everywhere() -> None:
+    assert settings()["metadata"]["version"] == rlhf_envs.__version__
+    assert f"## [{rlhf_envs.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_installed_version_is_this_one() -> None:
+    try:
+        installed = importlib.metadata.version("rlhf-envs")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("rlhf-envs is not installed: these tests run straight from a checkout")
+    assert installed == rlhf_envs.__version__
+
+
+def test_every_direct_dependency_is_pinned_in_the_constraints() -> None:
+    options = settings()
+    extras = options["options.extras_require"].values()
+    requirements = "\n".join([options["options"]["install_requires"], *extras]).split()
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {distribution_name(line) for line in lines if re.fullmatch(r"[^#\s]+==\S+", line)}
+    assert {distribution_name(requirement) for requirement in requirements} <= pinned
+
+
+def test_pygame_is_never_installed_beside_pygame_ce() -> None:
+    # Both provide `import pygame`, and whichever is installed last overwrites the other's files.
+    both = (ROOT / "setup.cfg").read_text() + (ROOT / "constraints.txt").read_text()
+    assert not re.search(r"^\s*pygame\s*([<>=!~\[].*)?$", both, flags=re.MULTILINE)
