@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev,mujoco,minari
-# Where torch comes from. The default holds CPU builds, which spares Linux gigabytes of CUDA; https://download.pytorch.org/whl/cu128
-# holds builds for a GPU. Where it is empty or cannot be reached, pip's own configuration decides.
+# Where torch comes from. The default holds CPU builds, which spares Linux gigabytes of CUDA; for a GPU, `make clean` and
+# name one of the indexes at https://download.pytorch.org/whl instead. Where it is empty or cannot be reached, pip's own
+# configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # More arguments for the command of `make test` or `make benchmark`.
 ARGS ?=

@@ -126,21 +126,40 @@ class SegmentRecorder:
         self._position = (at + 1) % self.capacity
         self._filled = min(self._filled + 1, self.capacity)
 
+    def episodes_begin(self, rows: NDArray[np.bool_]) -> None:
+        """The given rows, (N,) bool, begin a new episode with the next step, whether or not the last one ended."""
+        self._next_age[rows] = 1
+
+    def disregard_last(self, rows: NDArray[np.bool_]) -> None:
+        """Keep the last recorded step of the given rows, (N,) bool, out of all segments."""
+        self._age[(self._position - 1) % self.capacity, rows] = 0
+        self._next_age[rows] = 1
+
     def forget(self) -> None:
         """Forget everything, as after a reset of the environments."""
         self._position = self._filled = 0
         self._next_age[:] = 1
 
-    def latest(self, steps: int) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
-        """Observations, actions and true rewards of the last steps, each (steps, N, ...), oldest first.
+    def latest(self, steps: int | None = None) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
+        """What happened in the last steps (all that are remembered by default) of all copies, oldest step first.
+
+        Returns:
+            Observations (steps * N, *obs), actions (steps * N, *act) and true rewards (steps * N,).
 
         Raises:
             ValueError: if fewer steps are remembered.
         """
+        steps = self._filled if steps is None else steps
         if steps > self._filled:
             raise ValueError(f"The last {steps} steps were wanted, but only {self._filled} are remembered.")
         order = self._places(np.arange(self._filled - steps, self._filled))
-        return self._pick(order), self._actions[order], self._true_rewards[order]
+        picked = self._pick(order)
+        observations: Observations
+        if isinstance(picked, dict):
+            observations = {name: _joined(array) for name, array in picked.items()}
+        else:
+            observations = _joined(picked)
+        return observations, _joined(self._actions[order]), _joined(self._true_rewards[order])
 
     def sample_windows(self, count: int, length: int, rng: np.random.Generator) -> Windows:
         """Up to `count` windows of `length` steps within one episode, drawn uniformly with replacement.
@@ -226,3 +245,6 @@ def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:
     return np.zeros((*lead, *space.shape), dtype=space.dtype)
 
 
+def _joined(array: NDArray[Any]) -> NDArray[Any]:
+    """(steps, copies, ...) as (steps * copies, ...)."""
+    return array.reshape(-1, *array.shape[2:])

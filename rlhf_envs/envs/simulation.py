@@ -95,7 +95,7 @@ class Simulation:
         terms = np.empty((len(self._names), self.copies), dtype=np.float32)
         for index, name in enumerate(self._names):
             terms[index] = named[name]
-        true = task.weights @ terms
+        true = self._weighted_sum(terms)
         truncated = state.elapsed >= task.horizon
         observations = task.observe(state)
         ended, final = self._no_rows, observations[:0]
@@ -127,6 +127,13 @@ class Simulation:
         draws = draw_uniforms(state.stream_key, state.stream_counter, self.task.draws_per_reset)
         state.elapsed = 0
         self.task.begin(state, draws)
+
+    def _weighted_sum(self, terms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The true reward (N,). Added up term by term, since a matrix product rounds differently for other N."""
+        total = terms[0] * self.task.weights[0]
+        for weight, term in zip(self.task.weights[1:], terms[1:], strict=True):
+            total += weight * term
+        return total
 
     def _with_fresh(self, observations: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
         observations[rows] = self.task.observe(self.state.take(rows))

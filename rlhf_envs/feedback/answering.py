@@ -17,7 +17,6 @@ from rlhf_envs.feedback.queries import Choice, Kind, Submission
 from rlhf_envs.feedback.schema import answers, queries
 from rlhf_envs.feedback.taking import check_annotator, lease, release
 
-
 _MOST_AT_ONCE = 10_000  # SQLite takes at most 32,766 values in one statement
 
 
@@ -62,7 +61,7 @@ def take_back(connection: Connection, annotator: str, token: str | None, now: fl
     if token is not None:
         repeated = connection.execute(select(answers.c.id).where(answers.c.token == token)).scalar()
         if repeated is not None:
-            return repeated
+            return int(repeated)
     latest = connection.execute(
         select(answers.c.id, answers.c.query_id)
         .where(answers.c.annotator == annotator, is_live(answers))
@@ -80,7 +79,7 @@ def take_back(connection: Connection, annotator: str, token: str | None, now: fl
         "answered_at": now,
         "token": token,
     }
-    id = connection.execute(insert(answers).returning(answers.c.id), row).scalar_one()
+    id: int = connection.execute(insert(answers).returning(answers.c.id), row).scalar_one()
     lease(connection, annotator, [latest.query_id], expires_at)
     return id
 
@@ -129,11 +128,10 @@ def _known_id(row: dict[str, Any], stored: dict[str, Any]) -> int | None:
 
 
 def _check_queries(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    kinds = dict(
-        connection.execute(
-            select(queries.c.id, queries.c.kind).where(queries.c.id.in_({row["query_id"] for row in rows}))
-        ).tuples()
+    known = connection.execute(
+        select(queries.c.id, queries.c.kind).where(queries.c.id.in_({row["query_id"] for row in rows}))
     )
+    kinds = {row.id: row.kind for row in known}
     for row in rows:
         id, choice = row["query_id"], row["choice"]
         if id not in kinds:
@@ -145,14 +143,12 @@ def _check_queries(connection: Connection, rows: Sequence[dict[str, Any]]) -> No
 
 
 def _check_first_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    answered = {
-        (id, annotator)
-        for id, annotator in connection.execute(
-            select(answers.c.query_id, answers.c.annotator).where(
-                answers.c.query_id.in_({row["query_id"] for row in rows}), is_live(answers)
-            )
-        ).tuples()
-    }
+    given = connection.execute(
+        select(answers.c.query_id, answers.c.annotator).where(
+            answers.c.query_id.in_({row["query_id"] for row in rows}), is_live(answers)
+        )
+    )
+    answered = {(id, annotator) for id, annotator in given}
     for row in rows:
         pair = (row["query_id"], row["annotator"])
         if pair in answered:

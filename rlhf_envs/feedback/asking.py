@@ -50,7 +50,9 @@ class PreparedQueries:
                 "wanted": wanted,
                 "created_at": created_at,
             }
-            self._digests[query.key] = [self._add_segment(segment.to_bytes(), len(segment)) for segment in query.segments]
+            self._digests[query.key] = [
+                self._add_segment(segment.to_bytes(), len(segment)) for segment in query.segments
+            ]
 
     def store(self, connection: Connection) -> list[int]:
         """Insert what the store does not know yet; return the ids of all, in the order asked."""
@@ -98,7 +100,9 @@ def _check(query: Query) -> None:
 def _ids(connection: Connection, table: Table, column: Column[Any], values: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in _batches(values):
-        found.update((value, id) for value, id in connection.execute(select(column, table.c.id).where(column.in_(some))))
+        found.update(
+            (value, id) for value, id in connection.execute(select(column, table.c.id).where(column.in_(some)))
+        )
     return found
 
 

@@ -59,7 +59,7 @@ class Database:
             raise StoreReadOnlyError(f"The feedback store {self.place} needs a directory that exists: make it first.")
 
         def turn_on() -> None:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with self._engine.connect().execution_options(sqlite_begin="") as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
         self._patiently(turn_on)
@@ -91,8 +91,11 @@ class Database:
         """
 
         def attempt() -> _Result:
-            with self._engine.connect() as connection, connection.begin():
-                return work(connection)
+            with self._engine.connect() as connection:
+                if not self._is_sqlite:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                with connection.begin():
+                    return work(connection)
 
         return self._patiently(attempt)
 
@@ -133,7 +136,7 @@ def _url(url_or_path: str | os.PathLike[str]) -> URL:
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:
     try:
-        engine = create_engine(url)
+        engine = create_engine(url, pool_pre_ping=not is_sqlite)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
             f"The database driver {url.drivername} is not installed ({error}); for PostgreSQL, pip install psycopg."
@@ -152,4 +155,6 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+    statement = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 
 _DISK_IS_FULL = "53100"
@@ -54,7 +53,7 @@ def store_error(cause: BaseException | None, place: str) -> StoreError:
         return StoreLockedError(
             f"The feedback store {place} is locked by another process; close what holds it, or try again."
         )
-    if code == "SQLITE_FULL" or code == _DISK_IS_FULL or getattr(cause, "errno", None) == errno.ENOSPC:
+    if code in ("SQLITE_FULL", _DISK_IS_FULL):
         return StoreFullError(
             f"The disk of the feedback store {place} is full; free some space and go on: what was stored is kept."
         )

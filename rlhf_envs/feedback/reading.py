@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, func, select
@@ -58,9 +58,7 @@ def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCach
     return loaded
 
 
-def load_answers_since(
-    connection: Connection, cursor: int, up_to_round: int | None
-) -> list[Answer]:
+def load_answers_since(connection: Connection, cursor: int, up_to_round: int | None) -> list[Answer]:
     """Rows after the cursor, in order, and with `up_to_round` only those before the first answer to a later round."""
     wanted = select(answers).where(answers.c.id > cursor).order_by(answers.c.id)
     if up_to_round is not None:
@@ -119,16 +117,14 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     answers_given = func.coalesce(given.c.given, 0)
     state = case((answers_given < queries.c.wanted, "open"), (given.c.taught > 0, "answered"), else_="skipped")
     rows = connection.execute(
-        select(queries.c.purpose, state, func.count())
+        select(queries.c.purpose, state.label("state"), func.count())
         .outerjoin(given, given.c.query_id == queries.c.id)
-        .group_by(queries.c.purpose, state)
+        .group_by(queries.c.purpose, "state")
     )
     counted: dict[str, dict[str, int]] = defaultdict(dict)
     for purpose, name, number in rows:
         counted[purpose][name] = number
-    return {
-        purpose: QueryCounts(asked=sum(counted[purpose].values()), **counted[purpose]) for purpose in Purpose
-    }
+    return {purpose: QueryCounts(asked=sum(counted[purpose].values()), **counted[purpose]) for purpose in Purpose}
 
 
 def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tuple[int, ...]]:

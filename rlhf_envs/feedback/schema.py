@@ -81,7 +81,7 @@ answers = Table(
     Column("query_id", ForeignKey("queries.id"), nullable=False),
     Column("annotator", String, nullable=False),
     Column("choice", String),
-    Column("undoes", ForeignKey("answers.id"), unique=True),
+    Column("undoes", ForeignKey("answers.id")),
     Column("reasons", JSON, nullable=False),
     Column("shown_at", Double),
     Column("answered_at", Double),
@@ -92,7 +92,14 @@ answers = Table(
 """`undoes` names the answer that a row takes back; `token` makes a repeated submit harmless."""
 
 Index("answers_of_query", answers.c.query_id, answers.c.annotator)
-Index("answers_of_annotator", answers.c.annotator)
+# Partial, because SQLite would otherwise look for the answers to a query among all rows whose `undoes` is NULL.
+Index(
+    "answers_taken_back",
+    answers.c.undoes,
+    unique=True,
+    sqlite_where=answers.c.undoes.is_not(None),
+    postgresql_where=answers.c.undoes.is_not(None),
+)
 
 # SQLite's INSERT OR REPLACE removes the old row without firing its DELETE trigger, hence the trigger on INSERT.
 _SQLITE_TRIGGERS = (

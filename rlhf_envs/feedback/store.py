@@ -8,23 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, inspect, insert, select
+from sqlalchemy import Connection, Select, select
 
-from rlhf_envs.feedback import answering, reading, taking
+from rlhf_envs.feedback import answering, reading, schema, taking
 from rlhf_envs.feedback.asking import PreparedQueries
 from rlhf_envs.feedback.database import Database
-from rlhf_envs.feedback.errors import (
-    StoreDamagedError,
-    StoreExistsError,
-    StoreVersionError,
-)
-from rlhf_envs.feedback.json_values import require_json
+from rlhf_envs.feedback.founding import found_store, recognise_store
 from rlhf_envs.feedback.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission
-from rlhf_envs.feedback.schema import SCHEMA_VERSION, meta, metadata, queries
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
 
 _CACHED_BYTES = 256 * 2**20
+_MOST_AT_ONCE = 10_000
 
 
 class PreferenceStore:
@@ -57,23 +52,12 @@ class PreferenceStore:
             ValueError: if the URL is not understood or the environment is not JSON.
             StoreExistsError: if a store is there already.
         """
-        described = require_json(dict(environment), "environment of a feedback store")
         database = Database(url_or_path, patience)
-
-        def make_tables(connection: Connection) -> None:
-            if inspect(connection).has_table(meta.name):
-                raise StoreExistsError(f"{database.place} holds a feedback store already: open it, or name another place.")
-            metadata.create_all(connection, checkfirst=False)
-            rows = {"schema_version": SCHEMA_VERSION, "environment": described, "created_at": time.time()}
-            connection.execute(insert(meta), [{"name": name, "value": value} for name, value in rows.items()])
-
         try:
-            database.prepare_file()
-            database.write(make_tables)
+            return cls(database, found_store(database, environment))
         except BaseException:
             database.close()
             raise
-        return cls(database, described)
 
     @classmethod
     def open(cls, url_or_path: str | os.PathLike[str], *, patience: float = 10.0) -> PreferenceStore:
@@ -87,8 +71,7 @@ class PreferenceStore:
         """
         database = Database(url_or_path, patience)
         try:
-            database.require_file()
-            return cls(database, _environment(database))
+            return cls(database, recognise_store(database))
         except BaseException:
             database.close()
             raise
@@ -169,17 +152,19 @@ class PreferenceStore:
             now: seconds since the epoch; None for the clock. Clocks of annotators should agree to a few seconds.
 
         Raises:
-            ValueError: if the annotator has no name, or limit or lease are not positive.
+            ValueError: if the annotator has no name, or limit or lease are out of range.
         """
         taking.check_annotator(annotator)
         taking.check_lease(lease_seconds)
-        if limit < 1:
-            raise ValueError(f"Take at least 1 query at a time, not {limit}.")
+        if not 1 <= limit <= _MOST_AT_ONCE:
+            raise ValueError(f"Take between 1 and {_MOST_AT_ONCE:,} queries at a time, not {limit:,}.")
         now = time.time() if now is None else now
         ids = self._database.write(
             lambda connection: taking.lease_next(connection, annotator, limit, now, now + lease_seconds)
         )
-        by_id = {query.id: query for query in self._load(select(queries.c.id).where(queries.c.id.in_(ids)))}
+        by_id = {
+            query.id: query for query in self._load(select(schema.queries.c.id).where(schema.queries.c.id.in_(ids)))
+        }
         return [by_id[id] for id in ids]
 
     def answer(
@@ -235,18 +220,18 @@ class PreferenceStore:
 
     def query(self, id: int) -> Query:
         """One query with its segments. Raises `KeyError` if there is none of this id."""
-        found = self._load(select(queries.c.id).where(queries.c.id == id))
+        found = self._load(select(schema.queries.c.id).where(schema.queries.c.id == id))
         if not found:
             raise KeyError(f"There is no query {id} in this store.")
         return found[0]
 
     def queries(self, round: int | None = None, purpose: Purpose | None = None) -> list[Query]:
         """Queries of a round and a purpose (None: of any), oldest first, with their segments."""
-        wanted = select(queries.c.id)
+        wanted = select(schema.queries.c.id)
         if round is not None:
-            wanted = wanted.where(queries.c.round == round)
+            wanted = wanted.where(schema.queries.c.round == round)
         if purpose is not None:
-            wanted = wanted.where(queries.c.purpose == purpose.value)
+            wanted = wanted.where(schema.queries.c.purpose == purpose.value)
         return self._load(wanted)
 
     def segment(self, id: int) -> Segment:
@@ -268,23 +253,5 @@ class PreferenceStore:
         """How far the queries of each purpose have come."""
         return self._database.read(reading.count_queries)
 
-    def _load(self, wanted: Any) -> list[Query]:
+    def _load(self, wanted: Select[Any]) -> list[Query]:
         return self._database.read(lambda connection: reading.load_queries(connection, wanted, self._cache))
-
-
-def _environment(database: Database) -> dict[str, Any]:
-    def read_meta(connection: Connection) -> dict[str, Any]:
-        if not inspect(connection).has_table(meta.name):
-            raise StoreDamagedError(f"{database.place} is not a feedback store: it has none of its tables.")
-        return {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
-
-    stored = database.read(read_meta)
-    version = stored.get("schema_version")
-    if not isinstance(version, int) or not isinstance(stored.get("environment"), dict):
-        raise StoreDamagedError(f"{database.place} is not a feedback store, or is damaged: it does not say its version.")
-    if version > SCHEMA_VERSION:
-        raise StoreVersionError(
-            f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
-            "library: install a newer rlhf-envs to open it."
-        )
-    return dict(stored["environment"])

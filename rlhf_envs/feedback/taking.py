@@ -56,7 +56,10 @@ def _open_to(annotator: str) -> Select[int]:
         theirs.c.query_id == queries.c.id, theirs.c.annotator == annotator, is_live(theirs)
     )
     answers_so_far = (
-        select(func.count()).select_from(given).where(given.c.query_id == queries.c.id, is_live(given)).scalar_subquery()
+        select(func.count())
+        .select_from(given)
+        .where(given.c.query_id == queries.c.id, is_live(given))
+        .scalar_subquery()
     )
     leased_to_others = (
         select(func.count())

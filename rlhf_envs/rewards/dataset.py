@@ -15,8 +15,8 @@ from rlhf_envs.segments import Segment
 class PreferenceDataset:
     """Labelled comparisons of segments of one length T, in the order in which they were added.
 
-    The position of a label decides which ensemble members train on it, so adding labels in the same order gives the same
-    fit. A segment that is in several comparisons is stored once.
+    The position of a label decides which ensemble members train on it, so adding labels in the same order gives the
+    same fit. A segment that is in several comparisons is stored once.
 
     Args:
         encoder: the encoder of the ensemble that is to be fitted (`RewardEnsemble.encoder`).
@@ -47,21 +47,29 @@ class PreferenceDataset:
 
         Raises:
             ValueError: if the label is not in [0, 1], the weight is negative or not finite, the lengths of the segments
-                differ from those in the dataset, or a segment does not belong to the spaces of the encoder.
+                differ from those in the dataset, a segment does not belong to the spaces of the encoder, or it
+                holds a NaN or infinite value.
         """
         if not 0 <= probability_right <= 1:
-            raise ValueError(f"The label must be the probability in [0, 1] that right is better, not {probability_right}.")
+            raise ValueError(
+                f"The label must be the probability in [0, 1] that right is better, not {probability_right}."
+            )
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"The weight of a label must be finite and not negative, not {weight}.")
         expected = len(left) if self.segment_length is None else self.segment_length
         if len(left) != expected or len(right) != expected or expected == 0:
             raise ValueError(
-                f"All segments of a dataset must have one length, here {expected} steps, not {len(left)} and {len(right)}."
+                f"All segments of a dataset must have one length, here {expected} steps, "
+                f"not {len(left)} and {len(right)}."
             )
         encoded = [
             None if segment.digest in self._rows else self.encoder.encode(segment.observations, segment.actions)
             for segment in (left, right)
         ]
+        if any(steps is not None and not np.isfinite(steps.vector).all() for steps in encoded):
+            raise ValueError(
+                "A segment holds a NaN or infinite observation or action, and no reward can be learned from it."
+            )
         self.segment_length = expected
         rows = [self._row(segment, steps) for segment, steps in zip((left, right), encoded, strict=True)]
         self._left.append(rows[0])
@@ -98,9 +106,13 @@ class PreferenceDataset:
         """
         if self._vector is None or self._categories is None:
             raise ValueError("The dataset holds no comparison yet.")
-        return Encoded(
-            self._vector.filled, tuple(image.filled for image in self._images), self._categories.filled
-        )
+        return Encoded(self._vector.filled, tuple(image.filled for image in self._images), self._categories.filled)
+
+    @property
+    def flat_steps(self) -> Encoded:
+        """`steps` with segments and time joined into one axis."""
+        steps = self.steps
+        return Encoded(_join(steps.vector), tuple(_join(image) for image in steps.images), _join(steps.categories))
 
     def _row(self, segment: Segment, steps: Encoded | None) -> int:
         if segment.digest in self._rows or steps is None:
@@ -138,3 +150,7 @@ class _Growing:
     @property
     def filled(self) -> NDArray[Any]:
         return self._room[: self._size]
+
+
+def _join(array: NDArray[Any]) -> NDArray[Any]:
+    return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])

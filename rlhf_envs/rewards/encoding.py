@@ -21,7 +21,7 @@ ONE_HOT_LIMIT = 64
 its one-hot would never be seen among the few hundred clips that people compare."""
 
 SMALLEST_IMAGE = 12
-"""A uint8 array with a shorter side than this many pixels is a grid of symbols: it is read as a vector, not a picture."""
+"""A uint8 array with a shorter side than this many pixels is a grid of symbols, and read as a vector."""
 
 _SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete and flat Dict of these"
 _SUPPORTED_ACTIONS = "Box, Discrete and MultiDiscrete"
@@ -54,8 +54,8 @@ class InputEncoder:
 
     Attributes:
         columns: width of `Encoded.vector`.
-        normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen. One-hots
-            and actions scaled by their bounds are left as they are.
+        normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen.
+            One-hots and actions scaled by their bounds are left as they are.
         image_shapes: (channels, height, width) of each image.
         vocabularies: the number of values of each embedded category.
 
@@ -88,17 +88,13 @@ class InputEncoder:
         Raises:
             ValueError: if a key is missing, a shape is not the space's, or the two batches differ in length.
         """
-        vectors: list[NDArray[np.float32]] = []
-        images: list[NDArray[np.uint8]] = []
-        categories: list[NDArray[np.int64]] = []
         batch = len(actions)
-        for key, part in self._parts:
-            part.encode(_pick(observations, key), batch, vectors, images, categories)
-        self._action_part.encode(actions, batch, vectors, images, categories)
+        encoded = [part.encode(_pick(observations, key), batch) for key, part in self._parts]
+        encoded.append(self._action_part.encode(actions, batch))
         return Encoded(
-            np.concatenate(vectors, axis=1) if vectors else np.zeros((batch, 0), np.float32),
-            tuple(images),
-            np.concatenate(categories, axis=1) if categories else np.zeros((batch, 0), np.int64),
+            np.concatenate([part.vector for part in encoded], axis=1),
+            tuple(image for part in encoded for image in part.images),
+            np.concatenate([part.categories for part in encoded], axis=1),
         )
 
 
@@ -112,29 +108,22 @@ class _Part:
         self.image_shapes: list[tuple[int, int, int]] = []
         self.vocabularies: list[int] = []
 
-    def encode(
-        self,
-        values: NDArray[Any],
-        batch: int,
-        vectors: list[NDArray[np.float32]],
-        images: list[NDArray[np.uint8]],
-        categories: list[NDArray[np.int64]],
-    ) -> None:
+    def encode(self, values: NDArray[Any], batch: int) -> Encoded:
         values = np.asarray(values)
         if values.shape != (batch, *self.shape):
             raise ValueError(
                 f"A batch of {batch} steps needs {self.name} of shape {(batch, *self.shape)}, not {values.shape}."
             )
-        self._append(values, vectors, images, categories)
+        return Encoded(self._vector(values), self._images(values), self._categories(values))
 
-    def _append(
-        self,
-        values: NDArray[Any],
-        vectors: list[NDArray[np.float32]],
-        images: list[NDArray[np.uint8]],
-        categories: list[NDArray[np.int64]],
-    ) -> None:
-        raise NotImplementedError
+    def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        return np.zeros((len(values), 0), np.float32)
+
+    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.uint8], ...]:
+        return ()
+
+    def _categories(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        return np.zeros((len(values), 0), np.int64)
 
 
 class _Floats(_Part):
@@ -146,14 +135,16 @@ class _Floats(_Part):
         # A span that overflows float32 is "unbounded" written as the largest float.
         scaled = bounded & np.isfinite(low) & np.isfinite(high) & (high > low) & (np.abs(high) + np.abs(low) < 1e30)
         self.normalised = [not flag for flag in scaled]
-        self._centre = np.where(scaled, np.where(scaled, low, 0) / 2 + np.where(scaled, high, 0) / 2, 0)
-        self._half = np.where(scaled, np.where(scaled, high, 1) / 2 - np.where(scaled, low, -1) / 2, 1)
-        self._centre, self._half = self._centre.astype(np.float32), self._half.astype(np.float32)
+        middle, half = np.zeros(len(low)), np.ones(len(low))
+        middle[scaled] = (low[scaled] + high[scaled]) / 2
+        half[scaled] = (high[scaled] - low[scaled]) / 2
+        self._middle: NDArray[np.float32] = middle.astype(np.float32)
+        self._half: NDArray[np.float32] = half.astype(np.float32)
         self._plain = not scaled.any()
 
-    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
-        flat = values.reshape(len(values), len(self.normalised)).astype(np.float32, copy=False)
-        vectors.append(flat if self._plain else (flat - self._centre) / self._half)
+    def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        flat: NDArray[np.float32] = values.reshape(len(values), len(self.normalised)).astype(np.float32, copy=False)
+        return flat if self._plain else (flat - self._middle) / self._half
 
 
 class _Image(_Part):
@@ -163,15 +154,17 @@ class _Image(_Part):
         super().__init__(name, space.shape)
         self._channels_last = len(space.shape) == 3 and int(np.argmin(space.shape)) != 0
         if len(space.shape) == 2:
-            self.image_shapes = [(1, *space.shape)]
+            self.image_shapes = [(1, space.shape[0], space.shape[1])]
         elif self._channels_last:
             self.image_shapes = [(space.shape[2], space.shape[0], space.shape[1])]
         else:
-            self.image_shapes = [space.shape]
+            self.image_shapes = [(space.shape[0], space.shape[1], space.shape[2])]
 
-    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
+    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.uint8], ...]:
         pixels = values.astype(np.uint8, copy=False)
-        images.append(pixels.transpose(0, 3, 1, 2) if self._channels_last else pixels.reshape(-1, *self.image_shapes[0]))
+        if self._channels_last:
+            return (pixels.transpose(0, 3, 1, 2),)
+        return (pixels.reshape(-1, *self.image_shapes[0]),)
 
 
 class _Categories(_Part):
@@ -187,16 +180,19 @@ class _Categories(_Part):
         self.normalised = [False] * int(self._offsets[-1])
         self.vocabularies = [int(self._counts[index]) for index in self._large]
 
-    def _append(self, values, vectors, images, categories):  # type: ignore[no-untyped-def]
+    def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        columns = np.zeros((len(values), int(self._offsets[-1])), np.float32)
+        np.put_along_axis(columns, self._indices(values)[:, self._small] + self._offsets[:-1], 1.0, axis=1)
+        return columns
+
+    def _categories(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        return self._indices(values)[:, self._large]
+
+    def _indices(self, values: NDArray[Any]) -> NDArray[np.int64]:
         indices = values.reshape(len(values), len(self._counts)).astype(np.int64) - self._starts
         if indices.size and (indices.min() < 0 or (indices >= self._counts).any()):
             raise ValueError(f"The {self.name} hold a value outside of their space.")
-        if len(self._small):
-            columns = np.zeros((len(values), int(self._offsets[-1])), np.float32)
-            np.put_along_axis(columns, indices[:, self._small] + self._offsets[:-1], 1.0, axis=1)
-            vectors.append(columns)
-        if len(self._large):
-            categories.append(indices[:, self._large])
+        return indices
 
 
 def is_image(space: spaces.Space[Any]) -> bool:

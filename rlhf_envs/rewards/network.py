@@ -15,7 +15,10 @@ EMBEDDING_WIDTH = 16
 """Columns that a category with an embedding table contributes."""
 
 IMAGE_CHANNELS = (16, 32, 32)
-"""Filters of the 3x3 convolutions; each but the first halves the picture."""
+"""Filters of the convolutions. The first brings a large picture down to 16 to 32 pixels, each further one halves it."""
+
+OUTPUT_SCALE = 0.1
+"""A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
 
 
 class MemberNetwork(nn.Module):
@@ -28,9 +31,7 @@ class MemberNetwork(nn.Module):
         generator: draws the initial parameters; the global random state is left alone.
     """
 
-    def __init__(
-        self, encoder: InputEncoder, members: int, hidden: Sequence[int], generator: torch.Generator
-    ) -> None:
+    def __init__(self, encoder: InputEncoder, members: int, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.members = members
         self.image_encoders = nn.ModuleList(
@@ -42,8 +43,8 @@ class MemberNetwork(nn.Module):
         width = encoder.columns + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for outputs in (*hidden, 1):
-            scale = 1 / math.sqrt(max(width, 1))
+        for layer, outputs in enumerate((*hidden, 1)):
+            scale = (1 if layer < len(hidden) else OUTPUT_SCALE) / math.sqrt(max(width, 1))
             self.weights.append(_normal((members, width, outputs), scale, generator))
             self.biases.append(nn.Parameter(torch.zeros(members, 1, outputs)))
             width = outputs
@@ -78,15 +79,16 @@ class _ImageEncoder(nn.Module):
         super().__init__()
         self.members = members
         channels, height, width = shape
+        self.stride = max(1, min(height, width) // 16)
         self.filters = nn.ParameterList()
         self.offsets = nn.ParameterList()
         for layer, outputs in enumerate(IMAGE_CHANNELS):
-            scale = math.sqrt(2 / (channels * 9))
-            self.filters.append(_normal((members * outputs, channels, 3, 3), scale, generator))
+            kernel, stride = (3, 2) if layer else (self.stride + 2, self.stride)
+            scale = math.sqrt(2 / (channels * kernel**2))
+            self.filters.append(_normal((members * outputs, channels, kernel, kernel), scale, generator))
             self.offsets.append(nn.Parameter(torch.zeros(members * outputs)))
             channels = outputs
-            if layer:
-                height, width = (height + 1) // 2, (width + 1) // 2
+            height, width = ((side + 2 - kernel) // stride + 1 for side in (height, width))
         size = channels * min(height, _POOLED) * min(width, _POOLED)
         self.pooled = (min(height, _POOLED), min(width, _POOLED))
         self.weight = _normal((members, size, features), math.sqrt(2 / size), generator)
@@ -96,7 +98,7 @@ class _ImageEncoder(nn.Module):
         values = pixels.float().div(255)
         for layer, (filters, offsets) in enumerate(zip(self.filters, self.offsets, strict=True)):
             # All members look at the same picture, so only the layers behind the first need groups.
-            groups, stride = (self.members, 2) if layer else (1, 1)
+            groups, stride = (self.members, 2) if layer else (1, self.stride)
             values = functional.relu(functional.conv2d(values, filters, offsets, stride, 1, groups=groups))
         values = functional.adaptive_avg_pool2d(values, self.pooled)
         values = values.reshape(len(pixels), self.members, -1).transpose(0, 1)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from rlhf_envs.envs.vector import TaskVectorEnv
+
 
 class VectorEnvBridge(VecEnv):
     """Steps a gymnasium vector environment for Stable-Baselines3, with no copy of the environment per process or thread.
@@ -62,6 +64,23 @@ class VectorEnvBridge(VecEnv):
             }
         return observations, rewards, dones, infos
 
+    def snapshot(self) -> NDArray[np.uint8] | None:
+        """The whole state of every copy, (N, bytes), for environments of this suite; otherwise None."""
+        env = self.env.unwrapped
+        return env.snapshot() if isinstance(env, TaskVectorEnv) else None
+
+    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> VecEnvObs:
+        """Put back what `snapshot` gave, and see what the environment shows.
+
+        Raises:
+            ValueError: if this is no environment of this suite, or the snapshot is another's.
+        """
+        env = self.env.unwrapped
+        if not isinstance(env, TaskVectorEnv):
+            raise ValueError(f"The state of {env} cannot be put back.")
+        env.restore(snapshots)
+        return env.simulation.observe()
+
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
@@ -73,27 +92,22 @@ class VectorEnvBridge(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of the vector environment, once for every copy that was asked for."""
-        value = self.render_mode if attr_name == "render_mode" else self.env.get_wrapper_attr(attr_name)  # type: ignore[attr-defined]
+        value = getattr(self.env.unwrapped, attr_name)
         return [value for _ in self._get_indices(indices)]
-
-    @property
-    def render_mode(self) -> str | None:
-        """How the environment renders."""
-        return self.env.render_mode
-
-    @render_mode.setter
-    def render_mode(self, value: str | None) -> None:
-        """The environment's own render mode stands; the base class sets this once and is passed over."""
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the vector environment, which all copies share."""
         setattr(self.env.unwrapped, attr_name, value)
 
-    def env_method(self, method_name: str, *arguments: Any, indices: VecEnvIndices = None, **keywords: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *arguments: Any, indices: VecEnvIndices = None, **keywords: Any
+    ) -> list[Any]:
         """Call a method of the vector environment once, and give each copy its row of what it returned."""
         result = getattr(self.env.unwrapped, method_name)(*arguments, **keywords)
         return [result[row] if result is not None else None for row in self._get_indices(indices)]
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         """No copy has a wrapper of its own."""
         return [False for _ in self._get_indices(indices)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,29 +11,21 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
+from rlhf_envs.sb3.bridge import VectorEnvBridge
 
 _REMEMBERED_EPISODES = 100
-
-
-class RewardFunction(Protocol):
-    """Anything that scores steps; a `RewardEnsemble` is one."""
-
-    def reward(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The reward (B,) of B steps from their observations (B, *obs) and actions (B, *act)."""
 
 
 class PreferenceVecEnv(VecEnvWrapper):
     """Hides the true reward from the algorithm, and records what segments and scores are made from.
 
-    The reward it pays is 0, or that of `reward_function` where one is set. On-policy algorithms leave it unset: the
-    `PreferenceCallback` scores each whole rollout at once when it is complete, with the newest reward model, which is
-    many times faster than scoring every step and never trains on an outdated reward.
+    The reward it pays is 0: the `PreferenceCallback` scores each whole rollout at once when it is complete, with the
+    newest reward model, which is many times faster than scoring every step and never trains on an outdated reward.
 
     Args:
         venv: the environment.
         capacity_steps: how many steps of every copy are remembered.
         snapshots: where simulator states come from, so that segments can be drawn later.
-        reward_function: pays this reward at every step, for algorithms without a rollout buffer.
     """
 
     def __init__(
@@ -41,16 +33,13 @@ class PreferenceVecEnv(VecEnvWrapper):
         venv: VecEnv,
         capacity_steps: int = 512,
         snapshots: SnapshotSource | None = None,
-        reward_function: RewardFunction | None = None,
     ) -> None:
         super().__init__(venv)
         self.snapshots = snapshots
-        self.reward_function = reward_function
         self.capacity_steps = capacity_steps
         self.recorder = self._new_recorder()
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
         self._running_returns = np.zeros(self.num_envs, dtype=np.float64)
-        self._unpaid = np.zeros(self.num_envs, dtype=np.float32)
         self._observations: Any = None
         self._actions: NDArray[Any] = np.empty(0)
 
@@ -77,10 +66,7 @@ class PreferenceVecEnv(VecEnvWrapper):
         """Finish the step; `info["true_reward"]` has what the environment paid."""
         observations, true_rewards, dones, infos = self.venv.step_wait()
         self.recorder.record(self._observations, self._actions, true_rewards, dones)
-        if self.reward_function is None:
-            rewards = np.zeros_like(self._unpaid)
-        else:
-            rewards = self.reward_function.reward(self._observations, self._actions)
+        rewards = np.zeros(self.num_envs, dtype=np.float32)
         self._running_returns += true_rewards
         for row in np.flatnonzero(dones):
             self.true_returns.append(float(self._running_returns[row]))
@@ -107,6 +93,20 @@ class PreferenceVecEnv(VecEnvWrapper):
         prefix = "recorder/"
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
         self._observations = observations
+
+    def snapshot(self) -> NDArray[np.uint8] | None:
+        """The environment's whole state, (N, bytes), where it can be put back later; otherwise None."""
+        return self.venv.snapshot() if isinstance(self.venv, VectorEnvBridge) else None
+
+    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> Any:
+        """Put back what `snapshot` gave, and see what the environment shows, (N, *obs).
+
+        Raises:
+            ValueError: if this environment's state cannot be put back.
+        """
+        if not isinstance(self.venv, VectorEnvBridge):
+            raise ValueError("The state of this environment cannot be put back.")
+        return self.venv.restore_snapshot(snapshots)
 
     def _new_recorder(self) -> SegmentRecorder:
         return SegmentRecorder(

@@ -1,0 +1,1 @@
+"""Training with Stable-Baselines3: presets, pretraining, the training run, evaluation and report."""

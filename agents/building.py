@@ -1,0 +1,141 @@
+"""From a configuration to the parts of a run: environment, policy, and who rewards it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from stable_baselines3 import PPO
+
+from agents.configuration import RunConfig
+from agents.presets import PPOConfig, policy_name
+from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.loop import RoundReport
+from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.sb3 import (
+    EnvironmentRewardCallback,
+    PreferenceCallback,
+    PreferenceVecEnv,
+    ScoringCallback,
+    is_native,
+    make_vec_env,
+)
+
+_ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+
+
+def environment_arguments(config: RunConfig) -> dict[str, Any]:
+    """The environment's arguments, with the objective that the run trains on.
+
+    Raises:
+        ValueError: if the proxy is wanted of an environment that has none.
+    """
+    if config.reward != "proxy":
+        return config.env_kwargs
+    if not is_native(config.env):
+        raise ValueError(f"{config.env} has no proxy reward; only the suite's own environments do.")
+    return {**config.env_kwargs, "objective": "proxy"}
+
+
+def build_environment(config: RunConfig) -> PreferenceVecEnv:
+    """The environment that the policy trains on.
+
+    Raises:
+        ValueError: if there is no such environment, or it does not take these arguments.
+    """
+    arguments = environment_arguments(config)
+    try:
+        return make_vec_env(
+            config.env,
+            config.ppo.num_envs,
+            config.seed,
+            arguments,
+            horizon=config.horizon,
+            on_termination=config.on_termination,
+            processes=config.processes,
+            capacity_steps=max(config.ppo.n_steps, 4 * config.labels.segment_length),
+        )
+    except TypeError as error:
+        raise ValueError(f"{config.env} does not take these arguments: {error}.") from error
+
+
+def build_policy(config: RunConfig, env: PreferenceVecEnv) -> PPO:
+    """PPO with the run's settings on the processor."""
+    ppo = config.ppo
+    return PPO(
+        policy_name(env.observation_space),
+        env,
+        learning_rate=_falling(ppo.learning_rate) if ppo.anneal else ppo.learning_rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        use_sde=ppo.use_sde,
+        policy_kwargs=_policy_arguments(ppo),
+        seed=config.seed,
+        device="cpu",
+    )
+
+
+def build_scoring(
+    config: RunConfig,
+    directory: RunDirectory,
+    env: PreferenceVecEnv,
+    on_round: Callable[[RoundReport], None],
+    on_wait: Callable[[int], None],
+) -> ScoringCallback:
+    """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's."""
+    if config.reward != "learned":
+        return EnvironmentRewardCallback(env)
+    return PreferenceCallback(
+        env,
+        open_store(config, directory),
+        config.labels,
+        ScriptedTeacher(config.teacher_config(), config.feedback),
+        RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed),
+        config.seed,
+        on_round,
+        on_wait,
+    )
+
+
+def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
+    """The run's store, made anew if there is none yet.
+
+    Raises:
+        StoreError: if it is damaged, locked, or of a newer version.
+    """
+    try:
+        return PreferenceStore.open(os.fspath(directory.store_path))
+    except StoreMissingError:
+        about = {
+            "id": config.env,
+            "kwargs": config.env_kwargs,
+            "segment_length": config.labels.segment_length,
+            "horizon": config.horizon,
+            "on_termination": config.on_termination,
+        }
+        return PreferenceStore.create(os.fspath(directory.store_path), environment=about)
+
+
+def _falling(start: float) -> Callable[[float], float]:
+    def learning_rate(progress_remaining: float) -> float:
+        return start * progress_remaining
+
+    return learning_rate
+
+
+def _policy_arguments(ppo: PPOConfig) -> dict[str, Any]:
+    return {
+        "net_arch": list(ppo.net_arch),
+        "activation_fn": _ACTIVATIONS[ppo.activation],
+        "log_std_init": ppo.log_std_init,
+    }

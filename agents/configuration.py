@@ -1,0 +1,125 @@
+"""Everything that defines a run, in one typed value; it is what `config.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from agents.presets import PPOConfig
+from rlhf_envs.feedback import TEACHERS, TeacherConfig
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig
+
+Reward = Literal["learned", "true", "proxy"]
+FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"]
+OnTermination = Literal["absorb", "restart", "leak"]
+
+
+@dataclass(frozen=True)
+class TeacherChanges:
+    """Changes to the scripted teacher that `feedback` names; what is None stays as it is there.
+
+    Attributes:
+        beta, gamma, mistake, skip, equal: see `TeacherConfig`.
+    """
+
+    beta: float | None = None
+    gamma: float | None = None
+    mistake: float | None = None
+    skip: float | None = None
+    equal: float | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run.
+
+    Attributes:
+        env: the environment's id, from this suite or any that is registered with Gymnasium. An id of another package is
+            written as "package:id".
+        env_kwargs: arguments of the environment, as JSON.
+        reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
+            "proxy" that a hasty engineer would have coded.
+        feedback: who answers: a scripted teacher by name.
+        teacher: changes to that teacher.
+        labels: how many comparisons are asked, when, and which.
+        ensemble: the reward model.
+        timesteps: environment steps of the training, over all copies.
+        seed: of everything that is random.
+        ppo: PPO's settings; the environment's preset where none are given.
+        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
+        demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
+            "minari:ID" for a Minari dataset.
+        horizon: steps in an episode of a third-party environment; its registered limit where None.
+        on_termination: what a third-party environment does when it terminates before the horizon.
+        processes: run third-party copies in processes of their own.
+        patience: stop training once the label budget is spent and the learned return has not risen for this many
+            rollouts; None trains for all timesteps.
+        evaluation_episodes: episodes on fresh seeds that the final policy is judged by.
+        checkpoint_seconds: at least this time lies between two checkpoints.
+        threads: of PyTorch; small networks run fastest on one.
+    """
+
+    env: str = ""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    reward: Reward = "learned"
+    feedback: FeedbackKind = "oracle"
+    teacher: TeacherChanges = field(default_factory=TeacherChanges)
+    labels: FeedbackConfig = field(default_factory=FeedbackConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    timesteps: int = 300_000
+    seed: int = 0
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    pretrain: int = 0
+    demonstrations: str = "expert"
+    horizon: int | None = None
+    on_termination: OnTermination = "absorb"
+    processes: bool = False
+    patience: int | None = None
+    evaluation_episodes: int = 100
+    checkpoint_seconds: float = 15.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, kind in (("reward", Reward), ("feedback", FeedbackKind), ("on_termination", OnTermination)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}.")
+        for name, least in (
+            ("timesteps", 1), ("seed", 0), ("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
+        self.teacher_config()
+
+    def teacher_config(self) -> TeacherConfig:
+        """The scripted teacher with its changes."""
+        changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
+        return replace(TEACHERS[self.feedback], seed=self.seed, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; `from_json` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: if a value is unknown or out of range.
+        """
+        nested = {"teacher": TeacherChanges, "labels": FeedbackConfig, "ensemble": EnsembleConfig, "ppo": PPOConfig}
+        known = {part.name for part in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"A run's configuration has no {', '.join(sorted(unknown))}; a newer version wrote it.")
+        try:
+            parts = {name: nested[name](**_tuples(value)) if name in nested else value for name, value in values.items()}
+        except TypeError as error:
+            raise ValueError(f"The run's configuration cannot be read: {error}.") from error
+        return cls(**parts)
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,0 +1,96 @@
+"""The figures of a finished run, for metrics.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from stable_baselines3 import PPO
+
+from agents.configuration import RunConfig
+from agents.evaluation import Evaluation, baselines, evaluate, normalised, reward_correlation, test_scores
+from agents.policies import sb3_policy
+from agents.pretraining import PretrainReport
+from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
+
+_CORRELATION_EPISODES = 20
+
+
+def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict[str, Any]) -> dict[str, Any]:
+    """Judge the policy on the true reward over fresh seeds, and the reward model on answers and rewards it never saw.
+
+    Args:
+        config: the run.
+        model: the trained policy.
+        scoring: what rewarded it.
+        notes: what the run took, in seconds, and what pretraining came to.
+
+    Returns:
+        JSON values by name.
+    """
+    where: dict[str, Any] = {"horizon": config.horizon, "on_termination": config.on_termination}
+    policy = sb3_policy(model)
+    judged = evaluate(policy, config.env, config.env_kwargs, episodes=config.evaluation_episodes, **where)
+    beside = baselines(config.env, config.env_kwargs, episodes=config.evaluation_episodes, **where)
+    metrics: dict[str, Any] = {
+        "env": config.env,
+        "reward": config.reward,
+        "feedback": config.feedback if config.reward == "learned" else None,
+        "seed": config.seed,
+        "timesteps": model.num_timesteps,
+        "comparisons": 0,
+        "true_return_mean": judged.mean,
+        "true_return_std": judged.std,
+        "true_return_interval": list(judged.interval()),
+        "proxy_return_mean": judged.proxy_mean,
+        "reward_terms": judged.terms,
+        **_named(beside),
+        "normalised_against_expert": (
+            normalised(judged.mean, beside["random"].mean, beside["expert"].mean) if "expert" in beside else None
+        ),
+        **notes,
+        "env_steps_per_second": model.num_timesteps / notes["wall_seconds"],
+    }
+    if isinstance(scoring, PreferenceCallback):
+        loop = scoring.loop
+        metrics["comparisons"] = loop.progress.asked
+        metrics["labels"] = len(loop.dataset)
+        scores = test_scores(loop.store, loop.ensemble)
+        for name in ("accuracy", "precision", "recall", "f1"):
+            metrics[f"test_{name}"] = getattr(scores, name) if scores is not None else None
+        agreements = reward_correlation(
+            loop.ensemble,
+            policy,
+            config.env,
+            config.env_kwargs,
+            segment_length=config.labels.segment_length,
+            episodes=_CORRELATION_EPISODES,
+            **where,
+        )
+        metrics["reward_correlation"] = agreements["mixture"].steps.pearson
+        metrics["reward_correlations"] = {
+            rollouts: {"steps": asdict(agreement.steps), "segments": asdict(agreement.segments)}
+            for rollouts, agreement in agreements.items()
+        }
+    return metrics
+
+
+def measure_pretrained(config: RunConfig, model: PPO, report: PretrainReport) -> dict[str, Any]:
+    """What a policy is worth that has imitated demonstrations and learned nothing else yet."""
+    judged = evaluate(
+        sb3_policy(model),
+        config.env,
+        config.env_kwargs,
+        episodes=config.evaluation_episodes,
+        horizon=config.horizon,
+        on_termination=config.on_termination,
+    )
+    return {**asdict(report), "true_return_mean": judged.mean, "true_return_std": judged.std}
+
+
+def _named(evaluations: dict[str, Evaluation]) -> dict[str, float]:
+    figures = {}
+    for name, evaluation in evaluations.items():
+        figures[f"{name}_return_mean"] = evaluation.mean
+        figures[f"{name}_return_std"] = evaluation.std
+    return figures

@@ -1,0 +1,81 @@
+"""PPO settings that train well, per environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gymnasium import Space, spaces
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of Stable-Baselines3's PPO, under its own names where they are its own.
+
+    Attributes:
+        num_envs: copies of the environment.
+        n_steps: steps of every copy in a rollout.
+        batch_size: steps in a mini-batch.
+        n_epochs: passes over a rollout.
+        learning_rate: of Adam; falls linearly to 0 over training with `anneal`.
+        anneal: whether the learning rate falls.
+        gamma, gae_lambda: discount, and the trade-off of the advantage estimate.
+        clip_range, ent_coef, vf_coef, max_grad_norm: see PPO.
+        net_arch: hidden units of policy and value function, each.
+        activation: of the hidden units.
+        log_std_init: how widely a Box policy explores at the start (logarithm of the deviation).
+        use_sde: explore with state-dependent noise.
+    """
+
+    num_envs: int = 64
+    n_steps: int = 64
+    batch_size: int = 1024
+    n_epochs: int = 6
+    learning_rate: float = 1e-3
+    anneal: bool = True
+    gamma: float = 0.98
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    net_arch: tuple[int, ...] = (64, 64)
+    activation: Literal["tanh", "relu"] = "tanh"
+    log_std_init: float = 0.0
+    use_sde: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_envs < 1 or self.n_steps < 2:
+            raise ValueError(f"PPO needs num_envs of at least 1 and n_steps of at least 2, not {self.num_envs} and {self.n_steps}.")
+        if (self.num_envs * self.n_steps) % self.batch_size:
+            raise ValueError(
+                f"batch_size must divide num_envs * n_steps = {self.num_envs * self.n_steps}, which {self.batch_size} does not."
+            )
+
+
+PRESETS: dict[str, PPOConfig] = {
+    "Pendulum-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=128, n_epochs=10, gamma=0.95),
+    "CartPole-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, gamma=0.98),
+    "rlhf/Driving-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95),
+    "rlhf/Recommender-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
+}
+"""Settings by environment id, each found by trying."""
+
+THIRD_PARTY = PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, learning_rate=3e-4, anneal=False, gamma=0.99)
+"""For any other environment: Stable-Baselines3's defaults with a wider rollout."""
+
+
+def preset_for(environment_id: str) -> PPOConfig:
+    """The settings for an environment: its own, or careful ones for any third-party environment."""
+    if environment_id in PRESETS:
+        return PRESETS[environment_id]
+    return PPOConfig() if environment_id.startswith("rlhf/") else THIRD_PARTY
+
+
+def policy_name(observation_space: Space[object]) -> str:
+    """Which of Stable-Baselines3's policies reads this kind of observation."""
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    if isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 3:
+        return "CnnPolicy"
+    return "MlpPolicy"

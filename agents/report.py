@@ -1,0 +1,203 @@
+"""A run as one page: what it reached, how it got there, what it asked, and a film of what it learned."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from agents import charts
+from agents.configuration import RunConfig
+from agents.evaluation import baselines, evaluate, held_out_predictions, normalised, reward_correlation
+from agents.film import film
+from agents.policies import AnyPolicy, sb3_policy
+from agents.progress import read_progress
+from agents.query_pictures import query_pictures
+from agents.run_directory import RunDirectory, read_json
+from agents.trained import load_policy, load_reward_model
+from rlhf_envs.envs.palette import DARK, LIGHT
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.rewards import RewardEnsemble, calibration, preference_metrics
+
+_TEMPLATE = "report.html.j2"
+_THIS_RUN = "this policy"
+_FILM_SECONDS = 30.0
+_CORRELATION_EPISODES = 20
+_BASELINES = {
+    "random": "random actions",
+    "pretrained": "pretrained start",
+    "proxy": "gaming the proxy",
+    "ppo": "PPO on the true reward",
+    "expert": "scripted expert",
+}
+"""Policies to compare with, by the names under which metrics.json holds `<name>_return_mean` and `<name>_return_std`."""
+
+_SPENT = {
+    "rollout_seconds": "rollouts",
+    "reward_fit_seconds": "fitting the reward",
+    "reward_inference_seconds": "reward inference",
+}
+
+
+def write_report(directory: RunDirectory) -> Path:
+    """Write report.html and film.mp4 of a finished run.
+
+    The page is one file and loads nothing from elsewhere. What only a preference model has is left out for runs that
+    trained on the environment's own reward.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: if the run has not finished, or one of its files is damaged.
+        StoreError: if its answers cannot be read.
+    """
+    config, metrics = directory.read_config(), directory.read_metrics()
+    rows = read_progress(directory.progress_path)
+    policy, reward_model = sb3_policy(load_policy(directory)), load_reward_model(directory)
+    beside = _beside(metrics)
+    page: dict[str, Any] = {
+        "config": config,
+        "metrics": metrics,
+        "score": _score(metrics, beside),
+        "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in beside})) if rows else None,
+        "ladder": Markup(charts.ladder([_own(metrics), *beside], _THIS_RUN)),
+        "terms": _terms(policy, config),
+        "timings": _timings(metrics),
+        "settings": _flat(config.to_json()),
+        "versions": read_json(directory.config_path).get("versions", {}),
+        "light": charts.css_colors(LIGHT),
+        "dark": charts.css_colors(DARK),
+        "model": None,
+        "queries": [],
+    }
+    if reward_model is not None:
+        with PreferenceStore.open(os.fspath(directory.store_path)) as store:
+            page["model"] = _model(reward_model, store, policy, config, rows)
+            page["queries"] = query_pictures(store, config)
+    page["film"], page["film_note"] = _film(directory, config, policy, reward_model)
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    temporary = directory.report_path.with_name(directory.report_path.name + ".new")
+    temporary.write_text(templates.get_template(_TEMPLATE).render(page), encoding="utf-8")
+    os.replace(temporary, directory.report_path)
+    return directory.report_path
+
+
+def _own(metrics: Mapping[str, Any]) -> tuple[str, float, float]:
+    return _THIS_RUN, metrics["true_return_mean"], metrics["true_return_std"]
+
+
+def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """The policies that metrics.json knows beside the run's own: (name, mean, standard deviation)."""
+    pretraining = metrics.get("pretraining") or {}
+    known = {
+        **metrics,
+        "pretrained_return_mean": pretraining.get("true_return_mean"),
+        "pretrained_return_std": pretraining.get("true_return_std"),
+    }
+    return [
+        (title, known[f"{name}_return_mean"], known.get(f"{name}_return_std") or 0.0)
+        for name, title in _BASELINES.items()
+        if known.get(f"{name}_return_mean") is not None
+    ]
+
+
+def _score(metrics: Mapping[str, Any], beside: list[tuple[str, float, float]]) -> dict[str, Any] | None:
+    """How far the run has come from random actions to PPO on the true reward, or where that is not known, the expert."""
+    means = {name: mean for name, mean, _ in beside}
+    for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
+        if reference in means and _BASELINES["random"] in means:
+            share = normalised(metrics["true_return_mean"], means[_BASELINES["random"]], means[reference])
+            return None if share is None else {"share": share, "reference": reference}
+    return None
+
+
+def _terms(policy: AnyPolicy, config: RunConfig) -> dict[str, dict[str, float]]:
+    """What each named term adds to a step's true reward, by policy; empty where the environment names none."""
+    where: dict[str, Any] = {"horizon": config.horizon, "on_termination": config.on_termination}
+    own = evaluate(policy, config.env, config.env_kwargs, **where)
+    if not own.terms:
+        return {}
+    others = baselines(config.env, config.env_kwargs, **where)
+    return {_THIS_RUN: own.terms, **{_BASELINES[name]: found.terms for name, found in others.items()}}
+
+
+def _model(
+    ensemble: RewardEnsemble, store: PreferenceStore, policy: AnyPolicy, config: RunConfig, rows: list[dict[str, str]]
+) -> dict[str, Any]:
+    """All about the preference model: scores and calibration on held-out answers, and agreement with the truth."""
+    predicted, said = held_out_predictions(store, ensemble)
+    scores, calibrated = preference_metrics(predicted, said), calibration(predicted, said)
+    agreements = reward_correlation(
+        ensemble,
+        policy,
+        config.env,
+        config.env_kwargs,
+        segment_length=config.labels.segment_length,
+        episodes=_CORRELATION_EPISODES,
+        horizon=config.horizon,
+        on_termination=config.on_termination,
+    )
+    return {
+        "scores": scores,
+        "calibration_error": calibrated.expected_error,
+        "reliability": Markup(charts.reliability(calibrated)) if calibrated.bins else None,
+        "accuracy": Markup(charts.accuracy_curve(rows)) if rows else None,
+        "agreement": Markup(charts.agreement(agreements)),
+        "agreements": agreements,
+    }
+
+
+def _film(
+    directory: RunDirectory, config: RunConfig, policy: AnyPolicy, reward_model: RewardEnsemble | None
+) -> tuple[str | None, str | None]:
+    """The film as a data URI; or None and why there is none."""
+    try:
+        content = film(
+            policy,
+            config.env,
+            config.env_kwargs,
+            path=directory.film_path,
+            seconds=_FILM_SECONDS,
+            horizon=config.horizon,
+            on_termination=config.on_termination,
+            reward_model=reward_model,
+        )
+    except (ValueError, RuntimeError) as error:
+        return None, str(error)
+    return "data:video/mp4;base64," + base64.b64encode(content).decode(), None
+
+
+def _timings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the run's wall time was spent on, as shares; the rest is PPO's own learning."""
+    wall = metrics.get("wall_seconds") or 0.0
+    if wall <= 0:
+        return []
+    spent = {title: float(metrics.get(name) or 0.0) for name, title in _SPENT.items()}
+    spent["improving the policy, and the rest"] = max(wall - sum(spent.values()), 0.0)
+    return [{"name": name, "seconds": seconds, "share": seconds / wall} for name, seconds in spent.items() if seconds]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names and JSON values."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+

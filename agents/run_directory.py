@@ -1,0 +1,110 @@
+"""Everything that a run leaves behind, and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from agents.configuration import RunConfig
+
+_PACKAGES = ("rlhf-envs", "gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.json"
+        self.progress_path = self.path / "progress.csv"
+        self.store_path = self.path / "feedback.db"
+        self.reward_model_path = self.path / "reward_model.safetensors"
+        self.policy_path = self.path / "policy.zip"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.tensorboard_path = self.path / "tensorboard"
+        self.report_path = self.path / "report.html"
+        self.film_path = self.path / "film.mp4"
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder and write the configuration, with the versions of what it runs on.
+
+        Raises:
+            ValueError: if a run is there already, or the folder holds other files.
+        """
+        if self.config_path.exists():
+            raise ValueError(f"{self.path} holds a run already; add --resume to go on with it, or choose another --run-dir.")
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; --run-dir must name a new folder.")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
+        write_json(self.config_path, {"config": config.to_json(), "versions": versions()})
+
+    def read_config(self) -> RunConfig:
+        """The configuration that the run was started with.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        if not self.config_path.is_file():
+            raise ValueError(f"{self.path} holds no run: there is no {self.config_path.name} in it.")
+        return RunConfig.from_json(read_json(self.config_path)["config"])
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The figures of a finished run.
+
+        Raises:
+            ValueError: if the run has not finished.
+        """
+        if not self.metrics_path.is_file():
+            raise ValueError(f"The run in {self.path} has not finished: there is no {self.metrics_path.name} yet.")
+        return read_json(self.metrics_path)
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that can change a run's numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        ValueError: if the file is not one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file so that after a crash there is the old one or the new one, whole."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

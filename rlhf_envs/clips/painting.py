@@ -1,0 +1,195 @@
+"""Draws the states of a segment when somebody wants to see it; nothing is rendered during training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.clips.simulators import StateAdapter, state_adapter
+from rlhf_envs.envs.palette import THEMES, Color
+from rlhf_envs.envs.rendering import Painter
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.state import State
+from rlhf_envs.segments import Segment
+
+CLIP_SIZE = (300, 200)
+_SLOWEST, _FASTEST = 10.0, 40.0
+_USUAL = 15.0
+
+
+class ClipPainter(ABC):
+    """Turns segments of one environment into frames of one size.
+
+    Attributes:
+        environment_id: whose segments.
+        frame_size: (width, height) in pixels.
+        frames_per_second: at which rate a clip looks natural, one frame a step; 10 to 40, as people cannot follow
+            faster ones.
+    """
+
+    def __init__(
+        self, environment_id: str, frame_size: tuple[int, int], background: Color, frames_per_second: float
+    ) -> None:
+        self.environment_id = environment_id
+        self.frame_size = frame_size
+        self.frames_per_second = min(max(frames_per_second, _SLOWEST), _FASTEST)
+        self._background = background
+
+    def frames(self, segment: Segment) -> NDArray[np.uint8]:
+        """The segment's clip, (T, height, width, 3) uint8: drawn from its states, or else its captured frames.
+
+        Raises:
+            ValueError: if the segment holds neither, or states of another environment.
+        """
+        if segment.states is not None:
+            return self.paint(segment.states)
+        if segment.frames is not None:
+            return np.stack([fit(frame, self.frame_size, self._background) for frame in segment.frames])
+        raise ValueError(
+            f"This segment of {self.environment_id} cannot be shown, because it was recorded with neither simulator "
+            f"states nor frames; record it from an environment made with render_mode='rgb_array'."
+        )
+
+    def frame(self, state: NDArray[Any]) -> NDArray[np.uint8]:
+        """One state (size,) drawn, (height, width, 3) uint8."""
+        return self.paint(np.asarray(state)[None])[0]
+
+    @abstractmethod
+    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        """States (T, size) drawn, (T, height, width, 3) uint8.
+
+        Raises:
+            ValueError: if they are not states of this environment.
+        """
+
+
+class _TaskClipPainter(ClipPainter):
+    """Draws through the task itself."""
+
+    def __init__(self, environment_id: str, env: TaskEnv, frame_size: tuple[int, int], theme: str) -> None:
+        rate = float(env.metadata["render_fps"])
+        super().__init__(environment_id, frame_size, THEMES[theme].background, rate)
+        self._painter = Painter(env.task, frame_size, theme)
+
+    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        state = State.unpack(self._painter.task.layout, states)
+        return np.stack([self._painter.frame(state, row) for row in range(state.copies)])
+
+
+class _SimulatorClipPainter(ClipPainter):
+    """Sets the states of a simulator that renders them.
+
+    The simulator is never closed: closing one of classic control's shuts pygame down for the whole process, the
+    window of whoever is labelling included.
+    """
+
+    def __init__(
+        self,
+        environment_id: str,
+        env: gym.Env[Any, Any],
+        adapter: StateAdapter,
+        frame_size: tuple[int, int],
+        background: Color,
+    ) -> None:
+        super().__init__(environment_id, frame_size, background, _rate(env))
+        self._adapter = adapter
+        self._env = env
+        env.reset(seed=0)
+        self._size = len(adapter.get_state(env.unwrapped))
+
+    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        states = np.asarray(states)
+        if states.ndim != 2 or states.shape[1] != self._size or states.dtype != np.float64:
+            raise ValueError(
+                f"A state of {self.environment_id} is {self._size} numbers of float64, not {states.dtype} of shape "
+                f"{states.shape[1:]}; it was recorded from another environment."
+            )
+        return np.stack([fit(self._picture(state), self.frame_size, self._background) for state in states])
+
+    def _picture(self, state: NDArray[np.float64]) -> NDArray[np.uint8]:
+        self._adapter.set_state(self._env.unwrapped, state)
+        try:
+            picture: Any = self._env.render()
+        except Exception as error:
+            raise RuntimeError(
+                f"{self.environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
+                f"without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
+            ) from error
+        return np.asarray(picture)
+
+
+class _FrameClipPainter(ClipPainter):
+    """Knows nothing of the simulator and shows captured frames only."""
+
+    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
+        raise ValueError(
+            f"{self.environment_id} cannot be drawn from states, because there is no adapter for its simulator; "
+            f"record frames instead."
+        )
+
+
+def clip_painter(
+    environment_id: str,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    frame_size: tuple[int, int] = CLIP_SIZE,
+    theme: str = "light",
+) -> ClipPainter:
+    """The painter for the segments of an environment.
+
+    The suite's own environments are drawn at the wanted size; pictures of others are scaled into it, keeping their
+    proportions, on the theme's background.
+
+    Args:
+        environment_id: a Gymnasium id.
+        environment_kwargs: what the environment was made with; how it was rendered then does not matter.
+        frame_size: (width, height) in pixels.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: for an unknown theme or a frame size below 60x40.
+        gymnasium.error.Error: for an unknown id.
+    """
+    width, height = int(frame_size[0]), int(frame_size[1])
+    if width < 60 or height < 40:
+        raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
+    if theme not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
+    kwargs = {name: value for name, value in (environment_kwargs or {}).items() if name != "render_mode"}
+    env = gym.make(environment_id, disable_env_checker=True, render_mode="rgb_array", **kwargs)
+    if isinstance(env.unwrapped, TaskEnv):
+        return _TaskClipPainter(environment_id, env.unwrapped, (width, height), theme)
+    background = THEMES[theme].background
+    adapter = state_adapter(env)
+    if adapter is None:
+        return _FrameClipPainter(environment_id, (width, height), background, _rate(env))
+    return _SimulatorClipPainter(environment_id, env, adapter, (width, height), background)
+
+
+def fit(picture: NDArray[np.uint8], frame_size: tuple[int, int], background: Color) -> NDArray[np.uint8]:
+    """A picture (rows, columns, 3) uint8 scaled into (width, height) pixels, its proportions kept, centred."""
+    import pygame
+
+    width, height = frame_size
+    rows, columns = picture.shape[:2]
+    if (columns, rows) == (width, height):
+        return picture
+    scale = min(width / columns, height / rows)
+    inner_width, inner_height = max(round(columns * scale), 1), max(round(rows * scale), 1)
+    source = pygame.image.frombuffer(np.ascontiguousarray(picture), (columns, rows), "RGB")
+    scaled = pygame.image.tobytes(pygame.transform.smoothscale(source, (inner_width, inner_height)), "RGB")
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    frame = np.empty((height, width, 3), dtype=np.uint8)
+    frame[:] = background
+    frame[top : top + inner_height, left : left + inner_width] = np.frombuffer(scaled, dtype=np.uint8).reshape(
+        inner_height, inner_width, 3
+    )
+    return frame
+
+
+def _rate(env: gym.Env[Any, Any]) -> float:
+    return float(env.metadata.get("render_fps") or _USUAL)

@@ -1,0 +1,159 @@
+"""Where demonstrations come from: a scripted expert, a recorded file, or a Minari dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rlhf_envs.demonstrations.episodes import Demonstrations, Episode
+from rlhf_envs.demonstrations.files import SUFFIX, load_demonstrations
+from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.segments import Observations
+
+EXPERT = "expert"
+MINARI = "minari:"
+
+
+def resolve(
+    source: str, environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int, seed: int
+) -> Demonstrations:
+    """Demonstrations from a source that is named as on a command line.
+
+    Args:
+        source: "expert" for the environment's scripted one; the path of a recorded file, which ends in .safetensors;
+            or "minari:ID" for a Minari dataset, by its id or folder.
+        environment_id, environment_kwargs: where the expert acts.
+        episodes: how many.
+        seed: of the expert's first episode.
+
+    Raises:
+        ValueError: if the source is of no such kind, or does not have so many episodes.
+    """
+    if source == EXPERT:
+        return from_expert(environment_id, environment_kwargs, episodes, seed)
+    if source.startswith(MINARI):
+        return from_minari(source.removeprefix(MINARI), episodes)
+    if source.endswith(SUFFIX):
+        return from_file(source, episodes)
+    raise ValueError(
+        f'Demonstrations come from "{EXPERT}", a file that ends in {SUFFIX}, or "{MINARI}ID", not from {source!r}.'
+    )
+
+
+def from_expert(
+    environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int, seed: int
+) -> Demonstrations:
+    """Episodes of the scripted expert of one of the suite's environments, all acted at once; episode i has seed + i.
+
+    Raises:
+        ValueError: if there is no such environment, or it has no expert.
+    """
+    _check_count(episodes)
+    kwargs = dict(environment_kwargs or {})
+    try:
+        env = gym.make_vec(environment_id, episodes, gym.VectorizeMode.VECTOR_ENTRY_POINT, **kwargs)
+    except gym.error.UnregisteredEnv as error:
+        raise ValueError(f"There is no environment {environment_id!r}: {error}") from error
+    except gym.error.Error as error:
+        raise ValueError(_without_expert(environment_id)) from error
+    try:
+        batch = env.unwrapped
+        if not isinstance(batch, TaskVectorEnv):
+            raise ValueError(_without_expert(environment_id))
+        return Demonstrations.from_episodes(
+            environment_id, kwargs, batch.single_observation_space, batch.single_action_space, _act(batch, seed)
+        )
+    finally:
+        env.close()
+
+
+def from_file(path: str | os.PathLike[str], episodes: int | None = None) -> Demonstrations:
+    """The first episodes of a recorded file; all of them by default.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds fewer.
+    """
+    demonstrations = load_demonstrations(path)
+    return demonstrations if episodes is None else demonstrations.first(episodes)
+
+
+def from_minari(dataset: str | os.PathLike[str], episodes: int | None = None) -> Demonstrations:
+    """The first episodes of a Minari dataset that is on this machine; all of them by default. Nothing is downloaded.
+
+    Args:
+        dataset: its id, or the folder that it lies in.
+        episodes: how many.
+
+    Raises:
+        ValueError: if Minari or the dataset is not there, or it has fewer episodes.
+    """
+    try:
+        from minari import MinariDataset, load_dataset
+
+        folder = Path(dataset)
+        if folder.is_dir():
+            found = MinariDataset(folder / "data" if (folder / "data").is_dir() else folder)
+        else:
+            found = load_dataset(os.fspath(dataset))
+    except ImportError as error:
+        raise ValueError(
+            f'A Minari dataset needs Minari, which `pip install "rlhf-envs[minari]"` installs ({error}).'
+        ) from error
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"There is no Minari dataset {os.fspath(dataset)!r} on this machine; "
+            f"`minari download {os.fspath(dataset)}` fetches a public one."
+        ) from error
+    if episodes is not None:
+        _check_count(episodes)
+        if len(found) < episodes:
+            raise ValueError(f"{episodes} episodes of demonstrations were asked for, but {found.id} has {len(found)}.")
+    spec = found.env_spec
+    return Demonstrations.from_episodes(
+        spec.id if spec is not None else found.id,
+        spec.kwargs if spec is not None else {},
+        found.observation_space,
+        found.action_space,
+        [
+            Episode(_before_each_action(episode.observations, len(episode.rewards)), episode.actions, episode.rewards)
+            for episode in found.iterate_episodes(found.episode_indices[:episodes])
+        ],
+    )
+
+
+def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:
+    seen, done, paid = [], [], []
+    observations, _ = batch.reset(seed=seed)
+    for _ in range(batch.horizon):
+        actions = batch.expert_action()
+        seen.append(observations)
+        done.append(actions)
+        observations, _, _, _, info = batch.step(actions)
+        paid.append(info["true_reward"])
+    # From (steps, copies, ...) to one run of steps per copy.
+    observed, acted, rewarded = (np.stack(steps, axis=1) for steps in (seen, done, paid))
+    return [Episode(*of_copy) for of_copy in zip(observed, acted, rewarded, strict=True)]
+
+
+def _before_each_action(observations: Any, steps: int) -> Observations:
+    # Minari keeps the observation after the last action, too.
+    if isinstance(observations, dict):
+        return {name: np.asarray(array)[:steps] for name, array in observations.items()}
+    return np.asarray(observations)[:steps]
+
+
+def _check_count(episodes: int) -> None:
+    if episodes < 1:
+        raise ValueError(f"The number of episodes of demonstrations must be at least 1, not {episodes}.")
+
+
+def _without_expert(environment_id: str) -> str:
+    return (
+        f"{environment_id} has no scripted expert; give a file of recorded demonstrations (a path that ends in "
+        f'{SUFFIX}) or a Minari dataset ("{MINARI}ID").'
+    )

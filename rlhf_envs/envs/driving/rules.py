@@ -1,0 +1,291 @@
+"""The rules of the road: what the ego car does, what is valued, and what its driver sees."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.driving import policies
+from rlhf_envs.envs.driving.traffic import (
+    CAR_LENGTH,
+    CARS,
+    QUANTITIES,
+    SIGHT_AHEAD,
+    SIGHT_BEHIND,
+    Array,
+    advance_traffic,
+    look_around,
+    put_in_order,
+)
+from rlhf_envs.envs.state import Field, State
+from rlhf_envs.envs.task import Task, Terms
+
+if TYPE_CHECKING:
+    from rlhf_envs.envs.canvas import Canvas
+
+CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
+"""Metres from car to car in one lane, on average."""
+
+STEP_SECONDS = 0.2
+LANE_WIDTH = 3.8
+SAFE_TIME_GAP = 1.5
+TOP_SPEED = 1.4
+SCENERY_LENGTH = 400.0
+THROTTLE, BRAKE = 3.0, 6.0
+MOST_HEADING = 0.1
+
+_PEDAL_LAG, _STEERING_LAG = 0.4, 0.4
+_SHOULDER = 0.9
+_SHARE_AHEAD = 0.6
+_HARD_JERK, _HARD_SWERVE = 10.0, 4.0
+
+
+class Driving(Task):
+    """Drive along a busy road.
+
+    ## Description
+    A road with several lanes, seen from above and moving with the ego car, which the agent controls. The other cars
+    follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
+    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); who is held
+    up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and steering
+    follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows the ego.
+
+    ## Action Space
+    `Box(-1, 1, (2,), float32)`
+    | number | action | -1 | 1 |
+    |---|---|---|---|
+    | 0 | pedals | brake with 6 m/s² | accelerate with 3 m/s² |
+    | 1 | steering | 0.1 rad to the left of the road | 0.1 rad to the right |
+
+    ## Observation Space
+    `Box(-1, 1, (17,), float32)`; a car that is not in sight counts as one at the end of sight (80 m ahead, 45 m behind)
+    that drives at the speed limit, a lane that does not exist as an obstacle at hand.
+    | number | observation | unit |
+    |---|---|---|
+    | 0 | speed, less the speed limit | half the limit |
+    | 1 | acceleration | 6 m/s² |
+    | 2 | heading, positive to the right | 0.1 rad |
+    | 3 | distance from the lane's centre, positive to the right | lane width |
+    | 4 | time gap to the car ahead, 0 to 3 s as -1 to 1 | |
+    | 5-7 | gap to the car ahead in the left, own and right lane, as -1 to 1 | 80 m |
+    | 8-10 | gap to the car behind in the left, own and right lane, as -1 to 1 | 45 m |
+    | 11-13 | speed of the car ahead, less the ego's: left, own, right lane | half the limit |
+    | 14-16 | speed of the car behind, less the ego's: left, own, right lane | half the limit |
+
+    ## Rewards
+    The true reward is the weighted sum of these terms; the proxy reward is speed / (1.4 x limit).
+    | term | weight | values | what it says |
+    |---|---|---|---|
+    | progress | 1.0 | 0 to 1 | speed over the limit, at most 1 |
+    | speeding | 0.8 | -1 to 0 | from 5% (0) to 30% (-1) above the limit |
+    | headway | 0.8 | -1 to 0 | the share that is missing of 1.5 s to the car ahead |
+    | comfort | 0.4 | -1 to 0 | (jerk / 10 m/s³)² + (sideways acceleration / 4 m/s²)², at most 1 |
+    | courtesy | 0.6 | -1 to 0 | the share that is missing of the room the car behind needs to brake gently |
+    | lane | 0.4 | -1 to 0 | (distance from the lane's centre / half a lane)², -1 beside the road |
+    | collision | 2.0 | -1 or 0 | touching another car |
+
+    ## Starting State
+    The ego is centred in a random lane at 60-90% of the limit; the others are spread evenly, with some jitter.
+
+    ## Episode End
+    After `horizon` steps (truncation). There is no termination.
+
+    ## Arguments
+    - `traffic`: "light", "medium" or "dense": 120, 80 or 55 m from car to car in a lane.
+    - `lanes`: 2 to 4.
+    - `speed_limit`: in m/s, 10 to 40.
+    - `horizon`: steps in an episode.
+
+    ## Why people's judgement helps
+    Speed is easy to measure, so it is what gets rewarded; a driver who is paid for speed tailgates, weaves and speeds.
+    What a passenger wants (to get there, without fear, without being rude to others) takes seven terms and their
+    weights to write down, and two seconds to recognise.
+
+    ## Version History
+    - v0: first version.
+    """
+
+    fields = {
+        "speed": Field(),
+        "acceleration": Field(),
+        "heading": Field(),
+        "lateral": Field(),
+        "travelled": Field(),
+        "roughness": Field(),
+        "collided": Field(),
+        "cars": Field(shape=(QUANTITIES, CARS)),
+        "gaps": Field(shape=(2, 3)),
+        "speeds": Field(shape=(2, 3)),
+    }
+    reward_weights = {
+        "progress": 1.0,
+        "speeding": 0.8,
+        "headway": 0.8,
+        "comfort": 0.4,
+        "courtesy": 0.6,
+        "lane": 0.4,
+        "collision": 2.0,
+    }
+    draws_per_reset = 2 * CARS + 2 + 4
+    draws_per_step = 2
+    render_fps: ClassVar[int] = 10
+    rubric = (
+        "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, and without "
+        "cutting others off? If both are alike, prefer the one that gets along faster."
+    )
+
+    def __init__(
+        self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200
+    ) -> None:
+        if traffic not in CAR_SPACING:
+            raise ValueError(f"traffic must be one of {', '.join(CAR_SPACING)}, not {traffic!r}.")
+        if lanes not in (2, 3, 4):
+            raise ValueError(f"lanes must be 2, 3 or 4, not {lanes}.")
+        if not 10.0 <= speed_limit <= 40.0:
+            raise ValueError(f"speed_limit is in metres per second and must be from 10 to 40, not {speed_limit}.")
+        self.traffic, self.lanes, self.speed_limit = traffic, int(lanes), float(speed_limit)
+        self.spacing = CAR_SPACING[traffic]
+        length = self.spacing * CARS / lanes
+        self.ring = (length * (1.0 - _SHARE_AHEAD), length * _SHARE_AHEAD)
+        self.observation_space = Box(-1.0, 1.0, (17,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        super().__init__(horizon)
+
+    def begin(self, state: State, draws: Array) -> None:
+        """Spread the others evenly over the road and put the ego into a gap."""
+        own_speed, own_lane = draws[0], np.floor(draws[1] * self.lanes)
+        phases, jitter, wishes = draws[2:6], draws[6 : 6 + CARS], draws[6 + CARS :]
+        state.speed = (0.6 + 0.3 * own_speed) * self.speed_limit
+        state.acceleration = state.heading = state.travelled = state.roughness = state.collided = 0.0
+        state.lateral = own_lane
+        along, lane, lateral, speed, desired, acceleration = state.cars
+        lane[...] = (np.arange(CARS) % self.lanes)[:, None]
+        place = (np.arange(CARS) // self.lanes)[:, None] + 0.3 * (jitter - 0.5)
+        place += np.where(lane == own_lane, np.float32(0.5), phases[np.arange(CARS) % self.lanes])
+        along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
+        # The gap for the ego is where the numbering of its lane begins, which the line above has put at its place.
+        lateral[...] = lane
+        desired[...] = (0.6 + 0.35 * wishes) * self.speed_limit
+        speed[...] = 0.95 * desired
+        acceleration[...] = 0.0
+        put_in_order(state.cars)
+        state.gaps, state.speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
+
+    def advance(self, state: State, actions: NDArray[Any], draws: Array) -> tuple[Terms, Array]:
+        """Move the ego, then the others; then see who is near, and judge."""
+        discomfort = self._control(state, actions)
+        own_lane = self._nearest_lane(state)
+        advance_traffic(state.cars, own_lane, state.speed, draws, self.lanes, self.ring, STEP_SECONDS)
+        gaps, speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
+        state.gaps, state.speeds = gaps, speeds
+        room = gaps[:, 1]
+        touching = room.min(axis=0) < 0.0
+        state.collided = touching
+        np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
+        state.roughness += 0.3 * (discomfort - state.roughness)
+        return self._terms(state, discomfort, room, speeds[1, 1], own_lane), state.speed * (
+            1.0 / (TOP_SPEED * self.speed_limit)
+        )
+
+    def observe(self, state: State) -> Array:
+        """What the driver sees, (N, 17) float32 in [-1, 1]."""
+        seen = np.empty((17, state.copies), dtype=np.float32)
+        half_limit = 0.5 * self.speed_limit
+        np.multiply(state.speed - self.speed_limit, 1.0 / half_limit, out=seen[0])
+        np.multiply(state.acceleration, 1.0 / BRAKE, out=seen[1])
+        np.multiply(state.heading, 1.0 / MOST_HEADING, out=seen[2])
+        np.subtract(state.lateral, self._nearest_lane(state), out=seen[3])
+        np.divide(state.gaps[0, 1], np.maximum(state.speed, 1.0), out=seen[4])
+        seen[4] *= 2.0 / 3.0
+        np.multiply(state.gaps[0], 2.0 / SIGHT_AHEAD, out=seen[5:8])
+        np.multiply(state.gaps[1], 2.0 / SIGHT_BEHIND, out=seen[8:11])
+        seen[4:11] -= 1.0
+        relative = seen[11:].reshape(2, 3, -1)
+        np.subtract(state.speeds, state.speed, out=relative)
+        relative *= 1.0 / half_limit
+        np.clip(seen, -1.0, 1.0, out=seen)
+        return np.ascontiguousarray(seen.T)
+
+    def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
+        """The road from above, moving with the ego."""
+        from rlhf_envs.envs.driving.drawing import draw
+
+        draw(self, row, canvas)
+
+    def expert_action(self, state: State) -> Array:
+        """Keep the limit and the distance; overtake where nobody minds."""
+        return policies.considerate(self, state)
+
+    def proxy_action(self, state: State) -> Array:
+        """Full throttle, and into whichever lane is emptiest."""
+        return policies.reckless(self, state)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """W and S for the pedals, A and D to steer left and right."""
+        pedals, wheel = {"w": (0.6, 0.0), "s": (-0.6, 0.0)}, {"a": (0.0, -0.5), "d": (0.0, 0.5)}
+        single = {(key,): action for key, action in {**pedals, **wheel}.items()}
+        both = {(p, w): (pedals[p][0], wheel[w][1]) for p in pedals for w in wheel}
+        return {keys: np.array(action, dtype=np.float32) for keys, action in {(): (0.0, 0.0), **single, **both}.items()}
+
+    def _nearest_lane(self, state: State) -> Array:
+        lane: Array = np.rint(state.lateral)
+        return np.clip(lane, 0.0, self.lanes - 1.0, out=lane)
+
+    def _control(self, state: State, actions: NDArray[Any]) -> Array:
+        """Pedals and steering move the ego along and across the road; returns the discomfort, 0 to 1, (N,)."""
+        pedal, wheel = actions[:, 0], actions[:, 1]
+        jolt = np.maximum(pedal, 0.0) * THROTTLE
+        jolt += np.minimum(pedal, 0.0) * BRAKE
+        jolt -= state.acceleration
+        jolt *= _PEDAL_LAG
+        state.acceleration += jolt
+        turn = wheel * MOST_HEADING
+        turn -= state.heading
+        turn *= _STEERING_LAG
+        state.heading += turn
+        turn *= state.speed
+        state.lateral += state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
+        np.clip(state.lateral, -_SHOULDER, self.lanes - 1.0 + _SHOULDER, out=state.lateral)
+        grass = np.abs(state.lateral - 0.5 * (self.lanes - 1.0)) > 0.5 * self.lanes
+        slowing = grass * (0.4 * STEP_SECONDS)
+        state.speed += state.acceleration * STEP_SECONDS
+        state.speed -= slowing * state.speed
+        np.clip(state.speed, 0.0, TOP_SPEED * self.speed_limit, out=state.speed)
+        state.travelled += state.speed * STEP_SECONDS
+        np.copyto(state.travelled, state.travelled - SCENERY_LENGTH, where=state.travelled >= SCENERY_LENGTH)
+        jolt *= 1.0 / (STEP_SECONDS * _HARD_JERK)
+        turn *= 1.0 / (STEP_SECONDS * _HARD_SWERVE)
+        jolt *= jolt
+        turn *= turn
+        jolt += turn
+        return np.minimum(jolt, 1.0, out=jolt)
+
+    def _terms(self, state: State, discomfort: Array, room: Array, speed_behind: Array, own_lane: Array) -> Terms:
+        pace = state.speed * (1.0 / self.speed_limit)
+        closing = np.maximum(speed_behind - state.speed, 0.0)
+        needed = closing * closing
+        needed *= 1.0 / BRAKE
+        needed += 0.8 * speed_behind
+        off_centre = state.lateral - own_lane
+        off_centre *= 2.0
+        off_centre *= off_centre
+        return {
+            "progress": np.minimum(pace, 1.0),
+            "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
+            "headway": _shortfall(room[0], SAFE_TIME_GAP * state.speed),
+            "comfort": -discomfort,
+            "courtesy": _shortfall(room[1], needed),
+            "lane": -np.minimum(off_centre, 1.0),
+            "collision": -state.collided,
+        }
+
+
+def _shortfall(room: Array, needed: Array) -> Array:
+    """-1 to 0: the share of the needed room that is missing; both (N,) in metres."""
+    missing = room / np.maximum(needed, 0.1)
+    missing -= 1.0
+    return np.clip(missing, -1.0, 0.0, out=missing)

@@ -1,0 +1,18 @@
+"""`rlhf/Recommender-v0`: a feed chooses what a reader sees next; clicks are easy to count, a good evening is not."""
+
+from __future__ import annotations
+
+from rlhf_envs.envs.recommender.rules import Recommender
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.vector import TaskVectorEnv
+
+
+class RecommenderEnv(TaskEnv):
+    task_class = Recommender
+
+
+class RecommenderVectorEnv(TaskVectorEnv):
+    task_class = Recommender
+
+
+__all__ = ["Recommender", "RecommenderEnv", "RecommenderVectorEnv"]

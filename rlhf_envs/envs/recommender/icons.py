@@ -1,0 +1,95 @@
+"""The small pictures of the feed: topics, the clickbait burst, and the reader's face."""
+
+from __future__ import annotations
+
+from math import cos, pi, sin
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.palette import Color
+
+_ANNOYED, _TIRED, _BORED, _CONTENT = 0.45, 0.7, -0.05, 0.25
+
+
+def draw_topic(canvas: Canvas, topic: int, x: float, y: float, behind: Color) -> None:
+    """A topic's sign around (x, y), in the card's colour on `behind`, about 60 units tall."""
+    ink = canvas.colors.surface
+    if topic == 0:
+        canvas.circle(x, y, 20, ink)
+        canvas.line((x - 38, y + 11), (x + 38, y - 11), ink, 4)
+        canvas.circle(x, y, 12, behind)
+    elif topic == 1:
+        canvas.circle(x, y, 28, ink)
+        canvas.polygon([_around(x, y, 11, -pi / 2 + k * 2 * pi / 5) for k in range(5)], behind)
+        for k in range(5):
+            angle = -pi / 2 + k * 2 * pi / 5
+            canvas.line(_around(x, y, 10, angle), _around(x, y, 26, angle), behind, 3)
+    elif topic == 2:
+        canvas.circle(x - 16, y + 20, 9, ink)
+        canvas.circle(x + 16, y + 14, 9, ink)
+        canvas.polygon([(x - 12, y - 22), (x + 25, y - 30), (x + 25, y - 20), (x - 12, y - 12)], ink)
+        canvas.line((x - 10, y - 20), (x - 10, y + 20), ink, 5)
+        canvas.line((x + 22, y - 28), (x + 22, y + 14), ink, 5)
+    elif topic == 3:
+        canvas.polygon([(x - 46, y + 28), (x - 12, y - 22), (x + 22, y + 28)], ink)
+        canvas.polygon([(x + 2, y + 28), (x + 24, y - 4), (x + 46, y + 28)], ink)
+        canvas.circle(x + 28, y - 22, 8, ink)
+    elif topic == 4:
+        canvas.circle(x, y, 28, ink)
+        canvas.circle(x, y, 20, behind, outline=3)
+        canvas.rectangle(x - 48, y - 26, 5, 52, ink, radius=2)
+        canvas.rectangle(x + 43, y - 26, 5, 52, ink, radius=2)
+    else:
+        canvas.rectangle(x - 40, y - 26, 80, 52, ink, radius=6)
+        for column in range(5):
+            canvas.rectangle(x - 34 + column * 15, y - 21, 8, 7, behind)
+            canvas.rectangle(x - 34 + column * 15, y + 14, 8, 7, behind)
+
+
+def draw_burst(canvas: Canvas, x: float, y: float, radius: float, color: Color) -> None:
+    """The jagged star of a sales sticker."""
+    canvas.polygon([_around(x, y, radius * (1.0 if k % 2 else 0.76), k * pi / 12) for k in range(24)], color)
+
+
+def draw_face(
+    canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float
+) -> None:
+    """The reader: the mouth and colour show mood (-1 to 1), the brows annoyance, the eyelids fatigue (0 to 1)."""
+    colors = canvas.colors
+    skin = _blend(colors.warning, colors.good if mood > 0 else colors.bad, min(abs(mood) * 1.4, 1.0))
+    ink = colors.background if sum(colors.background) < sum(colors.ink) else colors.ink
+    canvas.circle(x, y, radius, skin)
+    for side in (-1, 1):
+        eye = x + side * radius * 0.36
+        canvas.circle(eye, y - radius * 0.16, radius * 0.13, ink)
+        lid = radius * 0.28 * min(fatigue, 0.75)
+        canvas.rectangle(eye - radius * 0.16, y - radius * 0.31, radius * 0.32, lid, skin)
+        inner, outer = y - radius * (0.46 - 0.16 * annoyance), y - radius * (0.46 + 0.1 * annoyance)
+        canvas.line((x + side * radius * 0.2, inner), (x + side * radius * 0.54, outer), ink, 4)
+    bend = radius * 0.32 * min(max(mood * 1.6, -1.0), 1.0)
+    mouth = [
+        (x + radius * 0.44 * across, y + radius * 0.42 + bend * (0.5 - across * across))
+        for across in (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
+    ]
+    canvas.polyline(mouth, ink, 4)
+    canvas.text(x, y + radius + 18, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
+
+
+def _word(mood: float, annoyance: float, fatigue: float) -> str:
+    if annoyance > _ANNOYED:
+        return "annoyed"
+    if fatigue > _TIRED:
+        return "tired"
+    if mood > _CONTENT:
+        return "content"
+    return "bored" if mood < _BORED else "calm"
+
+
+def _around(x: float, y: float, radius: float, angle: float) -> tuple[float, float]:
+    return x + radius * cos(angle), y + radius * sin(angle)
+
+
+def _blend(first: Color, second: Color, share: float) -> Color:
+    mixed = [round(a + (b - a) * share) for a, b in zip(first, second, strict=True)]
+    return mixed[0], mixed[1], mixed[2]

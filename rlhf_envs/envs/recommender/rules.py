@@ -1,0 +1,264 @@
+"""The rules of `rlhf/Recommender-v0`: what a reader clicks, what a reader likes, and how the two part ways."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.recommender.catalogue import BRIEF, FORMATS, LONG_READ, MOST_TOPICS, PAST, TEASER
+from rlhf_envs.envs.recommender.policies import expert_items, proxy_items
+from rlhf_envs.envs.state import Field, State
+from rlhf_envs.envs.task import Task, Terms
+
+if TYPE_CHECKING:
+    from rlhf_envs.envs.canvas import Canvas
+
+LEAST_TASTE, MOST_TASTE = -0.6, 1.0
+BOREDOM = 0.5
+RECENT_KEPT = 0.7
+FATIGUE_KEPT = 0.92
+ANNOYANCE_KEPT = 0.92
+ANNOYANCE_PER_TEASER = 0.12
+MOOD_RATE = 0.15
+_KEY_ROWS = ("123456", "qwerty", "asdfgh")
+
+
+class Recommender(Task):
+    """
+    ## Description
+
+    A reader opens a feed and sees one item after another; the agent chooses each. Every item has a topic and a format:
+    a *teaser* promises much and holds nothing, a *brief* is short and sound, a *long read* is the most rewarding and
+    the most tiring. The reader has tastes that nobody sees, gets bored of a topic that keeps coming, tires from reading
+    and is annoyed by every teaser that was clicked in vain. Clicks follow the impulse, satisfaction the second thought.
+
+    The model joins three from the literature: an impulse that clicks apart from a judgement that is glad or sorry
+    (Kleinberg, Mullainathan & Raghavan 2022, "The Challenge of Understanding What Users Want"); clickbait that wins
+    engagement now and wears satisfaction down later (Ie et al. 2019, RecSim, the "long-term satisfaction" reader); and
+    satiation that grows with exposure and fades without (Leqi et al. 2021, "Rebounding Bandits"). The numbers are ours.
+
+    ## Action Space
+
+    `Discrete(3 * topics)`: the next item, `format * topics + topic`. With 4 topics:
+
+    | action | item |
+    |---|---|
+    | 0-3 | a teaser on topic 0-3 |
+    | 4-7 | a brief on topic 0-3 |
+    | 8-11 | a long read on topic 0-3 |
+
+    ## Observation Space
+
+    `Box(2 * topics + 5,)`, float32: what a platform could see. With 4 topics:
+
+    | index | quantity | range |
+    |---|---|---|
+    | 0-3 | recent share of each topic among the items shown, the latest counting most | [0, 1] |
+    | 4-7 | interest in each topic, estimated from how much of its briefs and long reads was read (0: not known) | [-1, 1] |
+    | 8 | mood, estimated from how the reader scrolls | [-1, 1] |
+    | 9 | annoyance, likewise | [0, 1] |
+    | 10 | fatigue, likewise | [0, 1] |
+    | 11 | whether the last item was clicked | {0, 1} |
+    | 12 | share of the last item that was read | [0, 1] |
+
+    ## Rewards
+
+    The true reward of a step is the weighted sum of:
+
+    | term | weight | meaning | range |
+    |---|---|---|---|
+    | satisfaction | 0.6 | how much reading the item gave: taste less boredom, times depth; 0 if it was not clicked | [-1, 1] |
+    | mood | 0.4 | the reader's lasting mood, a slow average of satisfaction less annoyance | [-1, 1] |
+    | variety | 0.25 | 1 less the recent share of the item's topic | [0, 1] |
+    | fatigue | -0.2 | how tired the reader is | [0, 1] |
+    | regret | -0.4 | a teaser was clicked | {0, 1} |
+
+    The proxy reward is 1 for a click and 0 otherwise. Teasers are clicked most, whatever they do to the reader.
+
+    ## Starting State
+
+    The tastes are evenly spaced levels from -0.6 to 1 in random order, so every reader likes and dislikes something.
+    Mood lies in [-0.2, 0.2], fatigue in [0, 0.2]; nothing has been shown and annoyance is 0.
+
+    ## Episode End
+
+    Never terminates; truncated after `horizon` steps.
+
+    ## Arguments
+
+    - `topics` (int, 4): how many topics there are, 3 to 6.
+    - `annoyance` (float, 1): how much a clicked teaser annoys; 0 is a reader who never minds.
+    - `tiring` (float, 1): how much reading tires; 0 is a reader who never tires.
+    - `horizon` (int, 60): items in an episode.
+
+    ## Why people's judgement helps
+
+    Clicks are logged, regret is not. A person who watches the reader's face for two seconds knows which feed is the
+    better one, and no counter on the page does.
+
+    ## Version History
+
+    - v0: first version.
+    """
+
+    fields = {
+        "taste": Field(np.float32, (MOST_TOPICS,)),
+        "recent": Field(np.float32, (MOST_TOPICS,)),
+        "interest": Field(np.float32, (MOST_TOPICS,)),
+        "mood": Field(),
+        "annoyance": Field(),
+        "fatigue": Field(),
+        "clicked": Field(),
+        "share_read": Field(),
+        "story": Field(),
+        "past_items": Field(np.int8, (PAST,)),
+        "past_shares": Field(np.float32, (PAST,)),
+    }
+    reward_weights = {"satisfaction": 0.6, "mood": 0.4, "variety": 0.25, "fatigue": -0.2, "regret": -0.4}
+    draws_per_reset = MOST_TOPICS + 2
+    draws_per_step = 3
+    render_fps = 8
+    rubric = "Which reader is having the better time with the feed? If both look alike, prefer the more varied one."
+
+    def __init__(self, topics: int = 4, annoyance: float = 1.0, tiring: float = 1.0, horizon: int = 60) -> None:
+        if topics not in range(3, MOST_TOPICS + 1):
+            raise ValueError(f"topics must be a whole number from 3 to {MOST_TOPICS}, not {topics!r}.")
+        for name, value in (("annoyance", annoyance), ("tiring", tiring)):
+            if not 0 <= value <= 10:
+                raise ValueError(f"{name} is a strength and must lie between 0 and 10, not {value!r}.")
+        self.topics = int(topics)
+        self.annoyance = float(annoyance)
+        self.tiring = float(tiring)
+        low = np.zeros(2 * topics + 5, dtype=np.float32)
+        low[topics : 2 * topics + 1] = -1
+        self.observation_space = Box(low, np.ones_like(low), dtype=np.float32)
+        self.action_space = Discrete(len(FORMATS) * topics)
+        self._tastes = np.linspace(LEAST_TASTE, MOST_TASTE, topics, dtype=np.float32)
+        self._topic = np.tile(np.arange(topics), len(FORMATS))
+        self._bait = self._per_item(1, 0, 0)
+        self._pull = self._per_item(1.25, 0.7, 0.65)
+        self._depth = self._per_item(0, 0.5, 1.0)
+        self._depth_lost_to_fatigue = self._per_item(0, 0, 0.8)
+        self._effort = self._per_item(0.05, 0.01, 0.07) * np.float32(tiring)
+        super().__init__(horizon)
+
+    def begin(self, state: State, draws: NDArray[np.float32]) -> None:
+        """A new reader, rested, to whom nothing has been shown."""
+        order = draws[: self.topics].argsort(axis=0)
+        state.taste[: self.topics] = self._tastes[order]
+        state.recent = 0
+        state.interest = 0
+        state.mood = 0.4 * draws[-2] - 0.2
+        state.annoyance = 0
+        state.fatigue = 0.2 * draws[-1]
+        state.clicked = 0
+        state.share_read = 0
+        state.story = 0
+        state.past_items = -1
+        state.past_shares = 0
+
+    def advance(
+        self, state: State, actions: NDArray[Any], draws: NDArray[np.float32]
+    ) -> tuple[Terms, NDArray[np.float32]]:
+        """Show each reader an item: it is clicked or not, read or not, and leaves its mark."""
+        rows = np.arange(state.copies)
+        topic = self._topic.take(actions)
+        bait = self._bait.take(actions)
+        shown_before = state.recent[topic, rows]
+        liking = state.taste[topic, rows] - BOREDOM * shown_before
+
+        chance = self._pull.take(actions) + 0.35 * liking - 0.25 * state.fatigue - 0.1 * bait * state.annoyance
+        clicked = (draws[0] < np.clip(chance, 0.05, 0.97)).astype(np.float32)
+        read_in_earnest = clicked * (1 - bait)
+        depth = self._depth.take(actions) - self._depth_lost_to_fatigue.take(actions) * state.fatigue
+        satisfaction = np.clip(read_in_earnest * depth * liking, -1, 1)
+        share = np.clip(0.45 + 0.45 * liking - 0.3 * state.fatigue * depth + 0.2 * draws[1], 0.05, 1)
+        state.share_read = read_in_earnest * share + 0.1 * (clicked - read_in_earnest)
+        state.clicked = clicked
+        state.story = draws[2]
+
+        self._remember(state, actions, topic, rows, bait)
+        regret = clicked * bait
+        self._feel(state, satisfaction, regret, clicked * self._effort.take(actions))
+        terms = {
+            "satisfaction": satisfaction,
+            "mood": state.mood,
+            "variety": 1 - shown_before,
+            "fatigue": state.fatigue,
+            "regret": regret,
+        }
+        return terms, clicked
+
+    def observe(self, state: State) -> NDArray[np.float32]:
+        """What a platform could see, (N, 2 * topics + 5)."""
+        topics = self.topics
+        seen = np.empty((2 * topics + 5, state.copies), dtype=np.float32)
+        seen[:topics] = state.recent[:topics]
+        seen[topics : 2 * topics] = state.interest[:topics]
+        seen[-5] = state.mood
+        seen[-4] = state.annoyance
+        seen[-3] = state.fatigue
+        seen[-2] = state.clicked
+        seen[-1] = state.share_read
+        return np.ascontiguousarray(seen.T)
+
+    def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
+        """The card on show, the reader's face, and the items before."""
+        from rlhf_envs.envs.recommender.drawing import draw
+
+        draw(self, row, canvas)
+
+    def expert_action(self, state: State) -> NDArray[np.intp]:
+        """Sound reading on topics that the reader liked and has not just seen."""
+        return expert_items(self, state)
+
+    def proxy_action(self, state: State) -> NDArray[np.intp]:
+        """A teaser every time."""
+        return proxy_items(self, state)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """A row of keys for each format, digits for teasers, and one key in it for each topic."""
+        topics = self.topics
+        return {(_KEY_ROWS[item // topics][item % topics],): item for item in range(len(FORMATS) * topics)}
+
+    def _per_item(self, teaser: float, brief: float, long_read: float) -> NDArray[np.float32]:
+        by_format = {TEASER: teaser, BRIEF: brief, LONG_READ: long_read}
+        return np.repeat(np.array([by_format[each] for each in range(len(FORMATS))], dtype=np.float32), self.topics)
+
+    def _remember(
+        self,
+        state: State,
+        actions: NDArray[Any],
+        topic: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        bait: NDArray[np.float32],
+    ) -> None:
+        state.recent *= np.float32(RECENT_KEPT)
+        state.recent[topic, rows] += np.float32(1 - RECENT_KEPT)
+        # A teaser is left at once whatever its topic, so it says nothing about taste; a sound item passed by says little.
+        weight = (1 - bait) * (0.15 + 0.25 * state.clicked)
+        known = state.interest[topic, rows]
+        state.interest[topic, rows] = known + weight * (2 * state.share_read - 1 - known)
+        slot = state.elapsed % PAST
+        state.past_items[slot, rows] = actions
+        state.past_shares[slot, rows] = state.share_read
+
+    def _feel(
+        self,
+        state: State,
+        satisfaction: NDArray[np.float32],
+        regret: NDArray[np.float32],
+        effort: NDArray[np.float32],
+    ) -> None:
+        state.annoyance *= np.float32(ANNOYANCE_KEPT)
+        state.annoyance += np.float32(ANNOYANCE_PER_TEASER * self.annoyance) * regret
+        np.minimum(state.annoyance, 1, out=state.annoyance)
+        state.fatigue *= np.float32(FATIGUE_KEPT)
+        state.fatigue += effort
+        np.minimum(state.fatigue, 1, out=state.fatigue)
+        experience = np.clip(1.6 * satisfaction - state.annoyance, -1, 1)
+        state.mood += MOOD_RATE * (experience - state.mood)

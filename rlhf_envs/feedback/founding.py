@@ -1,0 +1,64 @@
+"""What makes a database a feedback store: its tables, its version, and the environment that it is about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, inspect, select
+
+from rlhf_envs.feedback.database import Database
+from rlhf_envs.feedback.errors import StoreDamagedError, StoreExistsError, StoreVersionError
+from rlhf_envs.feedback.json_values import require_json
+from rlhf_envs.feedback.schema import SCHEMA_VERSION, meta, metadata
+
+
+def found_store(database: Database, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the tables, all or none, and return the description of the environment as it is stored.
+
+    Raises:
+        ValueError: if the description is not JSON.
+        StoreExistsError: if a store is there already.
+    """
+    described: dict[str, Any] = require_json(dict(environment), "environment of a feedback store")
+
+    def make_tables(connection: Connection) -> None:
+        if inspect(connection).has_table(meta.name):
+            raise StoreExistsError(f"{database.place} holds a feedback store already: open it, or name another place.")
+        metadata.create_all(connection, checkfirst=False)
+        facts = {"schema_version": SCHEMA_VERSION, "environment": described, "created_at": time.time()}
+        connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
+
+    database.prepare_file()
+    database.write(make_tables)
+    return described
+
+
+def recognise_store(database: Database) -> dict[str, Any]:
+    """Check that this is a store that this version can use, and return its description of the environment.
+
+    Raises:
+        StoreMissingError, StoreVersionError, StoreDamagedError: if it is not.
+    """
+
+    def read_facts(connection: Connection) -> dict[str, Any]:
+        if not inspect(connection).has_table(meta.name):
+            raise StoreDamagedError(f"{database.place} is not a feedback store: it has none of its tables.")
+        return {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
+
+    database.require_file()
+    try:
+        facts = database.read(read_facts)
+    except ValueError:
+        facts = {}
+    version = facts.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
+            "library: install a newer rlhf-envs to open it."
+        )
+    environment = facts.get("environment")
+    if version != SCHEMA_VERSION or not isinstance(environment, dict):
+        raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
+    return environment

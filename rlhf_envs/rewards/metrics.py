@@ -1,0 +1,162 @@
+"""How good a preference model is: on answers that it has not seen, and against the true reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PreferenceMetrics:
+    """Agreement of predictions with answers; "right" is the positive class.
+
+    Only decided answers count, not ties. A prediction of exactly 0.5 counts as half right. A ratio without a case to
+    judge is NaN.
+
+    Attributes:
+        decided, ties, skips: how many answers of each kind there were.
+    """
+
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    decided: int
+    ties: int
+    skips: int
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Comparisons whose predicted probability lies in [lower, upper): how many, the mean prediction, the mean label."""
+
+    lower: float
+    upper: float
+    count: int
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether "80% sure" is right 80% of the time.
+
+    Attributes:
+        bins: the non-empty ones of a reliability diagram, in rising order.
+        expected_error: mean of |predicted - observed| over bins, weighted by count (Guo et al. 2017, arXiv 1706.04599,
+            equation 3). NaN where there is no answer.
+    """
+
+    bins: tuple[ReliabilityBin, ...]
+    expected_error: float
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Correlation of learned and true reward; NaN where one of them is constant or there are fewer than two steps."""
+
+    pearson: float
+    spearman: float
+
+
+def preference_metrics(predicted: ArrayLike, labels: ArrayLike) -> PreferenceMetrics:
+    """Accuracy, precision, recall and F1 of N predictions.
+
+    Args:
+        predicted: (N,) predicted probabilities that right is better.
+        labels: (N,) answers: 0 left, 1 right, 0.5 or any value between a tie, NaN a skip.
+
+    Raises:
+        ValueError: if the lengths differ, or a value is not in [0, 1].
+    """
+    probabilities, answers = _checked(predicted, labels)
+    skips = int(np.isnan(answers).sum())
+    decided = (answers == 0) | (answers == 1)
+    says_right = np.where(probabilities == 0.5, 0.5, probabilities > 0.5)[decided]
+    is_right = answers[decided]
+    true_positive = float((says_right * is_right).sum())
+    false_positive = float((says_right * (1 - is_right)).sum())
+    false_negative = float(((1 - says_right) * is_right).sum())
+    count = int(decided.sum())
+    return PreferenceMetrics(
+        accuracy=_ratio(count - false_positive - false_negative, count),
+        precision=_ratio(true_positive, true_positive + false_positive),
+        recall=_ratio(true_positive, true_positive + false_negative),
+        f1=_ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative),
+        decided=count,
+        ties=len(answers) - count - skips,
+        skips=skips,
+    )
+
+
+def calibration(predicted: ArrayLike, labels: ArrayLike, bins: int = 10) -> Calibration:
+    """The reliability diagram of N predictions in bins of equal width; arguments as in `preference_metrics`.
+
+    A tie counts as half an answer "right"; a skip does not count.
+
+    Raises:
+        ValueError: as in `preference_metrics`, or if there is no bin.
+    """
+    if bins < 1:
+        raise ValueError(f"A reliability diagram needs at least one bin, not {bins}.")
+    probabilities, answers = _checked(predicted, labels)
+    answered = ~np.isnan(answers)
+    probabilities, answers = probabilities[answered], answers[answered]
+    # The last bin also holds 1.0 itself.
+    places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    filled = []
+    for place in np.unique(places):
+        inside = places == place
+        predicted_mean, observed_mean = float(probabilities[inside].mean()), float(answers[inside].mean())
+        filled.append(
+            ReliabilityBin(place / bins, (place + 1) / bins, int(inside.sum()), predicted_mean, observed_mean)
+        )
+    error = sum(one.count * abs(one.predicted - one.observed) for one in filled)
+    return Calibration(tuple(filled), _ratio(error, len(answers)))
+
+
+def correlation(learned: ArrayLike, true: ArrayLike) -> Correlation:
+    """Pearson's and Spearman's correlation of two rewards of the same N steps.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+    first, second = np.asarray(learned, np.float64).ravel(), np.asarray(true, np.float64).ravel()
+    if len(first) != len(second):
+        raise ValueError(f"Two rewards of the same steps must have one length, not {len(first)} and {len(second)}.")
+    return Correlation(_pearson(first, second), _pearson(_ranks(first), _ranks(second)))
+
+
+def _checked(predicted: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
+    probabilities, answers = np.asarray(predicted, np.float64), np.asarray(labels, np.float64)
+    if probabilities.ndim != 1 or probabilities.shape != answers.shape:
+        raise ValueError(
+            f"Predictions and labels must be two lists of one length, not {probabilities.shape} and {answers.shape}."
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("Every predicted probability must lie in [0, 1].")
+    if ((answers < 0) | (answers > 1)).any():
+        raise ValueError("Every label must lie in [0, 1], or be NaN for a skip.")
+    return probabilities, answers
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
+
+
+def _pearson(first: Floats, second: Floats) -> float:
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _ranks(values: NDArray[Any]) -> Floats:
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    # Equal values share the mean of the ranks that they take up.
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks

@@ -1,0 +1,146 @@
+"""A reward ensemble on disk: `NAME.safetensors` holds everything, `NAME.json` beside it says the same for a reader.
+
+Nothing is unpickled. The description is part of the tensor file, so that one atomic replacement changes both together
+and a run that is killed while saving leaves the old model or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards.space_json import space_from_json, space_to_json
+
+FORMAT_VERSION = 1
+
+_NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
+_DESCRIPTION = "description"
+_SUFFIX = ".safetensors"
+
+
+def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
+    """Write the ensemble to `path` (with or without ".safetensors"), and a readable description beside it.
+
+    Returns:
+        The path of the tensor file.
+
+    Raises:
+        OSError: if the disk is full or the directory is not writable; an older file stays as it was.
+    """
+    target = _tensor_path(path)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "observation_space": space_to_json(ensemble.encoder.observation_space),
+        "action_space": space_to_json(ensemble.encoder.action_space),
+        "config": asdict(ensemble.config),
+        "seed": ensemble.seed,
+        "fits": ensemble.fits,
+        "labels_at_fresh_start": ensemble.labels_at_fresh_start,
+        "scale": ensemble.scale,
+        **{name: getattr(ensemble, name).tolist() for name in _NORMALISERS},
+    }
+    tensors = {f"network.{name}": tensor for name, tensor in ensemble.network.state_dict().items()}
+    tensors |= {name: getattr(ensemble, name) for name in _NORMALISERS}
+    content = save_tensors(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
+    )
+    _write_atomically(target, content)
+    _write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
+    return target
+
+
+def load(
+    path: str | os.PathLike[str],
+    observation_space: spaces.Space[Any] | None = None,
+    action_space: spaces.Space[Any] | None = None,
+) -> RewardEnsemble:
+    """Read an ensemble as it was saved, bit for bit.
+
+    Args:
+        path: with or without ".safetensors".
+        observation_space, action_space: the spaces it is to be used with, if they should be compared.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or of a newer version, or the model was trained for other spaces.
+    """
+    source = _tensor_path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no reward model at {source}.")
+    try:
+        tensors, description = _read(source)
+        version = description["format_version"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{source} is damaged or not a reward model: {error}.") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{source} has reward model format {version}, and this version of rlhf_envs reads format {FORMAT_VERSION};"
+            " update rlhf_envs."
+        )
+    try:
+        ensemble = _build(tensors, description)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{source} is damaged or not a reward model: {str(error).splitlines()[0]}.") from error
+    _require_space("observation", ensemble.encoder.observation_space, observation_space, source)
+    _require_space("action", ensemble.encoder.action_space, action_space, source)
+    return ensemble
+
+
+def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(source, framework="pt") as content:
+        metadata = content.metadata() or {}
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    return tensors, json.loads(metadata[_DESCRIPTION])
+
+
+def _build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RewardEnsemble:
+    config = EnsembleConfig(**{**description["config"], "hidden": tuple(description["config"]["hidden"])})
+    ensemble = RewardEnsemble(
+        space_from_json(description["observation_space"]),
+        space_from_json(description["action_space"]),
+        config,
+        description["seed"],
+    )
+    prefix = "network."
+    ensemble.network.load_state_dict(
+        {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    )
+    for name in _NORMALISERS:
+        if tensors[name].shape != getattr(ensemble, name).shape:
+            raise ValueError(f"{name} has the wrong shape")
+        setattr(ensemble, name, tensors[name])
+    ensemble.scale = description["scale"]
+    ensemble.fits = description["fits"]
+    ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
+    return ensemble
+
+
+def _require_space(name: str, trained: spaces.Space[Any], given: spaces.Space[Any] | None, source: Path) -> None:
+    if given is not None and given != trained:
+        raise ValueError(f"{source} was trained for the {name} space {trained}, and was given {given}.")
+
+
+def _tensor_path(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path if path.suffix == _SUFFIX else path.with_name(path.name + _SUFFIX)
+
+
+def _write_atomically(target: Path, content: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

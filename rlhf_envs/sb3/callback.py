@@ -1,0 +1,95 @@
+"""The feedback loop as a callback: `PPO(...).learn(callback=PreferenceCallback(...))` trains on people's preferences."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.feedback import TEACHERS, PreferenceStore, ScriptedTeacher, TeacherConfig
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.sb3.preference_env import PreferenceVecEnv
+from rlhf_envs.sb3.scoring import ScoringCallback
+from rlhf_envs.segments import Observations
+
+
+class PreferenceCallback(ScoringCallback):
+    """After every rollout: asks about it, reads answers, fits the reward, and scores the rollout with it.
+
+    Args:
+        env: the environment that the algorithm trains on, from `make_vec_env`.
+        store: where queries and answers meet: a `PreferenceStore`, or a path or URL at which to make one.
+        feedback: how many comparisons are asked, when, and which.
+        teacher: an annotator that answers at once: a `ScriptedTeacher`, a `TeacherConfig` or a name in `TEACHERS`;
+            None when people answer from elsewhere.
+        ensemble: the reward model's settings, or a model to go on training.
+        seed: of the reward model and of the candidates that are drawn.
+        on_round: told what each visit to the loop did.
+        on_wait: told how many answers are still missing while training waits for them.
+
+    Attributes:
+        loop: the feedback loop; `loop.ensemble` is the reward model.
+
+    Raises:
+        ValueError: if the segments do not fit the episodes, or the spaces are not supported.
+    """
+
+    def __init__(
+        self,
+        env: PreferenceVecEnv,
+        store: PreferenceStore | str | os.PathLike[str],
+        feedback: FeedbackConfig | None = None,
+        teacher: ScriptedTeacher | TeacherConfig | str | None = "oracle",
+        ensemble: RewardEnsemble | EnsembleConfig | None = None,
+        seed: int = 0,
+        on_round: Callable[[RoundReport], None] | None = None,
+        on_wait: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(env)
+        feedback = feedback or FeedbackConfig()
+        horizon = int(env.get_attr("horizon")[0])
+        feedback.check_fits(horizon, env.num_envs)
+        if not isinstance(ensemble, RewardEnsemble):
+            ensemble = RewardEnsemble(env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed)
+        if not isinstance(store, PreferenceStore):
+            store = PreferenceStore.create(store, environment={"segment_length": feedback.segment_length})
+        self.on_round = on_round
+        self.fit_seconds = 0.0
+        self.loop = FeedbackLoop(store, ensemble, feedback, horizon, seed, _teacher(teacher), on_wait)
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self.env.remember(4 * self.loop.config.segment_length)
+
+    def before_scoring(self) -> None:
+        """Visit the feedback loop, so that the rollout is scored by the newest reward."""
+        report = self.loop.visit(self.env.recorder, self.num_timesteps, self.model._total_timesteps)
+        self.fit_seconds += report.fit_seconds
+        self.logger.record("feedback/labels", report.labels)
+        if report.fit is not None:
+            self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)
+            self.logger.record("feedback/held_out_accuracy", report.fit.held_out_accuracy)
+        if self.on_round is not None:
+            self.on_round(report)
+
+    def score(
+        self, observations: Observations, actions: NDArray[Any], env_rewards: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The learned reward; 0 as long as there is no label."""
+        if not self.loop.has_labels:
+            return np.zeros(len(env_rewards), dtype=np.float32)
+        return self.loop.ensemble.reward(observations, actions)
+
+
+def _teacher(teacher: ScriptedTeacher | TeacherConfig | str | None) -> ScriptedTeacher | None:
+    if isinstance(teacher, str):
+        if teacher not in TEACHERS:
+            raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}.")
+        return ScriptedTeacher(TEACHERS[teacher], teacher)
+    if isinstance(teacher, TeacherConfig):
+        return ScriptedTeacher(teacher, "teacher")
+    return teacher

@@ -1,0 +1,38 @@
+"""How the commands tell of what went wrong: one sentence, no traceback, a non-zero exit status."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gymnasium as gym
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+"""Exit statuses: of bad input, as argument parsers use it, and of Ctrl-C, as shells use it."""
+
+EXPECTED = (ValueError, RuntimeError, OSError, gym.error.Error)
+"""What the library raises when it is asked for something that cannot be; a store's errors are RuntimeErrors."""
+
+
+@contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Turn expected errors into their message on stderr and exit status 2, and Ctrl-C into exit status 130.
+
+    Any other error is a mistake in the program and keeps its traceback. `python -X dev` shows all tracebacks.
+
+    Raises:
+        SystemExit: in place of the error.
+    """
+    try:
+        yield
+    except EXPECTED as error:
+        if sys.flags.dev_mode:
+            traceback.print_exc()
+        print(f"Error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT) from error
+    except KeyboardInterrupt as interrupt:
+        print("Stopped.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from interrupt

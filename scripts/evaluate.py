@@ -1,0 +1,118 @@
+"""Judge a trained policy on the true reward, on seeds that training never saw, beside others."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from agents.configuration import RunConfig
+from agents.copies import FIRST_SEED
+from agents.evaluation import Evaluation, baselines, evaluate, normalised
+from agents.policies import POLICY_NAMES, sb3_policy
+from agents.run_directory import RunDirectory
+from agents.trained import load_policy
+from scripts.errors import one_sentence_errors
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Judge a trained policy on the true reward, on seeds that training never saw, beside others.
+
+    The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
+    for the first other run.
+
+    Attributes:
+        run_dir: the run to judge.
+        against: what to compare it with: folders of other runs in the same environment, and "random", "expert" or
+            "proxy", the policies that need no training (the last two in the suite's environments).
+        episodes: how many each policy plays; all play the same ones.
+        seed: episode i begins with seed + i.
+    """
+
+    run_dir: Path
+    against: tuple[str, ...] = ("random",)
+    episodes: int = 50
+    seed: int = FIRST_SEED
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    torch.set_num_threads(1)
+    with one_sentence_errors():
+        given = tyro.cli(Arguments, args=arguments)
+        Console().print(_table(given))
+    return 0
+
+
+def _table(given: Arguments) -> Table:
+    config = RunDirectory(given.run_dir).read_config()
+    runs = [name for name in given.against if name not in POLICY_NAMES]
+    for name in runs:
+        _check_same_task(config, RunDirectory(name))
+    untrained = baselines(
+        config.env,
+        config.env_kwargs,
+        episodes=given.episodes,
+        seed=given.seed,
+        horizon=config.horizon,
+        on_termination=config.on_termination,
+    )
+    for name in given.against:
+        if name in POLICY_NAMES and name not in untrained:
+            raise ValueError(f"{config.env} brings no scripted {name} policy; only the suite's own environments do.")
+    trained = {name: _judge(RunDirectory(name), config, given) for name in [str(given.run_dir), *runs]}
+    judged = {name: trained.get(name) or untrained[name] for name in [str(given.run_dir), *given.against]}
+    reference = untrained.get("expert") or (trained[runs[0]] if runs else None)
+    return _drawn(judged, untrained["random"], reference, f"{config.env}, {given.episodes} episodes")
+
+
+def _check_same_task(config: RunConfig, other: RunDirectory) -> None:
+    theirs = other.read_config()
+    for name in ("env", "env_kwargs", "horizon", "on_termination"):
+        if getattr(theirs, name) != getattr(config, name):
+            raise ValueError(
+                f"The run in {other.path} has {name} = {getattr(theirs, name)} and not {getattr(config, name)}; only "
+                "runs of one task can be compared."
+            )
+
+
+def _judge(directory: RunDirectory, config: RunConfig, given: Arguments) -> Evaluation:
+    return evaluate(
+        sb3_policy(load_policy(directory)),
+        config.env,
+        config.env_kwargs,
+        episodes=given.episodes,
+        seed=given.seed,
+        horizon=config.horizon,
+        on_termination=config.on_termination,
+    )
+
+
+def _drawn(judged: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:
+    has_proxy = random.proxy_mean is not None
+    table = Table(title=title)
+    table.add_column("policy", overflow="fold")
+    for column in ("true return", "std", "95% interval", *(["normalised"] if reference else [])):
+        table.add_column(column, justify="right", no_wrap=True)
+    if has_proxy:
+        table.add_column("proxy return", justify="right", no_wrap=True)
+    for name, score in judged.items():
+        low, high = score.interval()
+        cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
+        if reference:
+            share = normalised(score.mean, random.mean, reference.mean)
+            cells.append("" if share is None else f"{share:.0%}")
+        if has_proxy:
+            cells.append(f"{score.proxy_mean:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Train a policy on preferences, or as a baseline on the true or the proxy reward."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from agents.building import environment_arguments
+from agents.configuration import RunConfig
+from agents.interruption import RunInterrupted
+from agents.presets import preset_for
+from agents.run_directory import RunDirectory
+from agents.training import train
+from rlhf_envs.sb3 import find_spec
+from scripts.errors import one_sentence_errors
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a policy on preferences, judge it on the true reward, and write a report.
+
+    Attributes:
+        run: what to train; settings that are not given come from the environment's preset.
+        run_dir: the folder for everything that the run leaves.
+        resume: go on with the run in that folder, with the settings that it was started with.
+    """
+
+    run_dir: Path
+    run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    resume: bool = False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    console = Console(stderr=True)
+    with one_sentence_errors():
+        defaults = _defaults(given)
+        parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults))
+        directory = RunDirectory(parsed.run_dir)
+        config = _resumed(parsed.run, defaults, directory) if parsed.resume else _started(parsed.run, directory)
+        try:
+            metrics = train(config, directory, console, parsed.resume)
+        except RunInterrupted:
+            console.print(f"Stopped. To go on: python -m scripts.train --run-dir {parsed.run_dir} --resume")
+            return _INTERRUPTED
+        console.print(_summary(metrics))
+        print(f"Report: {directory.report_path}")
+    return 0
+
+
+def _defaults(given: list[str]) -> RunConfig:
+    """The settings before any flag but --env, so that the help shows the environment's own preset."""
+    environment = ""
+    for place, word in enumerate(given):
+        if word == "--env" and place + 1 < len(given):
+            environment = given[place + 1]
+        elif word.startswith("--env="):
+            environment = word.partition("=")[2]
+    return RunConfig(env=environment, ppo=preset_for(environment))
+
+
+def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
+    if not config.env:
+        raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
+    find_spec(config.env)
+    environment_arguments(config)
+    directory.create(config)
+    return config
+
+
+def _resumed(config: RunConfig, defaults: RunConfig, directory: RunDirectory) -> RunConfig:
+    """The settings that the run was started with, if nothing else was asked for."""
+    stored = directory.read_config()
+    if config.env and config.env != stored.env:
+        raise ValueError(f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it.")
+    for part in fields(RunConfig):
+        asked, default, was = (getattr(each, part.name) for each in (config, defaults, stored))
+        if asked not in (default, was):
+            raise ValueError(
+                f"The run in {directory.path} was started with {part.name} = {was}; a resumed run keeps its settings."
+            )
+    return stored
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    lines = [
+        f"True return {metrics['true_return_mean']:.1f} ± {metrics['true_return_std']:.1f} "
+        f"(random {metrics['random_return_mean']:.1f}) after {metrics['timesteps']:,} steps "
+        f"in {metrics['wall_seconds']:.0f} s."
+    ]
+    if metrics["reward"] == "learned":
+        accuracy = metrics["test_accuracy"]
+        tested = "no held-out answers" if accuracy is None else f"{accuracy:.0%} of held-out answers predicted"
+        lines.append(f"{metrics['labels']} answers, {tested}, correlation with the truth {metrics['reward_correlation']:.2f}.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Watch a policy, live or as a film, with its rewards drawn below the picture step by step."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+
+from agents.copies import FIRST_SEED
+from agents.film import Stage, film
+from agents.live_view import LiveView
+from agents.policies import AnyPolicy, named_policy, sb3_policy
+from agents.run_directory import RunDirectory
+from agents.trained import load_policy, load_reward_model
+from scripts.errors import one_sentence_errors
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Watch a policy, live or as a film, with its rewards drawn below the picture step by step.
+
+    A run shows its own policy, with the learned reward and its spread beside the true reward and its named terms. In
+    the window space pauses, the right arrow steps while paused, escape ends.
+
+    Attributes:
+        run_dir: a run to watch; give either this or --env.
+        env: an environment to watch.
+        policy: who acts: random actions, or what the suite's environments bring, an expert and a policy that games the
+            proxy reward. By default the run's own policy, or random actions.
+        film: write an mp4 there instead of opening a window.
+        seed: episode i begins with seed + i.
+        episodes: how many to watch.
+        theme: light or dark.
+    """
+
+    run_dir: Path | None = None
+    env: str | None = None
+    policy: Literal["random", "expert", "proxy"] | None = None
+    film: Path | None = None
+    seed: int = FIRST_SEED
+    episodes: int = 1
+    theme: Literal["light", "dark"] = "light"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    torch.set_num_threads(1)
+    with one_sentence_errors():
+        given = tyro.cli(Arguments, args=arguments)
+        _check(given)
+        policy, place = _from_run(given) if given.run_dir is not None else _from_environment(given)
+        if given.film is None:
+            _show(given, policy, place)
+        else:
+            content = film(policy, path=given.film, episodes=given.episodes, seed=given.seed, **place)
+            print(f"Film: {given.film} ({len(content) / 1e6:.1f} MB)")
+    return 0
+
+
+def _check(given: Arguments) -> None:
+    if (given.run_dir is None) == (given.env is None):
+        raise ValueError("Say what to watch: either --run-dir with a run's folder, or --env with an environment's id.")
+    if given.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
+    if given.film is not None and not given.film.parent.is_dir():
+        raise ValueError(f"The film cannot be written to {given.film}, because there is no folder {given.film.parent}.")
+
+
+def _from_run(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
+    directory = RunDirectory(given.run_dir or "")
+    config = directory.read_config()
+    place = {
+        "environment_id": config.env,
+        "environment_kwargs": config.env_kwargs,
+        "horizon": config.horizon,
+        "on_termination": config.on_termination,
+        "reward_model": load_reward_model(directory),
+        "theme": given.theme,
+    }
+    own = given.policy is None
+    return sb3_policy(load_policy(directory)) if own else named_policy(given.policy or "", given.seed), place
+
+
+def _from_environment(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
+    return named_policy(given.policy or "random", given.seed), {"environment_id": given.env, "theme": given.theme}
+
+
+def _show(given: Arguments, policy: AnyPolicy, place: dict[str, Any]) -> None:
+    stage = Stage(**place)
+    view = LiveView(place["environment_id"], stage.frames_per_second)
+    try:
+        for episode in range(given.episodes):
+            if not view.play(stage.frames(policy, given.seed + episode)):
+                break
+    finally:
+        view.close()
+        stage.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""What must hold when processes die, meet, or find the store in a state that nobody wants."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+import rlhf_envs.feedback
+from rlhf_envs.feedback import (
+    PreferenceStore,
+    StoreDamagedError,
+    StoreError,
+    StoreExistsError,
+    StoreFullError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    StoreVersionError,
+)
+
+ANNOTATOR = """
+import sys
+from rlhf_envs.feedback import PreferenceStore
+path, name = sys.argv[1:]
+with PreferenceStore.open(path) as store:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    while query := store.take(name):
+        store.answer(query.id, name, "left")
+        print(query.id, flush=True)
+"""
+
+
+@contextmanager
+def annotator(path: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+    root = Path(rlhf_envs.feedback.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANNOTATOR, str(path), name],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def test_an_answer_survives_kill_minus_nine(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(2000)])
+    store.close()
+    with annotator(path, "ann") as process:
+        begin(process)
+        assert process.stdout is not None
+        acknowledged = [process.stdout.readline() for _ in range(25)]
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged += [line for line in process.stdout if line.endswith("\n")]
+    with PreferenceStore.open(path) as reopened:
+        answered = [answer.query_id for answer in reopened.live_answers()]
+        assert set(map(int, acknowledged)) <= set(answered)
+        assert len(answered) <= len(acknowledged) + 1 < 2000
+        assert reopened.take("ann") is not None
+
+
+def test_processes_that_take_at_the_same_time_never_share_a_query(
+    store: PreferenceStore, path: Path, make_query: Any
+) -> None:
+    ids = store.ask([make_query(str(number)) for number in range(80)])
+    with annotator(path, "ann") as one, annotator(path, "bob") as two:
+        begin(one)
+        begin(two)
+        answered = [[int(line) for line in process.communicate(timeout=60)[0].split()] for process in (one, two)]
+    assert all(answered)
+    assert sorted(answered[0] + answered[1]) == ids
+    assert len(store.live_answers()) == len(ids)
+
+
+def test_threads_may_share_a_store(store: PreferenceStore, make_query: Any) -> None:
+    ids = store.ask([make_query(str(number)) for number in range(40)])
+
+    def work(name: str) -> None:
+        while query := store.take(name):
+            assert query.id is not None
+            store.answer(query.id, name, "tie")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "bob", "cyd")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.query_id for answer in store.live_answers()) == ids
+
+
+def test_a_store_is_never_created_over_another(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    store.ask([make_query("a")])
+    with pytest.raises(StoreExistsError, match="open it, or name another place"):
+        PreferenceStore.create(path, environment={"id": "other"})
+    assert len(store.queries()) == 1
+
+
+def test_opening_where_nothing_is_makes_nothing(path: Path) -> None:
+    with pytest.raises(StoreMissingError, match="no feedback store"):
+        PreferenceStore.open(path)
+    assert not path.exists()
+
+
+def test_a_store_whose_making_was_interrupted_can_be_made_again(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StoreDamagedError, match="not a feedback store"):
+        PreferenceStore.open(path)
+    assert path.read_bytes() == b""
+    PreferenceStore.create(path, environment={"id": "x"}).close()
+    PreferenceStore.open(path).close()
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store: PreferenceStore, path: Path) -> None:
+    store.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        raw.execute("DELETE FROM meta WHERE name = 'environment'")
+    raw.close()
+    with pytest.raises(StoreVersionError, match="version 99, newer than version 1"):
+        PreferenceStore.open(path)
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+    path.write_bytes(b"These are my holiday notes. " * 300)
+    for enter in (PreferenceStore.open, lambda place: PreferenceStore.create(place, environment={})):
+        with pytest.raises(StoreDamagedError, match="not a feedback store"):
+            enter(path)
+    assert path.read_bytes() == b"These are my holiday notes. " * 300
+
+
+def test_a_database_of_another_program_is_not_taken_for_a_store(path: Path) -> None:
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE recipes (name TEXT)")
+    raw.close()
+    with pytest.raises(StoreDamagedError, match="none of its tables"):
+        PreferenceStore.open(path)
+
+
+def test_a_torn_file_is_said_to_be_damaged(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(200)])
+    store.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(StoreDamagedError, match="damaged"), PreferenceStore.open(path) as torn:
+        torn.queries()
+
+
+def test_a_flipped_bit_in_a_segment_is_noticed(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    asked = make_query("a", left=(0.125,) * 5)
+    store.ask([asked])
+    store.close()
+    content = path.read_bytes()
+    place = content.index(asked.segments[0].true_rewards.tobytes())
+    path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
+    with PreferenceStore.open(path) as flipped, pytest.raises(StoreDamagedError, match="Segment 1"):
+        flipped.query(1)
+
+
+def test_a_lock_that_is_let_go_in_time_is_waited_for(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    raw.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.6, lambda: raw.execute("COMMIT"))
+    release.start()
+    assert store.ask([make_query("a")]) == [1]
+    release.join()
+    raw.close()
+
+
+def test_a_lock_that_is_not_let_go_is_named_and_nothing_is_lost(
+    store: PreferenceStore, path: Path, make_query: Any
+) -> None:
+    [id] = store.ask([make_query("a")])
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("BEGIN IMMEDIATE")
+    with PreferenceStore.open(path, patience=0.1) as hasty:
+        began = time.monotonic()
+        with pytest.raises(StoreLockedError, match="locked by another process"):
+            hasty.answer(id, "ann", "left")
+        assert time.monotonic() - began < 2
+        assert hasty.live_answers() == []
+        raw.execute("ROLLBACK")
+        hasty.answer(id, "ann", "left")
+        assert len(hasty.live_answers()) == 1
+    raw.close()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreReadOnlyError, match="needs a directory that exists"):
+        PreferenceStore.create(tmp_path / "missing" / "feedback.db", environment={})
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="/proc is the directory that no user can write")
+def test_a_read_only_directory_is_named() -> None:
+    with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+        PreferenceStore.create("/proc/feedback.db", environment={})
+
+
+def test_a_store_on_read_only_ground_can_be_read_and_says_why_it_cannot_be_written(
+    store: PreferenceStore, path: Path, make_query: Any
+) -> None:
+    [id] = store.ask([make_query("a")])
+    with PreferenceStore.open(f"sqlite:///file:{path}?mode=ro&uri=true") as read_only:
+        assert read_only.query(id).key == "a"
+        with pytest.raises(StoreReadOnlyError, match="cannot be written"):
+            read_only.answer(id, "ann", "left")
+
+
+def test_a_disk_that_fills_loses_nothing_that_was_acknowledged(
+    store: PreferenceStore, path: Path, make_query: Any
+) -> None:
+    [id] = store.ask([make_query("a")])
+    store.answer(id, "ann", "left")
+    store.close()
+
+    def shrink_disk(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {path.stat().st_size // 4096 + 2}")
+
+    event.listen(Engine, "connect", shrink_disk)
+    try:
+        with PreferenceStore.open(path) as full:
+            with pytest.raises(StoreFullError, match="free some space"):
+                full.ask([make_query(str(number)) for number in range(100)])
+            assert len(full.queries()) == len(full.live_answers()) == 1
+    finally:
+        event.remove(Engine, "connect", shrink_disk)
+    with PreferenceStore.open(path) as roomy:
+        assert len(roomy.ask([make_query(str(number)) for number in range(100)])) == 100
+
+
+def test_a_copy_taken_after_closing_is_complete(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    [id] = store.ask([make_query("a")])
+    store.answer(id, "ann", "left")
+    store.close()
+    copy = shutil.copy(path, path.with_name("copy.db"))
+    with PreferenceStore.open(copy) as copied:
+        assert len(copied.live_answers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("sqlite://", "must outlive its process"),
+        ("mysql://host/labels", "SQLite or PostgreSQL, not in mysql"),
+        ("://", "neither a path nor an SQLAlchemy URL"),
+    ],
+)
+def test_a_place_that_can_hold_no_store_is_refused(place: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        PreferenceStore.open(place)
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(StoreError) as caught:
+        PreferenceStore.open("postgresql://ann:secret@127.0.0.1:1/labels", patience=0.1)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,52 @@
+"""A small learning problem with a known reward, shared by the tests of the preference model."""
+
+import numpy as np
+from gymnasium import spaces
+
+from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble
+from rlhf_envs.segments import Segment
+
+OBSERVATION_SPACE = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+ACTION_SPACE = spaces.Box(-2, 2, (1,), np.float32)
+STEPS = 25
+
+
+def pendulum_segments(count: int, seed: int) -> list[Segment]:
+    """Segments of a pendulum under a smooth random torque: observations (cos, sin, velocity), Pendulum-v1's reward."""
+    rng = np.random.default_rng(seed)
+    angle, velocity, torque = rng.uniform(-np.pi, np.pi, count), rng.uniform(-1, 1, count), np.zeros(count)
+    observations, actions, rewards = [], [], []
+    for _ in range(40 + STEPS):
+        torque = np.clip(0.8 * torque + rng.normal(size=count), -2, 2)
+        wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
+        observations.append(np.stack([np.cos(angle), np.sin(angle), velocity], axis=1))
+        actions.append(torque[:, None])
+        rewards.append(-(wrapped**2 + 0.1 * velocity**2 + 0.001 * torque**2))
+        velocity = np.clip(velocity + (15 * np.sin(angle) + 3 * torque) * 0.05, -8, 8)
+        angle = angle + 0.05 * velocity
+    stacked = [np.stack(part[-STEPS:], axis=1).astype(np.float32) for part in (observations, actions, rewards)]
+    return [Segment(*arrays) for arrays in zip(*stacked, strict=True)]
+
+
+def add_comparisons(dataset: PreferenceDataset, count: int, seed: int) -> None:
+    """Add `count` comparisons answered by the true returns."""
+    segments = pendulum_segments(2 * count, seed)
+    for left, right in zip(segments[:count], segments[count:], strict=True):
+        dataset.add(left, right, float(right.true_rewards.sum() > left.true_rewards.sum()))
+
+
+def new_problem(labels: int, seed: int = 0) -> tuple[RewardEnsemble, PreferenceDataset]:
+    """An unfitted ensemble and a dataset of `labels` comparisons."""
+    ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=seed)
+    dataset = PreferenceDataset(ensemble.encoder)
+    add_comparisons(dataset, labels, seed)
+    return ensemble, dataset
+
+
+def flat_steps(segments: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observations, actions and true rewards of all steps of the segments."""
+    return (
+        np.concatenate([segment.observations for segment in segments]),
+        np.concatenate([segment.actions for segment in segments]),
+        np.concatenate([segment.true_rewards for segment in segments]),
+    )
