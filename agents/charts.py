@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from agents.evaluation import RewardAgreement
-from rlhf_envs.envs.palette import LIGHT, Color, Palette
+from agents.svg import hex_color, page_style, to_svg
+from rlhf_envs.envs.palette import LIGHT
 from rlhf_envs.rewards.metrics import Calibration
 from rlhf_envs.segments import Segment
 
 WIDE, NARROW = 6.6, 3.9
 _MOST_POINTS = 700
 _MOST_LINES = 6
-_STYLE = {
-    "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "svg.fonttype": "none",
-    "path.simplify": True,
-}
 Row = Mapping[str, str]
-
-
-def css_colors(palette: Palette) -> dict[str, str]:
-    """A palette as CSS custom properties without their dashes: `surface-strong`, `accent`, `other-0` and so on."""
-    named = {part.name.replace("_", "-"): getattr(palette, part.name) for part in fields(palette)}
-    others = named.pop("others")
-    named |= {f"other-{index}": color for index, color in enumerate(others)}
-    return {name: _hex(color) for name, color in named.items()}
 
 
 def learning_curves(rows: Sequence[Row], levels: Mapping[str, float]) -> str:
@@ -54,45 +29,56 @@ def learning_curves(rows: Sequence[Row], levels: Mapping[str, float]) -> str:
         rows: of progress.csv.
         levels: true returns to compare with, as dashed lines by name.
     """
-    with rc_context(_style()):
+    with page_style():
         steps, true = _column(rows, "timesteps"), _column(rows, "true_return_mean")
         learned, labels = _column(rows, "learned_return_mean"), _column(rows, "labels")
         has_labels = bool(np.nansum(labels) > 0)
         figure = Figure(figsize=(WIDE, 3.9 if has_labels else 3.1), layout="constrained")
-        panels = figure.subplots(2 if has_labels else 1, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_labels])
+        panels = figure.subplots(
+            2 if has_labels else 1, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_labels]
+        )
         top: Axes = panels[0, 0]
         for name, level in levels.items():
-            top.axhline(level, color=_hex(LIGHT.muted), linewidth=0.8, linestyle=(0, (4, 3)))
+            top.axhline(level, color=hex_color(LIGHT.muted), linewidth=0.8, linestyle=(0, (4, 3)))
             top.annotate(
-                name, (0.005, level), xycoords=("axes fraction", "data"), va="bottom", color=_hex(LIGHT.muted), fontsize=7.5
+                name,
+                (1, level),
+                (-3, 2),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                color=hex_color(LIGHT.muted),
+                fontsize=7.5,
             )
-        top.plot(steps, true, color=_hex(LIGHT.accent))
-        top.set_ylabel("true return", color=_hex(LIGHT.accent))
+        top.plot(steps, true, color=hex_color(LIGHT.accent))
+        top.set_ylabel("true return", color=hex_color(LIGHT.accent))
         if has_labels:
             beside = top.twinx()
             beside.spines["right"].set_visible(True)
-            beside.plot(steps, learned, color=_hex(LIGHT.others[0]), linewidth=1.1)
-            beside.set_ylabel("learned return", color=_hex(LIGHT.others[0]))
+            beside.plot(steps, learned, color=hex_color(LIGHT.others[0]), linewidth=1.1)
+            beside.set_ylabel("learned return", color=hex_color(LIGHT.others[0]))
             bottom: Axes = panels[1, 0]
-            bottom.fill_between(steps, labels, step="post", color=_hex(LIGHT.surface_strong), linewidth=0)
-            bottom.step(steps, labels, where="post", color=_hex(LIGHT.muted), linewidth=1.1)
+            bottom.fill_between(steps, labels, step="post", color=hex_color(LIGHT.surface_strong), linewidth=0)
+            bottom.step(steps, labels, where="post", color=hex_color(LIGHT.muted), linewidth=1.1)
             bottom.set_ylabel("answers")
             bottom.set_ylim(bottom=0)
-            bottom.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+            bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         panels[-1, 0].set_xlabel("environment steps")
         panels[-1, 0].xaxis.set_major_formatter(FuncFormatter(_thousands))
-        return _svg(figure, "learning-curves", "True and learned return over environment steps")
+        return to_svg(figure, "learning-curves", "True and learned return over environment steps")
 
 
 def ladder(entries: Sequence[tuple[str, float, float]], highlighted: str) -> str:
     """Returns of several policies, (name, mean, standard deviation), on one scale, best first."""
-    with rc_context(_style()):
+    with page_style():
         ordered = sorted(entries, key=lambda entry: entry[1])
         figure = Figure(figsize=(NARROW, 0.7 + 0.42 * len(ordered)), layout="constrained")
         axes: Axes = figure.subplots()
         for place, (name, mean, std) in enumerate(ordered):
-            color = _hex(LIGHT.accent if name == highlighted else LIGHT.muted)
-            axes.plot([mean - std, mean + std], [place, place], color=color, linewidth=2.2, alpha=0.35, solid_capstyle="round")
+            color = hex_color(LIGHT.accent if name == highlighted else LIGHT.muted)
+            axes.plot(
+                [mean - std, mean + std], [place, place], color=color, linewidth=2.2, alpha=0.35, solid_capstyle="round"
+            )
             axes.plot([mean], [place], "o", color=color, markersize=6)
             axes.annotate(f"{mean:.4g}", (mean, place), (0, 7), textcoords="offset points", ha="center", color=color)
         axes.set_yticks(range(len(ordered)), [name for name, _, _ in ordered])
@@ -100,12 +86,12 @@ def ladder(entries: Sequence[tuple[str, float, float]], highlighted: str) -> str
         axes.set_xlabel("true return, mean and standard deviation")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        return _svg(figure, "ladder", "True returns of several policies")
+        return to_svg(figure, "ladder", "True returns of several policies")
 
 
 def accuracy_curve(rows: Sequence[Row]) -> str:
     """How well the reward model predicted answers it had not seen, over the number of labels."""
-    with rc_context(_style()):
+    with page_style():
         figure = Figure(figsize=(NARROW, 2.8), layout="constrained")
         axes: Axes = figure.subplots()
         labels = _column(rows, "labels")
@@ -118,109 +104,108 @@ def accuracy_curve(rows: Sequence[Row]) -> str:
             seen = np.isfinite(values) & (labels > 0)
             if seen.any():
                 _, last = np.unique(labels[seen][::-1], return_index=True)
-                axes.plot(np.unique(labels[seen]), values[seen][::-1][last], "o-", markersize=3, label=title, color=_hex(color))
+                axes.plot(
+                    np.unique(labels[seen]),
+                    values[seen][::-1][last],
+                    "o-",
+                    markersize=3,
+                    label=title,
+                    color=hex_color(color),
+                )
                 shown = True
-        axes.axhline(0.5, color=_hex(LIGHT.line), linewidth=0.8)
+        axes.axhline(0.5, color=hex_color(LIGHT.line), linewidth=0.8)
         axes.set_ylim(0.4, 1.02)
         axes.yaxis.set_major_formatter(FuncFormatter(_percent))
         axes.set_xlabel("answers")
         axes.set_ylabel("accuracy")
         if shown:
             axes.legend(loc="lower right")
-        return _svg(figure, "accuracy", "Accuracy of the reward model over the number of answers")
+        return to_svg(figure, "accuracy", "Accuracy of the reward model over the number of answers")
 
 
 def reliability(calibration: Calibration) -> str:
     """The reliability diagram: how often "right" was the answer, against how likely the model said it was."""
-    with rc_context(_style()):
+    with page_style():
         figure = Figure(figsize=(NARROW, 2.8), layout="constrained")
         axes: Axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=_hex(LIGHT.line), linewidth=0.8)
+        axes.plot([0, 1], [0, 1], color=hex_color(LIGHT.line), linewidth=0.8)
         most = max((one.count for one in calibration.bins), default=1)
         for one in calibration.bins:
             share = 0.18 * one.count / most
-            axes.bar(one.lower, share, one.upper - one.lower, align="edge", color=_hex(LIGHT.surface_strong), linewidth=0)
+            axes.bar(
+                one.lower,
+                share,
+                one.upper - one.lower,
+                align="edge",
+                color=hex_color(LIGHT.surface_strong),
+                linewidth=0,
+            )
             axes.annotate(str(one.count), ((one.lower + one.upper) / 2, share), ha="center", va="bottom", fontsize=7)
         axes.plot(
             [one.predicted for one in calibration.bins],
             [one.observed for one in calibration.bins],
             "o-",
-            color=_hex(LIGHT.accent),
+            color=hex_color(LIGHT.accent),
             markersize=4,
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="predicted probability of “right”", ylabel="answered “right”")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(_percent))
-        return _svg(figure, "reliability", "Reliability diagram of the reward model")
+        return to_svg(figure, "reliability", "Reliability diagram of the reward model")
 
 
 def agreement(agreements: Mapping[str, RewardAgreement]) -> str:
     """Learned against true reward, per step and per segment, a random few hundred of each kind of rollout."""
-    with rc_context(_style()):
+    with page_style():
         figure = Figure(figsize=(WIDE, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         rng = np.random.default_rng(0)
         colors = {"mixture": LIGHT.muted, "policy": LIGHT.accent}
         for name, found in sorted(agreements.items()):
-            color = _hex(colors.get(name, LIGHT.others[0]))
+            color = hex_color(colors.get(name, LIGHT.others[0]))
             for axes, true, learned in (
                 (left, found.true_steps, found.learned_steps),
                 (right, found.true_segments, found.learned_segments),
             ):
                 some = rng.permutation(len(true))[:_MOST_POINTS]
-                axes.plot(true[some], learned[some], "o", color=color, markersize=2.6, alpha=0.45, markeredgewidth=0, label=name)
+                axes.plot(
+                    true[some],
+                    learned[some],
+                    "o",
+                    color=color,
+                    markersize=2.6,
+                    alpha=0.45,
+                    markeredgewidth=0,
+                    label=name,
+                )
         left.set(xlabel="true reward of a step", ylabel="learned reward")
         right.set(xlabel="true return of a segment", ylabel="learned return")
         left.legend(loc="lower right", markerscale=1.8, handletextpad=0.2)
-        return _svg(figure, "agreement", "Learned against true reward on fresh rollouts")
+        return to_svg(figure, "agreement", "Learned against true reward on fresh rollouts")
 
 
 def observations(segment: Segment, name: str) -> str:
-    """What the first few observed quantities did in a segment, for environments that cannot be drawn."""
-    with rc_context(_style()):
+    """What the observed quantities that varied most did in a segment, for environments that cannot be drawn."""
+    with page_style():
         figure = Figure(figsize=(NARROW, 1.3), layout="constrained")
         axes: Axes = figure.subplots()
         seen = segment.observations
         flat = np.concatenate(
-            [np.asarray(part, dtype=np.float64).reshape(len(segment), -1) for part in (seen.values() if isinstance(seen, dict) else [seen])],
+            [
+                np.asarray(part, dtype=np.float64).reshape(len(segment), -1)
+                for part in (seen.values() if isinstance(seen, dict) else [seen])
+            ],
             axis=1,
         )
         varied = np.argsort(-flat.std(axis=0), kind="stable")[:_MOST_LINES]
         for index, column in enumerate(sorted(varied.tolist())):
-            axes.plot(flat[:, column], color=_hex(LIGHT.others[index % len(LIGHT.others)]), linewidth=1.1, label=str(column))
+            color = hex_color(LIGHT.others[index % len(LIGHT.others)])
+            axes.plot(flat[:, column], color=color, linewidth=1.1)
+            end = (len(flat) - 1, flat[-1, column])
+            axes.annotate(str(column), end, (4, 0), textcoords="offset points", va="center", color=color, fontsize=7)
         axes.set_ylabel("observation")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        return _svg(figure, name, "Observations over the steps of a segment")
-
-
-def _style() -> dict[str, Any]:
-    muted = _hex(LIGHT.muted)
-    colors = {"text.color": LIGHT.ink, "axes.labelcolor": LIGHT.ink, "axes.edgecolor": LIGHT.line}
-    return {
-        **_STYLE,
-        **{name: _hex(color) for name, color in colors.items()},
-        "xtick.color": muted,
-        "ytick.color": muted,
-    }
-
-
-def _svg(figure: Figure, name: str, description: str) -> str:
-    with rc_context({"svg.hashsalt": name}):
-        written = io.StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
-    text = written.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # Ids are unique within a picture only, and a page holds many.
-    text = re.sub(r'\bid="(?![a-z][0-9a-f]{10}")[^"]*"', "", text)
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*"', f'<svg role="img" aria-label="{description}" \\1', text, count=1)
-    text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1)
-    for color_name, value in css_colors(LIGHT).items():
-        text = text.replace(value, f"var(--{color_name})")
-    return text
-
-
-def _hex(color: Color) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
+        return to_svg(figure, name, "Observations over the steps of a segment")
 
 
 def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:

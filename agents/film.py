@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from rlhf_envs.wrappers import UncertainRewardFunction
 _SLOWEST, _FASTEST, _USUAL = 10.0, 40.0, 15.0
 _LONGEST_AXIS = 400
 _HELD_SECONDS = 0.6
+_FILM_RATE = 20.0
 
 
 class Stage:
@@ -67,15 +69,16 @@ class Stage:
         self._reward_model = reward_model
         self._canvas: Canvas | None = None
 
-    def frames(self, policy: AnyPolicy, seed: int = FIRST_SEED) -> Iterator[NDArray[np.uint8]]:
-        """Play one episode: a frame (height, width, 3) uint8 after each step."""
+    def frames(self, policy: AnyPolicy, seed: int = FIRST_SEED, every: int = 1) -> Iterator[NDArray[np.uint8]]:
+        """Play one episode: a frame (height, width, 3) uint8 after each step, or after every so many."""
         trace = Trace()
         chart: StripChart | None = None
-        for moment in play(bound(policy, self.copies), self.copies, seed):
+        for step, moment in enumerate(play(bound(policy, self.copies), self.copies, seed)):
             trace.add(*_of_first(moment), *self._learned(moment))
             if chart is None:
                 chart = StripChart(self._axis_length(), list(trace.terms), self._reward_model is not None)
-            yield self._frame(chart, trace)
+            if step % every == 0:
+                yield self._frame(chart, trace)
 
     def close(self) -> None:
         """Let go of the environment."""
@@ -132,7 +135,9 @@ def film(
     width: int = FRAME_SIZE[0],
     theme: str = "light",
 ) -> bytes:
-    """Film a policy at the environment's own frame rate, as an mp4 that every browser plays.
+    """Film a policy at the environment's own pace, as an mp4 that every browser plays.
+
+    Of environments that take more than 20 steps a second, every second step is shown.
 
     Args:
         policy: who acts.
@@ -159,15 +164,18 @@ def film(
         width=width,
         theme=theme,
     )
-    rate = stage.frames_per_second
+    every = ceil(stage.frames_per_second / _FILM_RATE)
+    rate = stage.frames_per_second / every
     most = None if seconds is None else max(round(seconds * rate), 1)
-    played = chain.from_iterable(stage.frames(policy, seed + episode) for episode in range(episodes))
+    played = chain.from_iterable(stage.frames(policy, seed + episode, every) for episode in range(episodes))
     try:
         frames = list(islice(played, most))
     finally:
         stage.close()
     frames += frames[-1:] * round(_HELD_SECONDS * rate)
-    return encode_mp4(np.stack(frames), path, rate)
+    stacked = np.stack(frames)
+    frames.clear()
+    return encode_mp4(stacked, path, rate)
 
 
 def _of_first(moment: Moment) -> tuple[float, dict[str, float]]:

@@ -127,7 +127,8 @@ class MixedPolicy:
         """The policy as it acts in these copies."""
         act_well = bound(self.policy, copies)
         act_at_random = random_policy(copies.action_space, self.seed)
-        rng = np.random.default_rng(self.seed)
+        # Not the seed that the space draws its actions from: both would then draw the same numbers.
+        rng = np.random.default_rng([self.seed, 1])
         shares = np.linspace(0.0, 1.0, copies.count) if copies.count > 1 else np.full(1, 0.5)
 
         def act(observations: Observations) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agents.charts import observations
 from agents.configuration import RunConfig
-from rlhf_envs.clips import ClipPainter, clip_painter, strip
+from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.feedback import Choice, Kind, LiveAnswer, PreferenceStore, Purpose
 from rlhf_envs.segments import Segment
 
@@ -29,7 +29,7 @@ class QueryPicture:
         round: in which it was asked, counted from 1.
         annotator: who answered.
         choice: what was answered: left, right, tie or skip.
-        left, right: an image or a chart as HTML.
+        left, right: images or a chart, as HTML.
         true_left, true_right: what the segments truly returned.
     """
 
@@ -78,12 +78,18 @@ def _shown(painter: ClipPainter, segment: Segment, name: str) -> Markup:
         frames = painter.frames(segment)
     except (ValueError, RuntimeError):
         return Markup(observations(segment, name))
-    source = "data:image/png;base64," + base64.b64encode(_png(strip(frames, _FRAMES))).decode()
-    return Markup('<img src="{}" alt="Four moments of the segment, from its first to its last">').format(source)
+    moments = np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)
+    images = [
+        Markup('<img src="data:image/png;base64,{}" alt="step {}">').format(
+            base64.b64encode(_png(frames[moment])).decode(), moment + 1
+        )
+        for moment in moments
+    ]
+    return Markup('<div class="strip">{}</div>').format(Markup().join(images))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     height, width = pixels.shape[:2]
     written = io.BytesIO()
-    pygame.image.save(pygame.image.frombuffer(pixels.tobytes(), (width, height), "RGB"), written, "strip.png")
+    pygame.image.save(pygame.image.frombuffer(pixels.tobytes(), (width, height), "RGB"), written, "frame.png")
     return written.getvalue()

@@ -20,6 +20,7 @@ from agents.policies import AnyPolicy, sb3_policy
 from agents.progress import read_progress
 from agents.query_pictures import query_pictures
 from agents.run_directory import RunDirectory, read_json
+from agents.svg import css_colors
 from agents.trained import load_policy, load_reward_model
 from rlhf_envs.envs.palette import DARK, LIGHT
 from rlhf_envs.feedback import PreferenceStore
@@ -27,7 +28,7 @@ from rlhf_envs.rewards import RewardEnsemble, calibration, preference_metrics
 
 _TEMPLATE = "report.html.j2"
 _THIS_RUN = "this policy"
-_FILM_SECONDS = 30.0
+_FILM_SECONDS = 20.0
 _CORRELATION_EPISODES = 20
 _BASELINES = {
     "random": "random actions",
@@ -36,7 +37,7 @@ _BASELINES = {
     "ppo": "PPO on the true reward",
     "expert": "scripted expert",
 }
-"""Policies to compare with, by the names under which metrics.json holds `<name>_return_mean` and `<name>_return_std`."""
+"""Policies to compare with: metrics.json may hold `<name>_return_mean` and `<name>_return_std` for each of them."""
 
 _SPENT = {
     "rollout_seconds": "rollouts",
@@ -72,8 +73,8 @@ def write_report(directory: RunDirectory) -> Path:
         "timings": _timings(metrics),
         "settings": _flat(config.to_json()),
         "versions": read_json(directory.config_path).get("versions", {}),
-        "light": charts.css_colors(LIGHT),
-        "dark": charts.css_colors(DARK),
+        "light": css_colors(LIGHT),
+        "dark": css_colors(DARK),
         "model": None,
         "queries": [],
     }
@@ -115,7 +116,7 @@ def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 
 
 def _score(metrics: Mapping[str, Any], beside: list[tuple[str, float, float]]) -> dict[str, Any] | None:
-    """How far the run has come from random actions to PPO on the true reward, or where that is not known, the expert."""
+    """How far the run has come from random actions to PPO on the true reward, or failing that to the expert."""
     means = {name: mean for name, mean, _ in beside}
     for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
         if reference in means and _BASELINES["random"] in means:
@@ -131,7 +132,7 @@ def _terms(policy: AnyPolicy, config: RunConfig) -> dict[str, dict[str, float]]:
     if not own.terms:
         return {}
     others = baselines(config.env, config.env_kwargs, **where)
-    return {_THIS_RUN: own.terms, **{_BASELINES[name]: found.terms for name, found in others.items()}}
+    return {_THIS_RUN: own.terms, **{name: found.terms for name, found in others.items()}}
 
 
 def _model(
@@ -199,5 +200,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
     return flat
-
-

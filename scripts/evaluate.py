@@ -25,12 +25,12 @@ class Arguments:
     """Judge a trained policy on the true reward, on seeds that training never saw, beside others.
 
     The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
-    for the first other run.
+    for the first other run. The last column is the proxy return, where the environment has one.
 
     Attributes:
         run_dir: the run to judge.
-        against: what to compare it with: folders of other runs in the same environment, and "random", "expert" or
-            "proxy", the policies that need no training (the last two in the suite's environments).
+        against: what to compare it with: folders of other runs in the same environment, and the policies that need no
+            training: random, and in the suite's environments expert and proxy.
         episodes: how many each policy plays; all play the same ones.
         seed: episode i begins with seed + i.
     """
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments)
+        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.evaluate")
         Console().print(_table(given))
     return 0
 
@@ -97,11 +97,11 @@ def _judge(directory: RunDirectory, config: RunConfig, given: Arguments) -> Eval
 def _drawn(judged: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:
     has_proxy = random.proxy_mean is not None
     table = Table(title=title)
-    table.add_column("policy", overflow="fold")
+    table.add_column("policy", overflow="fold", min_width=12)
     for column in ("true return", "std", "95% interval", *(["normalised"] if reference else [])):
         table.add_column(column, justify="right", no_wrap=True)
     if has_proxy:
-        table.add_column("proxy return", justify="right", no_wrap=True)
+        table.add_column("proxy", justify="right", no_wrap=True)
     for name, score in judged.items():
         low, high = score.interval()
         cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments)
+        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.watch")
         _check(given)
         policy, place = _from_run(given) if given.run_dir is not None else _from_environment(given)
         if given.film is None:

@@ -45,6 +45,7 @@ def make_scalar_env(
     environment_kwargs: Mapping[str, Any] | None = None,
     horizon: int | None = None,
     on_termination: str = "absorb",
+    absorbed_steps: int | None = None,
     render_mode: str | None = None,
 ) -> gym.Env[Any, Any]:
     """One copy of an environment with episodes of fixed length, as training and evaluation see it.
@@ -55,13 +56,15 @@ def make_scalar_env(
         horizon: steps in an episode of a third-party environment; its registered limit where None.
         on_termination: what a third-party environment does when it terminates before the horizon: "absorb",
             "restart", or "leak" to let episodes end early although their length then tells about the reward.
+        absorbed_steps: how many absorbed steps are shown before such an episode is truncated; None for all up to the
+            horizon. See `FixedHorizon`.
         render_mode: None, "human" or "rgb_array".
     """
     find_spec(environment_id)
     env = gym.make(environment_id, render_mode=render_mode, disable_env_checker=True, **(environment_kwargs or {}))
     if is_native(environment_id) or on_termination == "leak":
         return env
-    return FixedHorizon(env, horizon, on_termination)
+    return FixedHorizon(env, horizon, on_termination, absorbed_steps)
 
 
 def make_vec_env(
@@ -72,6 +75,7 @@ def make_vec_env(
     *,
     horizon: int | None = None,
     on_termination: str = "absorb",
+    absorbed_steps: int | None = 25,
     processes: bool = False,
     snapshots: bool = True,
     stagger: bool = True,
@@ -87,7 +91,7 @@ def make_vec_env(
         num_envs: how many copies.
         seed: copy i starts from seed + i.
         environment_kwargs: passed to the environment.
-        horizon, on_termination: see `make_scalar_env`.
+        horizon, on_termination, absorbed_steps: see `make_scalar_env`.
         processes: run third-party copies in processes of their own; worth it where a step takes over about 0.2 ms.
         snapshots: record simulator states, where they can be had, so that segments can be drawn later.
         stagger: spread the first episodes of the suite's environments over the horizon.
@@ -107,7 +111,7 @@ def make_vec_env(
     else:
 
         def make() -> gym.Env[Any, Any]:
-            return make_scalar_env(environment_id, environment_kwargs, horizon, on_termination)
+            return make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)
 
         makers: list[Callable[[], gym.Env[Any, Any]]] = [make] * num_envs
         if processes:

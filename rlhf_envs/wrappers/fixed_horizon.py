@@ -32,26 +32,43 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         env: any environment.
         horizon: steps in an episode; by default the time limit that the environment was registered or made with.
         on_termination: "absorb" or "restart".
+        absorbed_steps: truncate an episode after this many absorbed steps instead of at the horizon, or never where
+            None. For training: a few absorbed steps show what the end is worth, all others show the same again. An
+            algorithm that bootstraps from the last observation of a truncated episode, as Stable-Baselines3's do,
+            learns the same values from it, and the length of an episode still tells nothing about the reward.
 
     Raises:
-        ValueError: if no horizon is given and none is known, if it is below 1, if `on_termination` is not known, or if
+        ValueError: if no horizon is given and none is known, if it or `absorbed_steps` is below 1, if `on_termination` is not known, or if
             the environment's own time limit is shorter than the horizon and it would be absorbed in every episode.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], horizon: int | None = None, on_termination: str = "absorb") -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, horizon=horizon, on_termination=on_termination)
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        horizon: int | None = None,
+        on_termination: str = "absorb",
+        absorbed_steps: int | None = None,
+    ) -> None:
+        gym.utils.RecordConstructorArgs.__init__(
+            self, horizon=horizon, on_termination=on_termination, absorbed_steps=absorbed_steps
+        )
         gym.Wrapper.__init__(self, env)
         if on_termination not in AFTER_TERMINATION:
             raise ValueError(f"on_termination must be one of {', '.join(AFTER_TERMINATION)}, not {on_termination!r}.")
+        if absorbed_steps is not None and absorbed_steps < 1:
+            raise ValueError(f"absorbed_steps must be at least 1, or None to absorb up to the horizon, not {absorbed_steps}.")
         self.on_termination = on_termination
+        self.absorbed_steps = absorbed_steps
         self.horizon = _chosen_horizon(env, horizon, on_termination)
         self._elapsed = self.horizon
+        self._absorbed = 0
         self._absorbing: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._elapsed = 0
+        self._absorbed = 0
         self._absorbing = None
         return observation, info
 
@@ -66,6 +83,10 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self._elapsed += 1
         truncated = self._elapsed == self.horizon
         if self._absorbing is not None:
+            self._absorbed += 1
+            if self._absorbed == self.absorbed_steps:
+                truncated = True
+                self._elapsed = self.horizon
             return deepcopy(self._absorbing), 0.0, False, truncated, {"absorbed": True, "true_reward": 0.0}
         observation, reward, terminated, cut, info = self.env.step(action)
         ended_early = (terminated or cut) and not truncated

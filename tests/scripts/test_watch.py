@@ -1,0 +1,198 @@
+"""The commands that look at a run: watch it, live or as a film, and judge it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pygame
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+
+from agents.configuration import RunConfig
+from agents.film import Stage
+from agents.live_view import LiveView
+from agents.policies import RandomPolicy, ScriptedPolicy
+from agents.presets import PPOConfig
+from agents.run_directory import RunDirectory
+from agents.strip_chart import Trace
+from agents.training import train
+from rlhf_envs.loop import FeedbackConfig
+from scripts import evaluate, watch
+from scripts.errors import one_sentence_errors
+
+CONFIG = RunConfig(
+    env="rlhf/Recommender-v0",
+    env_kwargs={"horizon": 12},
+    timesteps=128,
+    labels=FeedbackConfig(comparisons=4, test_comparisons=2, segment_length=4),
+    ppo=PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1),
+    evaluation_episodes=2,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    directory = RunDirectory(tmp_path_factory.mktemp("runs") / "recommender")
+    directory.create(CONFIG)
+    train(CONFIG, directory, Console(file=io.StringIO()))
+    return directory
+
+
+def decoded(path: Path) -> list[NDArray[np.uint8]]:
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in film.decode(video=0)]
+
+
+def refused(capsys: pytest.CaptureFixture[str], command: object, *arguments: str) -> str:
+    """What a command says when it refuses its input; it must be one line and no traceback."""
+    with pytest.raises(SystemExit) as stopped:
+        command(list(arguments))  # type: ignore[operator]
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ") and said.count("\n") == 1
+    return said
+
+
+def test_a_run_is_filmed_with_its_learned_reward_and_terms_below(run: RunDirectory, tmp_path: Path) -> None:
+    assert watch.main(["--run-dir", str(run.path), "--film", str(tmp_path / "run.mp4")]) == 0
+    assert watch.main(["--env", CONFIG.env, "--film", str(tmp_path / "env.mp4"), "--policy", "expert"]) == 0
+    own, plain = decoded(tmp_path / "run.mp4"), decoded(tmp_path / "env.mp4")
+    assert 12 <= len(own) <= 20
+    assert 60 <= len(plain) <= 68
+    assert own[0].shape == plain[0].shape
+    # The learned reward is drawn in the palette's blue, where the expert's film has grey only.
+    graph = (slice(410, 465), slice(130, 520))
+    blueness = [(frames[11][graph].astype(int) @ [-1, 0, 1]).max() for frames in (own, plain)]
+    assert blueness[0] > 60 > blueness[1]
+
+
+def test_two_episodes_make_a_film_of_twice_the_length(tmp_path: Path) -> None:
+    path = tmp_path / "two.mp4"
+    watch.main(["--env", "rlhf/Recommender-v0", "--film", str(path), "--episodes", "2"])
+    assert 120 <= len(decoded(path)) <= 128
+
+
+def test_a_fast_environment_is_filmed_at_its_own_pace_with_fewer_frames(tmp_path: Path) -> None:
+    path = tmp_path / "pendulum.mp4"
+    watch.main(["--env", "Pendulum-v1", "--film", str(path)])
+    with av.open(str(path)) as film:
+        rate = film.streams.video[0].average_rate
+        assert rate is not None and film.duration is not None
+        assert float(rate) <= 20
+        # 200 steps at 30 a second, and the last frame held for a moment.
+        assert 6.6 < film.duration / av.time_base < 7.5
+
+
+def test_the_picture_on_film_is_that_of_the_step_whose_reward_is_drawn() -> None:
+    stage = Stage("rlhf/Driving-v0", {"horizon": 5})
+    frames = list(stage.frames(ScriptedPolicy("expert"), seed=3))
+    stage.close()
+    assert len(frames) == 5
+    assert all(not np.array_equal(one, other) for one, other in pairwise(frames))
+
+
+def test_filming_leaves_an_open_window_open() -> None:
+    pygame.display.init()
+    for environment_id in ("Pendulum-v1", "CartPole-v1"):
+        stage = Stage(environment_id)
+        next(stage.frames(RandomPolicy()))
+        stage.close()
+        assert pygame.display.get_init()
+    pygame.display.quit()
+
+
+def test_a_term_that_appears_late_was_nothing_before() -> None:
+    trace = Trace()
+    trace.add(1.0, {"progress": 1.0})
+    trace.add(0.5, {"progress": 1.0, "crash": -0.5})
+    trace.add(1.0, {})
+    assert trace.terms == {"progress": [1.0, 1.0, 0.0], "crash": [0.0, -0.5, 0.0]}
+
+
+def press(key: int) -> None:
+    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+
+
+def test_escape_ends_the_live_view_and_space_and_arrow_step_through_it() -> None:
+    view = LiveView("test", 500)
+    shown: list[bool] = []
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for step in range(100):
+            shown.append(view.paused)
+            if step == 2:
+                press(pygame.K_SPACE)
+                press(pygame.K_RIGHT)
+            elif step == 3:
+                press(pygame.K_RIGHT)
+            elif step == 4:
+                press(pygame.K_SPACE)
+            elif step == 6:
+                press(pygame.K_ESCAPE)
+            yield np.zeros((50, 80, 3), dtype=np.uint8)
+
+    assert not view.play(frames())
+    view.close()
+    assert shown == [False, False, False, True, True, False, False]
+
+
+def test_closing_the_window_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[int] = []
+
+    def close_at_third(view: LiveView, frames: Iterator[NDArray[np.uint8]]) -> bool:
+        for number, _ in enumerate(frames):
+            played.append(number)
+            if number == 2:
+                return False
+        return True
+
+    monkeypatch.setattr(LiveView, "play", close_at_third)
+    assert watch.main(["--env", "rlhf/Driving-v0", "--policy", "proxy", "--episodes", "3"]) == 0
+    assert played == [0, 1, 2]
+
+
+def test_a_run_is_judged_beside_others(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    against = ["random", "expert", "proxy", str(run.path)]
+    assert evaluate.main(["--run-dir", str(run.path), "--episodes", "6", "--against", *against]) == 0
+    said = capsys.readouterr().out
+    for column in ("true return", "95% interval", "normalised", "proxy"):
+        assert column in said
+    rows = {line.split()[1]: line for line in said.splitlines() if line.startswith("│")}
+    assert "0%" in rows["random"]
+    assert "100%" in rows["expert"]
+
+
+def test_bad_input_is_refused_in_one_sentence(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(run.path)
+    assert "either --run-dir" in refused(capsys, watch.main)
+    assert "either --run-dir" in refused(capsys, watch.main, "--run-dir", path, "--env", CONFIG.env)
+    assert "holds no run" in refused(capsys, watch.main, "--run-dir", str(tmp_path))
+    assert "Did you mean rlhf/Driving-v0" in refused(capsys, watch.main, "--env", "rlhf/Drivng-v0")
+    assert "there is no folder" in refused(
+        capsys, watch.main, "--env", CONFIG.env, "--film", str(tmp_path / "no/x.mp4")
+    )
+    assert "brings no scripted expert" in refused(capsys, watch.main, "--env", "CartPole-v1", "--policy", "expert")
+    assert "holds no run" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(tmp_path))
+    assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--episodes", "0")
+    other = RunDirectory(tmp_path / "other")
+    other.create(RunConfig(env="CartPole-v1"))
+    assert "only runs of one task" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(other.path))
+
+
+def test_a_mistake_in_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(TypeError, match="a mistake"), one_sentence_errors():
+        raise TypeError("a mistake")
+
+
+def test_a_sentence_on_several_lines_is_told_on_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), one_sentence_errors():
+        raise ValueError("first\n  second")
+    assert capsys.readouterr().err == "Error: first second\n"
