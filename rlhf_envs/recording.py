@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -118,8 +118,8 @@ class SegmentRecorder:
         self._actions[at] = actions
         rewards = self._true_rewards[at]
         rewards[:] = true_rewards
-        if not np.isfinite(rewards.sum()):
-            self._refuse_reward(rewards)
+        if not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
+            _refuse_reward(rewards)
         self._age[at] = self._next_age
         self._next_age += 1
         self._next_age[dones] = 1
@@ -231,12 +231,14 @@ class SegmentRecorder:
             return {name: array[index] for name, array in self._observations.items()}
         return self._observations[index]
 
-    def _refuse_reward(self, rewards: NDArray[np.float32]) -> None:
-        bad = np.flatnonzero(~np.isfinite(rewards))
-        raise ValueError(
-            f"The environment paid a reward of {rewards[bad[0]]} in copy {bad[0]}; rewards must be finite numbers, so "
-            "training stopped before learning from it."
-        )
+
+
+def _refuse_reward(rewards: NDArray[np.float32]) -> NoReturn:
+    bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
+    raise ValueError(
+        f"The environment paid a reward of {rewards[bad]} in copy {bad}; rewards must be finite numbers, so training "
+        "stopped before it learned from this one."
+    )
 
 
 def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:

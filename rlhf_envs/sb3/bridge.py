@@ -43,7 +43,8 @@ class VectorEnvBridge(VecEnv):
     def reset(self) -> VecEnvObs:
         """Reset every copy, with the seeds of `seed` if it was called."""
         seeds = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
-        observations, _ = self.env.reset(seed=seeds, options={"stagger": True} if self.stagger else None)
+        options = {"stagger": True} if self.stagger else None
+        observations, _ = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -63,6 +64,11 @@ class VectorEnvBridge(VecEnv):
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
             }
         return observations, rewards, dones, infos
+
+    @property
+    def can_be_put_back(self) -> bool:
+        """Whether this is an environment of this suite, whose state can be taken and put back."""
+        return isinstance(self.env.unwrapped, TaskVectorEnv)
 
     def snapshot(self) -> NDArray[np.uint8] | None:
         """The whole state of every copy, (N, bytes), for environments of this suite; otherwise None."""
@@ -88,7 +94,7 @@ class VectorEnvBridge(VecEnv):
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """One frame per copy."""
         frames = self.env.render()
-        return list(frames) if isinstance(frames, tuple | list) else [frames]  # type: ignore[list-item]
+        return list(frames) if isinstance(frames, tuple | list) else [frames]  # type: ignore[arg-type]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """An attribute of the vector environment, once for every copy that was asked for."""

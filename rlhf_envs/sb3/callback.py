@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.feedback import TEACHERS, PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
-from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import ScoringCallback
 from rlhf_envs.segments import Observations
@@ -30,6 +30,7 @@ class PreferenceCallback(ScoringCallback):
         seed: of the reward model and of the candidates that are drawn.
         on_round: told what each visit to the loop did.
         on_wait: told how many answers are still missing while training waits for them.
+        fit: how the reward model is fitted; the defaults where None.
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
@@ -48,18 +49,19 @@ class PreferenceCallback(ScoringCallback):
         seed: int = 0,
         on_round: Callable[[RoundReport], None] | None = None,
         on_wait: Callable[[int], None] | None = None,
+        fit: FitConfig | None = None,
     ) -> None:
         super().__init__(env)
         feedback = feedback or FeedbackConfig()
-        horizon = int(env.get_attr("horizon")[0])
-        feedback.check_fits(horizon, env.num_envs)
+        feedback.check_fits(env.horizon, env.num_envs)
         if not isinstance(ensemble, RewardEnsemble):
             ensemble = RewardEnsemble(env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed)
         if not isinstance(store, PreferenceStore):
-            store = PreferenceStore.create(store, environment={"segment_length": feedback.segment_length})
+            about = {"segment_length": feedback.segment_length, "horizon": env.horizon}
+            store = PreferenceStore.create(store, environment=about)
         self.on_round = on_round
         self.fit_seconds = 0.0
-        self.loop = FeedbackLoop(store, ensemble, feedback, horizon, seed, _teacher(teacher), on_wait)
+        self.loop = FeedbackLoop(store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit)
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rlhf_envs.clips import snapshot_source
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.registration import find_spec, is_native
 from rlhf_envs.recording import SnapshotSource
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.wrappers import FixedHorizon
+from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION
 
-
-def find_spec(environment_id: str) -> gym.envs.registration.EnvSpec:
-    """The registered specification of an id.
-
-    Raises:
-        ValueError: if no such environment is registered; the nearest names are suggested.
-    """
-    try:
-        return gym.spec(environment_id.partition(":")[2] if ":" in environment_id else environment_id)
-    except gym.error.Error:
-        near = get_close_matches(environment_id, list(gym.registry), n=3, cutoff=0.5)
-        hint = f"Did you mean {', '.join(near)}?" if near else "Is the package that registers it imported?"
-        raise ValueError(f"There is no environment {environment_id!r}. {hint}") from None
-
-
-def is_native(environment_id: str) -> bool:
-    """Whether an id has a batched definition of this suite's kind, which trains without a copy per environment."""
-    entry = find_spec(environment_id).vector_entry_point
-    if entry is None:
-        return False
-    creator = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
-    return isinstance(creator, type) and issubclass(creator, TaskVectorEnv)
+LEAK = "leak"
+"""The way of `on_termination` that lets episodes end early."""
 
 
 def make_scalar_env(
@@ -59,12 +39,51 @@ def make_scalar_env(
         absorbed_steps: how many absorbed steps are shown before such an episode is truncated; None for all up to the
             horizon. See `FixedHorizon`.
         render_mode: None, "human" or "rgb_array".
+
+    Raises:
+        ValueError: for an unknown id, a horizon that is not known, or an unknown `on_termination`.
     """
-    find_spec(environment_id)
-    env = gym.make(environment_id, render_mode=render_mode, disable_env_checker=True, **(environment_kwargs or {}))
-    if is_native(environment_id) or on_termination == "leak":
-        return env
-    return FixedHorizon(env, horizon, on_termination, absorbed_steps)
+    if is_native(environment_id):
+        return gym.make(environment_id, render_mode=render_mode, disable_env_checker=True, **(environment_kwargs or {}))
+    if on_termination not in AFTER_TERMINATION and on_termination != LEAK:
+        choices = ", ".join([*AFTER_TERMINATION, LEAK])
+        raise ValueError(f"on_termination must be one of {choices}, not {on_termination!r}.")
+    horizon = episode_length(environment_id, horizon)
+    env = gym.make(
+        environment_id,
+        render_mode=render_mode,
+        disable_env_checker=True,
+        max_episode_steps=horizon,
+        **(environment_kwargs or {}),
+    )
+    return env if on_termination == LEAK else FixedHorizon(env, horizon, on_termination, absorbed_steps)
+
+
+def episode_length(environment_id: str, horizon: int | None = None) -> int:
+    """Steps in an episode of a third-party environment: the horizon that is wanted, or else its registered limit.
+
+    Raises:
+        ValueError: if there is neither, or the horizon is below 1.
+    """
+    limit = find_spec(environment_id).max_episode_steps if horizon is None else horizon
+    if limit is None:
+        raise ValueError(
+            f"{environment_id} was registered without a limit of steps, so the length of its episodes has to be "
+            "given: --horizon N on the command line, horizon=N in code."
+        )
+    if limit < 1:
+        raise ValueError(f"The horizon of {environment_id} must be at least 1 step, not {limit}.")
+    return limit
+
+
+def about_episodes(horizon: int, on_termination: str) -> str:
+    """One sentence on how the episodes of a third-party environment are held to one length."""
+    if on_termination == LEAK:
+        return f"Episodes end when the environment ends them, after {horizon} steps at the latest."
+    return (
+        f"Episodes are held to {horizon} steps, because an early end would tell the agent something about the reward: "
+        f"after one, {AFTER_TERMINATION[on_termination]}."
+    )
 
 
 def make_vec_env(
@@ -98,17 +117,26 @@ def make_vec_env(
         capacity_steps: how many steps of every copy are remembered.
 
     Raises:
-        ValueError: for an unknown id, or a horizon that is not known.
+        ValueError: for an unknown id, no copies, a horizon that is not known or that the environment sets itself, or
+            an unknown `on_termination`.
     """
     venv: VecEnv
     source: SnapshotSource | None = None
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
     if is_native(environment_id):
+        if horizon is not None:
+            raise ValueError(
+                f"{environment_id} takes the length of its episodes as an argument of its own, such as "
+                f'{{"horizon": {horizon}}}, so leave the horizon out.'
+            )
         env = gym.make_vec(environment_id, num_envs=num_envs, **(environment_kwargs or {}))
         venv = VectorEnvBridge(env, stagger=stagger)
+        horizon = venv.get_attr("horizon", 0)[0]
         source = snapshot_source(env) if snapshots else None
     else:
+        horizon = episode_length(environment_id, horizon)
+        gym.logger.info(f"{environment_id}: {about_episodes(horizon, on_termination)}")
 
         def make() -> gym.Env[Any, Any]:
             return make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)
@@ -122,4 +150,4 @@ def make_vec_env(
                 venv.reset()
                 source = snapshot_source(venv)
     venv.seed(seed)
-    return PreferenceVecEnv(venv, capacity_steps, source)
+    return PreferenceVecEnv(venv, capacity_steps, source, horizon)

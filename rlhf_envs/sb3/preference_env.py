@@ -26,6 +26,12 @@ class PreferenceVecEnv(VecEnvWrapper):
         venv: the environment.
         capacity_steps: how many steps of every copy are remembered.
         snapshots: where simulator states come from, so that segments can be drawn later.
+        horizon: steps in an episode; asked of the environment, which then needs an attribute of that name, where None.
+
+    Attributes:
+        horizon: steps in an episode.
+        recorder: the recent rollouts, with the true reward.
+        true_returns: of the last episodes that ended, for telling how training goes.
     """
 
     def __init__(
@@ -33,8 +39,10 @@ class PreferenceVecEnv(VecEnvWrapper):
         venv: VecEnv,
         capacity_steps: int = 512,
         snapshots: SnapshotSource | None = None,
+        horizon: int | None = None,
     ) -> None:
         super().__init__(venv)
+        self.horizon = int(venv.get_attr("horizon", 0)[0]) if horizon is None else horizon
         self.snapshots = snapshots
         self.capacity_steps = capacity_steps
         self.recorder = self._new_recorder()
@@ -93,6 +101,11 @@ class PreferenceVecEnv(VecEnvWrapper):
         prefix = "recorder/"
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
         self._observations = observations
+
+    @property
+    def can_be_put_back(self) -> bool:
+        """Whether `snapshot` and `restore_snapshot` work, as they do for the suite's environments."""
+        return isinstance(self.venv, VectorEnvBridge) and self.venv.can_be_put_back
 
     def snapshot(self) -> NDArray[np.uint8] | None:
         """The environment's whole state, (N, bytes), where it can be put back later; otherwise None."""

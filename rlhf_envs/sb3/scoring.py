@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.segments import Observations
@@ -55,6 +56,11 @@ class ScoringCallback(BaseCallback):
                 f"{type(self.model).__name__} has no rollout buffer to score; train it on a finished reward model with "
                 "LearnedRewardVecEnv instead, or use PPO or A2C."
             )
+        if not _wraps(self.training_env, self.env):
+            raise ValueError(
+                f"{type(self.model).__name__} trains on another environment than the one that its callback scores; give "
+                "both the same one, from make_vec_env."
+            )
         self.env.remember(buffer.buffer_size)
 
     def _on_rollout_start(self) -> None:
@@ -77,6 +83,12 @@ class ScoringCallback(BaseCallback):
         if self.env.true_returns:
             self.logger.record("rollout/true_return_mean", float(np.mean(self.env.true_returns)))
         self.logger.record("rollout/score_mean", float(self.last_scores.mean()))
+
+
+def _wraps(outer: VecEnv, inner: VecEnv) -> bool:
+    while outer is not inner and isinstance(outer, VecEnvWrapper):
+        outer = outer.venv
+    return outer is inner
 
 
 class EnvironmentRewardCallback(ScoringCallback):

@@ -1,14 +1,9 @@
-"""The feedback loop: select queries from recent rollouts, ask, read the answers, fit the reward.
-
-It knows nothing of the algorithm that trains the policy; `rlhf_envs.sb3` calls it after every rollout.
-"""
+"""The feedback loop: select queries from recent rollouts, ask, read the answers, fit the reward."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -17,123 +12,14 @@ from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, Query
 from rlhf_envs.feedback.selection import SELECTIONS, Candidates, describe_segments, pair_features, pair_up
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
+from rlhf_envs.loop.config import FeedbackConfig
+from rlhf_envs.loop.progress import LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
-from rlhf_envs.rewards import FitReport, PreferenceDataset, RewardEnsemble, fit
+from rlhf_envs.rewards import FitConfig, PreferenceDataset, RewardEnsemble
+from rlhf_envs.rewards import fit as fit_reward
 
 _POLL_SECONDS = 0.2
 _FEWEST_CANDIDATES = 64
-
-
-@dataclass(frozen=True)
-class FeedbackConfig:
-    """How many comparisons are asked, when, and which.
-
-    Attributes:
-        comparisons: the label budget: comparisons that train the reward model.
-        test_comparisons: further ones, held out to test it; a fifth of `comparisons` where None.
-        segment_length: steps in a segment.
-        selection: which pairs are asked, a name in `SELECTIONS`.
-        candidate_factor: how many times more pairs are considered than asked.
-        batch: how many comparisons are asked at a time after the first ones; a tenth of `comparisons` where None.
-        schedule: how the rate falls, a name in `SCHEDULES`.
-        initial_share: the part of the budget that is asked after the first rollout.
-        finish_by: the part of training by which the whole budget has been asked.
-        wait: whether training waits for the answers to what it asked, or goes on with the reward that it has.
-        target_accuracy: ask no more once the reward model predicts this share of the held-out answers rightly.
-    """
-
-    comparisons: int = 200
-    test_comparisons: int | None = None
-    segment_length: int = 25
-    selection: str = "diverse"
-    candidate_factor: int = 10
-    batch: int | None = None
-    schedule: str = "hyperbolic"
-    initial_share: float = 0.25
-    finish_by: float = 0.7
-    wait: bool = True
-    target_accuracy: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.comparisons < 1:
-            raise ValueError(f"At least 1 comparison is needed to learn a reward, not {self.comparisons}.")
-        if self.test_comparisons is not None and self.test_comparisons < 0:
-            raise ValueError(f"test_comparisons must be 0 or more, not {self.test_comparisons}.")
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"A batch must have at least 1 comparison, not {self.batch}.")
-        if self.segment_length < 1 or self.candidate_factor < 1:
-            raise ValueError(
-                "segment_length and candidate_factor must be at least 1, not "
-                f"{self.segment_length} and {self.candidate_factor}."
-            )
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {self.selection!r}.")
-        if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
-            raise ValueError(f"target_accuracy is a share above 0.5 and at most 1, not {self.target_accuracy}.")
-        if self.target_accuracy is not None and self.test_budget == 0:
-            raise ValueError("target_accuracy needs held-out answers; set test_comparisons to 1 or more.")
-        schedule.due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
-
-    @property
-    def test_budget(self) -> int:
-        """Comparisons that are held out."""
-        return self.comparisons // 5 if self.test_comparisons is None else self.test_comparisons
-
-    @property
-    def batch_size(self) -> int:
-        """Comparisons that are asked at a time."""
-        return max(self.comparisons // 10, 1) if self.batch is None else self.batch
-
-    def check_fits(self, horizon: int, copies: int) -> None:
-        """Refuse segments that no episode can hold, and a budget that no pool of rollouts can.
-
-        Raises:
-            ValueError: if a segment is longer than an episode, or there is a single step of a single copy.
-        """
-        if self.segment_length > horizon:
-            raise ValueError(
-                f"Segments of {self.segment_length} steps do not fit into episodes of {horizon}; "
-                f"set segment_length to {horizon} or less."
-            )
-        if copies == 1 and 2 * self.segment_length > horizon:
-            raise ValueError(
-                f"One copy with episodes of {horizon} steps cannot give two segments of {self.segment_length} to "
-                "compare; use more copies or shorter segments."
-            )
-
-
-@dataclass
-class LoopState:
-    """How far a loop has come; what a checkpoint keeps beside the reward model. JSON values only."""
-
-    round: int = 0
-    asked: int = 0
-    asked_test: int = 0
-    cursor: int = 0
-    labels: int = 0
-    test_accuracy: float | None = None
-    generator: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RoundReport:
-    """What one visit to the loop did.
-
-    Attributes:
-        asked: comparisons that were asked.
-        labels: that the reward model knows by now.
-        fit: how fitting went, or None where there was nothing new to learn.
-        test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
-        select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
-    """
-
-    asked: int
-    labels: int
-    fit: FitReport | None
-    test_accuracy: float | None
-    select_seconds: float
-    wait_seconds: float
-    fit_seconds: float
 
 
 class FeedbackLoop:
@@ -147,6 +33,7 @@ class FeedbackLoop:
         seed: of the candidates that are drawn.
         teacher: an annotator that answers at once, or None when people answer elsewhere.
         on_wait: told how many answers are still missing while the loop waits for them.
+        fit: how the reward model is fitted; the defaults where None.
     """
 
     def __init__(
@@ -158,6 +45,7 @@ class FeedbackLoop:
         seed: int = 0,
         teacher: ScriptedTeacher | None = None,
         on_wait: Callable[[int], None] | None = None,
+        fit: FitConfig | None = None,
     ) -> None:
         self.store = store
         self.ensemble = ensemble
@@ -165,6 +53,7 @@ class FeedbackLoop:
         self.horizon = horizon
         self.teacher = teacher
         self.on_wait = on_wait
+        self.fit = fit or FitConfig()
         self.dataset = PreferenceDataset(ensemble.encoder)
         self.progress = LoopState()
         self._rng = np.random.default_rng(seed)
@@ -200,7 +89,7 @@ class FeedbackLoop:
         report = None
         if self._read_answers(self.progress.round if asked else self.progress.round - 1):
             observations, actions, _ = recorder.latest()
-            report = fit(self.ensemble, self.dataset)
+            report = fit_reward(self.ensemble, self.dataset, self.fit)
             self.ensemble.normalise(observations, actions)
             self.progress.test_accuracy = self._test_accuracy()
         ended = time.perf_counter()
@@ -241,10 +130,14 @@ class FeedbackLoop:
             return 0
         count_test = config.test_budget * due // config.comparisons - progress.asked_test
         queries = self._select(recorder, count, Purpose.TRAIN, config.selection)
-        if not queries:
-            return 0
-        queries += self._select(recorder, count_test, Purpose.TEST, "uniform")
-        self.store.ask(queries)
+        if queries:
+            queries += self._select(recorder, count_test, Purpose.TEST, "uniform")
+        # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
+        # other segments now; people have been shown the first ones.
+        if asked_before := self.store.queries(round=progress.round):
+            queries = asked_before
+        else:
+            self.store.ask(queries)
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
         progress.asked_test += len(queries) - asked

@@ -1,0 +1,18 @@
+"""`rlhf/Headset-v0`: a ride in virtual reality; motion thrills at once, sickness comes later, and not to all alike."""
+
+from __future__ import annotations
+
+from rlhf_envs.envs.headset.rules import Headset
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.vector import TaskVectorEnv
+
+
+class HeadsetEnv(TaskEnv):
+    task_class = Headset
+
+
+class HeadsetVectorEnv(TaskVectorEnv):
+    task_class = Headset
+
+
+__all__ = ["Headset", "HeadsetEnv", "HeadsetVectorEnv"]

@@ -1,0 +1,18 @@
+"""`rlhf/Support-v0`: a support desk decides what to do for each customer; closed tickets are counted, solved ones are not."""
+
+from __future__ import annotations
+
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.support.rules import Support
+from rlhf_envs.envs.vector import TaskVectorEnv
+
+
+class SupportEnv(TaskEnv):
+    task_class = Support
+
+
+class SupportVectorEnv(TaskVectorEnv):
+    task_class = Support
+
+
+__all__ = ["Support", "SupportEnv", "SupportVectorEnv"]

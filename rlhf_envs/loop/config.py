@@ -1,0 +1,86 @@
+"""How many comparisons are asked, when, and which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlhf_envs.feedback import schedule
+from rlhf_envs.feedback.selection import SELECTIONS
+
+
+@dataclass(frozen=True)
+class FeedbackConfig:
+    """How many comparisons are asked, when, and which.
+
+    Attributes:
+        comparisons: the label budget: comparisons that train the reward model.
+        test_comparisons: further ones, held out to test it; a fifth of `comparisons` where None.
+        segment_length: steps in a segment.
+        selection: which pairs are asked, a name in `SELECTIONS`.
+        candidate_factor: how many times more pairs are considered than asked.
+        batch: how many comparisons are asked at a time after the first ones; a tenth of `comparisons` where None.
+        schedule: how the rate falls, a name in `SCHEDULES`.
+        initial_share: the part of the budget that is asked after the first rollout.
+        finish_by: the part of training by which the whole budget has been asked.
+        wait: whether training waits for the answers to what it asked, or goes on with the reward that it has.
+        target_accuracy: ask no more once the reward model predicts this share of the held-out answers rightly.
+    """
+
+    comparisons: int = 200
+    test_comparisons: int | None = None
+    segment_length: int = 25
+    selection: str = "diverse"
+    candidate_factor: int = 10
+    batch: int | None = None
+    schedule: str = "hyperbolic"
+    initial_share: float = 0.25
+    finish_by: float = 0.7
+    wait: bool = True
+    target_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.comparisons < 1:
+            raise ValueError(f"At least 1 comparison is needed to learn a reward, not {self.comparisons}.")
+        if self.test_comparisons is not None and self.test_comparisons < 0:
+            raise ValueError(f"test_comparisons must be 0 or more, not {self.test_comparisons}.")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"A batch must have at least 1 comparison, not {self.batch}.")
+        if self.segment_length < 1 or self.candidate_factor < 1:
+            raise ValueError(
+                "segment_length and candidate_factor must be at least 1, not "
+                f"{self.segment_length} and {self.candidate_factor}."
+            )
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {self.selection!r}.")
+        if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
+            raise ValueError(f"target_accuracy is a share above 0.5 and at most 1, not {self.target_accuracy}.")
+        if self.target_accuracy is not None and self.test_budget == 0:
+            raise ValueError("target_accuracy needs held-out answers; set test_comparisons to 1 or more.")
+        schedule.due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
+
+    @property
+    def test_budget(self) -> int:
+        """Comparisons that are held out."""
+        return self.comparisons // 5 if self.test_comparisons is None else self.test_comparisons
+
+    @property
+    def batch_size(self) -> int:
+        """Comparisons that are asked at a time."""
+        return max(self.comparisons // 10, 1) if self.batch is None else self.batch
+
+    def check_fits(self, horizon: int, copies: int) -> None:
+        """Refuse segments that no episode can hold, and a budget that no pool of rollouts can.
+
+        Raises:
+            ValueError: if a segment is longer than an episode, or there is a single step of a single copy.
+        """
+        if self.segment_length > horizon:
+            raise ValueError(
+                f"Segments of {self.segment_length} steps do not fit into episodes of {horizon}; "
+                f"set segment_length to {horizon} or less."
+            )
+        if copies == 1 and 2 * self.segment_length > horizon:
+            raise ValueError(
+                f"One copy with episodes of {horizon} steps cannot give two segments of {self.segment_length} to "
+                "compare; use more copies or shorter segments."
+            )

@@ -1,0 +1,124 @@
+"""Regenerate the figures of the documentation: learning, overhead, speed of the environments, cost of the reward."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from agents.interruption import RunInterrupted
+from agents.run_directory import read_json, versions, write_json
+from scripts.benchmarks.environments import Environments
+from scripts.benchmarks.inference import Inference
+from scripts.benchmarks.learning import Learning
+from scripts.benchmarks.markdown import write_between_markers
+from scripts.benchmarks.overhead import Overhead
+from scripts.errors import INTERRUPTED, one_sentence_errors
+
+DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+RESULTS = "results.json"
+
+Benchmark = Environments | Inference | Overhead | Learning
+
+
+@dataclass(frozen=True)
+class All:
+    """All of them, the quick ones first.
+
+    Attributes:
+        environments: speed of the environments.
+        inference: cost of the reward.
+        overhead: cost of the whole.
+        learning: what is learned.
+    """
+
+    environments: Environments = field(default_factory=Environments)
+    inference: Inference = field(default_factory=Inference)
+    overhead: Overhead = field(default_factory=Overhead)
+    learning: Learning = field(default_factory=Learning)
+
+
+def _command(kind: type[Any], name: str) -> Any:
+    return Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure, and keep every number.
+
+    Attributes:
+        benchmark: what to measure.
+        out: the folder for results.json and for the training runs; by default runs/benchmark- and the date. Sections of
+            other benchmarks in an existing results.json stay as they are.
+        write_docs: put the tables into docs/benchmarks.md.
+    """
+
+    benchmark: Annotated[
+        _command(All, "all")
+        | _command(Environments, "environments")
+        | _command(Inference, "inference")
+        | _command(Overhead, "overhead")
+        | _command(Learning, "learning"),
+        tyro.conf.arg(name=""),
+    ]
+    out: Path = field(default_factory=lambda: Path("runs") / time.strftime("benchmark-%Y-%m-%d"))
+    write_docs: bool = False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    with one_sentence_errors():
+        parsed = tyro.cli(
+            Arguments, args=given, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
+        )
+        chosen = parsed.benchmark
+        for benchmark in [getattr(chosen, part) for part in asdict(chosen)] if isinstance(chosen, All) else [chosen]:
+            try:
+                _measure(benchmark, parsed, shlex.join(["python", "-m", "scripts.benchmark", *given]))
+            except RunInterrupted:
+                print(f"Stopped. The same command with --out {parsed.out} goes on.", file=sys.stderr)
+                return INTERRUPTED
+    return 0
+
+
+def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
+    results = parsed.out / RESULTS
+    sections = read_json(results) if results.exists() else {}
+    started = time.time()
+    measured = benchmark.measure(parsed.out, lambda line: print(f"[{benchmark.name}] {line}", file=sys.stderr, flush=True))
+    found = {
+        "command": command,
+        "settings": asdict(benchmark),
+        "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "versions": versions(),
+        "machine": {"architecture": platform.machine(), "cores": os.cpu_count()},
+        **measured,
+    }
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    write_json(results, {**sections, benchmark.name: found})
+    table = f"{benchmark.table(measured)}\n\n{_provenance(found)}"
+    print(table)
+    if parsed.write_docs:
+        write_between_markers(DOCUMENTATION, benchmark.name, table)
+
+
+def _provenance(found: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "stable-baselines3", "gymnasium", "numpy"))
+    machine = found["machine"]
+    return (
+        f"`{found['command']}`, {found['date']}: {packages}, Python {found['versions']['python']} "
+        f"on {machine['architecture']} with {machine['cores']} cores."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

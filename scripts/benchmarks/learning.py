@@ -1,0 +1,172 @@
+"""How good policies become that learn from preferences, beside the true reward, the proxy, and no training at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from agents.configuration import RunConfig
+from agents.evaluation import normalised
+from agents.run_directory import RunDirectory
+from rlhf_envs.sb3 import is_native
+from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
+from scripts.benchmarks.runs import ENVIRONMENTS, amount_for, configure, finish, is_finished
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Train PPO on preferences, on the true reward and on the proxy, and compare the policies on the true reward.
+
+    Runs that are in the folder already are used as they are, and one that was interrupted is gone on with, so the same
+    command with the same --out finishes a benchmark that was stopped.
+
+    Attributes:
+        env: the environments.
+        comparisons: label budgets, each with runs of its own; by default those of a table, 200 for most environments.
+        timesteps: environment steps of a run; by default those of a table, 100,000 for third-party environments of
+            the table and as many as `scripts.train` takes for others.
+        seeds: how many runs of each kind, with the seeds 0, 1, and so on.
+        jobs: how many runs at a time, each in a process of its own.
+        episodes: on fresh seeds that each policy is judged by.
+    """
+
+    name: ClassVar[str] = "learning"
+    env: tuple[str, ...] = ENVIRONMENTS
+    comparisons: tuple[int, ...] | None = None
+    timesteps: int | None = None
+    seeds: int = 5
+    jobs: int = 1
+    episodes: int = 100
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.jobs < 1:
+            raise ValueError(f"seeds and jobs must be at least 1, not {self.seeds} and {self.jobs}.")
+
+    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Do every run that has not been done yet; the figures of all.
+
+        Raises:
+            ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
+            RunInterrupted: if it was stopped.
+        """
+        planned = {out / self.name / name: config for name, config in self._plan()}
+        missing = {path: config for path, config in planned.items() if not is_finished(config, RunDirectory(path))}
+        tell(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
+        for count, (path, metrics) in enumerate(self._done(missing), start=len(planned) - len(missing) + 1):
+            place = path.relative_to(out)
+            tell(
+                f"{count} of {len(planned)}: {place}: true return {figure(metrics['true_return_mean'])} "
+                f"in {metrics['wall_seconds']:.0f} s"
+            )
+        return {"runs": [_record(config, RunDirectory(path), out) for path, config in planned.items()]}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """Two tables: returns, and what there is to know about the reward model and time."""
+        settings = list(dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]))
+        returns, rewards = [], []
+        for environment_id, timesteps in settings:
+            runs = [run for run in measured["runs"] if run["env"] == environment_id]
+            for comparisons in sorted({run["comparisons"] for run in runs if run["reward"] == "learned"}):
+                label = f"`{environment_id}`, {timesteps:,} steps"
+                returns.append([label, str(comparisons), *_returns(runs, comparisons)])
+                rewards.append([label, str(comparisons), *_rewards(runs, comparisons)])
+        seeds = len({run["seed"] for run in measured["runs"]})
+        return "\n\n".join(
+            [
+                f"True returns, mean ± standard deviation over {seeds} seeds:",
+                markdown_table(
+                    ["environment", "comparisons", "random actions", "PPO on the proxy", "scripted expert",
+                     "PPO on the true reward", "PPO on preferences", "normalised", "normalised, proxy"],
+                    returns,
+                ),
+                "The reward model on held-out answers and on fresh rollouts, and what training took:",
+                markdown_table(
+                    ["environment", "comparisons", "test accuracy", "reward correlation", "seconds, preferences",
+                     "seconds, true reward"],
+                    rewards,
+                ),
+            ]
+        )  # fmt: skip
+
+    def _plan(self) -> Iterator[tuple[str, RunConfig]]:
+        """Every run: the name of its folder and its settings, seed by seed, so that early results show all kinds."""
+        given: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
+        for seed in range(self.seeds):
+            for environment_id in dict.fromkeys(self.env):
+                folder = environment_id.replace("/", "-").replace(":", "-")
+                budgets = amount_for(environment_id).comparisons if self.comparisons is None else self.comparisons
+                yield f"{folder}/true-{seed}", configure(environment_id, "true", seed, **given)
+                if is_native(environment_id):
+                    yield f"{folder}/proxy-{seed}", configure(environment_id, "proxy", seed, **given)
+                for count in dict.fromkeys(budgets):
+                    config = configure(environment_id, "learned", seed, comparisons=count, **given)
+                    yield f"{folder}/preferences-{count}-{seed}", config
+
+    def _done(self, runs: dict[Path, RunConfig]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Do runs, and give the figures of each as soon as it has finished."""
+        if self.jobs == 1:
+            yield from ((path, finish(config, RunDirectory(path))) for path, config in runs.items())
+            return
+        # A forked copy of a process with PyTorch's threads can hang.
+        with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
+            paths = {pool.submit(finish, config, RunDirectory(path)): path for path, config in runs.items()}
+            try:
+                for future in as_completed(paths):
+                    yield paths[future], future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _record(config: RunConfig, directory: RunDirectory, out: Path) -> dict[str, Any]:
+    return {
+        "env": config.env,
+        "reward": config.reward,
+        "comparisons": config.labels.comparisons if config.reward == "learned" else 0,
+        "timesteps": config.timesteps,
+        "seed": config.seed,
+        "folder": str(directory.path.relative_to(out)),
+        "config": asdict(config),
+        "metrics": directory.read_metrics(),
+    }
+
+
+def _figures(runs: list[dict[str, Any]], reward: str, name: str, comparisons: int = 0) -> list[float | None]:
+    """One figure of all runs of a kind, seed by seed."""
+    chosen = [run for run in runs if run["reward"] == reward and run["comparisons"] == comparisons]
+    return [run["metrics"].get(name) for run in sorted(chosen, key=lambda run: int(run["seed"]))]
+
+
+def _returns(runs: list[dict[str, Any]], comparisons: int) -> list[str]:
+    on_true = _figures(runs, "true", "true_return_mean")
+    on_proxy = _figures(runs, "proxy", "true_return_mean")
+    on_preferences = _figures(runs, "learned", "true_return_mean", comparisons)
+    random = _figures(runs, "true", "random_return_mean")
+    expert = _figures(runs, "true", "expert_return_mean")
+    return [
+        *(mean_and_spread(returns) for returns in (random, on_proxy, expert, on_true, on_preferences)),
+        *(mean_and_spread(_normalised(returns, random, on_true)) for returns in (on_preferences, on_proxy)),
+    ]
+
+
+def _normalised(
+    returns: list[float | None], random: list[float | None], reference: list[float | None]
+) -> list[float | None]:
+    """Each seed's return between the means, over all seeds, of random actions and of the reference."""
+    low, high = (float(np.mean([value for value in values if value is not None])) for values in (random, reference))
+    return [None if value is None else normalised(value, low, high) for value in returns]
+
+
+def _rewards(runs: list[dict[str, Any]], comparisons: int) -> list[str]:
+    names = ("test_accuracy", "reward_correlation", "wall_seconds")
+    return [
+        *(mean_and_spread(_figures(runs, "learned", name, comparisons)) for name in names),
+        mean_and_spread(_figures(runs, "true", "wall_seconds")),
+    ]

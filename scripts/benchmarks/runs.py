@@ -1,0 +1,102 @@
+"""The training runs that benchmarks are made of: their settings per environment, and doing one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from agents.configuration import Reward, RunConfig
+from agents.presets import preset_for
+from agents.run_directory import RunDirectory
+from agents.training import train
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.sb3 import is_native
+
+ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", "rlhf/Driving-v0", "rlhf/Recommender-v0")
+"""What is benchmarked unless others are named."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of everything a run gets.
+
+    Attributes:
+        timesteps: environment steps, over all copies.
+        comparisons: label budgets; each is a run of its own.
+    """
+
+    timesteps: int = RunConfig.timesteps
+    comparisons: tuple[int, ...] = (200,)
+
+
+AMOUNTS: dict[str, Amount] = {
+    "Pendulum-v1": Amount(timesteps=100_000, comparisons=(50, 100)),
+    "CartPole-v1": Amount(timesteps=100_000),
+}
+"""Amounts by environment id; any other environment gets what `Amount` says."""
+
+
+def amount_for(environment_id: str) -> Amount:
+    """How much an environment's runs get."""
+    return AMOUNTS.get(environment_id, Amount())
+
+
+def configure(
+    environment_id: str,
+    reward: Reward,
+    seed: int,
+    timesteps: int | None = None,
+    comparisons: int | None = None,
+    episodes: int = RunConfig.evaluation_episodes,
+) -> RunConfig:
+    """A run as `scripts.train` would do it with these flags.
+
+    Args:
+        environment_id: where.
+        reward: what the policy is trained on.
+        seed: of everything.
+        timesteps: those of `amount_for` where None.
+        comparisons: of a run on preferences; the baselines ask nothing.
+        episodes: that the policy is judged by.
+
+    Raises:
+        ValueError: if there is no such environment, or a number is out of range.
+    """
+    is_native(environment_id)
+    return RunConfig(
+        env=environment_id,
+        reward=reward,
+        labels=FeedbackConfig() if comparisons is None else FeedbackConfig(comparisons=comparisons),
+        timesteps=amount_for(environment_id).timesteps if timesteps is None else timesteps,
+        seed=seed,
+        ppo=preset_for(environment_id),
+        evaluation_episodes=episodes,
+    )
+
+
+def is_finished(config: RunConfig, directory: RunDirectory) -> bool:
+    """Whether a folder holds the figures of just this run.
+
+    Raises:
+        ValueError: if it holds a run with other settings.
+    """
+    if directory.config_path.exists() and directory.read_config() != config:
+        raise ValueError(f"{directory.path} holds a run with other settings; choose another --out.")
+    return directory.metrics_path.is_file()
+
+
+def finish(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
+    """The figures of a run as in metrics.json: it is trained, or gone on with, unless it has finished already.
+
+    Raises:
+        ValueError: if the folder holds a run with other settings, or the settings do not fit the environment.
+        RunInterrupted: if the run was asked to stop; the same call goes on with it.
+    """
+    if is_finished(config, directory):
+        return directory.read_metrics()
+    started = directory.config_path.exists()
+    if not started:
+        directory.create(config)
+    return train(config, directory, Console(quiet=True), resume=started)
