@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from stable_baselines3 import PPO
 from agents.configuration import RunConfig
 from agents.presets import PPOConfig, policy_name
 from agents.run_directory import RunDirectory
+from rlhf_envs.demonstrations import resolve
+from rlhf_envs.demonstrations.sources import EXPERT
+from rlhf_envs.envs.registration import is_native
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.rewards import RewardEnsemble
@@ -20,7 +24,6 @@ from rlhf_envs.sb3 import (
     PreferenceCallback,
     PreferenceVecEnv,
     ScoringCallback,
-    is_native,
     make_vec_env,
 )
 
@@ -60,6 +63,30 @@ def build_environment(config: RunConfig) -> PreferenceVecEnv:
         )
     except TypeError as error:
         raise ValueError(f"{config.env} does not take these arguments: {error}.") from error
+
+
+def check_settings(config: RunConfig) -> None:
+    """Find out whether a run can be built from its configuration, on two copies of the environment.
+
+    Raises:
+        ValueError: if there is no such environment, it does not take these arguments, its spaces are not supported,
+            segments do not fit its episodes, or the demonstrations do not fit it.
+    """
+    copies = min(config.ppo.num_envs, 2)
+    small = replace(config, ppo=replace(config.ppo, num_envs=copies, n_steps=2, batch_size=copies), processes=False)
+    env = build_environment(small)
+    try:
+        ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
+        if config.reward == "learned":
+            config.labels.check_fits(env.horizon, config.ppo.num_envs)
+        build_policy(small, env)
+        if config.pretrain > 0:
+            # An expert can act as many episodes as are wanted; whether a file has enough shows only when it is read.
+            count = 1 if config.demonstrations == EXPERT else config.pretrain
+            found = resolve(config.demonstrations, config.env, config.env_kwargs, count, config.seed)
+            found.check_fits(ensemble.encoder.observation_space, ensemble.encoder.action_space)
+    finally:
+        env.close()
 
 
 def build_policy(config: RunConfig, env: PreferenceVecEnv) -> PPO:
@@ -104,6 +131,7 @@ def build_scoring(
         config.seed,
         on_round,
         on_wait,
+        config.fit,
     )
 
 

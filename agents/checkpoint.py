@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import time
 from collections.abc import Callable
@@ -15,17 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecTransposeImage
 
 from agents.interruption import StopRequest
-from agents.run_directory import read_json
+from agents.random_state import RandomState
+from agents.run_directory import read_json, strict_json
 from rlhf_envs.loop import LoopState
 from rlhf_envs.rewards import load, save
 from rlhf_envs.sb3 import EnvironmentRewardCallback, PreferenceCallback, PreferenceVecEnv, ScoringCallback
 
 _KEPT = 2
+_UNFINISHED = "."
 
 
 class Checkpoints:
@@ -37,32 +40,39 @@ class Checkpoints:
     Args:
         folder: where they lie.
         model, env, scoring: what they are of.
+        seed: of the run.
     """
 
-    def __init__(self, folder: Path, model: PPO, env: PreferenceVecEnv, scoring: ScoringCallback) -> None:
-        self.folder = folder
-        self.seed = model.seed or 0
+    def __init__(
+        self, folder: Path, model: PPO, env: PreferenceVecEnv, scoring: ScoringCallback, seed: int = 0
+    ) -> None:
+        self.folder, self.seed = folder, seed
         self.model, self.env, self.scoring = model, env, scoring
 
     def save(self, notes: dict[str, Any]) -> None:
-        """Write a checkpoint of this moment; `notes` are further JSON values that `restore` gives back."""
-        name = f"{self.model.num_timesteps:012d}"
-        new = self.folder / f".{name}.new"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        torch.save(self.model.get_parameters(), new / "policy.pt")
-        if isinstance(self.scoring, PreferenceCallback):
-            save(self.scoring.loop.ensemble, new / "reward_model.safetensors")
-        save_file({key: np.ascontiguousarray(value) for key, value in self._arrays().items()}, new / "arrays.safetensors")
-        (new / "state.json").write_text(json.dumps(self._state() | {"notes": notes}), encoding="utf-8")
-        for file in new.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        final = self.folder / name
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(new, final)
-        for old in self._complete()[:-_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+        """Write a checkpoint of this moment, unless there is one; `restore` gives back `notes`, further JSON values.
+
+        Raises:
+            OSError: if the disk is full or cannot be written; the checkpoints before are kept.
+        """
+        final = self.folder / f"{self.model.num_timesteps:012d}"
+        if final.exists():
+            return
+        new = final.with_name(f"{_UNFINISHED}{final.name}")
+        try:
+            self._clear()
+            new.mkdir(parents=True)
+            self._write(new, notes)
+            os.replace(new, final)
+            for old in self._complete()[:-_KEPT]:
+                # A folder is renamed before it is emptied, so that none with a proper name is ever half there.
+                os.replace(old, old.with_name(f"{_UNFINISHED}{old.name}"))
+            self._clear()
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise OSError(
+                f"A checkpoint could not be written to {self.folder} ({_reason(error)}); free some space or mend the "
+                "disk, and go on with --resume: the checkpoint before and all answers are kept."
+            ) from error
 
     def restore(self) -> dict[str, Any] | None:
         """Go back to the newest checkpoint; its notes, or None where there is none yet.
@@ -74,9 +84,28 @@ class Checkpoints:
         if not complete:
             return None
         folder = complete[-1]
+        try:
+            return self._read(folder)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, SafetensorError) as error:
+            raise self._damaged(folder, error) from error
+
+    def _write(self, new: Path, notes: dict[str, Any]) -> None:
+        torch.save(self.model.get_parameters(), new / "policy.pt")
+        if isinstance(self.scoring, PreferenceCallback):
+            save(self.scoring.loop.ensemble, new / "reward_model.safetensors")
+        random_state = RandomState.now()
+        arrays = {**self._arrays(), **random_state.arrays}
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / "arrays.safetensors")
+        state = self._state() | {"random": random_state.values, "notes": strict_json(notes)}
+        (new / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        for file in new.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+    def _read(self, folder: Path) -> dict[str, Any]:
         state = read_json(folder / "state.json")
         arrays = load_file(folder / "arrays.safetensors")
-        self.model.set_parameters(torch.load(folder / "policy.pt", weights_only=True), exact_match=True)
+        self.model.set_parameters(_load_tensors(folder / "policy.pt"), exact_match=True)
         self.model.num_timesteps = state["timesteps"]
         self.model._n_updates = state["updates"]
         self._restore_environment(arrays)
@@ -85,7 +114,7 @@ class Checkpoints:
             self.scoring.loop.restore(LoopState(**state["loop"]))
         elif isinstance(self.scoring, EnvironmentRewardCallback):
             self.scoring.mean, self.scoring.variance, self.scoring.count = state["standard"]
-        _restore_random_state(state["random"], arrays)
+        self.random_state = RandomState(state["random"], arrays)
         notes: dict[str, Any] = state["notes"]
         return notes
 
@@ -94,23 +123,29 @@ class Checkpoints:
             return []
         return sorted(path for path in self.folder.iterdir() if path.name.isdigit())
 
+    def _clear(self) -> None:
+        """Delete what an earlier process has left half written or half deleted."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if path.name.startswith(_UNFINISHED):
+                    shutil.rmtree(path)
+
+    def _damaged(self, folder: Path, error: Exception) -> ValueError:
+        return ValueError(
+            f"The checkpoint {folder} is damaged and cannot be read ({_reason(error)}); delete that folder to go on "
+            "from the checkpoint before it."
+        )
+
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {f"env/{name}": array for name, array in self.env.arrays().items()}
         snapshot = self.env.snapshot()
         if snapshot is not None:
             arrays["simulation"] = snapshot
         arrays["episode_starts"] = np.asarray(self.model._last_episode_starts)
-        arrays["torch_random"] = torch.get_rng_state().numpy()
-        arrays["numpy_random"] = np.asarray(np.random.get_state(legacy=True)[1])
         return arrays
 
     def _state(self) -> dict[str, Any]:
-        numpy_state = np.random.get_state(legacy=True)
-        state: dict[str, Any] = {
-            "timesteps": self.model.num_timesteps,
-            "updates": self.model._n_updates,
-            "random": {"python": random.getstate(), "numpy": [numpy_state[0], *numpy_state[2:]]},
-        }
+        state: dict[str, Any] = {"timesteps": self.model.num_timesteps, "updates": self.model._n_updates}
         if isinstance(self.scoring, PreferenceCallback):
             state["loop"] = asdict(self.scoring.loop.state())
         elif isinstance(self.scoring, EnvironmentRewardCallback):
@@ -119,29 +154,51 @@ class Checkpoints:
 
     def _restore_environment(self, arrays: dict[str, NDArray[Any]]) -> None:
         model = self.model
+        # Stable-Baselines3 puts a wrapper of its own around environments that show pictures.
+        outer = model.get_env()
         if "simulation" in arrays:
-            model._last_obs = self.env.restore_snapshot(arrays["simulation"])
-            model._last_episode_starts = arrays["episode_starts"]
+            shown = self.env.restore_snapshot(arrays["simulation"])
             own = {name.removeprefix("env/"): array for name, array in arrays.items() if name.startswith("env/")}
-            self.env.restore(own, model._last_obs)
+            self.env.restore(own, shown)
+            model._last_obs = outer.transpose_observations(shown) if isinstance(outer, VecTransposeImage) else shown
+            model._last_episode_starts = arrays["episode_starts"]
         else:
-            # Such an environment cannot be put back where it was: its copies begin new episodes, from other seeds
-            # than those that they began with, so that they do not show the same starts again.
-            self.env.seed(self.seed + model.num_timesteps)
-            model._last_obs = self.env.reset()  # type: ignore[assignment]
+            # Such an environment cannot be put back where it was: its copies begin new episodes, from seeds that
+            # neither they nor the evaluation have seen, so that they do not show the same starts again.
+            seeds = np.random.SeedSequence([self.seed, model.num_timesteps]).generate_state(1)
+            self.env.seed(int(seeds[0]))
+            model._last_obs = (outer or self.env).reset()  # type: ignore[assignment]
             model._last_episode_starts = np.ones(self.env.num_envs, dtype=bool)
 
 
 class CheckpointCallback(BaseCallback):
-    """Saves a checkpoint before a rollout when enough time has passed since the last one, or a stop was asked for."""
+    """Saves a checkpoint before a rollout when enough time has passed since the last one, or a stop was asked for.
 
-    def __init__(self, checkpoints: Checkpoints, every_seconds: float, notes: Callable[[], dict[str, Any]], stop: StopRequest) -> None:
+    The first rollout of a run begins with one, so that a pretrained policy is not lost.
+
+    Args:
+        checkpoints: where they go.
+        every_seconds: at least this time lies between two of them.
+        notes: asked what else to keep.
+        stop: whether somebody wants the run to stop.
+        resumed: whether the run goes on from one.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        every_seconds: float,
+        notes: Callable[[], dict[str, Any]],
+        stop: StopRequest,
+        resumed: bool,
+    ) -> None:
         super().__init__()
         self._stop = stop
         self._checkpoints = checkpoints
         self._every = every_seconds
         self._notes = notes
-        self._last = time.monotonic()
+        self._resumed = resumed
+        self._last = time.monotonic() if resumed else float("-inf")
 
     def save_now(self) -> None:
         """Save a checkpoint of this moment."""
@@ -149,6 +206,10 @@ class CheckpointCallback(BaseCallback):
         self._last = time.monotonic()
 
     def _on_rollout_start(self) -> None:
+        if self._resumed:
+            self._resumed = False
+            # Only now: whatever was drawn while the run was put together again, it was not drawn the first time.
+            self._checkpoints.random_state.restore()
         if self._stop.requested or time.monotonic() - self._last >= self._every:
             self.save_now()
             self._stop.check()
@@ -157,9 +218,14 @@ class CheckpointCallback(BaseCallback):
         return True
 
 
-def _restore_random_state(state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, *rest = state["numpy"]
-    np.random.set_state((kind, arrays["numpy_random"], *rest))
-    torch.set_rng_state(torch.from_numpy(arrays["torch_random"]))
+def _load_tensors(path: Path) -> dict[str, Any]:
+    try:
+        tensors: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:
+        # The restricted reader meets damaged bytes with whatever its step that stumbles over them happens to raise.
+        raise ValueError(f"{path.name}: {_reason(error)}") from error
+    return tensors
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 from agents.presets import PPOConfig
 from rlhf_envs.feedback import TEACHERS, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.rewards import EnsembleConfig
+from rlhf_envs.rewards import EnsembleConfig, FitConfig
 
 Reward = Literal["learned", "true", "proxy"]
 FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"]
 OnTermination = Literal["absorb", "restart", "leak"]
+
+
+def _arguments_from_json(words: list[str]) -> dict[str, Any]:
+    try:
+        arguments = json.loads(words[0])
+    except ValueError as error:
+        raise ValueError(f"{words[0]!r} is not JSON ({error}); write it like '{{\"horizon\": 100}}'.") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{words[0]!r} is not a JSON object; write it like '{{\"horizon\": 100}}'.")
+    return arguments
+
+
+JSONArguments = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=_arguments_from_json,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+"""Named arguments, which the command line takes as one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +70,9 @@ class RunConfig:
             "proxy" that a hasty engineer would have coded.
         feedback: who answers: a scripted teacher by name.
         teacher: changes to that teacher.
-        labels: how many comparisons are asked, when, and which.
+        labels: how many comparisons are asked, when, and which. On the command line these have no prefix.
         ensemble: the reward model.
+        fit: how the reward model is fitted to the answers.
         timesteps: environment steps of the training, over all copies.
         seed: of everything that is random.
         ppo: PPO's settings; the environment's preset where none are given.
@@ -62,12 +90,13 @@ class RunConfig:
     """
 
     env: str = ""
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    env_kwargs: JSONArguments = field(default_factory=dict)
     reward: Reward = "learned"
     feedback: FeedbackKind = "oracle"
     teacher: TeacherChanges = field(default_factory=TeacherChanges)
-    labels: FeedbackConfig = field(default_factory=FeedbackConfig)
+    labels: Annotated[FeedbackConfig, tyro.conf.arg(name="")] = field(default_factory=FeedbackConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
     timesteps: int = 300_000
     seed: int = 0
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -86,10 +115,20 @@ class RunConfig:
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}.")
         for name, least in (
-            ("timesteps", 1), ("seed", 0), ("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1),
+            ("timesteps", 1),
+            ("seed", 0),
+            ("pretrain", 0),
+            ("evaluation_episodes", 1),
+            ("threads", 1),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
+        try:
+            json.dumps(self.env_kwargs, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"env_kwargs must be JSON values, so that a run can be repeated: {error}.") from error
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
         self.teacher_config()
@@ -100,8 +139,9 @@ class RunConfig:
         return replace(TEACHERS[self.feedback], seed=self.seed, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; `from_json` is the inverse."""
-        return asdict(self)
+        """As values of strict JSON; `from_json` is the inverse. An infinite number is written as the text "inf"."""
+        values: dict[str, Any] = _spelled_out(asdict(self))
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
@@ -110,16 +150,42 @@ class RunConfig:
         Raises:
             ValueError: if a value is unknown or out of range.
         """
-        nested = {"teacher": TeacherChanges, "labels": FeedbackConfig, "ensemble": EnsembleConfig, "ppo": PPOConfig}
         known = {part.name for part in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"A run's configuration has no {', '.join(sorted(unknown))}; a newer version wrote it.")
         try:
-            parts = {name: nested[name](**_tuples(value)) if name in nested else value for name, value in values.items()}
+            parts = {
+                name: PARTS[name](**_as_arguments(PARTS[name], value)) if name in PARTS else value
+                for name, value in values.items()
+            }
         except TypeError as error:
             raise ValueError(f"The run's configuration cannot be read: {error}.") from error
         return cls(**parts)
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+PARTS: dict[str, type[Any]] = {
+    "teacher": TeacherChanges,
+    "labels": FeedbackConfig,
+    "ensemble": EnsembleConfig,
+    "fit": FitConfig,
+    "ppo": PPOConfig,
+}
+"""The settings of a run that are groups of settings."""
+
+
+def _spelled_out(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _spelled_out(part) for name, part in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_arguments(part: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values as arguments of one of `PARTS`: lists become tuples, and spelled out numbers numbers again."""
+    numbers = {each.name for each in fields(part) if "float" in str(each.type)}
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, list):
+            read[name] = tuple(value)
+        else:
+            read[name] = float(value) if name in numbers and isinstance(value, str) else value
+    return read

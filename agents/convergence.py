@@ -11,6 +11,10 @@ from agents.progress import ProgressCallback
 from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
 
 
+class Converged(Exception):
+    """Training has come to its end before its timesteps were used up."""
+
+
 @dataclass
 class _Standing:
     """What a checkpoint keeps: the best learned return (None before there is one), and the rollouts since."""
@@ -23,7 +27,8 @@ class _Standing:
 class ConvergenceCallback(BaseCallback):
     """Stops training once all labels are in and the learned return has not risen for some rollouts.
 
-    The rollout that decides is still learned from; training ends when the next one would begin.
+    The rollout that decides is still learned from. When the next one would begin, `Converged` leaves
+    Stable-Baselines3's loop, which by itself could only be stopped a step into that rollout.
 
     Args:
         scoring, progress: the run's other callbacks, which must come before this one.
@@ -52,6 +57,10 @@ class ConvergenceCallback(BaseCallback):
         """How near to convergence the run is, as JSON values for a checkpoint."""
         return asdict(self._standing)
 
+    def _on_rollout_start(self) -> None:
+        if self.converged:
+            raise Converged
+
     def _on_rollout_end(self) -> None:
         standing, learned_return = self._standing, self._progress.learned_return
         if isinstance(self._scoring, PreferenceCallback) and not self._scoring.loop.finished_asking:
@@ -65,4 +74,4 @@ class ConvergenceCallback(BaseCallback):
         standing.converged = self._patience is not None and standing.waited >= self._patience
 
     def _on_step(self) -> bool:
-        return not self.converged
+        return True

@@ -42,7 +42,7 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
         "true_return_mean": judged.mean,
         "true_return_std": judged.std,
         "true_return_interval": list(judged.interval()),
-        "proxy_return_mean": judged.proxy_mean,
+        "own_proxy_return_mean": judged.proxy_mean,
         "reward_terms": judged.terms,
         **_named(beside),
         "normalised_against_expert": (

@@ -46,10 +46,13 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         if self.num_envs < 1 or self.n_steps < 2:
-            raise ValueError(f"PPO needs num_envs of at least 1 and n_steps of at least 2, not {self.num_envs} and {self.n_steps}.")
+            raise ValueError(
+                f"PPO needs num_envs of at least 1 and n_steps of at least 2, not {self.num_envs} and {self.n_steps}."
+            )
         if (self.num_envs * self.n_steps) % self.batch_size:
             raise ValueError(
-                f"batch_size must divide num_envs * n_steps = {self.num_envs * self.n_steps}, which {self.batch_size} does not."
+                f"batch_size must divide num_envs * n_steps = {self.num_envs * self.n_steps}, "
+                f"which {self.batch_size} does not."
             )
 
 
@@ -61,7 +64,9 @@ PRESETS: dict[str, PPOConfig] = {
 }
 """Settings by environment id, each found by trying."""
 
-THIRD_PARTY = PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, learning_rate=3e-4, anneal=False, gamma=0.99)
+THIRD_PARTY = PPOConfig(
+    num_envs=8, n_steps=256, batch_size=256, n_epochs=10, learning_rate=3e-4, anneal=False, gamma=0.99
+)
 """For any other environment: Stable-Baselines3's defaults with a wider rollout."""
 
 

@@ -1,4 +1,4 @@
-"""What a run tells while it works: a progress bar, progress.csv and TensorBoard."""
+"""What a run tells while it works: on the console, and in progress.csv."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.interruption import StopRequest
+from agents.progress_display import ProgressDisplay
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.sb3 import ScoringCallback
 
@@ -70,8 +70,12 @@ class ProgressCallback(BaseCallback):
 
     Args:
         total_timesteps: of the whole run.
-        console: where the progress bar is drawn.
+        console: where progress is shown.
         stop: asked while the run waits for people, so that it can be stopped then too.
+
+    Attributes:
+        last_round: what the last visit to the feedback loop did; None before the first.
+        learned_return: mean score of the last rollout, as the return of a whole episode.
     """
 
     def __init__(self, total_timesteps: int, console: Console, stop: StopRequest) -> None:
@@ -82,16 +86,7 @@ class ProgressCallback(BaseCallback):
         self._started = time.perf_counter()
         self._rollout_at, self._rollout_steps = self._started, 0
         self._before: dict[str, Any] = {}
-        self._bar = Progress(
-            TextColumn("{task.percentage:3.0f}%"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            refresh_per_second=4,
-        )
-        self._task = self._bar.add_task("collecting the first rollout", total=total_timesteps)
+        self._display = ProgressDisplay(total_timesteps, console)
 
     def begin(self, scoring: ScoringCallback, table: ProgressTable, notes: dict[str, Any]) -> None:
         """Set the scene.
@@ -102,7 +97,6 @@ class ProgressCallback(BaseCallback):
             notes: of the checkpoint that the run goes on from: what its earlier parts took.
         """
         self._scoring, self._table, self._before = scoring, table, notes
-        self._horizon = int(scoring.env.get_attr("horizon")[0])
 
     def notes(self) -> dict[str, Any]:
         """What the run took so far, its earlier parts included: seconds by what they were spent on."""
@@ -121,12 +115,12 @@ class ProgressCallback(BaseCallback):
     def on_wait(self, missing: int) -> None:
         """Say what the run is waiting for."""
         self._stop.check()
-        self._bar.update(self._task, description=f"waiting for {missing} answers to queries in the store")
+        self._display.update(f"waiting for answers to {missing} queries in the store")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the bar, and put everything away at the end."""
-        with self._bar:
+        with self._display.shown():
             try:
                 yield
             finally:
@@ -134,7 +128,7 @@ class ProgressCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._rollout_at, self._rollout_steps = time.perf_counter(), self.num_timesteps
-        self._bar.update(self._task, completed=self.num_timesteps)
+        self._display.update("collecting a rollout", self.num_timesteps)
 
     def _on_step(self) -> bool:
         return True
@@ -145,7 +139,7 @@ class ProgressCallback(BaseCallback):
         self._rollout_at, self._rollout_steps = now, self.num_timesteps
         returns = self._scoring.env.true_returns
         true_return = float(np.mean(returns)) if returns else None
-        self.learned_return = float(self._scoring.last_scores.mean()) * self._horizon
+        self.learned_return = float(self._scoring.last_scores.mean()) * self._scoring.env.horizon
         report, notes = self.last_round, self.notes()
         fit = report.fit if report else None
         self._table.add(
@@ -162,7 +156,7 @@ class ProgressCallback(BaseCallback):
                 "fit_seconds": round(notes["reward_fit_seconds"], 3),
             }
         )
-        self._bar.update(self._task, completed=self.num_timesteps, description=_summary(true_return, report))
+        self._display.update(_summary(true_return, report), self.num_timesteps)
 
 
 def _summary(true_return: float | None, report: RoundReport | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,18 +36,29 @@ class RunDirectory:
         self.report_path = self.path / "report.html"
         self.film_path = self.path / "film.mp4"
 
-    def create(self, config: RunConfig) -> None:
-        """Make the folder and write the configuration, with the versions of what it runs on.
+    def check_free(self) -> None:
+        """Make sure that a new run can have this folder.
 
         Raises:
             ValueError: if a run is there already, or the folder holds other files.
         """
         if self.config_path.exists():
-            raise ValueError(f"{self.path} holds a run already; add --resume to go on with it, or choose another --run-dir.")
+            raise ValueError(
+                f"{self.path} holds a run already; add --resume to go on with it, or choose another --run-dir."
+            )
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; --run-dir must name a new folder.")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        unfinished = _unfinished(self.config_path)
+        if self.path.is_dir() and any(path != unfinished for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder and write the configuration, with the versions of what it runs on.
+
+        Raises:
+            ValueError: if the folder is not free, see `check_free`, or cannot be made.
+        """
+        self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,7 +73,10 @@ class RunDirectory:
         """
         if not self.config_path.is_file():
             raise ValueError(f"{self.path} holds no run: there is no {self.config_path.name} in it.")
-        return RunConfig.from_json(read_json(self.config_path)["config"])
+        content = read_json(self.config_path)
+        if not isinstance(content.get("config"), dict):
+            raise ValueError(f"{self.config_path} is damaged: it does not hold a run's configuration.")
+        return RunConfig.from_json(content["config"])
 
     def read_metrics(self) -> dict[str, Any]:
         """The figures of a finished run.
@@ -99,12 +115,30 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def strict_json(value: Any) -> Any:
+    """A JSON value without NaN and infinities, which JSON has no words for: they become null."""
+    if isinstance(value, Mapping):
+        return {name: strict_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file so that after a crash there is the old one or the new one, whole."""
-    temporary = path.with_name(path.name + ".new")
+    """Write a file of strict JSON so that after a crash there is the old one or the new one, whole.
+
+    Raises:
+        OSError: if the disk is full or cannot be written; an older file stays as it was.
+    """
+    temporary = _unfinished(path)
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
+        json.dump(strict_json(content), file, indent=2, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file is written before it takes its name; a process that is killed leaves it there."""
+    return path.with_name(path.name + ".new")

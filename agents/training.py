@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from stable_baselines3.common.logger import configure
 from agents.building import build_environment, build_policy, build_scoring
 from agents.checkpoint import CheckpointCallback, Checkpoints
 from agents.configuration import RunConfig
-from agents.convergence import ConvergenceCallback
+from agents.convergence import Converged, ConvergenceCallback
 from agents.interruption import StopRequest
 from agents.measuring import measure, measure_pretrained
 from agents.pretraining import PretrainConfig, pretrain
@@ -21,8 +22,9 @@ from agents.progress import ProgressCallback, ProgressTable
 from agents.report import write_report
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.demonstrations import resolve
+from rlhf_envs.envs.registration import is_native
 from rlhf_envs.rewards import save
-from rlhf_envs.sb3 import PreferenceCallback
+from rlhf_envs.sb3 import PreferenceCallback, PreferenceVecEnv, about_episodes
 
 
 def train(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:
@@ -35,49 +37,73 @@ def train(config: RunConfig, directory: RunDirectory, console: Console, resume: 
         config: the run; with `resume` the one that the directory holds.
         directory: an existing run directory.
         console: where progress is told.
-        resume: go on from the newest checkpoint.
+        resume: go on from the newest checkpoint, or from the beginning where there is none yet.
 
     Returns:
         The run's figures, as in metrics.json.
 
     Raises:
-        ValueError: if the settings do not fit the environment.
+        ValueError: if the settings do not fit the environment, or a checkpoint is damaged.
         StoreError: if the store cannot do its work.
+        OSError: if the disk is full.
         RunInterrupted: if the run was asked to stop; it can be resumed.
     """
     torch.set_num_threads(config.threads)
     stop = StopRequest()
     progress = ProgressCallback(config.timesteps, console, stop)
-    env = build_environment(config)
-    model = build_policy(config, env)
-    scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait)
-    checkpoints = Checkpoints(directory.checkpoints_path, model, env, scoring)
-    notes = checkpoints.restore() if resume else None
-    if notes is None:
-        notes = {} if config.pretrain == 0 else _pretrained(config, model)
-    table = ProgressTable(directory.progress_path, resume_at=model.num_timesteps)
-    progress.begin(scoring, table, notes)
-    saving = CheckpointCallback(checkpoints, config.checkpoint_seconds, progress.notes, stop)
-    callbacks: list[BaseCallback] = [scoring, progress, saving]
-    if config.patience is not None:
-        callbacks.append(ConvergenceCallback(scoring, progress, config.patience))
-    model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
-    with stop.listening(), progress.shown():
-        if model.num_timesteps < config.timesteps:
+    with ExitStack() as put_away:
+        env = build_environment(config)
+        put_away.callback(env.close)
+        model = build_policy(config, env)
+        scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait)
+        if isinstance(scoring, PreferenceCallback):
+            put_away.callback(scoring.loop.store.close)
+        checkpoints = Checkpoints(directory.checkpoints_path, model, env, scoring, config.seed)
+        kept = checkpoints.restore() if resume else None
+        _tell_about_episodes(config, env, console, resumed=kept is not None)
+        notes = kept or {"run": _pretrained(config, model), "convergence": {}}
+        convergence = ConvergenceCallback(scoring, progress, config.patience, notes["convergence"])
+        table = ProgressTable(directory.progress_path, resume_at=model.num_timesteps)
+        progress.begin(scoring, table, notes["run"])
+        saving = CheckpointCallback(
+            checkpoints,
+            config.checkpoint_seconds,
+            lambda: {"run": progress.notes(), "convergence": convergence.standing},
+            stop,
+            resumed=kept is not None,
+        )
+        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
+        put_away.callback(model.logger.close)
+        with stop.listening(), progress.shown(), suppress(Converged):
             remaining = config.timesteps - model.num_timesteps
-            model.learn(remaining, callback=callbacks, reset_num_timesteps=model.num_timesteps == 0)
-            saving.save_now()
-    model.save(directory.policy_path)
-    if isinstance(scoring, PreferenceCallback):
-        save(scoring.loop.ensemble, directory.reward_model_path)
-    metrics = measure(config, model, scoring, progress.notes())
+            if remaining > 0:
+                model.learn(remaining, callback=callbacks, reset_num_timesteps=kept is None)
+        saving.save_now()
+        stop.check()
+        model.save(directory.policy_path)
+        if isinstance(scoring, PreferenceCallback):
+            save(scoring.loop.ensemble, directory.reward_model_path)
+        metrics = measure(config, model, scoring, progress.notes())
     write_json(directory.metrics_path, metrics)
     write_report(directory)
     return metrics
 
 
 def _pretrained(config: RunConfig, model: PPO) -> dict[str, Any]:
-    """Let the policy imitate demonstrations, and note how well that went."""
+    """Let the policy imitate demonstrations, if that is wanted, and note how well that went."""
+    if config.pretrain == 0:
+        return {}
     demonstrations = resolve(config.demonstrations, config.env, config.env_kwargs, config.pretrain, config.seed)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
     return {"pretraining": measure_pretrained(config, model, report)}
+
+
+def _tell_about_episodes(config: RunConfig, env: PreferenceVecEnv, console: Console, resumed: bool) -> None:
+    if not is_native(config.env):
+        advice = "To change that, give --horizon or --on-termination."
+        console.print(f"{about_episodes(env.horizon, config.on_termination)} {advice}", highlight=False)
+    if resumed and not env.can_be_put_back:
+        console.print(
+            f"The state of {config.env} cannot be put back, so its copies begin new episodes.", highlight=False
+        )

@@ -232,7 +232,6 @@ class SegmentRecorder:
         return self._observations[index]
 
 
-
 def _refuse_reward(rewards: NDArray[np.float32]) -> NoReturn:
     bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
     raise ValueError(
@@ -243,7 +242,9 @@ def _refuse_reward(rewards: NDArray[np.float32]) -> NoReturn:
 
 def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:
     if space.shape is None or space.dtype is None:
-        raise ValueError(f"{space} cannot be recorded; supported are Box, Discrete, MultiDiscrete and flat Dict of them.")
+        raise ValueError(
+            f"{space} cannot be recorded; supported are Box, Discrete, MultiDiscrete and flat Dict of them."
+        )
     return np.zeros((*lead, *space.shape), dtype=space.dtype)
 
 

@@ -18,7 +18,7 @@ from agents.run_directory import read_json, versions, write_json
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.inference import Inference
 from scripts.benchmarks.learning import Learning
-from scripts.benchmarks.markdown import write_between_markers
+from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Overhead
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
@@ -26,6 +26,9 @@ DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md
 RESULTS = "results.json"
 
 Benchmark = Environments | Inference | Overhead | Learning
+
+ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Overhead, Learning)
+"""All benchmarks, the quick ones first."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,6 @@ class All:
     learning: Learning = field(default_factory=Learning)
 
 
-def _command(kind: type[Any], name: str) -> Any:
-    return Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
-
-
 @dataclass(frozen=True)
 class Arguments:
     """Measure, and keep every number.
@@ -61,11 +60,11 @@ class Arguments:
     """
 
     benchmark: Annotated[
-        _command(All, "all")
-        | _command(Environments, "environments")
-        | _command(Inference, "inference")
-        | _command(Overhead, "overhead")
-        | _command(Learning, "learning"),
+        Annotated[All, tyro.conf.subcommand("all")]
+        | Annotated[Environments, tyro.conf.subcommand("environments")]
+        | Annotated[Inference, tyro.conf.subcommand("inference")]
+        | Annotated[Overhead, tyro.conf.subcommand("overhead")]
+        | Annotated[Learning, tyro.conf.subcommand("learning")],
         tyro.conf.arg(name=""),
     ]
     out: Path = field(default_factory=lambda: Path("runs") / time.strftime("benchmark-%Y-%m-%d"))
@@ -80,10 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
             Arguments, args=given, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
         )
         chosen = parsed.benchmark
-        for benchmark in [getattr(chosen, part) for part in asdict(chosen)] if isinstance(chosen, All) else [chosen]:
+        benchmarks = [getattr(chosen, kind.name) for kind in ORDER] if isinstance(chosen, All) else [chosen]
+        for benchmark in benchmarks if parsed.write_docs else ():
+            around_markers(DOCUMENTATION, benchmark.name)
+        for benchmark in benchmarks:
             try:
                 _measure(benchmark, parsed, shlex.join(["python", "-m", "scripts.benchmark", *given]))
-            except RunInterrupted:
+            except (RunInterrupted, KeyboardInterrupt):
                 print(f"Stopped. The same command with --out {parsed.out} goes on.", file=sys.stderr)
                 return INTERRUPTED
     return 0
@@ -93,7 +95,7 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
     results = parsed.out / RESULTS
     sections = read_json(results) if results.exists() else {}
     started = time.time()
-    measured = benchmark.measure(parsed.out, lambda line: print(f"[{benchmark.name}] {line}", file=sys.stderr, flush=True))
+    measured = benchmark.measure(parsed.out, lambda line: print(f"[{benchmark.name}] {line}", file=sys.stderr))
     found = {
         "command": command,
         "settings": asdict(benchmark),
@@ -112,10 +114,12 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
 
 
 def _provenance(found: dict[str, Any]) -> str:
-    packages = ", ".join(f"{name} {found['versions'][name]}" for name in ("torch", "stable-baselines3", "gymnasium", "numpy"))
-    machine = found["machine"]
+    versions_found, machine = found["versions"], found["machine"]
+    packages = ", ".join(
+        f"{name} {versions_found[name]}" for name in ("torch", "stable-baselines3", "gymnasium", "numpy")
+    )
     return (
-        f"`{found['command']}`, {found['date']}: {packages}, Python {found['versions']['python']} "
+        f"`{found['command']}`, {found['date']}: {packages}, Python {versions_found['python']} "
         f"on {machine['architecture']} with {machine['cores']} cores."
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shlex
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,16 +12,13 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from agents.building import environment_arguments
-from agents.configuration import RunConfig
+from agents.building import check_settings
+from agents.configuration import PARTS, RunConfig
 from agents.interruption import RunInterrupted
 from agents.presets import preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
-from rlhf_envs.sb3 import find_spec
-from scripts.errors import one_sentence_errors
-
-_INTERRUPTED = 130
+from scripts.errors import INTERRUPTED, one_sentence_errors
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
         parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults))
         directory = RunDirectory(parsed.run_dir)
         config = _resumed(parsed.run, defaults, directory) if parsed.resume else _started(parsed.run, directory)
+        go_on = f"python -m scripts.train --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
         try:
             metrics = train(config, directory, console, parsed.resume)
-        except RunInterrupted:
-            console.print(f"Stopped. To go on: python -m scripts.train --run-dir {parsed.run_dir} --resume")
-            return _INTERRUPTED
-        console.print(_summary(metrics))
+        except (RunInterrupted, KeyboardInterrupt):
+            print(f"Stopped. To go on: {go_on}", file=sys.stderr)
+            return INTERRUPTED
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise OSError(
+                f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."
+            ) from error
+        console.print(_summary(metrics), highlight=False)
         print(f"Report: {directory.report_path}")
     return 0
 
@@ -70,8 +76,8 @@ def _defaults(given: list[str]) -> RunConfig:
 def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
     if not config.env:
         raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
-    find_spec(config.env)
-    environment_arguments(config)
+    directory.check_free()
+    check_settings(config)
     directory.create(config)
     return config
 
@@ -80,14 +86,29 @@ def _resumed(config: RunConfig, defaults: RunConfig, directory: RunDirectory) ->
     """The settings that the run was started with, if nothing else was asked for."""
     stored = directory.read_config()
     if config.env and config.env != stored.env:
-        raise ValueError(f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it.")
-    for part in fields(RunConfig):
-        asked, default, was = (getattr(each, part.name) for each in (config, defaults, stored))
-        if asked not in (default, was):
+        raise ValueError(
+            f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it."
+        )
+    asked, default, was = (_flat(each) for each in (config, defaults, stored))
+    for name, value in asked.items():
+        if value not in (default[name], was[name]):
             raise ValueError(
-                f"The run in {directory.path} was started with {part.name} = {was}; a resumed run keeps its settings."
+                f"The run in {directory.path} was started with {name} = {was[name]}, not {value}; a resumed run keeps "
+                "its settings, so leave that out, or start another run."
             )
     return stored
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """The settings by name; those of a group as "group.name"."""
+    flat: dict[str, Any] = {}
+    for part in fields(config):
+        value = getattr(config, part.name)
+        if part.name in PARTS:
+            flat |= {f"{part.name}.{each.name}": getattr(value, each.name) for each in fields(value)}
+        else:
+            flat[part.name] = value
+    return flat
 
 
 def _summary(metrics: dict[str, Any]) -> str:
@@ -97,9 +118,10 @@ def _summary(metrics: dict[str, Any]) -> str:
         f"in {metrics['wall_seconds']:.0f} s."
     ]
     if metrics["reward"] == "learned":
-        accuracy = metrics["test_accuracy"]
+        accuracy, agreement = metrics["test_accuracy"], metrics["reward_correlation"]
         tested = "no held-out answers" if accuracy is None else f"{accuracy:.0%} of held-out answers predicted"
-        lines.append(f"{metrics['labels']} answers, {tested}, correlation with the truth {metrics['reward_correlation']:.2f}.")
+        agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
+        lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
     return "\n".join(lines)
 
 

@@ -15,7 +15,10 @@ LOGICAL_WIDTH, LOGICAL_HEIGHT = 600, 400
 _SMALLEST_TEXT = 9
 _MOST_CACHED_TEXTS = 2000
 
+_STRIP = 8
+
 Point = tuple[float, float]
+Light = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Canvas:
@@ -35,6 +38,7 @@ class Canvas:
         self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
         self._texts: dict[tuple[str, int, Color, bool], pygame.Surface] = {}
         self._backgrounds: dict[str, pygame.Surface] = {}
+        self._shades: dict[str, list[tuple[pygame.Surface, tuple[int, int]]]] = {}
 
     def pixels(self) -> NDArray[np.uint8]:
         """A copy of the picture, (height, width, 3) uint8."""
@@ -139,6 +143,34 @@ class Canvas:
         small = pygame.image.frombuffer(np.ascontiguousarray(pixels).tobytes(), pixels.shape[1::-1], "RGB")
         size = (max(round(width * s), 1), max(round(height * s), 1))
         self._target.blit(pygame.transform.scale(small, size), (round(x * s), round(y * s)))
+
+    def shade(self, name: str, area: tuple[float, float, float, float], light: Light) -> None:
+        """Darken an area (x, y, width, height) softly, by a picture of light that is made once per name.
+
+        `light` takes places across and down, both from -1 to 1 over the area, and gives how much light is left there,
+        from 0 (black) to 1; what keeps all its light costs no time.
+        """
+        if name not in self._shades:
+            self._shades[name] = self._shade_strips(area, light)
+        self._target.fblits(self._shades[name], pygame.BLEND_MULT)
+
+    def _shade_strips(
+        self, area: tuple[float, float, float, float], light: Light
+    ) -> list[tuple[pygame.Surface, tuple[int, int]]]:
+        left, top, width, height = (round(value * self.scale) for value in area)
+        strips = []
+        for start in range(0, height, _STRIP):
+            down = (np.arange(start, min(start + _STRIP, height)) + 0.5) * 2.0 / height - 1.0
+            across = (np.arange(width) + 0.5) * 2.0 / width - 1.0
+            kept = np.clip(light(across[None, :], down[:, None]), 0.0, 1.0) * np.ones((len(down), width))
+            pixels = np.repeat(np.rint(kept * 255.0).astype(np.uint8)[..., None], 3, axis=2)
+            dimmed = np.concatenate([[False], (pixels[..., 0] < 255).any(axis=0), [False]])
+            edges = np.flatnonzero(dimmed[1:] != dimmed[:-1])
+            for first, last in edges.reshape(-1, 2).tolist():
+                strip = _rgb_surface(last - first, len(down))
+                pygame.surfarray.blit_array(strip, pixels[:, first:last].swapaxes(0, 1))
+                strips.append((strip, (left + first, top + start)))
+        return strips
 
     def _thickness(self, outline: float) -> int:
         return max(round(outline * self.scale), 1) if outline else 0

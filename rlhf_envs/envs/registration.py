@@ -13,6 +13,7 @@ ENVIRONMENTS = {
     "rlhf/Recommender-v0": "rlhf_envs.envs.recommender:Recommender",
     "rlhf/Support-v0": "rlhf_envs.envs.support:Support",
     "rlhf/Headset-v0": "rlhf_envs.envs.headset:Headset",
+    "rlhf/Rival-v0": "rlhf_envs.envs.rival:Rival",
 }
 """Every id of the suite, and where its views are: the named module has `<Name>Env` and `<Name>VectorEnv`."""
 

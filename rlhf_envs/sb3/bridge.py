@@ -16,7 +16,7 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class VectorEnvBridge(VecEnv):
-    """Steps a gymnasium vector environment for Stable-Baselines3, with no copy of the environment per process or thread.
+    """Steps a gymnasium vector environment for Stable-Baselines3, without a process or thread per copy.
 
     Args:
         env: a vector environment that resets itself in SAME_STEP mode.

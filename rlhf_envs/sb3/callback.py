@@ -1,4 +1,4 @@
-"""The feedback loop as a callback: `PPO(...).learn(callback=PreferenceCallback(...))` trains on people's preferences."""
+"""The feedback loop as a callback: `PPO(...).learn(callback=PreferenceCallback(...))` trains on preferences."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.wrappers import FixedHorizon
 from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION
+
+_logger = logging.getLogger(__name__)
 
 LEAK = "leak"
 """The way of `on_termination` that lets episodes end early."""
@@ -136,7 +139,7 @@ def make_vec_env(
         source = snapshot_source(env) if snapshots else None
     else:
         horizon = episode_length(environment_id, horizon)
-        gym.logger.info(f"{environment_id}: {about_episodes(horizon, on_termination)}")
+        _logger.info("%s: %s", environment_id, about_episodes(horizon, on_termination))
 
         def make() -> gym.Env[Any, Any]:
             return make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)

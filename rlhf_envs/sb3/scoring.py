@@ -58,8 +58,8 @@ class ScoringCallback(BaseCallback):
             )
         if not _wraps(self.training_env, self.env):
             raise ValueError(
-                f"{type(self.model).__name__} trains on another environment than the one that its callback scores; give "
-                "both the same one, from make_vec_env."
+                f"{type(self.model).__name__} trains on another environment than the one that its callback scores; "
+                "give both the same one, from make_vec_env."
             )
         self.env.remember(buffer.buffer_size)
 

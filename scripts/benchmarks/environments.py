@@ -12,8 +12,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from rlhf_envs.envs.registration import ENVIRONMENTS
-from rlhf_envs.sb3 import is_native
+from rlhf_envs.envs.registration import ENVIRONMENTS, is_native
 from scripts.benchmarks.markdown import markdown_table
 
 PEER = "CartPole-v1"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 from agents.configuration import RunConfig
 from agents.evaluation import normalised
 from agents.run_directory import RunDirectory
-from rlhf_envs.sb3 import is_native
+from rlhf_envs.envs.registration import is_native
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import ENVIRONMENTS, amount_for, configure, finish, is_finished
 
@@ -77,10 +78,10 @@ class Learning:
                 label = f"`{environment_id}`, {timesteps:,} steps"
                 returns.append([label, str(comparisons), *_returns(runs, comparisons)])
                 rewards.append([label, str(comparisons), *_rewards(runs, comparisons)])
-        seeds = len({run["seed"] for run in measured["runs"]})
+        seeds = sorted({run["seed"] for run in measured["runs"]})
         return "\n\n".join(
             [
-                f"True returns, mean ± standard deviation over {seeds} seeds:",
+                f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation:",
                 markdown_table(
                     ["environment", "comparisons", "random actions", "PPO on the proxy", "scripted expert",
                      "PPO on the true reward", "PPO on preferences", "normalised", "normalised, proxy"],
@@ -116,13 +117,15 @@ class Learning:
             return
         # A forked copy of a process with PyTorch's threads can hang.
         with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
-            paths = {pool.submit(finish, config, RunDirectory(path)): path for path, config in runs.items()}
-            try:
-                for future in as_completed(paths):
-                    yield paths[future], future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            waiting = deque(runs.items())
+            running: dict[Future[dict[str, Any]], Path] = {}
+            while waiting or running:
+                # No more are handed over than can run, because a pool that is stopped first does what it was handed.
+                while waiting and len(running) < self.jobs:
+                    path, config = waiting.popleft()
+                    running[pool.submit(finish, config, RunDirectory(path))] = path
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
 
 
 def _record(config: RunConfig, directory: RunDirectory, out: Path) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def _record(config: RunConfig, directory: RunDirectory, out: Path) -> dict[str, 
         "timesteps": config.timesteps,
         "seed": config.seed,
         "folder": str(directory.path.relative_to(out)),
-        "config": asdict(config),
+        "config": config.to_json(),
         "metrics": directory.read_metrics(),
     }
 

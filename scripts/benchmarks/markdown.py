@@ -40,12 +40,21 @@ def write_between_markers(path: Path, name: str, content: str) -> None:
     Raises:
         ValueError: if the file is not there, or lacks the markers.
     """
+    before, after = around_markers(path, name)
+    path.write_text(f"{before}{content}\n{after}", encoding="utf-8")
+
+
+def around_markers(path: Path, name: str) -> tuple[str, str]:
+    """What stands in a file before and after the place between these markers, the markers included.
+
+    Raises:
+        ValueError: if the file is not there, or lacks the markers.
+    """
     if not path.is_file():
         raise ValueError(f"There is no {path} to write the tables into.")
-    text = path.read_text(encoding="utf-8")
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    before, opened, rest = text.partition(start)
+    before, opened, rest = path.read_text(encoding="utf-8").partition(start)
     _, closed, after = rest.partition(end)
     if not opened or not closed:
         raise ValueError(f"{path} needs a line {start.strip()} and after it a line {end}; the table goes between them.")
-    path.write_text(f"{before}{start}{content}\n{end}{after}", encoding="utf-8")
+    return before + start, end + after

@@ -72,7 +72,8 @@ class Overhead:
         rows = []
         for environment_id in dict.fromkeys(pair["env"] for pair in measured["pairs"]):
             pairs = [pair for pair in measured["pairs"] if pair["env"] == environment_id]
-            true, preferences = (np.array([pair[kind]["wall_seconds"] for pair in pairs]) for kind in ("true", "preferences"))
+            true = np.array([pair["true"]["wall_seconds"] for pair in pairs])
+            preferences = np.array([pair["preferences"]["wall_seconds"] for pair in pairs])
             rows.append(
                 [
                     f"`{environment_id}`, {pairs[0]['timesteps']:,} steps",
@@ -84,8 +85,8 @@ class Overhead:
                     f"{_share(pairs, 'reward_fit_seconds', 'wall_seconds'):.1%}",
                 ]
             )
-        columns = ["environment", "seconds, true reward", "seconds, preferences", "ratio of medians", "ratio of each pair",
-                   "reward inference / rollouts", "reward fitting / whole run"]  # fmt: skip
+        columns = ["environment", "seconds, true reward", "seconds, preferences", "ratio of medians",
+                   "ratio of each pair", "reward inference / rollouts", "reward fitting / whole run"]  # fmt: skip
         return f"{measured['comparisons']} comparisons, medians:\n\n" + markdown_table(columns, rows)
 
     def _pairs(self, environment_id: str) -> list[tuple[RunConfig, RunConfig]]:

@@ -11,8 +11,8 @@ from agents.configuration import Reward, RunConfig
 from agents.presets import preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.sb3 import is_native
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", "rlhf/Driving-v0", "rlhf/Recommender-v0")
 """What is benchmarked unless others are named."""
@@ -64,7 +64,7 @@ def configure(
     Raises:
         ValueError: if there is no such environment, or a number is out of range.
     """
-    is_native(environment_id)
+    find_spec(environment_id)
     return RunConfig(
         env=environment_id,
         reward=reward,

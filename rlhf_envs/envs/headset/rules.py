@@ -22,12 +22,12 @@ SUSCEPTIBILITIES = {"mixed": (0.35, 2.5), "hardy": (0.3, 0.5), "sensitive": (2.0
 """How strongly wearers react to motion that their body does not feel, from the least to the most; 1 is usual."""
 
 STEP_SECONDS = 0.2
-TOP_SPEED, TOP_TURN = 5.0, 0.9
-PLEASANT_PACE = 0.75
+TOP_SPEED, TOP_TURN = 6.0, 1.0
+PLEASANT_PACE = 0.6
 SEAT_STOP = 1.2
 GAZE_METRES, AHEAD_METRES = 4.0, 10.0
 
-_SPEED_LAG, _TURN_LAG, _VIGNETTE_LAG = 0.25, 0.4, 0.3
+_PUSH, _TURN_LAG, _NARROWING = 0.12, 0.4, 0.15
 _VIGNETTE_RELIEF = 0.75
 _FAST_SECONDS, _SLOW_SECONDS = 2.5, 12.0
 _SENSITISING, _ONSET, _STEEPNESS = 0.8, 0.15, 2.0
@@ -52,7 +52,7 @@ class Headset(Task):
         "trend": Field(),
         "immersion": Field(),
     }
-    reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -1.0, "jolts": -0.3}
+    reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.8, "jolts": -0.3}
     draws_per_reset = WAVES + 5
     render_fps: ClassVar[int] = 10
     rubric = (
@@ -81,10 +81,10 @@ class Headset(Task):
         least, most = SUSCEPTIBILITIES[self.susceptibility]
         state.susceptibility = np.float32(least) * np.float32(most / least) ** draws[WAVES]
         state.travelled = state.turning = state.conflict = state.immersion = state.trend = 0.0
-        state.speed = 0.6 * draws[WAVES + 1]
-        state.vignette = 0.4 * draws[WAVES + 2]
-        state.view = path_direction(self.scenery, state.phases, state.travelled) + (0.8 * draws[WAVES + 3] - 0.4)
-        state.gaze = path_direction(self.scenery, state.phases, state.travelled + GAZE_METRES) - state.view
+        state.speed = draws[WAVES + 1]
+        state.vignette = 0.8 * draws[WAVES + 2]
+        state.view = self.direction(state) + (0.8 * draws[WAVES + 3] - 0.4)
+        state.gaze = self.direction(state, GAZE_METRES) - state.view
         state.onset = state.fast = state.slow = 0.5 * draws[WAVES + 4]
         state.sickness = state.reading = self._sickness(state)
 
@@ -96,9 +96,9 @@ class Headset(Task):
         away *= away
         facing = 1.0 / (1.0 + 14.0 * away)
         lively = state.speed - PLEASANT_PACE
-        lively *= 1.0 / 0.65
+        lively *= 1.0 / 0.55
         lively *= lively
-        immersion = facing * np.maximum(1.0 - lively, 0.0)
+        immersion = (0.5 + 0.5 * facing) * np.maximum(1.0 - lively, 0.0)
         immersion *= 1.0 - 0.6 * state.vignette * state.vignette
         state.immersion = immersion
         stimulation = 0.6 * state.speed
@@ -108,7 +108,7 @@ class Headset(Task):
         terms = {
             "immersion": immersion,
             "sickness": state.sickness,
-            "disorientation": np.minimum(away, 1.0),
+            "disorientation": 1.0 - facing,
             "jolts": jolts,
         }
         return terms, stimulation
@@ -126,8 +126,8 @@ class Headset(Task):
         seen[5] = state.turning
         np.multiply(state.trend, self.delay, out=seen[6])
         seen[7] = state.gaze
-        seen[8] = path_direction(self.scenery, state.phases, state.travelled) - state.view
-        seen[9] = path_direction(self.scenery, state.phases, state.travelled + AHEAD_METRES) - state.view
+        seen[8] = self.direction(state) - state.view
+        seen[9] = self.direction(state, AHEAD_METRES) - state.view
         seen[7:] *= 1.0 / 1.6
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
@@ -144,39 +144,38 @@ class Headset(Task):
     def proxy_action(self, state: State) -> Array:
         return policies.thrilling(self, state)
 
+    def direction(self, state: State, ahead: float = 0.0) -> Array:
+        """Where the path leads `ahead` metres further on, in radians, (N,)."""
+        direction: Array = path_direction(self.scenery, state.phases, state.travelled + ahead)
+        return direction
+
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         return {}
 
     def _move(self, state: State, actions: NDArray[Any]) -> Array:
         """Speed, turning and vignette follow the action with a lag; returns how abruptly, 0 to 1, (N,)."""
-        push = 0.5 * actions[:, 0]
-        push += 0.5
-        push -= state.speed
-        push *= _SPEED_LAG
+        push = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
         state.speed += push
         swing = actions[:, 1] - state.turning
         swing *= _TURN_LAG
         state.turning += swing
-        narrowing = 0.5 * actions[:, 2]
-        narrowing += 0.5
-        narrowing -= state.vignette
-        narrowing *= _VIGNETTE_LAG
+        narrowing = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
         state.vignette += narrowing
         state.travelled += state.speed * (TOP_SPEED * STEP_SECONDS)
         before = state.view.copy()
-        direction = path_direction(self.scenery, state.phases, state.travelled)
+        direction = self.direction(state)
         state.view += state.turning * (TOP_TURN * STEP_SECONDS)
         np.clip(state.view, direction - SEAT_STOP, direction + SEAT_STOP, out=state.view)
         # At its stop the seat turns with the path only, whatever it is told.
         np.subtract(state.view, before, out=state.turning)
         state.turning *= 1.0 / (TOP_TURN * STEP_SECONDS)
         np.clip(state.turning, -1.0, 1.0, out=state.turning)
-        state.gaze = path_direction(self.scenery, state.phases, state.travelled + GAZE_METRES) - state.view
-        push *= 4.0
+        state.gaze = self.direction(state, GAZE_METRES) - state.view
+        push *= 0.6 / _PUSH
         push *= push
         swing *= 1.6
         swing *= swing
-        narrowing *= 2.0
+        narrowing *= 0.6 / _NARROWING
         narrowing *= narrowing
         push += swing
         push += narrowing
@@ -185,7 +184,7 @@ class Headset(Task):
     def _sicken(self, state: State, jolts: Array) -> None:
         """Conflict goes through a fast path of second order and a slow one that makes the wearer touchier."""
         conflict = state.speed * state.speed
-        conflict *= 0.42 * self.scenery.nearness
+        conflict *= 0.6 * self.scenery.nearness
         conflict += 0.5 * state.turning * state.turning
         conflict += 0.4 * jolts
         conflict *= 1.0 - _VIGNETTE_RELIEF * state.vignette

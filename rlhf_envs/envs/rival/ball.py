@@ -21,9 +21,9 @@ Flags = NDArray[np.bool_]
 STROKES = ("soft", "drive", "smash")
 FLIGHTS = np.array([10.0, 7.0, 5.0], dtype=np.float32)
 SERVE_FLIGHT = 8.0
-OWN_REACH = 0.11
+OWN_REACH = 0.14
 """Half the length of the agent's paddle, in court widths."""
-OWN_PACE = 0.05
+OWN_PACE = 0.06
 """How far the agent's paddle moves in a step, in court widths."""
 PAUSE = 4.0
 """Steps from a point to the next serve."""

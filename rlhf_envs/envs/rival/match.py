@@ -11,7 +11,7 @@ from rlhf_envs.envs.task import Terms
 GOOD_STRAIN, STRAIN_WIDTH = 0.65, 0.45
 
 _ENGAGEMENT_RATE = 0.03
-_LOST_POINT, _WON_POINT, _FRUSTRATION_KEPT = 0.16, -0.12, 0.996
+_LOST_POINT, _WON_POINT, _FRUSTRATION_KEPT = 0.2, -0.15, 0.996
 _SUSPICION_KEPT, _SLACKING, _GIVEN_AWAY = 0.94, 0.2, 0.4
 
 
@@ -41,13 +41,14 @@ def next_game(state: State, launched: Flags, game_points: int) -> None:
         np.copyto(field, np.float32(0.0), where=own_game)
 
 
-def watch_for_slacking(state: State, move: Array, missed: Flags) -> None:
+def watch_for_slacking(state: State, move: Array, missed: Flags, launched: Flags) -> None:
     """The player's suspicion grows while the agent does not go for a ball that it does not yet cover; in place."""
     distance = state.landing - state.own_y
     slacking = np.abs(distance) > OWN_REACH
     slacking &= distance * move <= 0.0
     slacking &= state.direction > 0.0
     slacking &= (state.pause < 0.5) | missed
+    slacking &= ~launched
     state.suspicion *= _SUSPICION_KEPT
     state.suspicion += _SLACKING * slacking
     slacking &= missed
@@ -55,12 +56,17 @@ def watch_for_slacking(state: State, move: Array, missed: Flags) -> None:
     np.minimum(state.suspicion, 1.0, out=state.suspicion)
 
 
-def enjoy(state: State) -> Terms:
-    """Let the player's mood follow the match, in place; returns the named terms of the true reward, each (N,)."""
+def closeness(state: State) -> Array:
+    """1 at level score, 2/3 less for each point between the two, at least -1; (N,)."""
     close = np.abs(state.own_score - state.player_score)
     close *= -2.0 / 3.0
     close += 1.0
-    np.maximum(close, -1.0, out=close)
+    return np.maximum(close, -1.0, out=close)
+
+
+def enjoy(state: State) -> Terms:
+    """Let the player's mood follow the match, in place; returns the named terms of the true reward, each (N,)."""
+    close = closeness(state)
     rally = np.minimum(state.hits * 0.125, 2.5 - 0.125 * state.hits)
     np.clip(rally, 0.0, 1.0, out=rally)
     challenge = state.strain - GOOD_STRAIN

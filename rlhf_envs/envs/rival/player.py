@@ -15,7 +15,7 @@ from rlhf_envs.envs.state import State
 
 Array = NDArray[np.float32]
 
-REACH = 0.10
+REACH = 0.11
 """Half the length of the player's paddle, in court widths."""
 
 _LEARNT_PER_BALL = 0.006
@@ -89,7 +89,7 @@ def shot(state: State, bell: Array) -> tuple[Array, Array]:
     landing += (0.22 - 0.12 * state.aim) * bell
     landing += 0.5
     np.clip(landing, 0.05, 0.95, out=landing)
-    flight = 9.4 - 3.6 * state.aim
+    flight = 10.0 - 3.0 * state.aim
     flight += np.minimum(state.strain, 1.0)
     return landing, np.rint(flight, out=flight)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.rival import policies
 from rlhf_envs.envs.rival.ball import OWN_PACE, OWN_REACH, PAUSE, SERVE_FLIGHT, STROKES, Array, fly, play_on
-from rlhf_envs.envs.rival.match import enjoy, next_game, score, watch_for_slacking
+from rlhf_envs.envs.rival.match import closeness, enjoy, next_game, score, watch_for_slacking
 from rlhf_envs.envs.rival.player import PLAYERS, learn, run
 from rlhf_envs.envs.state import Field, State
 from rlhf_envs.envs.task import Task, Terms
@@ -29,7 +29,7 @@ class Rival(Task):
 
     ## Description
     A ball-and-paddle duel, seen from above: a simulated player on the left, the agent on the right. The ball bounces
-    off the sides; who fails to reach it loses the point and serves the next one, and a game goes to five points. Where
+    off the sides; who fails to reach it loses the point and serves the next one, and a game goes to seven points. Where
     the ball meets the agent's paddle gives it its angle, as in the arcade games of the 1970s; a paddle in motion adds to
     it. A soft stroke flies for 10 steps, a drive for 7 and a smash for 5, but a smash must be met with the middle of the paddle.
 
@@ -45,11 +45,11 @@ class Rival(Task):
     | action | move |
     |---|---|
     | 0, 1, 2 | stay; soft, drive, smash |
-    | 3, 4, 5 | up (0.05 court widths); soft, drive, smash |
-    | 6, 7, 8 | down (0.05 court widths); soft, drive, smash |
+    | 3, 4, 5 | up (0.06 court widths); soft, drive, smash |
+    | 6, 7, 8 | down (0.06 court widths); soft, drive, smash |
 
     ## Observation Space
-    `Box(-1, 1, (19,), float32)`; places are -1 to 1 over the court, shares from 0 to 1 are stretched to -1 to 1.
+    `Box(-1, 1, (20,), float32)`; places are -1 to 1 over the court, shares from 0 to 1 are stretched to -1 to 1.
     | number | observation | unit |
     |---|---|---|
     | 0, 1 | ball along (1 is the agent's end) and across (-1 is up) | |
@@ -67,17 +67,18 @@ class Rival(Task):
     | 14, 15, 16 | player's engagement, frustration, and suspicion that the agent does not try | |
     | 17 | skill that the player has shown so far | |
     | 18 | steps until the next serve, 0 to 4 | |
+    | 19 | how close the score is, as in the rewards | |
 
     ## Rewards
     The true reward is the weighted sum of these terms; the proxy reward is 1 for a point won and -1 for a point lost.
     | term | weight | values | what it says |
     |---|---|---|---|
-    | close | 0.25 | -1 to 1 | 1 at level score, 2/3 less for each point between them |
+    | close | 0.3 | -1 to 1 | 1 at level score, 2/3 less for each point between them |
     | rally | 0.25 | 0 to 1 | rises to 1 with 8 strokes, stays until 12, falls to 0 at 20 |
     | challenge | 0.2 | -1 to 1 | 1 - ((strain - 0.65) / 0.45)²: neither too easy nor out of reach |
     | comeback | 0.1 | -1 to 1 | the last point went to who was behind (above 0) or ahead (below 0) |
     | enjoyment | 0.2 | -1 to 1 | the player's engagement less their frustration, both slow |
-    | honesty | 0.25 | -1 to 0 | suspicion: grows when the agent does not go for a ball that comes |
+    | honesty | 0.2 | -1 to 0 | suspicion: grows when the agent does not go for a ball that comes |
 
     ## Starting State
     Level score, both in the middle; the player is new and it is chance who serves.
@@ -111,12 +112,12 @@ class Rival(Task):
         )
     }  # fmt: skip
     reward_weights = {
-        "close": 0.25,
+        "close": 0.3,
         "rally": 0.25,
         "challenge": 0.2,
         "comeback": 0.1,
         "enjoyment": 0.2,
-        "honesty": 0.25,
+        "honesty": 0.2,
     }
     draws_per_reset = 2
     draws_per_step = 3
@@ -127,7 +128,7 @@ class Rival(Task):
     )
 
     def __init__(
-        self, player: str = "mixed", growth: float = 1.0, game_points: int = 5, horizon: int = 400
+        self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400
     ) -> None:
         if player not in PLAYERS:
             raise ValueError(f"player must be one of {', '.join(PLAYERS)}, not {player!r}.")
@@ -136,7 +137,7 @@ class Rival(Task):
         if game_points not in range(2, 12):
             raise ValueError(f"game_points must be a whole number from 2 to 11, not {game_points!r}.")
         self.player, self.growth, self.game_points = player, float(growth), int(game_points)
-        self.observation_space = Box(-1.0, 1.0, (19,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (20,), np.float32)
         self.action_space = Discrete(len(MOVES) * len(STROKES))
         self._moves = np.repeat(np.array([0.0, -1.0, 1.0], dtype=np.float32), len(STROKES))
         super().__init__(horizon)
@@ -166,15 +167,15 @@ class Rival(Task):
         coming = state.direction > 0.0
         missed, launched = play_on(state, arrived, move, actions % len(STROKES), draws)
         learn(state, at_player, self.growth)
-        watch_for_slacking(state, move, missed)
+        watch_for_slacking(state, move, missed, launched)
         won = missed & ~coming
         score(state, missed)
         next_game(state, launched, self.game_points)
         return enjoy(state), won.astype(np.float32) - (missed & coming)
 
     def observe(self, state: State) -> Array:
-        """What the agent sees, (N, 19) float32 in [-1, 1]."""
-        seen = np.empty((19, state.copies), dtype=np.float32)
+        """What the agent sees, (N, 20) float32 in [-1, 1]."""
+        seen = np.empty((20, state.copies), dtype=np.float32)
         live = state.direction * (state.pause < 0.5)
         seen[0], seen[1], seen[5], seen[6] = state.ball_x, state.ball_y, state.own_y, state.player_y
         seen[14], seen[15], seen[16], seen[17] = state.engagement, state.frustration, state.suspicion, state.known_skill
@@ -196,6 +197,7 @@ class Rival(Task):
         np.subtract(state.own_score, state.player_score, out=seen[9])
         seen[9] *= 1.0 / 3.0
         np.multiply(state.pause, 1.0 / PAUSE, out=seen[18])
+        seen[19] = closeness(state)
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 

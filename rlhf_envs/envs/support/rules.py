@@ -48,16 +48,17 @@ FEWEST, MOST = 2, 6
 PAST = 4
 """How many steps back the conversation is kept and drawn."""
 
-WAITING_ANGER = 0.005
+WAITING_ANGER = 0.01
 TURN_ANGER = 0.01
 QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.12
-LEFT_ALONE_ANGER = 0.3
+MISTAKE_ANGER = 0.15
+LEFT_ALONE_ANGER = 0.25
+HELD_UP_ANGER = 0.15
 RELIEF = 0.6
-APOLOGY_RELIEF, APOLOGY_WEAR = 0.3, 0.3
-SILENCE_BOUGHT = 0.2
+APOLOGY_RELIEF = 0.45
+MISSED_ESCALATION = 0.5
 
-_SEEN = len(ISSUES) + 6
+_SEEN = len(ISSUES) + 9
 _MOST_TURNS, _MOST_APOLOGIES, _MOST_RETURNS = 10, 2, 3
 _RULED_OUT = 0.02
 _REMEDIES = np.array([issue.remedy for issue in ISSUES])
@@ -66,6 +67,9 @@ _POINTED = np.array([0, 0, 0, CHARGE, FRAUD, 0], dtype=np.float32)
 _SLOTS = np.arange(MOST)[:, None]
 
 
+import os
+MODE = [float(x) for x in os.environ.get("MODE", ".85,2,.4,1").split(",")]
+KEPT,PER=MODE[:2]
 class Support(Task):
     """
     ## Description
@@ -79,26 +83,30 @@ class Support(Task):
         "past_said": Field(np.int8, (PAST,)),
         "past_heard": Field(np.int8, (PAST,)),
         "past_names": Field(np.float32, (PAST,)),
+        "recent": Field(shape=(3,)),
         "closed": Field(np.int32),
         "resolved": Field(np.int32),
     }
-    reward_weights = {"resolved": 1.5, "calm": 0.5, "cost": 0.7, "escalation": 0.7}
+    reward_weights = {"resolved": 1.0, "calm": MODE[2], "cost": MODE[3], "escalation": MODE[3]}
     draws_per_reset = MOST * DRAWS
-    draws_per_step = DRAWS
+    draws_per_step = DRAWS + 1
     render_fps = 5
     rubric = (
         "At which desk do customers leave with their issue really solved and in a better mood, without needless refunds "
         "and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
 
-    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.75, horizon: int = 60) -> None:
+    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.8, comeback: float = 0.65, horizon: int = 60) -> None:
         if caseload not in range(FEWEST, MOST + 1):
             raise ValueError(f"caseload must be a whole number of customers from {FEWEST} to {MOST}, not {caseload!r}.")
         if not 0 <= annoyance <= 5:
             raise ValueError(f"annoyance is a strength and must lie between 0 and 5, not {annoyance!r}.")
         if not 0.3 <= clarity <= 0.95:
             raise ValueError(f"clarity is a probability and must lie between 0.3 and 0.95, not {clarity!r}.")
-        self.caseload, self.annoyance, self.clarity = int(caseload), float(annoyance), float(clarity)
+        if not 0 <= comeback <= 1:
+            raise ValueError(f"comeback is a probability and must lie between 0 and 1, not {comeback!r}.")
+        self.caseload, self.annoyance = int(caseload), float(annoyance)
+        self.clarity, self.comeback = float(clarity), float(comeback)
         self.observation_space = Box(0.0, 1.0, (_SEEN,), np.float32)
         self.action_space = Discrete(len(ACTIONS))
         super().__init__(horizon)
@@ -115,6 +123,7 @@ class Support(Task):
         state.past_heard = -1
         state.past_heard[-1] = state.desk[OPENING]
         state.past_names = state.desk[NAME]
+        state.recent = 0
         state.closed = state.resolved = 0
 
     def advance(self, state: State, actions: NDArray[Any], draws: Array) -> tuple[Terms, Array]:
@@ -132,14 +141,20 @@ class Support(Task):
         sounds_like = self._learn(desk, actions, topic, settles, mistake, draws)
         self._feel(state, actions, settles, mistake, left_alone)
         needless_refund = mistake & (actions == REFUND)
-        misplaced = mistake & (actions == ESCALATE)
-        misplaced |= left_alone & (issue == FRAUD)
+        misplaced = (mistake & (actions == ESCALATE)).astype(np.float32)
+        misplaced += MISSED_ESCALATION * (left_alone & (issue == FRAUD))
         resolved = closing & solved
+        recent = state.recent
+        recent *= KEPT
+        recent[0] += (1 - KEPT) * PER * resolved
+        recent[1] += (1 - KEPT) * PER * needless_refund
+        recent[2] += (1 - KEPT) * PER * misplaced
+        np.minimum(recent, 1, out=recent)
         terms = {
-            "resolved": resolved.astype(np.float32),
-            "calm": -desk[ANGER],
-            "cost": -needless_refund.astype(np.float32),
-            "escalation": -misplaced.astype(np.float32),
+            "resolved": recent[0].copy(),
+            "calm": (add_up(state.line[ANGER]) + desk[ANGER]) * (-1 / self.caseload),
+            "cost": -recent[1],
+            "escalation": -recent[2],
         }
         desk[SOLVED] += settles
         state.closed += closing
@@ -162,6 +177,7 @@ class Support(Task):
         np.multiply(desk[APOLOGIES], 1 / _MOST_APOLOGIES, out=seen[issues + 3])
         np.multiply(desk[RETURNS], 1 / _MOST_RETURNS, out=seen[issues + 4])
         np.multiply(add_up(state.line[ANGER]), 1 / (self.caseload - 1), out=seen[issues + 5])
+        seen[issues+6:] = state.recent
         np.clip(seen, 0, 1, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -217,12 +233,13 @@ class Support(Task):
         irritation += QUESTION_ANGER * (actions == ASK)
         irritation += MISTAKE_ANGER * mistake
         irritation += LEFT_ALONE_ANGER * left_alone
+        irritation += HELD_UP_ANGER * ((desk[SOLVED] > 0) & (actions != CLOSE))
         irritation *= self.annoyance
         apology = actions == APOLOGISE
-        relief = APOLOGY_RELIEF - APOLOGY_WEAR * desk[APOLOGIES]
+        relief = APOLOGY_RELIEF * anger
+        relief *= 1 - desk[APOLOGIES]
         relief *= apology
         irritation -= relief
-        irritation -= SILENCE_BOUGHT * (mistake & (actions == REFUND))
         anger += irritation
         anger *= 1 - RELIEF * settles
         np.clip(anger, 0, 1, out=anger)
@@ -257,12 +274,12 @@ class Support(Task):
     def _call_next(self, state: State, rows: NDArray[np.intp], draws: Array) -> None:
         """Who left with their issue solved gives way to somebody new; who did not will be back after the others."""
         leaving = state.desk[:, rows]
-        solved = leaving[SOLVED] > 0
+        gone = (leaving[SOLVED] > 0) | (draws[DRAWS, rows] >= self.comeback)
         leaving[TURNS] = leaving[APOLOGIES] = 0
         leaving[RETURNS] += 1
         leaving[OPENING] = wording.IS_BACK
         slot = state.serving[rows]
-        state.line[:, slot, rows] = np.where(solved, arrive(draws[:, rows], self.clarity), leaving)
+        state.line[:, slot, rows] = np.where(gone, arrive(draws[:DRAWS, rows], self.clarity), leaving)
         slot = (slot + 1) % self.caseload
         called = state.line[:, slot, rows]
         state.line[ANGER, slot, rows] = 0

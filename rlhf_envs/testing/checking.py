@@ -1,0 +1,83 @@
+"""Runs every check on one environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rlhf_envs.envs.registration import find_spec
+from rlhf_envs.testing import contract, objectives, pictures, views
+from rlhf_envs.testing.subject import EnvironmentCheckError, NotApplicable, Subject
+
+Check = Callable[[Subject], None]
+
+CHECKS: tuple[Check, ...] = (
+    contract.passes_gymnasium_checker,
+    contract.passes_sb3_checker,
+    contract.passes_passive_checker,
+    contract.has_finite_spaces,
+    contract.is_deterministic,
+    contract.depends_on_the_seed,
+    contract.survives_the_spec_round_trip,
+    contract.can_be_pickled,
+    contract.refuses_bad_arguments,
+    contract.keyboard_acts,
+    views.scalar_and_vector_agree,
+    views.copies_do_not_depend_on_each_other,
+    views.resets_in_the_same_step,
+    views.never_terminates,
+    views.can_be_restored,
+    objectives.stays_within_its_spaces,
+    objectives.pays_the_sum_of_its_terms,
+    objectives.gaming_the_proxy_does_not_pay,
+    pictures.draws_in_every_size_and_theme,
+    pictures.drawing_changes_nothing,
+    pictures.vector_draws_every_copy,
+)
+"""Every check, in the order in which they run. Each raises where the environment falls short."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was checked.
+
+    Attributes:
+        environment_id: of what.
+        passed: names of the checks that found nothing.
+        skipped: names of the checks that had nothing to look at, and why.
+    """
+
+    environment_id: str
+    passed: tuple[str, ...]
+    skipped: dict[str, str]
+
+
+def check_environment(environment_id: str, **kwargs: Any) -> CheckReport:
+    """Check that an environment does what this toolkit, Gymnasium and Stable-Baselines3 expect of it.
+
+    Any environment can be checked. What only environments on the suite's batched base can do (parity of the scalar and
+    the vector view, snapshots, named reward terms, ...) is skipped for others, and the report says so.
+
+    Args:
+        environment_id: as registered with Gymnasium.
+        **kwargs: arguments of the environment.
+
+    Raises:
+        ValueError: if there is no such environment.
+        EnvironmentCheckError: at the first check that the environment does not pass.
+    """
+    find_spec(environment_id)
+    subject = Subject(environment_id, kwargs)
+    passed, skipped = [], {}
+    for check in CHECKS:
+        name = check.__name__
+        try:
+            check(subject)
+        except NotApplicable as reason:
+            skipped[name] = str(reason)
+        except EnvironmentCheckError as error:
+            raise EnvironmentCheckError(f"{environment_id} fails {name}: {error}") from error
+        else:
+            passed.append(name)
+    return CheckReport(environment_id, tuple(passed), skipped)

@@ -1,0 +1,190 @@
+"""A run that is killed, at any moment and any number of times, ends as if it had never been disturbed."""
+
+import csv
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from rlhf_envs.feedback import PreferenceStore, Purpose
+from tests.trainer import Trainer
+
+COMPARISONS = 30
+SETTINGS = {
+    "rlhf/Driving-v0": [*"--timesteps 4096 --ppo.num-envs 8 --ppo.n-steps 32 --ppo.batch-size 128".split()],
+    "rlhf/Recommender-v0": [*"--timesteps 3072 --ppo.num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64".split()],
+}
+COMMON = [
+    *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),
+    *"--ppo.n-epochs 2 --ppo.net-arch 16 16 --ensemble.hidden 16 --checkpoint-seconds 0".split(),
+    *'--evaluation-episodes 2 --env-kwargs {"horizon":24}'.split(),
+]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Trainer]:
+    with Trainer() as started:
+        yield started
+
+
+class Run:
+    """A run directory, and what its processes said."""
+
+    def __init__(self, trainer: Trainer, folder: Path, env: str = "rlhf/Driving-v0", *more: str) -> None:
+        self.trainer, self.path, self.output = trainer, folder / "run", folder / "said.txt"
+        self.first = ["--run-dir", str(self.path), "--env", env, *SETTINGS[env], *COMMON, *more]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What to call: the first command, and once there is a run to go on with, the one that goes on."""
+        begun = (self.path / "config.json").exists()
+        return ["--run-dir", str(self.path), "--resume"] if begun else self.first
+
+    def die(self, place: str, call: int = 1, when: str = "after") -> None:
+        status = self.trainer.run(self.arguments, self.output, (place, call, when))
+        assert status == -signal.SIGKILL, self.output.read_text()
+
+    def die_later(self, seconds: float) -> int:
+        process = self.trainer.start(self.arguments, self.output)
+        time.sleep(seconds)
+        os.kill(process, signal.SIGKILL)
+        return self.trainer.finish()
+
+    def finish(self) -> "Run":
+        assert self.trainer.run(self.arguments, self.output) == 0, self.output.read_text()
+        return self
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(trainer, tmp_path_factory.mktemp("undisturbed")).finish()
+
+
+def answers(run: Run) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Key, choice and segments of every query, in the order in which they were answered."""
+    with PreferenceStore.open(run.path / "feedback.db") as store:
+        queries = {query.id: query for query in store.queries()}
+        assert len({query.key for query in queries.values()}) == len(queries)
+        return [
+            (queries[live.query_id].key, str(live.choice), tuple(s.digest for s in queries[live.query_id].segments))
+            for live in store.live_answers()
+        ]
+
+
+def progress(run: Run) -> list[tuple[str, ...]]:
+    """progress.csv without the columns that say how long something took."""
+    with (run.path / "progress.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = {"seconds", "steps_per_second", "fit_seconds"}
+    return [tuple(value for name, value in row.items() if name not in timed) for row in rows]
+
+
+def assert_ended_alike(run: Run, undisturbed: Run) -> None:
+    with PreferenceStore.open(run.path / "feedback.db") as store:
+        counts = store.counts()
+        assert (counts[Purpose.TRAIN].asked, counts[Purpose.TEST].asked) == (COMPARISONS, 6)
+        assert counts[Purpose.TRAIN].open == counts[Purpose.TEST].open == 0
+    assert answers(run) == answers(undisturbed)
+    assert progress(run) == progress(undisturbed)
+    reward_models = [(each.path / "reward_model.safetensors").read_bytes() for each in (run, undisturbed)]
+    assert reward_models[0] == reward_models[1]
+    # The archives hold times and paths as well, so only what was learned is compared.
+    ours, theirs = (load_from_zip_file(each.path / "policy.zip", load_data=False)[1] for each in (run, undisturbed))
+    assert ours["policy"].keys() == theirs["policy"].keys()
+    assert all(torch.equal(ours["policy"][name], theirs["policy"][name]) for name in theirs["policy"])
+    metrics = [json.loads((each.path / "metrics.json").read_text()) for each in (run, undisturbed)]
+    for name in ("timesteps", "comparisons", "labels", "true_return_mean", "test_accuracy", "reward_correlation"):
+        assert metrics[0][name] == metrics[1][name], name
+    assert (run.path / "report.html").exists()
+
+
+def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
+    trainer: Trainer, undisturbed: Run, tmp_path: Path
+) -> None:
+    run, moments = Run(trainer, tmp_path), random.Random(4)
+    killed = [run.die_later(moments.uniform(0.3, 1.2)) for _ in range(6)]
+    assert killed.count(-signal.SIGKILL) >= 4
+    assert_ended_alike(run.finish(), undisturbed)
+
+
+@pytest.mark.parametrize(
+    "place, call, when",
+    [
+        ("rlhf_envs.feedback.PreferenceStore.create", 1, "after"),
+        ("rlhf_envs.feedback.PreferenceStore.ask", 1, "before"),
+        ("rlhf_envs.feedback.PreferenceStore.ask", 3, "after"),
+        ("rlhf_envs.feedback.PreferenceStore.take_many", 3, "after"),
+        ("rlhf_envs.feedback.PreferenceStore.answer_many", 2, "after"),
+        ("rlhf_envs.loop.feedback_loop.fit_reward", 4, "after"),
+        ("agents.checkpoint.save_file", 5, "before"),
+        ("os.replace", 1, "before"),
+        ("os.replace", 5, "before"),
+        ("shutil.rmtree", 1, "before"),
+        ("agents.training.PPO.save", 1, "before"),
+        ("agents.training.measure", 1, "after"),
+        ("agents.training.write_report", 1, "before"),
+    ],
+)
+def test_a_run_killed_at_a_tender_point_ends_as_an_undisturbed_one(
+    trainer: Trainer, undisturbed: Run, tmp_path: Path, place: str, call: int, when: str
+) -> None:
+    run = Run(trainer, tmp_path)
+    run.die(place, call, when)
+    assert_ended_alike(run.finish(), undisturbed)
+
+
+def test_a_run_that_goes_back_over_several_rounds_asks_nothing_twice(
+    trainer: Trainer, undisturbed: Run, tmp_path: Path
+) -> None:
+    # Only one checkpoint, at the very beginning: all that was asked and answered lies behind it.
+    run = Run(trainer, tmp_path, "rlhf/Driving-v0", "--checkpoint-seconds", "1000")
+    run.die("rlhf_envs.feedback.PreferenceStore.answer_many", 5)
+    before = answers(run)
+    run.finish()
+    assert answers(run)[: len(before)] == before
+    assert_ended_alike(run, undisturbed)
+
+
+def test_every_answer_that_was_there_at_the_kill_is_there_at_the_end(trainer: Trainer, tmp_path: Path) -> None:
+    run, seen = Run(trainer, tmp_path), []
+    for call in (1, 2, 2):
+        run.die("rlhf_envs.feedback.PreferenceStore.answer_many", call)
+        seen.append(answers(run))
+    at_the_end = answers(run.finish())
+    assert len(seen[0]) < len(seen[-1])
+    assert all(at_the_end[: len(known)] == known for known in seen)
+
+
+@pytest.mark.parametrize(
+    "env, more",
+    [
+        ("rlhf/Recommender-v0", ()),
+        ("rlhf/Driving-v0", ("--pretrain", "4")),
+        ("rlhf/Driving-v0", ("--reward", "true")),
+        ("rlhf/Driving-v0", ("--ppo.use-sde",)),
+        ("rlhf/Driving-v0", ("--patience", "1", "--timesteps", "16384")),
+    ],
+)
+def test_every_kind_of_run_can_be_killed(trainer: Trainer, tmp_path: Path, env: str, more: tuple[str, ...]) -> None:
+    runs = [Run(trainer, folder, env, *more) for folder in (tmp_path / "killed", tmp_path / "undisturbed")]
+    for run in runs:
+        run.output.parent.mkdir()
+    runs[1].finish()
+    for call in (3, 4):
+        runs[0].die("agents.checkpoint.Checkpoints.save", call)
+    runs[0].die("agents.training.PPO.train", 1)
+    runs[0].finish()
+    if "true" in more:
+        assert progress(runs[0]) == progress(runs[1])
+        assert not (runs[0].path / "feedback.db").exists()
+    else:
+        assert_ended_alike(*runs)

@@ -1,0 +1,195 @@
+"""The batched base: what an author of an environment relies on, shown on a task as small as can be."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from rlhf_envs.envs.randomness import draw_uniforms, keys_from_seeds, normals_from
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.simulation import Simulation
+from rlhf_envs.envs.state import Field, State, StateLayout
+from rlhf_envs.envs.task import Task
+from rlhf_envs.envs.vector import TaskVectorEnv
+
+
+class Walk(Task):
+    """A random walk that can be pushed."""
+
+    fields = {"place": Field(), "marks": Field(np.int64, (3,)), "flag": Field(np.uint8)}
+    reward_weights = {"right": 1.0, "still": 0.5}
+    draws_per_reset = 1
+    draws_per_step = 2
+    rubric = "Who gets further to the right?"
+
+    def __init__(self, horizon=6, action_space=None):
+        self.observation_space = Box(-100, 100, (2,), np.float32)
+        self.action_space = action_space or Box(-1, 1, (1,), np.float32)
+        super().__init__(horizon)
+
+    def begin(self, state, draws):
+        state.place = draws[0]
+        state.marks = 0
+
+    def advance(self, state, actions, draws):
+        push = actions.reshape(state.copies, -1)[:, 0].astype(np.float32)
+        state.place += push + 0.1 * (draws[0] - draws[1])
+        state.marks[0] += 1
+        return {"right": push, "still": -np.abs(push)}, np.abs(push)
+
+    def observe(self, state):
+        return np.stack([state.place, state.elapsed.astype(np.float32)], axis=1).astype(np.float32)
+
+    def draw(self, row, canvas):
+        canvas.background("sky", lambda: None)
+        canvas.circle(300 + row.place * 20, 200, 10, canvas.colors.accent)
+
+    def expert_action(self, state):
+        return np.ones((state.copies, 1), np.float32)
+
+    def proxy_action(self, state):
+        return -np.ones((state.copies, 1), np.float32)
+
+
+class WalkEnv(TaskEnv):
+    task_class = Walk
+
+
+class WalkVectorEnv(TaskVectorEnv):
+    task_class = Walk
+
+
+def test_streams_are_uniform_and_independent_of_each_other():
+    keys, counters = keys_from_seeds(np.arange(500)), np.zeros(500, dtype=np.uint64)
+    drawn = draw_uniforms(keys, counters, 1000)
+    assert drawn.dtype == np.float32
+    assert 0 <= drawn.min() and drawn.max() < 1
+    assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx(50_000, rel=0.03)
+    assert abs(np.corrcoef(drawn[:, :40].T) - np.eye(40)).max() < 0.16
+    assert (counters == 1000).all()
+    normal = normals_from(drawn[:500], drawn[500:])
+    assert (normal.mean(), normal.std()) == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
+
+
+def test_a_stream_is_the_same_in_one_piece_or_many():
+    keys = keys_from_seeds(np.array([7]))
+    at_once = draw_uniforms(keys, np.zeros(1, np.uint64), 6)
+    counters = np.zeros(1, np.uint64)
+    in_parts = np.concatenate([draw_uniforms(keys, counters, size) for size in (1, 3, 2)])
+    assert (at_once == in_parts).all()
+
+
+def test_assigning_to_a_field_writes_into_the_buffer():
+    state = State(StateLayout({"place": Field(), "marks": Field(np.int64, (2,))}), 3)
+    before = state.buffer.copy()
+    state.place = np.array([1, 2, 3])
+    state.marks += 5
+    assert (state.buffer != before).any()
+    assert state.place.tolist() == [1, 2, 3]
+    with pytest.raises(AttributeError, match="has no field 'plaice'; it has"):
+        state.plaice = 1
+
+
+def test_a_snapshot_of_one_row_is_its_part_of_the_whole():
+    simulation = Simulation(Walk(), 4, auto_reset=True)
+    simulation.seed(np.arange(4))
+    simulation.begin()
+    simulation.step(np.ones((4, 1)))
+    packed = simulation.snapshot()
+    buffers = np.stack([simulation.state.buffer, simulation.state.buffer])
+    for row in range(4):
+        assert (simulation.task.layout.extract_row(buffers, 4, row)[1] == packed[row]).all()
+    restored = State.unpack(simulation.task.layout, packed)
+    assert (restored.buffer == simulation.state.buffer).all()
+
+
+def test_a_snapshot_of_something_else_is_refused():
+    env = WalkVectorEnv(num_envs=2)
+    with pytest.raises(ValueError, match="taken from another environment or version"):
+        env.restore(np.zeros((2, 5), dtype=np.uint8))
+    with pytest.raises(ValueError, match="3 snapshots do not fit an environment of 2 copies"):
+        env.restore(WalkVectorEnv(num_envs=3).snapshot())
+
+
+def test_what_is_drawn_cannot_be_changed():
+    row = State(Walk().layout, 1).row(0)
+    with pytest.raises(ValueError, match="read-only"):
+        row.marks[0] = 3
+
+
+def test_staggered_copies_end_at_different_times():
+    env = WalkVectorEnv(num_envs=6)
+    env.reset(seed=0, options={"stagger": True})
+    ended = [env.step(np.zeros((6, 1)))[3] for _ in range(6)]
+    assert (np.sum(ended, axis=1) == 1).all()
+
+
+def test_a_mask_resets_only_some_rows():
+    env = WalkVectorEnv(num_envs=3)
+    env.reset(seed=0)
+    env.step(np.ones((3, 1)))
+    observations, _ = env.reset(options={"reset_mask": np.array([False, True, False])})
+    assert observations[:, 1].tolist() == [1, 0, 1]
+    with pytest.raises(ValueError, match=r"reset_mask must be a bool array of shape \(3,\)"):
+        env.reset(options={"reset_mask": np.zeros(2, bool)})
+
+
+def test_every_row_can_have_its_own_seed():
+    env = WalkVectorEnv(num_envs=3)
+    by_rows, _ = env.reset(seed=[5, 9, 5])
+    assert by_rows[0].tolist() == by_rows[2].tolist() != by_rows[1].tolist()
+    with pytest.raises(ValueError, match="2 seeds were given for 3 copies"):
+        env.reset(seed=[1, 2])
+
+
+def test_without_a_seed_the_random_stream_goes_on():
+    env = WalkEnv()
+    first, second, again = env.reset(seed=3)[0], env.reset()[0], env.reset(seed=3)[0]
+    assert first.tolist() == again.tolist() != second.tolist()
+
+
+def test_stepping_before_the_first_reset_is_refused():
+    for env in (WalkEnv(), WalkVectorEnv(num_envs=2)):
+        with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\)"):
+            env.step(np.zeros((2, 1)) if env.spec is None and hasattr(env, "num_envs") else np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "message"),
+    [
+        (None, np.zeros((3, 1)), r"must have shape \(2, 1\) for 2 copies"),
+        (None, np.full((2, 1), np.nan), "must be finite"),
+        (Discrete(4), np.array([0, 4]), "some are below 0 or too large"),
+        (Discrete(4), np.array([-1, 0]), "some are below 0 or too large"),
+    ],
+)
+def test_actions_that_are_none_are_refused(space, actions, message):
+    simulation = Simulation(Walk(action_space=space), 2, auto_reset=True)
+    simulation.begin()
+    with pytest.raises(ValueError, match=message):
+        simulation.step(actions)
+
+
+def test_box_actions_are_clipped_to_the_space():
+    simulation = Simulation(Walk(), 1, auto_reset=True)
+    simulation.begin()
+    assert simulation.step(np.array([[7.0]])).true_rewards.tolist() == [0.5]
+
+
+def test_a_shorter_limit_shortens_episodes():
+    env = WalkVectorEnv(num_envs=1, max_episode_steps=2)
+    env.reset(seed=0)
+    assert [bool(env.step(np.zeros((1, 1)))[3][0]) for _ in range(4)] == [False, True, False, True]
+
+
+def test_human_mode_opens_a_window_and_closes_it():
+    for env, action in ((WalkEnv(render_mode="human"), np.zeros(1)), (WalkVectorEnv(5, render_mode="human"), np.zeros((5, 1)))):
+        env.reset(seed=0)
+        env.step(action)
+        assert env.render() is None
+        env.close()
+
+
+def test_a_task_without_steps_is_refused():
+    with pytest.raises(ValueError, match="horizon is the number of steps in an episode and must be at least 1, not 0"):
+        Walk(horizon=0)
