@@ -21,6 +21,7 @@ _TEXT_LINES = (1, 3, 6)
 _TALL = 48
 _BAR_HEIGHTS = (20, 26, _TALL)
 _WELL_READ = 0.55
+_HUES = (0, 1, 2, 4, 5, 3)
 
 
 def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -45,7 +46,7 @@ def _draw_card(task: Recommender, row: SimpleNamespace, item: int, canvas: Canva
     x, y, width, height = _CARD
     form, topic = divmod(item, task.topics)
     bait = form == TEASER
-    hue = colors.others[topic]
+    hue = colors.others[_HUES[topic]]
 
     canvas.rectangle(x, y, width, _PICTURE_HEIGHT, hue, radius=12)
     canvas.rectangle(x, y + _PICTURE_HEIGHT - 14, width, 14, hue)
@@ -92,11 +93,11 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, width, _ = _READER
-    draw_face(canvas, x + width / 2, y + 66, 46, row.mood, row.annoyance, row.fatigue)
+    draw_face(canvas, x + width / 2, y + 62, 42, row.mood, row.annoyance, row.fatigue)
     left, gauge = x + 22, width - 44
-    canvas.gauge(left, y + 152, gauge, "satisfaction", _rounded(row.mood / 2 + 0.5), colors.good)
-    canvas.gauge(left, y + 190, gauge, "annoyance", _rounded(row.annoyance), colors.bad)
-    canvas.gauge(left, y + 228, gauge, "fatigue", _rounded(row.fatigue), colors.others[3])
+    canvas.gauge(left, y + 166, gauge, "satisfaction", _rounded(row.mood / 2 + 0.5), colors.good)
+    canvas.gauge(left, y + 200, gauge, "annoyance", _rounded(row.annoyance), colors.bad)
+    canvas.gauge(left, y + 234, gauge, "fatigue", _rounded(row.fatigue), colors.others[3])
 
 
 def _rounded(share: float) -> float:
@@ -123,7 +124,7 @@ def _draw_bar(
     colors = canvas.colors
     form, topic = divmod(item, task.topics)
     height = _BAR_HEIGHTS[form]
-    hue: Color = colors.others[topic]
+    hue: Color = colors.others[_HUES[topic]]
     if form == TEASER:
         color = colors.bad if share else colors.surface_strong
         canvas.rectangle(x, base - height, width, height, color, radius=4)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.palette import Color
 
+_ACROSS = (-1, -0.6, -0.3, 0, 0.3, 0.6, 1)
 _ANNOYED, _TIRED, _BORED, _CONTENT = 0.45, 0.7, -0.05, 0.25
 
 
@@ -57,23 +58,19 @@ def draw_face(
 ) -> None:
     """The reader: the mouth and colour show mood (-1 to 1), the brows annoyance, the eyelids fatigue (0 to 1)."""
     colors = canvas.colors
-    skin = _blend(colors.warning, colors.good if mood > 0 else colors.bad, min(abs(mood) * 1.4, 1.0))
-    ink = colors.background if sum(colors.background) < sum(colors.ink) else colors.ink
+    skin = _blend(colors.warning, colors.good if mood > 0 else colors.bad, round(min(abs(mood) * 1.4, 1.0), 1))
+    dark = min(colors.background, colors.ink)
     canvas.circle(x, y, radius, skin)
     for side in (-1, 1):
         eye = x + side * radius * 0.36
-        canvas.circle(eye, y - radius * 0.16, radius * 0.13, ink)
-        lid = radius * 0.28 * min(fatigue, 0.75)
-        canvas.rectangle(eye - radius * 0.16, y - radius * 0.31, radius * 0.32, lid, skin)
-        inner, outer = y - radius * (0.46 - 0.16 * annoyance), y - radius * (0.46 + 0.1 * annoyance)
-        canvas.line((x + side * radius * 0.2, inner), (x + side * radius * 0.54, outer), ink, 4)
-    bend = radius * 0.32 * min(max(mood * 1.6, -1.0), 1.0)
-    mouth = [
-        (x + radius * 0.44 * across, y + radius * 0.42 + bend * (0.5 - across * across))
-        for across in (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1)
-    ]
-    canvas.polyline(mouth, ink, 4)
-    canvas.text(x, y + radius + 18, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
+        canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
+        canvas.rectangle(eye - radius * 0.18, y - radius * 0.3, radius * 0.36, radius * 0.3 * min(fatigue, 0.7), skin)
+        tilt = side * -0.5 * annoyance
+        canvas.turned_rectangle(eye, y - radius * 0.43, radius * 0.36, radius * 0.09, tilt, dark)
+    bend = radius * 0.34 * min(max(mood * 1.6, -1.0), 1.0)
+    upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]
+    canvas.polygon([*upper, *((left, top + 4) for left, top in reversed(upper))], dark)
+    canvas.text(x, y + radius + 17, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
 
 
 def _word(mood: float, annoyance: float, fatigue: float) -> str:

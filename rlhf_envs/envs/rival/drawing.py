@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _LEFT, _TOP, _WIDTH, _HEIGHT = 24.0, 78.0, 552.0, 244.0
 _PLAYER_X, _OWN_X = 58.0, 542.0
 _BALL, _PADDLE = 8.0, 11.0
-_TRAIL = 6
+_TRAIL = 5
+_GAUGE, _GAUGE_Y, _TICKS = 150.0, 366.0, 12
+_MIDDLE, _RIGHT = _LEFT + 188.0, _LEFT + 376.0
 _LONG_RALLY, _ENDLESS_RALLY = 8, 14
 _DOUBT = 0.3
 
@@ -44,7 +46,12 @@ def _court(canvas: Canvas) -> None:
     canvas.text(_LEFT, 34, "player", colors.others[0], size=15, bold=True)
     canvas.text(_LEFT + _WIDTH, 34, "rival", colors.accent, size=15, anchor="right", bold=True)
     canvas.text(middle, 34, ":", colors.muted, size=32, anchor="center", bold=True)
-    canvas.text(_LEFT + 376, 347, "rally", colors.muted, size=12)
+    for x, label in ((_LEFT, "engagement"), (_MIDDLE, "frustration"), (_RIGHT, "rally")):
+        canvas.text(x, _GAUGE_Y - 17, label, colors.muted, size=13)
+    for x in (_LEFT, _MIDDLE):
+        canvas.rectangle(x, _GAUGE_Y, _GAUGE, 8, colors.surface_strong)
+    for tick in range(_TICKS):
+        canvas.rectangle(_RIGHT + tick * 12, _GAUGE_Y, 9, 8, colors.surface_strong)
 
 
 def _scoreboard(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -91,7 +98,7 @@ def _ball(row: SimpleNamespace, canvas: Canvas) -> None:
     missed = row.pause > 0.5 and row.own_score + row.player_score > 0
     x, y = _along(row.ball_x), _across(row.ball_y)
     if missed:
-        x += 18.0 if row.direction > 0 else -18.0
+        x += 30.0 if row.direction > 0 else -30.0
         canvas.circle(x, y, _BALL, colors.bad)
         canvas.circle(x, y, 15, colors.bad, outline=2)
         return
@@ -106,16 +113,16 @@ def _ball(row: SimpleNamespace, canvas: Canvas) -> None:
 
 
 def _mood(row: SimpleNamespace, canvas: Canvas) -> None:
+    """Two bars for how the player feels, and a tick for each stroke of the rally."""
     colors = canvas.colors
-    canvas.gauge(_LEFT, 365, 150, "engagement", round(row.engagement, 2), colors.good)
-    canvas.gauge(_LEFT + 188, 365, 150, "frustration", round(row.frustration, 2), colors.bad)
+    for x, share, color in ((_LEFT, row.engagement, colors.good), (_MIDDLE, row.frustration, colors.bad)):
+        if share > 0.02:
+            canvas.rectangle(x, _GAUGE_Y, share * _GAUGE, 8, color)
     strokes = int(row.hits)
     tone = colors.muted if strokes < _LONG_RALLY // 2 else colors.good if strokes <= _ENDLESS_RALLY else colors.warning
-    left = _LEFT + 376
-    for stroke in range(12):
-        color = tone if stroke < strokes else colors.surface_strong
-        canvas.rectangle(left + stroke * 12, 365, 9, 8, color, radius=3)
-    canvas.text(_LEFT + _WIDTH, 365, f"{strokes}", colors.ink, size=20, anchor="right", bold=True)
+    for stroke in range(min(strokes, _TICKS)):
+        canvas.rectangle(_RIGHT + stroke * 12, _GAUGE_Y, 9, 8, tone)
+    canvas.text(_LEFT + _WIDTH, _GAUGE_Y + 3, f"{strokes}", colors.ink, size=20, anchor="right", bold=True)
 
 
 def _along(x: float) -> float:

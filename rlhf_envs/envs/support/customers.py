@@ -42,6 +42,7 @@ QUANTITIES = len(ISSUES) + 8
 conversation, how often they came back, the line they open with, and the name (0 to 1, as a place in the list)."""
 
 DRAWS = 5
+VAGUE_OPENING = 0.65
 LEAST_ANGER, MOST_ANGER = 0.1, 0.4
 
 _OTHERS = len(ISSUES) - 1
@@ -58,7 +59,7 @@ def arrive(draws: Array, clarity: float) -> Array:
     fresh[ISSUE] = (draws[2] >= _UP_TO).sum(axis=0)
     fresh[ANGER] = LEAST_ANGER + (MOST_ANGER - LEAST_ANGER) * draws[4]
     fresh[NAME] = draws[3]
-    heard, truth = listen(fresh[ISSUE], fresh[ANGER], draws, clarity)
+    heard, truth = listen(fresh[ISSUE], fresh[ANGER], draws, VAGUE_OPENING * clarity)
     fresh[OPENING] = heard
     fresh[: len(ISSUES)] = _SHARES
     weigh(fresh[: len(ISSUES)], heard, truth, (1 - truth) * (1 / _OTHERS))

@@ -51,12 +51,12 @@ PAST = 4
 WAITING_ANGER = 0.01
 TURN_ANGER = 0.01
 QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.15
+MISTAKE_ANGER = 0.2
 LEFT_ALONE_ANGER = 0.25
 HELD_UP_ANGER = 0.15
 RELIEF = 0.6
 APOLOGY_RELIEF = 0.45
-MISSED_ESCALATION = 0.5
+MISSED_ESCALATION = 0.7
 
 _SEEN = len(ISSUES) + 9
 _MOST_TURNS, _MOST_APOLOGIES, _MOST_RETURNS = 10, 2, 3
@@ -68,7 +68,7 @@ _SLOTS = np.arange(MOST)[:, None]
 
 
 import os
-MODE = [float(x) for x in os.environ.get("MODE", ".85,2,.4,1").split(",")]
+MODE = [float(x) for x in os.environ.get("MODE", ".85,2,.6,1.3").split(",")]
 KEPT,PER=MODE[:2]
 class Support(Task):
     """
@@ -96,7 +96,7 @@ class Support(Task):
         "and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
 
-    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.8, comeback: float = 0.65, horizon: int = 60) -> None:
+    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.85, comeback: float = 0.65, horizon: int = 60) -> None:
         if caseload not in range(FEWEST, MOST + 1):
             raise ValueError(f"caseload must be a whole number of customers from {FEWEST} to {MOST}, not {caseload!r}.")
         if not 0 <= annoyance <= 5:
