@@ -213,6 +213,11 @@ class CheckpointCallback(BaseCallback):
         if self._stop.requested or time.monotonic() - self._last >= self._every:
             self.save_now()
             self._stop.check()
+        model: Any = self.model
+        if model.use_sde:
+            # Stable-Baselines3 drew the noise of this rollout just before the checkpoint; drawn again after it, the
+            # noise is the same in a run that goes on from there.
+            model.policy.reset_noise(model.n_envs)
 
     def _on_step(self) -> bool:
         return True

@@ -32,14 +32,20 @@ class EnsembleConfig:
     Attributes:
         members: how many reward functions. Their mean is the reward, their spread the uncertainty.
         hidden: widths of the hidden layers of each.
+        pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned reward
+            seeks out what the reward overrates, and the members disagree most about what they have not been told of;
+            a lower confidence bound keeps the policy near what people have judged.
     """
 
     members: int = 5
     hidden: tuple[int, ...] = (64, 64)
+    pessimism: float = 0.5
 
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"An ensemble needs at least one member, not {self.members}.")
+        if self.pessimism < 0:
+            raise ValueError(f"pessimism must be 0 or more, not {self.pessimism}.")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(
                 f"An ensemble needs hidden layers of at least one unit, such as (64, 64), not {self.hidden}."
@@ -50,8 +56,8 @@ class RewardEnsemble:
     """K reward functions of (observation, action), learned from preferences by `rlhf_envs.rewards.fit`.
 
     The members' raw outputs are log-odds: the difference of two segments' raw sums is the log-odds that a person
-    prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0 and std 1 and
-    the mean of members is scaled to unit std over recent experience (`normalise`).
+    prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0 and std 1 over
+    recent experience, and so is the reward that is made of them (`normalise`).
 
     Args:
         observation_space, action_space: of the environment; see `InputEncoder` for the kinds supported.
@@ -62,7 +68,7 @@ class RewardEnsemble:
         network: the batched network; `encoder`: from spaces to its input.
         input_mean, input_std: (columns,) float32 tensors, frozen between fits.
         member_mean, member_std: (K,) float32 tensors, of raw rewards over recent experience.
-        scale: multiplies the mean of members.
+        offset, scale: bring the reward to zero mean and unit std over recent experience.
         fits: how many fits there were; part of the seed of the next one.
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
 
@@ -86,7 +92,7 @@ class RewardEnsemble:
         self.input_std = torch.ones(self.encoder.columns)
         self.member_mean = torch.zeros(self.config.members)
         self.member_std = torch.ones(self.config.members)
-        self.scale = 1.0
+        self.offset, self.scale = 0.0, 1.0
         self.network = self.fresh_network()
 
     def fresh_network(self) -> MemberNetwork:
@@ -113,8 +119,13 @@ class RewardEnsemble:
         return normalised
 
     def reward(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The learned reward of B steps, (B,) float32, of unit std over recent experience; arguments as above."""
-        return self.member_rewards(observations, actions).mean(axis=0) * np.float32(self.scale)
+        """The learned reward of B steps, (B,) float32: the members' mean less `pessimism` times their spread, of zero mean
+        and unit std over recent experience; arguments as above."""
+        rewards = self.member_rewards(observations, actions)
+        cautious = rewards.mean(axis=0)
+        if self.config.pessimism:
+            cautious -= np.float32(self.config.pessimism) * rewards.std(axis=0)
+        return (cautious - np.float32(self.offset)) * np.float32(self.scale)
 
     def spread(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
         """How far the members disagree about B steps: their std, (B,) float32, in units of the learned reward."""
@@ -161,8 +172,10 @@ class RewardEnsemble:
         deviations = raw.std(dim=1, correction=0)
         self.member_mean = raw.mean(dim=1).float()
         self.member_std = torch.where(deviations > _SMALLEST_STD, deviations, 1.0).float()
-        mean = ((raw - self.member_mean[:, None]) / self.member_std[:, None]).mean(dim=0)
-        deviation = float(mean.std(correction=0))
+        normalised = (raw - self.member_mean[:, None]) / self.member_std[:, None]
+        cautious = normalised.mean(dim=0) - self.config.pessimism * normalised.std(dim=0, correction=0)
+        deviation = float(cautious.std(correction=0))
+        self.offset = float(np.float32(cautious.mean()))
         self.scale = float(np.float32(1 / deviation)) if deviation > _SMALLEST_STD else 1.0
 
     def normalise_inputs(self, vector: Tensor) -> Tensor:

@@ -68,7 +68,8 @@ class MemberNetwork(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             values = torch.baddbmm(bias, values, weight)
             if layer < last:
-                values = functional.silu(values)
+                # The backward pass needs the values from before; without one, writing over them is faster.
+                values = functional.silu(values, inplace=not torch.is_grad_enabled())
         return values.squeeze(2)
 
 

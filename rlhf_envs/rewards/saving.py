@@ -45,6 +45,7 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
         "seed": ensemble.seed,
         "fits": ensemble.fits,
         "labels_at_fresh_start": ensemble.labels_at_fresh_start,
+        "offset": ensemble.offset,
         "scale": ensemble.scale,
         **{name: getattr(ensemble, name).tolist() for name in _NORMALISERS},
     }
@@ -118,7 +119,7 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RewardEns
         if tensors[name].shape != getattr(ensemble, name).shape:
             raise ValueError(f"{name} has the wrong shape")
         setattr(ensemble, name, tensors[name])
-    ensemble.scale = description["scale"]
+    ensemble.offset, ensemble.scale = description["offset"], description["scale"]
     ensemble.fits = description["fits"]
     ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
     return ensemble

@@ -27,7 +27,7 @@ from rlhf_envs.envs.task import Task, Terms
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
-CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
+CAR_SPACING = {"light": 150.0, "medium": 100.0, "dense": 65.0}
 """Metres from car to car in one lane, on average."""
 
 STEP_SECONDS = 0.2
@@ -50,7 +50,7 @@ class Driving(Task):
     ## Description
     A road with several lanes, seen from above and moving with the ego car, which the agent controls. The other cars
     follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
-    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); who is held
+    observations and microscopic simulations"), each with a desired speed of its own (50-90% of the limit); who is held
     up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and steering
     follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows the ego.
 
@@ -95,7 +95,7 @@ class Driving(Task):
     After `horizon` steps (truncation). There is no termination.
 
     ## Arguments
-    - `traffic`: "light", "medium" or "dense": 120, 80 or 55 m from car to car in a lane.
+    - `traffic`: "light", "medium" or "dense": 150, 100 or 65 m from car to car in a lane.
     - `lanes`: 2 to 4.
     - `speed_limit`: in m/s, 10 to 40.
     - `horizon`: steps in an episode.
@@ -169,7 +169,7 @@ class Driving(Task):
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
         # The gap for the ego is where the numbering of its lane begins, which the line above has put at its place.
         lateral[...] = lane
-        desired[...] = (0.6 + 0.35 * wishes) * self.speed_limit
+        desired[...] = (0.5 + 0.4 * wishes) * self.speed_limit
         speed[...] = 0.95 * desired
         acceleration[...] = 0.0
         put_in_order(state.cars)

@@ -17,7 +17,7 @@ from rlhf_envs.envs.task import Task, Terms
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
-LEAST_TASTE, MOST_TASTE = -0.6, 1.0
+LEAST_TASTE, MOST_TASTE = -0.4, 1.0
 BOREDOM = 0.5
 RECENT_KEPT = 0.7
 FATIGUE_KEPT = 0.92
@@ -118,7 +118,7 @@ class Recommender(Task):
         "past_items": Field(np.int8, (PAST,)),
         "past_shares": Field(np.float32, (PAST,)),
     }
-    reward_weights = {"satisfaction": 0.6, "mood": 0.4, "variety": 0.25, "fatigue": -0.2, "regret": -0.4}
+    reward_weights = {"satisfaction": 0.3, "mood": 0.7, "variety": 0.25, "fatigue": -0.15, "regret": -0.3}
     draws_per_reset = MOST_TOPICS + 2
     draws_per_step = 3
     render_fps = 8
@@ -260,5 +260,5 @@ class Recommender(Task):
         state.fatigue *= np.float32(FATIGUE_KEPT)
         state.fatigue += effort
         np.minimum(state.fatigue, 1, out=state.fatigue)
-        experience = np.clip(1.6 * satisfaction - state.annoyance, -1, 1)
+        experience = np.clip(2 * satisfaction - state.annoyance, -1, 1)
         state.mood += MOOD_RATE * (experience - state.mood)

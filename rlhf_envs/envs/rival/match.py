@@ -57,9 +57,9 @@ def watch_for_slacking(state: State, move: Array, missed: Flags, launched: Flags
 
 
 def closeness(state: State) -> Array:
-    """1 at level score, 2/3 less for each point between the two, at least -1; (N,)."""
+    """1 at level score, 0.5 less for each point between the two, at least -1; (N,)."""
     close = np.abs(state.own_score - state.player_score)
-    close *= -2.0 / 3.0
+    close *= -0.5
     close += 1.0
     return np.maximum(close, -1.0, out=close)
 

@@ -59,7 +59,7 @@ class Rival(Task):
     | 5, 6 | place of the agent's and of the player's paddle | |
     | 7 | where a coming ball will arrive, less the agent's place | 0.33 court widths |
     | 8 | where a going ball will arrive, less the player's place | 0.5 court widths |
-    | 9 | agent's points less the player's | 3 |
+    | 9 | agent's points less the player's | 4 |
     | 10 | points of who leads, 0 to a whole game | |
     | 11 | strokes in this rally, 0 to 20 | |
     | 12 | comeback, as in the rewards | |
@@ -73,7 +73,7 @@ class Rival(Task):
     The true reward is the weighted sum of these terms; the proxy reward is 1 for a point won and -1 for a point lost.
     | term | weight | values | what it says |
     |---|---|---|---|
-    | close | 0.3 | -1 to 1 | 1 at level score, 2/3 less for each point between them |
+    | close | 0.3 | -1 to 1 | 1 at level score, 0.5 less for each point between them |
     | rally | 0.25 | 0 to 1 | rises to 1 with 8 strokes, stays until 12, falls to 0 at 20 |
     | challenge | 0.2 | -1 to 1 | 1 - ((strain - 0.65) / 0.45)²: neither too easy nor out of reach |
     | comeback | 0.1 | -1 to 1 | the last point went to who was behind (above 0) or ahead (below 0) |
@@ -195,7 +195,7 @@ class Rival(Task):
         seen[8] *= live < 0.0
         seen[8] *= 2.0
         np.subtract(state.own_score, state.player_score, out=seen[9])
-        seen[9] *= 1.0 / 3.0
+        seen[9] *= 0.25
         np.multiply(state.pause, 1.0 / PAUSE, out=seen[18])
         seen[19] = closeness(state)
         np.clip(seen, -1.0, 1.0, out=seen)

@@ -51,11 +51,11 @@ PAST = 4
 WAITING_ANGER = 0.01
 TURN_ANGER = 0.01
 QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.2
+MISTAKE_ANGER = 0.25
 LEFT_ALONE_ANGER = 0.25
 HELD_UP_ANGER = 0.15
 RELIEF = 0.6
-APOLOGY_RELIEF = 0.45
+APOLOGY_RELIEF = 0.7
 MISSED_ESCALATION = 0.7
 
 _SEEN = len(ISSUES) + 9
@@ -96,7 +96,7 @@ class Support(Task):
         "and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
 
-    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.85, comeback: float = 0.65, horizon: int = 60) -> None:
+    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.9, comeback: float = 0.65, horizon: int = 60) -> None:
         if caseload not in range(FEWEST, MOST + 1):
             raise ValueError(f"caseload must be a whole number of customers from {FEWEST} to {MOST}, not {caseload!r}.")
         if not 0 <= annoyance <= 5:
@@ -152,7 +152,7 @@ class Support(Task):
         np.minimum(recent, 1, out=recent)
         terms = {
             "resolved": recent[0].copy(),
-            "calm": (add_up(state.line[ANGER]) + desk[ANGER]) * (-1 / self.caseload),
+            "calm": -0.5 * desk[ANGER] - add_up(state.line[ANGER]) * (0.5 / (self.caseload - 1)),
             "cost": -recent[1],
             "escalation": -recent[2],
         }
