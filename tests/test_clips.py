@@ -12,17 +12,18 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.clips import Snapshotter, clip_painter, encode_mp4, snapshotter, state_adapter, strip
+from rlhf_envs.clips import clip_painter, encode_mp4, snapshot_source, state_adapter, strip
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.registration import ENVIRONMENTS
+from rlhf_envs.recording import SnapshotSource
 from rlhf_envs.segments import Segment
 
 CLASSIC = ("CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1")
 
 
-def roll(env: Any, step: Callable[[], None], steps: int = 6) -> tuple[Snapshotter, NDArray[np.uint8]]:
+def roll(env: Any, step: Callable[[], None], steps: int = 6) -> tuple[SnapshotSource, NDArray[np.uint8]]:
     """Captures (steps, size) taken before each of some steps."""
-    source = snapshotter(env)
+    source = snapshot_source(env)
     assert source is not None
     captured = np.zeros((steps, source.size), dtype=np.uint8)
     for row in captured:
@@ -134,7 +135,7 @@ def unknown_id() -> Any:
 def test_an_unknown_simulator_is_shown_by_its_captured_frames(unknown_id: str) -> None:
     env = gym.make(unknown_id)
     env.reset()
-    assert snapshotter(env) is None
+    assert snapshot_source(env) is None
     frames = np.full((3, 50, 50, 3), 7, dtype=np.uint8)
     clip = clip_painter(unknown_id, frame_size=(150, 100), theme="dark").frames(segment_of(None, frames))
     assert clip.shape == (3, 100, 150, 3)

@@ -62,7 +62,9 @@ def test_a_quarter_is_asked_first_and_the_whole_budget_by_finish_by(make_loop: M
     asked = [report.asked for report in visits(loop)]
     assert asked[0] == 10
     assert sum(asked) == sum(asked[:7]) == 40
-    assert all(count == 0 or count >= 4 for count in asked)
+    rounds = [count for count in asked if count]
+    assert len(rounds) > 3
+    assert min(rounds[:-1]) >= 4
     assert loop.finished_asking
 
 

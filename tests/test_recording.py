@@ -93,7 +93,10 @@ def test_dict_observations_are_recorded_by_key():
     recorder = SegmentRecorder(space, spaces.Box(-1, 1, (1,)), 2, 5)
     for step in range(5):
         recorder.record(
-            {"near": np.full((2, 2), step / 5), "far": np.full(2, step % 4)}, np.zeros((2, 1)), np.zeros(2), np.zeros(2, bool)
+            {"near": np.full((2, 2), step / 5), "far": np.full(2, step % 4)},
+            np.zeros((2, 1)),
+            np.zeros(2),
+            np.zeros(2, bool),
         )
     observations, actions, _ = recorder.gather(Windows(np.array([1]), np.array([0]), 3))
     assert isinstance(observations, dict)

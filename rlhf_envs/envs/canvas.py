@@ -49,15 +49,25 @@ class Canvas:
     def background(self, name: str, paint: Callable[[], None]) -> None:
         """Begin a picture with what never changes: `paint` is called once per name, then its result is reused."""
         if name not in self._backgrounds:
-            kept = _rgb_surface(self.width, self.height)
-            kept.fill(self.colors.background)
-            self._target = kept
-            try:
-                paint()
-            finally:
-                self._target = self.surface
-            self._backgrounds[name] = kept
+            self._backgrounds[name] = self._painted(paint)
         self.surface.blit(self._backgrounds[name], (0, 0))
+
+    def keep(self, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
+        """Lay a part that has few looks over an area (x, y, width, height): painted once per name, then reused."""
+        left, top, width, height = (round(value * self.scale) for value in area)
+        if name not in self._backgrounds:
+            self._backgrounds[name] = self._painted(paint).subsurface((left, top, width, height)).copy()
+        self.surface.blit(self._backgrounds[name], (left, top))
+
+    def _painted(self, paint: Callable[[], None]) -> pygame.Surface:
+        kept = _rgb_surface(self.width, self.height)
+        kept.fill(self.colors.background)
+        self._target = kept
+        try:
+            paint()
+        finally:
+            self._target = self.surface
+        return kept
 
     def rectangle(
         self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0, outline: float = 0
@@ -100,7 +110,7 @@ class Canvas:
         pygame.draw.aalines(self._target, color, True, scaled)
 
     def turned_rectangle(self, x: float, y: float, length: float, width: float, angle: float, color: Color) -> None:
-        """A filled rectangle around its centre, its length turned by `angle` radians (0 points right, up is negative)."""
+        """A filled rectangle around its centre, turned by `angle` radians (0 points right, up is negative)."""
         c, s = cos(angle) / 2, sin(angle) / 2
         along, across = (length * c, length * s), (-width * s, width * c)
         self.polygon(

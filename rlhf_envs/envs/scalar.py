@@ -37,7 +37,7 @@ class TaskEnv(gym.Env[Any, Any]):
         **parameters: the task's own arguments.
     """
 
-    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 15}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 15}
     task_class: ClassVar[type[Task]]
 
     def __init_subclass__(cls, **arguments: Any) -> None:

@@ -144,7 +144,9 @@ class Simulation:
         shape = (self.copies, *(space.shape or ()))
         actions = np.asarray(actions)
         if actions.shape != shape:
-            raise ValueError(f"Actions must have shape {shape} for {self.copies} copies of {space}, not {actions.shape}.")
+            raise ValueError(
+                f"Actions must have shape {shape} for {self.copies} copies of {space}, not {actions.shape}."
+            )
         if isinstance(space, Box):
             actions = np.clip(actions.astype(np.float32, copy=False), space.low, space.high)
             if not np.isfinite(actions.sum()):

@@ -16,7 +16,7 @@ from rlhf_envs.envs.state import Field, State, StateLayout
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
-Terms = dict[str, NDArray[np.float32]]
+Terms = dict[str, NDArray[Any]]
 
 _CLOCK = {
     "stream_key": Field(np.uint64),
@@ -66,9 +66,7 @@ class Task(ABC):
         """Set the starting state of every copy in `state`, from uniform draws (draws_per_reset, N)."""
 
     @abstractmethod
-    def advance(
-        self, state: State, actions: NDArray[Any], draws: NDArray[np.float32]
-    ) -> tuple[Terms, NDArray[np.float32]]:
+    def advance(self, state: State, actions: NDArray[Any], draws: NDArray[np.float32]) -> tuple[Terms, NDArray[Any]]:
         """Move every copy one step on.
 
         Args:

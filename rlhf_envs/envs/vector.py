@@ -31,7 +31,7 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         **parameters: the task's own arguments.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012
+    metadata: dict[str, Any] = {
         "render_modes": list(RENDER_MODES),
         "render_fps": 15,
         "autoreset_mode": AutoresetMode.SAME_STEP,
@@ -197,5 +197,7 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             return None
         mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-            raise ValueError(f"reset_mask must be a bool array of shape ({self.num_envs},), not {mask.dtype} {mask.shape}.")
+            raise ValueError(
+                f"reset_mask must be a bool array of shape ({self.num_envs},), not {mask.dtype} {mask.shape}."
+            )
         return np.flatnonzero(mask)

@@ -18,6 +18,8 @@ class FeedbackConfig:
         segment_length: steps in a segment.
         selection: which pairs are asked, a name in `SELECTIONS`.
         candidate_factor: how many times more pairs are considered than asked.
+        earlier_share: how much of what recent segments may be paired with are segments that were asked about before,
+            from 0 to 1.
         batch: how many comparisons are asked at a time after the first ones; a tenth of `comparisons` where None.
         schedule: how the rate falls, a name in `SCHEDULES`.
         initial_share: the part of the budget that is asked after the first rollout.
@@ -28,13 +30,14 @@ class FeedbackConfig:
 
     comparisons: int = 200
     test_comparisons: int | None = None
-    segment_length: int = 25
+    segment_length: int = 15
     selection: str = "diverse"
     candidate_factor: int = 10
+    earlier_share: float = 0.3
     batch: int | None = None
     schedule: str = "hyperbolic"
     initial_share: float = 0.25
-    finish_by: float = 0.7
+    finish_by: float = 0.5
     wait: bool = True
     target_accuracy: float | None = None
 
@@ -50,6 +53,8 @@ class FeedbackConfig:
                 "segment_length and candidate_factor must be at least 1, not "
                 f"{self.segment_length} and {self.candidate_factor}."
             )
+        if not 0 <= self.earlier_share <= 1:
+            raise ValueError(f"earlier_share is a share from 0 to 1, not {self.earlier_share}.")
         if self.selection not in SELECTIONS:
             raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {self.selection!r}.")
         if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,13 +13,16 @@ from rlhf_envs.feedback.selection import SELECTIONS, Candidates, describe_segmen
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
 from rlhf_envs.loop.config import FeedbackConfig
+from rlhf_envs.loop.pool import SegmentPool
 from rlhf_envs.loop.progress import LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import FitConfig, PreferenceDataset, RewardEnsemble
 from rlhf_envs.rewards import fit as fit_reward
+from rlhf_envs.segments import Segment
 
 _POLL_SECONDS = 0.2
 _FEWEST_CANDIDATES = 64
+_SPARE_TEST_PAIRS = 2
 
 
 class FeedbackLoop:
@@ -57,6 +60,7 @@ class FeedbackLoop:
         self.dataset = PreferenceDataset(ensemble.encoder)
         self.progress = LoopState()
         self._rng = np.random.default_rng(seed)
+        self._asked_about: list[Segment] = []
 
     @property
     def has_labels(self) -> bool:
@@ -116,6 +120,8 @@ class FeedbackLoop:
         self.progress = state
         self._rng.bit_generator.state = state.generator
         self._rebuild_dataset()
+        self._asked_about = []
+        self._remember([query for query in self.store.queries() if query.round < state.round])
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> int:
         config, progress = self.config, self.progress
@@ -131,45 +137,59 @@ class FeedbackLoop:
         count_test = config.test_budget * due // config.comparisons - progress.asked_test
         queries = self._select(recorder, count, Purpose.TRAIN, config.selection)
         if queries:
-            queries += self._select(recorder, count_test, Purpose.TEST, "uniform")
+            taken = [segment for query in queries for segment in query.segments]
+            queries += self._select(recorder, count_test, Purpose.TEST, "uniform", taken)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         if asked_before := self.store.queries(round=progress.round):
             queries = asked_before
         else:
             self.store.ask(queries)
+        self._remember(queries)
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
         progress.asked_test += len(queries) - asked
         return asked
 
-    def _select(self, recorder: SegmentRecorder, count: int, purpose: Purpose, rule: str) -> list[Query]:
+    def _remember(self, queries: Sequence[Query]) -> None:
+        for query in queries:
+            if query.purpose is Purpose.TRAIN:
+                self._asked_about += query.segments
+
+    def _select(
+        self, recorder: SegmentRecorder, count: int, purpose: Purpose, rule: str, taken: Sequence[Segment] = ()
+    ) -> list[Query]:
         if count <= 0:
             return []
         if self.dataset.segment_length is None and rule != "diverse":
             rule = "uniform"
-        pool = 2 * max(self.config.candidate_factor * count, _FEWEST_CANDIDATES)
-        windows = recorder.sample_windows(pool, self.config.segment_length, self._rng)
-        if len(windows) < 2:
+        config = self.config
+        size = 2 * max(config.candidate_factor * count, _FEWEST_CANDIDATES)
+        earlier = self._asked_about if purpose is Purpose.TRAIN else []
+        pool = SegmentPool(recorder, size, config.segment_length, earlier, config.earlier_share, self._rng)
+        if len(pool) < 2:
             return []
-        observations, actions, true_rewards = recorder.gather(windows)
-        described = describe_segments(observations, actions)
-        left, right = pair_up(windows, described)
-        returns = self.ensemble.segment_returns(observations, actions)
+        described = describe_segments(pool.observations, pool.actions)
+        first, second = pair_up(pool.windows, described)
+        swapped = self._rng.random(len(first)) < 0.5
+        left, right = np.where(swapped, second, first), np.where(swapped, first, second)
+        returns = self.ensemble.segment_returns(pool.observations, pool.actions)
         with np.errstate(over="ignore"):
             preferences = 1 / (1 + np.exp(returns[:, left] - returns[:, right]))
         candidates = Candidates(left, right, preferences, pair_features(described, left, right))
-        chosen = SELECTIONS[rule](candidates, count, self._rng)
-        context = {"average_return": float(true_rewards.mean()) * self.horizon, "horizon": self.horizon}
+        # A test pair must share no segment with those that the reward is trained on, so some are chosen to spare.
+        spare = 1 if purpose is Purpose.TRAIN else _SPARE_TEST_PAIRS
+        chosen = SELECTIONS[rule](candidates, spare * count, self._rng)
+        shown = [(pool.segment(int(left[pair])), pool.segment(int(right[pair]))) for pair in chosen]
+        if purpose is Purpose.TEST:
+            trained = {segment.digest for segment in [*self._asked_about, *taken]}
+            shown = [pair for pair in shown if not trained & {segment.digest for segment in pair}]
+        context = {"average_return": pool.mean_reward * self.horizon, "horizon": self.horizon}
         return [
             Query(
-                key=f"{self.progress.round}/{purpose}/{number}",
-                round=self.progress.round,
-                segments=(recorder.segment(windows, int(left[pair])), recorder.segment(windows, int(right[pair]))),
-                purpose=purpose,
-                context=context,
+                f"{self.progress.round}/{purpose}/{number}", self.progress.round, pair, purpose=purpose, context=context
             )
-            for number, pair in enumerate(chosen)
+            for number, pair in enumerate(shown[:count])
         ]
 
     def _wait_for_answers(self) -> None:

@@ -32,9 +32,9 @@ class EnsembleConfig:
     Attributes:
         members: how many reward functions. Their mean is the reward, their spread the uncertainty.
         hidden: widths of the hidden layers of each.
-        pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned reward
-            seeks out what the reward overrates, and the members disagree most about what they have not been told of;
-            a lower confidence bound keeps the policy near what people have judged.
+        pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
+            reward seeks out what the reward overrates, and the members disagree most about what they have not been told
+            of; a lower confidence bound keeps the policy near what people have judged.
     """
 
     members: int = 5
@@ -56,8 +56,8 @@ class RewardEnsemble:
     """K reward functions of (observation, action), learned from preferences by `rlhf_envs.rewards.fit`.
 
     The members' raw outputs are log-odds: the difference of two segments' raw sums is the log-odds that a person
-    prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0 and std 1 over
-    recent experience, and so is the reward that is made of them (`normalise`).
+    prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0 and std 1
+    over recent experience, and so is the reward that is made of them (`normalise`).
 
     Args:
         observation_space, action_space: of the environment; see `InputEncoder` for the kinds supported.
@@ -119,8 +119,10 @@ class RewardEnsemble:
         return normalised
 
     def reward(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The learned reward of B steps, (B,) float32: the members' mean less `pessimism` times their spread, of zero mean
-        and unit std over recent experience; arguments as above."""
+        """The learned reward of B steps, (B,) float32; arguments as above.
+
+        It is the members' mean less `pessimism` times their spread, of zero mean and unit std over recent experience.
+        """
         rewards = self.member_rewards(observations, actions)
         cautious = rewards.mean(axis=0)
         if self.config.pessimism:

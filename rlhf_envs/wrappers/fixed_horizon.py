@@ -38,8 +38,9 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
             learns the same values from it, and the length of an episode still tells nothing about the reward.
 
     Raises:
-        ValueError: if no horizon is given and none is known, if it or `absorbed_steps` is below 1, if `on_termination` is not known, or if
-            the environment's own time limit is shorter than the horizon and it would be absorbed in every episode.
+        ValueError: if no horizon is given and none is known, if it or `absorbed_steps` is below 1, if
+            `on_termination` is not known, or if the environment's own time limit is shorter than the horizon and it
+            would be absorbed in every episode.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         if on_termination not in AFTER_TERMINATION:
             raise ValueError(f"on_termination must be one of {', '.join(AFTER_TERMINATION)}, not {on_termination!r}.")
         if absorbed_steps is not None and absorbed_steps < 1:
-            raise ValueError(f"absorbed_steps must be at least 1, or None to absorb up to the horizon, not {absorbed_steps}.")
+            raise ValueError(
+                f"absorbed_steps must be at least 1, or None to absorb up to the horizon, not {absorbed_steps}."
+            )
         self.on_termination = on_termination
         self.absorbed_steps = absorbed_steps
         self.horizon = _chosen_horizon(env, horizon, on_termination)

@@ -63,7 +63,8 @@ def test_streams_are_uniform_and_independent_of_each_other():
     keys, counters = keys_from_seeds(np.arange(500)), np.zeros(500, dtype=np.uint64)
     drawn = draw_uniforms(keys, counters, 1000)
     assert drawn.dtype == np.float32
-    assert 0 <= drawn.min() and drawn.max() < 1
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
     assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx(50_000, rel=0.03)
     assert abs(np.corrcoef(drawn[:, :40].T) - np.eye(40)).max() < 0.16
     assert (counters == 1000).all()
@@ -183,7 +184,8 @@ def test_a_shorter_limit_shortens_episodes():
 
 
 def test_human_mode_opens_a_window_and_closes_it():
-    for env, action in ((WalkEnv(render_mode="human"), np.zeros(1)), (WalkVectorEnv(5, render_mode="human"), np.zeros((5, 1)))):
+    single, several = WalkEnv(render_mode="human"), WalkVectorEnv(5, render_mode="human")
+    for env, action in ((single, np.zeros(1)), (several, np.zeros((5, 1)))):
         env.reset(seed=0)
         env.step(action)
         assert env.render() is None

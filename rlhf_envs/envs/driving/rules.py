@@ -169,7 +169,7 @@ class Driving(Task):
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
         # The gap for the ego is where the numbering of its lane begins, which the line above has put at its place.
         lateral[...] = lane
-        desired[...] = (0.5 + 0.4 * wishes) * self.speed_limit
+        desired[...] = (0.5 + 0.3 * (1.0 - lane / (self.lanes - 1.0)) + 0.2 * wishes) * self.speed_limit
         speed[...] = 0.95 * desired
         acceleration[...] = 0.0
         put_in_order(state.cars)

@@ -20,16 +20,18 @@ Place = tuple[float, float, float]
 """Across and down in the picture, and how many pixels a metre takes there: 0 for what lies behind the eyes."""
 
 _VIEW = (0.0, 0.0, 600.0, 304.0)
+_PANEL = (0.0, 304.0, 600.0, 96.0)
+_BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 354.0, 132.0, 8.0
+_SICKNESS_LEVELS = 40
 _MIDDLE, _HORIZON, _FOCAL, _EYE_HEIGHT = 300.0, 132.0, 330.0, 1.5
-_SIGHT, _NEAREST = 40.0, 1.2
+_SIGHT, _NEAREST = 36.0, 1.2
 _HAZE_LEVELS = 6
 _SHADES = 20
 _GRID = np.arange(0.0, _SIGHT + 6.0, dtype=np.float32)
-_SIDES = np.array([-1.0, 1.0], dtype=np.float32)
-_PATH_EDGES = _SIDES * np.float32(PATH_WIDTH / 2)
-_PATH_DISTANCES = np.array([1.5, 2.5, 4.0, 6.0, 9.0, 13.0, 19.0, 28.0, 40.0], dtype=np.float32)
+_SIDES = np.array([[-1.0], [1.0]], dtype=np.float32)
+_PATH_DISTANCES = np.array([1.5, 3.0, 5.5, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
 _PLANK_SPACING = 4.0
-_PLANK_EDGES = np.repeat(np.arange(5, dtype=np.float32) * np.float32(_PLANK_SPACING), 2)
+_PLANK_EDGES = np.repeat(np.arange(4, dtype=np.float32) * np.float32(_PLANK_SPACING), 2)
 _PLANK_EDGES[1::2] += 0.9
 
 _PEAKS = (30, 12, 44, 20, 58, 26, 40, 10, 34, 18, 50, 24, 62, 30, 36, 14, 46, 22, 28, 8, 52, 20, 40, 26, 56, 16, 38, 12)
@@ -48,17 +50,18 @@ class _Road:
         np.cumsum(sin[:-1], out=self._lines[2, 1:])
         np.cumsum(cos[:-1], out=self._lines[3, 1:])
 
-    def places(self, along: Array, beside: Array) -> list[Place]:
-        """Where places on the ground appear, `along` the path and `beside` it in metres, both (P,)."""
+    def places(self, along: Array, beside: float) -> list[list[Place]]:
+        """Where places on the ground appear, `along` the path (P,) and `beside` it in metres: left ones, right ones."""
         cell = along.astype(np.int32)
         before = self._lines.take(cell, axis=1)
-        between = before + (self._lines.take(cell + 1, axis=1) - before) * (along - cell)
-        ahead = between[3] - beside * between[0]
-        size = _FOCAL / np.maximum(ahead, _NEAREST)
-        x = _MIDDLE + (between[2] + beside * between[1]) * size
+        sin, cos, right, ahead = before + (self._lines.take(cell + 1, axis=1) - before) * (along - cell)
+        offset = _SIDES * beside
+        depth = ahead - offset * sin
+        size = _FOCAL / np.maximum(depth, _NEAREST)
+        x = _MIDDLE + (right + offset * cos) * size
         y = _HORIZON + _EYE_HEIGHT * size
-        size *= ahead > _NEAREST
-        return list(zip(x.tolist(), y.tolist(), size.tolist(), strict=True))
+        size *= depth > _NEAREST
+        return [list(zip(*side, strict=True)) for side in zip(x.tolist(), y.tolist(), size.tolist(), strict=True)]
 
 
 def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -93,9 +96,9 @@ def _mountains(view: float, canvas: Canvas) -> None:
     sun = (_SUN_ANGLE - view + tau / 2) % tau - tau / 2
     if abs(sun) < 0.9:
         canvas.circle(_MIDDLE + _FOCAL * tan(sun), 52, 17, blend(colors.warning, _sky(canvas), 0.6))
-    first = int((view - 0.95) // _PEAK_ANGLE)
+    first = int((view - 0.8) // _PEAK_ANGLE)
     points = [(-5.0, _HORIZON)]
-    for peak in range(first, first + 11):
+    for peak in range(first, first + 9):
         angle = min(max(peak * _PEAK_ANGLE - view, -1.2), 1.2)
         points.append((_MIDDLE + _FOCAL * tan(angle), _HORIZON - _PEAKS[peak % len(_PEAKS)]))
     points.append((605.0, _HORIZON))
@@ -106,8 +109,7 @@ def _path(road: _Road, travelled: float, canvas: Canvas) -> None:
     """The path, with planks across it that show how fast it passes."""
     planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - travelled % _PLANK_SPACING)
     along = np.concatenate([_PATH_DISTANCES, planks])
-    edges = road.places(np.tile(along, 2), np.repeat(_PATH_EDGES, len(along)))
-    left, right = edges[: len(along)], edges[len(along) :]
+    left, right = road.places(along, PATH_WIDTH / 2)
     bends = len(_PATH_DISTANCES)
     seen = [n for n in range(bends) if left[n][2] and right[n][2]]
     if len(seen) > 1:
@@ -124,14 +126,14 @@ def _surroundings(task: Headset, road: _Road, travelled: float, canvas: Canvas) 
     """Trees, bushes or rocks beside the path, the farthest first, paler with distance."""
     scene = task.scenery
     first = int(travelled // scene.spacing) + 1
-    numbers = np.repeat(np.arange(first + int(_SIGHT // scene.spacing) - 1, first - 1, -1), 2)
-    sides = np.tile(_SIDES, len(numbers) // 2)
-    along = (numbers * scene.spacing - travelled).astype(np.float32)
-    places = road.places(along, sides * np.float32(scene.distance))
-    kinds = ((numbers * 7 + sides.astype(np.int64) * 3) % 5).tolist()
-    for kind, metres, (x, y, size) in zip(kinds, along.tolist(), places, strict=True):
-        if size and -size < x < 600.0 + size:
-            grow(task.scene, kind, (x, y), size, round(_HAZE_LEVELS * metres / _SIGHT) / _HAZE_LEVELS, canvas)
+    numbers = range(first + int(_SIGHT // scene.spacing) - 1, first - 1, -1)
+    along = np.array(numbers, dtype=np.float32) * np.float32(scene.spacing) - np.float32(travelled)
+    left, right = road.places(along, scene.distance)
+    for number, metres, *pair in zip(numbers, along.tolist(), left, right, strict=True):
+        haze = round(_HAZE_LEVELS * metres / _SIGHT) / _HAZE_LEVELS
+        for side, (x, y, size) in enumerate(pair):
+            if size and -0.75 * size < x < 600.0 + 0.75 * size:
+                grow(task.scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
 
 
 def _vignette(vignette: float, canvas: Canvas) -> None:
@@ -149,10 +151,14 @@ def _gaze(gaze: float, canvas: Canvas) -> None:
 
 
 def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
-    colors = canvas.colors
-    canvas.rectangle(0, _VIEW[3], 600, 400 - _VIEW[3], colors.background)
-    draw_face(canvas, 58, 346, 27, row.sickness)
-    y, width = 354.0, 132.0
-    canvas.gauge(124, y, width, "immersion", round(row.immersion, 2), colors.good)
-    canvas.gauge(284, y, width, "comfort", round(1.0 - row.conflict, 2), colors.others[1])
-    canvas.gauge(444, y, width, "sickness", round(row.sickness, 2), colors.bad)
+    level = round(row.sickness * _SICKNESS_LEVELS)
+    canvas.keep(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
+    for x, share, color in ((124.0, row.immersion, canvas.colors.good), (284.0, 1.0 - row.conflict, canvas.colors.others[1])):
+        canvas.rectangle(x, _BAR_TOP, max(_BAR_WIDTH * share, _BAR_HEIGHT), _BAR_HEIGHT, color, _BAR_HEIGHT / 2)
+
+
+def _panel(sickness: float, canvas: Canvas) -> None:
+    """The wearer and all of the gauges that a step of sickness fixes."""
+    draw_face(canvas, 58, 346, 27, sickness)
+    for x, label, share in ((124.0, "immersion", 0.0), (284.0, "comfort", 0.0), (444.0, "sickness", sickness)):
+        canvas.gauge(x, _BAR_TOP, _BAR_WIDTH, label, share, canvas.colors.bad, _BAR_HEIGHT)

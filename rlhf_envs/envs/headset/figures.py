@@ -7,6 +7,7 @@ from functools import lru_cache
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 
+_TRUNK_SHOWS = 26.0
 _WORDS = ((0.15, "well"), (0.35, "uneasy"), (0.6, "queasy"), (2.0, "sick"))
 
 
@@ -28,9 +29,12 @@ def grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: fl
         width, height = (1.2 + 0.2 * kind) * size, (0.8 + 0.15 * kind) * size
         canvas.rectangle(x - width / 2, y - height, width, height, leaf, 0.5 * height)
         return
-    width, height, trunk = (1.0 + 0.12 * kind) * size, (3.4 + 0.5 * kind) * size, 1.0 * size
-    canvas.rectangle(x - 0.1 * size, y - trunk - width / 2, 0.2 * size, trunk + width / 2, blend(colors.others[2], sky, clear))
-    canvas.rectangle(x - width / 2, y - trunk - height, width, height, leaf, 0.5 * width)
+    width, height = (1.0 + 0.12 * kind) * size, (4.2 + 0.5 * kind) * size
+    bare = 0.0
+    if size > _TRUNK_SHOWS:
+        bare = 0.7 * size
+        canvas.rectangle(x - 0.1 * size, y - 2.0 * bare, 0.2 * size, 2.0 * bare, blend(colors.others[2], sky, clear))
+    canvas.rectangle(x - width / 2, y - bare - height, width, height, leaf, 0.5 * width)
 
 
 def draw_face(canvas: Canvas, x: float, y: float, radius: float, sickness: float) -> None:

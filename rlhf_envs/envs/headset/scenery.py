@@ -35,9 +35,9 @@ class Scene(NamedTuple):
 
 
 SCENES = {
-    "meadow": Scene(swing=(0.5, 0.2), wavelength=(64.0, 27.0), nearness=0.8, spacing=6.0, distance=4.6),
-    "forest": Scene(swing=(0.65, 0.25), wavelength=(48.0, 20.0), nearness=1.0, spacing=4.0, distance=3.2),
-    "gorge": Scene(swing=(0.85, 0.3), wavelength=(42.0, 18.0), nearness=1.2, spacing=4.0, distance=2.6),
+    "meadow": Scene(swing=(0.5, 0.2), wavelength=(64.0, 27.0), nearness=0.8, spacing=6.5, distance=4.6),
+    "forest": Scene(swing=(0.65, 0.25), wavelength=(48.0, 20.0), nearness=1.0, spacing=5.0, distance=3.2),
+    "gorge": Scene(swing=(0.85, 0.3), wavelength=(42.0, 18.0), nearness=1.2, spacing=5.0, distance=2.6),
 }
 
 

@@ -53,9 +53,7 @@ def draw_burst(canvas: Canvas, x: float, y: float, radius: float, color: Color) 
     canvas.polygon([_around(x, y, radius * (1.0 if k % 2 else 0.76), k * pi / 12) for k in range(24)], color)
 
 
-def draw_face(
-    canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float
-) -> None:
+def draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float) -> None:
     """The reader: the mouth and colour show mood (-1 to 1), the brows annoyance, the eyelids fatigue (0 to 1)."""
     colors = canvas.colors
     skin = _blend(colors.warning, colors.good if mood > 0 else colors.bad, round(min(abs(mood) * 1.4, 1.0), 1))

@@ -35,14 +35,18 @@ SWEET_SPOT = np.array([1.0, 1.0, 0.6], dtype=np.float32)
 
 def fold(place: Array) -> Array:
     """Where in the court (0 to 1) a straight line ends that reached `place` (-1 to 2), bounces included."""
-    folded: Array = 1.0 - np.abs(1.0 - np.abs(place))
-    return folded
+    folded = np.abs(place)
+    np.subtract(1.0, folded, out=folded)
+    np.abs(folded, out=folded)
+    return np.subtract(1.0, folded, out=folded)
 
 
 def aim(offset: Array, move: Array | float) -> Array:
     """How far across (court widths) a ball goes that meets the agent's paddle at `offset` (-1 to 1, in reaches)."""
-    steer = offset + SPIN * move
-    return SPREAD * np.clip(steer, -1.0, 1.0, out=steer)
+    steer: Array = offset + SPIN * move
+    np.clip(steer, -1.0, 1.0, out=steer)
+    steer *= SPREAD
+    return steer
 
 
 def fly(state: State) -> Flags:

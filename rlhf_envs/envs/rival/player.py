@@ -68,7 +68,7 @@ def strain(state: State, landing: Array, flight: Array) -> Array:
 
 
 def misjudgement(state: State, flight: Array, bell: Array) -> Array:
-    """By how much the player misreads where a ball of this flight goes: worse when it is fast and in a long rally, (N,)."""
+    """By how much the player misreads where a ball goes: more when it is fast or the rally long, (N,)."""
     tired = np.maximum(state.hits - _FRESH_FOR, 0.0)
     tired *= 0.12
     tired += 1.0
@@ -110,7 +110,7 @@ def run(state: State) -> None:
 
 
 def learn(state: State, played: NDArray[Any], growth: float) -> None:
-    """Every ball that reaches the player makes them a little better, and a little better known; `played` is (N,) bool."""
+    """Where a ball was `played` (N,), the player is a little better for it, and a little better known; in place."""
     gain = played * np.float32(_LEARNT_PER_BALL * growth)
     for trait in (state.pace, state.eye, state.aim):
         trait += gain

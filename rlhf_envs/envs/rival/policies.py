@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,16 @@ from rlhf_envs.envs.rival.ball import FLIGHTS, OWN_PACE, OWN_REACH, SWEET_SPOT, 
 from rlhf_envs.envs.rival.match import GOOD_STRAIN
 from rlhf_envs.envs.state import State
 
-if TYPE_CHECKING:
-    from rlhf_envs.envs.rival.rules import Rival
-
 Array = NDArray[np.float32]
 
-_SOFT, _DRIVE, _SMASH = range(3)
-_OFFSETS = np.array([-0.9, -0.55, -0.25, 0.0, 0.25, 0.55, 0.9], dtype=np.float32)
-_TAME, _TELLING = 0.35, 0.95
+_DRIVE, _SMASH = 1, 2
+_DIRECTIONS = np.array([0.0, -1.0, 1.0], dtype=np.float32)
+_OFFSETS = np.array([-0.75, -0.5, -0.3, 0.0, 0.3, 0.5, 0.75], dtype=np.float32)
+_TELLING = 0.95
+_MARGIN = 0.22
 
 
-def sporting(task: Rival, state: State) -> NDArray[np.int64]:
+def sporting(state: State) -> NDArray[np.int64]:
     """Plays balls that the player can just reach, harder when behind; when ahead, goes for too much, (N,)."""
     lead = state.own_score - state.player_score
     goal = np.where(lead < 0.0, np.float32(_TELLING), np.float32(GOOD_STRAIN))
@@ -32,30 +31,31 @@ def sporting(task: Rival, state: State) -> NDArray[np.int64]:
     bold = (lead > 0.0) & (state.hits > 5.0)
     offset = np.where(bold, np.copysign(np.float32(0.8), offset), offset)
     stroke = np.where(bold, _SMASH, stroke)
-    return _act(task, state, offset, stroke)
+    return _go(state, offset) * len(FLIGHTS) + stroke
 
 
-def ruthless(task: Rival, state: State) -> NDArray[np.int64]:
+def ruthless(state: State) -> NDArray[np.int64]:
     """Returns everything, and every ball to where the player cannot be, (N,)."""
     offset, stroke = _choose(state, np.full(state.copies, 2.0, dtype=np.float32))
-    return _act(task, state, offset, stroke)
+    move = _go(state, offset)
+    taken_at = (state.landing - state.own_y - OWN_PACE * _DIRECTIONS[move]) / OWN_REACH
+    stroke = np.where(np.abs(taken_at) > SWEET_SPOT[_SMASH], _DRIVE, stroke)
+    return move * len(FLIGHTS) + stroke
 
 
 def _choose(state: State, goal: Array) -> tuple[Array, NDArray[Any]]:
-    """Where on the paddle to take the ball and with which stroke, so that it strains the player by `goal`, each (N,)."""
+    """Where on the paddle to take the ball and with which stroke, to strain the player by `goal`, each (N,)."""
     line = state.landing + aim(_OFFSETS[:, None].copy(), 0.0)
     landing = fold(np.broadcast_to(line[:, None], (len(_OFFSETS), len(FLIGHTS), state.copies)))
     asked = player.strain(state, landing, FLIGHTS[:, None])
     error = np.abs(asked - goal)
-    error += np.where(np.abs(_OFFSETS)[:, None] > SWEET_SPOT - 0.1, 10.0, 0.0)[:, :, None]
+    error += np.where(np.abs(_OFFSETS)[:, None] > SWEET_SPOT - _MARGIN, 10.0, 0.0)[:, :, None]
     best = error.reshape(-1, state.copies).argmin(axis=0)
     return _OFFSETS[best // len(FLIGHTS)], best % len(FLIGHTS)
 
 
-def _act(task: Rival, state: State, offset: Array, stroke: NDArray[Any]) -> NDArray[np.int64]:
-    """Go to where the ball is taken at `offset`, or back to the middle while it is the player's turn."""
+def _go(state: State, offset: Array) -> NDArray[Any]:
+    """Move to where the ball is taken at `offset`, or back to the middle while it is the player's turn, (N,)."""
     coming = (state.direction > 0.0) & (state.pause < 0.5)
-    place = np.where(coming, state.landing - offset * OWN_REACH, np.float32(0.5))
-    way = place - state.own_y
-    move = np.where(way > 0.5 * OWN_PACE, 2, np.where(way < -0.5 * OWN_PACE, 1, 0))
-    return move * len(FLIGHTS) + stroke
+    way = np.where(coming, state.landing - offset * OWN_REACH, np.float32(0.5)) - state.own_y
+    return np.where(way > 0.5 * OWN_PACE, 2, np.where(way < -0.5 * OWN_PACE, 1, 0))

@@ -29,9 +29,10 @@ class Rival(Task):
 
     ## Description
     A ball-and-paddle duel, seen from above: a simulated player on the left, the agent on the right. The ball bounces
-    off the sides; who fails to reach it loses the point and serves the next one, and a game goes to seven points. Where
-    the ball meets the agent's paddle gives it its angle, as in the arcade games of the 1970s; a paddle in motion adds to
-    it. A soft stroke flies for 10 steps, a drive for 7 and a smash for 5, but a smash must be met with the middle of the paddle.
+    off the sides; who fails to reach it loses the point and serves the next one, and a game goes to seven points.
+    Where the ball meets the agent's paddle gives it its angle, as in the arcade games of the 1970s; a paddle in motion
+    adds to it. A soft stroke flies for 10 steps, a drive for 7 and a smash for 5, but a smash must be met with the
+    middle of the paddle.
 
     The player has a skill that nobody sees and that grows with every ball: the feet, the eye and the aim differ from
     player to player. They play to the open side, misread fast balls, and tire in long rallies. They enjoy what lies
@@ -89,14 +90,14 @@ class Rival(Task):
     ## Arguments
     - `player`: "beginner", "average", "expert", or "mixed" (default: anyone from beginner to expert). Held out for
       evaluation: "sprinter" (fast feet, poor eye) and "veteran" (slow feet, good eye and aim).
-    - `growth`: how fast the player learns; 1 is 0.006 of each trait (0 to 1) a ball, 0 is a player who stays as they are.
+    - `growth`: how fast the player learns; 1 is 0.006 of each trait (0 to 1) a ball, 0 is no learning, 10 the most.
     - `game_points`: points that win a game, 2 to 11.
     - `horizon`: steps in an episode.
 
     ## Why people's judgement helps
     Points are counted by the game itself, so an opponent is tuned to win them, and the player leaves. Whether a match
-    was a good one (close, with long rallies, hard but fair, never handed over) nobody can write down at once and anybody
-    sees in two seconds.
+    was a good one (close, with long rallies, hard but fair, never handed over) nobody can write down at once, and
+    anybody sees in two seconds.
 
     ## Version History
     - v0: first version.
@@ -127,9 +128,7 @@ class Rival(Task):
         "tries? If both are alike, prefer the longer rally."
     )
 
-    def __init__(
-        self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400
-    ) -> None:
+    def __init__(self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400) -> None:
         if player not in PLAYERS:
             raise ValueError(f"player must be one of {', '.join(PLAYERS)}, not {player!r}.")
         if not 0.0 <= growth <= 10.0:
@@ -209,11 +208,11 @@ class Rival(Task):
 
     def expert_action(self, state: State) -> NDArray[np.int64]:
         """A sparring partner: close, long, hard but fair."""
-        return policies.sporting(self, state)
+        return policies.sporting(state)
 
     def proxy_action(self, state: State) -> NDArray[np.int64]:
         """A machine that wins."""
-        return policies.ruthless(self, state)
+        return policies.ruthless(state)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """W and S to move; D to smash and A to play softly, else it is a drive."""

@@ -1,0 +1,61 @@
+"""Environments of other people, as small as they can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class Walk(gym.Env[Any, Any]):
+    """A walk on a line that pays for being to the right and ends at its left end.
+
+    Args:
+        kind: of observations: "vector", "dict" or "image".
+        broken_at: the step, counted over all episodes, whose reward is NaN; None for never.
+    """
+
+    def __init__(self, kind: str = "vector", broken_at: int | None = None) -> None:
+        place = spaces.Box(-10, 10, (1,), np.float32)
+        image = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+        self.observation_space = {
+            "vector": place,
+            "dict": spaces.Dict({"place": place, "side": spaces.Discrete(2)}),
+            "image": image,
+        }[kind]
+        self.action_space = spaces.Discrete(2)
+        self.kind, self.broken_at = kind, broken_at
+        self.place, self.steps = 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place = int(self.np_random.integers(-3, 4))
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.place = min(self.place + 2 * int(action) - 1, 10)
+        self.steps += 1
+        reward = float("nan") if self.steps == self.broken_at else self.place / 10
+        return self._observation(), reward, self.place <= -10, False, {}
+
+    def _observation(self) -> Any:
+        place = np.array([self.place], np.float32)
+        if self.kind == "dict":
+            return {"place": place, "side": int(self.place > 0)}
+        if self.kind == "image":
+            image = np.zeros((36, 36, 1), np.uint8)
+            image[:, 3 * (self.place + 10) // 2] = 255
+            return image
+        return place
+
+
+def register() -> None:
+    """Register the walk with a limit of steps (`test/Walk-v0`) and without (`test/Endless-v0`)."""
+    for name, limit in (("test/Walk-v0", 30), ("test/Endless-v0", None)):
+        if name not in gym.registry:
+            gym.register(name, entry_point="tests.sb3.environments:Walk", max_episode_steps=limit)
+
+
+register()

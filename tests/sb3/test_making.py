@@ -1,0 +1,157 @@
+"""From an environment's id to a VecEnv whose true reward is hidden."""
+
+import logging
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+
+from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_scalar_env, make_vec_env
+from tests.sb3 import environments
+
+environments.register()
+
+
+@pytest.mark.parametrize(
+    "env, kwargs, policy",
+    [
+        ("rlhf/Driving-v0", {"horizon": 20}, "MlpPolicy"),
+        ("rlhf/Recommender-v0", {"horizon": 20}, "MlpPolicy"),
+        ("CartPole-v1", {}, "MlpPolicy"),
+        ("Pendulum-v1", {}, "MlpPolicy"),
+        ("test/Walk-v0", {"kind": "dict"}, "MultiInputPolicy"),
+        ("test/Walk-v0", {"kind": "image"}, "CnnPolicy"),
+        ("tests.sb3.environments:test/Walk-v0", {}, "MlpPolicy"),
+    ],
+)
+def test_ppo_learns_from_preferences_on_every_kind_of_environment(
+    env: str, kwargs: dict[str, Any], policy: str, tmp_path: Any
+) -> None:
+    venv = make_vec_env(env, 4, environment_kwargs=kwargs)
+    model = PPO(policy, venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
+    from rlhf_envs.loop import FeedbackConfig
+
+    callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(comparisons=8, segment_length=5))
+    model.learn(256, callback=callback)
+    assert callback.loop.progress.asked == 8
+    assert callback.loop.has_labels
+    assert np.isfinite(callback.last_scores).all() and callback.last_scores.std() > 0
+    callback.loop.store.close()
+    venv.close()
+
+
+def test_the_true_reward_is_paid_to_nobody_and_told_in_the_infos() -> None:
+    hidden, plain = make_vec_env("CartPole-v1", 2, seed=3), gym.make("CartPole-v1")
+    hidden.reset()
+    plain.reset(seed=3)
+    for _ in range(5):
+        _, rewards, _, infos = hidden.step(np.array([0, 1]))
+        _, paid, *_ = plain.step(0)
+        assert rewards.tolist() == [0.0, 0.0]
+        assert infos[0]["true_reward"] == paid == 1.0
+
+
+def test_copies_of_the_suite_start_from_seeds_in_a_row_and_apart_in_time() -> None:
+    venv = make_vec_env("rlhf/Driving-v0", 4, seed=10, environment_kwargs={"horizon": 40}, stagger=True)
+    first = venv.reset()
+    scalar = gym.make("rlhf/Driving-v0", horizon=40)
+    assert all(np.array_equal(first[row], scalar.reset(seed=10 + row)[0]) for row in (0,))
+    ends: list[int] = []
+    for step in range(40):
+        *_, dones, _ = venv.step(np.zeros((4, 2), np.float32))
+        ends += [step] * int(dones.sum())
+    assert ends == [9, 19, 29, 39]
+    even = make_vec_env("rlhf/Driving-v0", 4, environment_kwargs={"horizon": 40}, stagger=False)
+    even.reset()
+    assert not any(even.step(np.zeros((4, 2), np.float32))[2].any() for _ in range(39))
+    assert even.step(np.zeros((4, 2), np.float32))[2].all()
+
+
+def test_the_last_observation_of_an_episode_is_told_apart_from_the_first_of_the_next() -> None:
+    venv = make_vec_env("rlhf/Driving-v0", 2, environment_kwargs={"horizon": 5}, stagger=False)
+    venv.reset()
+    for _ in range(5):
+        observations, _, dones, infos = venv.step(np.ones((2, 2), np.float32))
+    assert dones.all()
+    for row in range(2):
+        assert infos[row]["TimeLimit.truncated"]
+        assert not np.array_equal(infos[row]["terminal_observation"], observations[row])
+
+
+def test_an_environment_that_inserts_steps_is_refused() -> None:
+    env = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="make it with autoreset_mode=AutoresetMode.SAME_STEP"):
+        VectorEnvBridge(env)
+    env.close()
+
+
+def lengths(venv: Any, action: NDArray[Any], episodes: int) -> list[int]:
+    venv.reset()
+    found, length = [], 0
+    while len(found) < episodes:
+        length += 1
+        if venv.step(action)[2][0]:
+            found.append(length)
+            length = 0
+    return found
+
+
+def test_episodes_of_other_environments_all_have_one_length_unless_they_may_leak() -> None:
+    left = np.array([0])
+    held = make_vec_env("test/Walk-v0", 1, absorbed_steps=None)
+    assert lengths(held, left, 3) == [30, 30, 30]
+    assert lengths(make_vec_env("test/Walk-v0", 1, on_termination="restart"), left, 3) == [30, 30, 30]
+    leaking = make_vec_env("test/Walk-v0", 1, on_termination="leak")
+    assert max(lengths(leaking, left, 3)) < 30
+    assert leaking.horizon == 30
+
+
+def test_a_horizon_beyond_the_registered_limit_lifts_it() -> None:
+    venv = make_vec_env("Pendulum-v1", 1, horizon=230)
+    assert venv.horizon == 230
+    assert lengths(venv, np.zeros((1, 1)), 1) == [230]
+
+
+def test_how_episodes_are_held_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        make_vec_env("CartPole-v1", 2)
+        make_vec_env("rlhf/Driving-v0", 2)
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["CartPole-v1"]
+    assert "held to 500 steps" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "env, arguments, said",
+    [
+        ("CartPool-v1", {}, "Did you mean CartPole-v1"),
+        ("no_such_package:CartPole-v1", {}, "cannot be imported"),
+        ("test/Endless-v0", {}, "test/Endless-v0 was registered without a limit .* --horizon N"),
+        ("CartPole-v1", {"horizon": 0}, "at least 1 step, not 0"),
+        ("CartPole-v1", {"on_termination": "explode"}, "absorb, restart, leak"),
+        ("rlhf/Driving-v0", {"horizon": 10}, "an argument of its own"),
+        ("CartPole-v1", {"num_envs": 0}, "at least 1, not 0"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_sentence(env: str, arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_vec_env(env, **{"num_envs": 2, **arguments})
+
+
+def test_a_scalar_environment_has_the_same_length_of_episodes() -> None:
+    env: Any = make_scalar_env("test/Endless-v0", horizon=12)
+    env.reset(seed=0)
+    assert [env.step(0)[3] for _ in range(12)] == [False] * 11 + [True]
+
+
+def test_copies_in_processes_of_their_own_do_the_same() -> None:
+    apart = make_vec_env("CartPole-v1", 2, seed=5, processes=True, capacity_steps=8)
+    together = make_vec_env("CartPole-v1", 2, seed=5, capacity_steps=8)
+    assert np.array_equal(apart.reset(), together.reset())
+    for _ in range(4):
+        assert np.array_equal(apart.step(np.array([0, 1]))[0], together.step(np.array([0, 1]))[0])
+    assert apart.horizon == together.horizon == 500
+    apart.close()

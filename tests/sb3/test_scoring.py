@@ -1,0 +1,168 @@
+"""Rewards that are filled in when a rollout is complete are worth what they would have been worth step by step."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.sb3 import (
+    EnvironmentRewardCallback,
+    LearnedRewardVecEnv,
+    PreferenceCallback,
+    PreferenceVecEnv,
+    ScoringCallback,
+    make_scalar_env,
+    make_vec_env,
+)
+
+HORIZON = 12
+
+
+class FirstNumber(ScoringCallback):
+    """Pays the first number of the observation, and remembers what the buffer held before and after."""
+
+    def before_scoring(self) -> None:
+        self.unscored = self.model.rollout_buffer.rewards.copy()  # type: ignore[attr-defined]
+
+    def score(self, observations: Any, actions: NDArray[Any], env_rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(observations[:, 0], np.float32)
+
+
+class Watch(BaseCallback):
+    """Remembers the infos of a rollout, and the buffer at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.infos: list[list[dict[str, Any]]] = []
+        self.dones: list[NDArray[np.bool_]] = []
+
+    def _on_step(self) -> bool:
+        self.infos.append(self.locals["infos"])
+        self.dones.append(self.locals["dones"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        parts = ("rewards", "advantages", "returns", "values", "observations", "episode_starts")
+        self.buffer = {name: getattr(buffer, name).copy() for name in parts}
+        self.last_values = self.locals["values"].numpy().flatten()
+
+
+def rolled_out(algorithm: type[PPO] | type[A2C] = PPO) -> tuple[FirstNumber, Watch, Any, PreferenceVecEnv]:
+    env = make_vec_env("rlhf/Driving-v0", 3, environment_kwargs={"horizon": HORIZON})
+    model = algorithm("MlpPolicy", env, n_steps=30, gamma=0.9, device="cpu")
+    scoring, watch = FirstNumber(env), Watch()
+    model.learn(90, callback=[scoring, watch])
+    return scoring, watch, model, env
+
+
+def bootstraps(watch: Watch) -> NDArray[np.bool_]:
+    return np.array(watch.dones)
+
+
+def test_during_a_rollout_the_algorithm_sees_no_reward_but_its_own_bootstrap() -> None:
+    scoring, watch, _, env = rolled_out()
+    at_ends = bootstraps(watch)
+    assert at_ends.sum() >= 6
+    assert np.all(scoring.unscored[~at_ends] == 0)
+    assert np.all(scoring.unscored[at_ends] != 0)
+    true = np.array([[info["true_reward"] for info in infos] for infos in watch.infos])
+    assert np.array_equal(true.reshape(-1).astype(np.float32), env.recorder.latest(30)[2])
+    assert not np.allclose(watch.buffer["rewards"][~at_ends], true[~at_ends])
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+def test_advantages_are_those_of_rewards_that_were_paid_step_by_step(algorithm: type[PPO] | type[A2C]) -> None:
+    scoring, watch, model, _ = rolled_out(algorithm)
+    held, gamma, trace = watch.buffer, model.gamma, model.gae_lambda
+    assert np.array_equal(scoring.last_scores, held["observations"][:, :, 0])
+    assert np.allclose(held["rewards"], scoring.unscored + scoring.last_scores, atol=1e-6)
+    # Generalised advantage estimation (Schulman et al. 2016, equation 16), written down once more.
+    expected = np.zeros_like(held["rewards"])
+    running = np.zeros(3)
+    for step in reversed(range(30)):
+        goes_on = 1.0 - (watch.dones[-1] if step == 29 else held["episode_starts"][step + 1])
+        after = watch.last_values if step == 29 else held["values"][step + 1]
+        error = held["rewards"][step] + gamma * after * goes_on - held["values"][step]
+        running = error + gamma * trace * goes_on * running
+        expected[step] = running
+    assert np.allclose(held["advantages"], expected, atol=1e-4)
+    assert np.allclose(held["returns"], expected + held["values"], atol=1e-4)
+
+
+def test_the_environments_own_reward_is_standardised_over_all_that_was_seen() -> None:
+    env = make_vec_env("rlhf/Driving-v0", 2)
+    callback = EnvironmentRewardCallback(env)
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(5, 3, 200).astype(np.float32) for _ in range(4)]
+    for part in parts:
+        scores = callback.score(np.zeros((200, 1)), np.zeros((200, 1)), part)
+    seen = np.concatenate(parts)
+    assert np.isclose(callback.mean, seen.mean(), atol=1e-4) and np.isclose(callback.variance, seen.var(), rtol=1e-4)
+    assert np.allclose(scores, (parts[-1] - seen.mean()) / seen.std(), atol=1e-3)
+
+
+def test_an_algorithm_without_rollouts_is_refused_before_it_trains(tmp_path: Path) -> None:
+    env = make_vec_env("Pendulum-v1", 1)
+    model = SAC("MlpPolicy", env, device="cpu", buffer_size=100)
+    callback = PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4, segment_length=10))
+    with pytest.raises(ValueError, match=r"SAC has no rollout buffer to score; .* LearnedRewardVecEnv"):
+        model.learn(100, callback=callback)
+    assert model.num_timesteps == 0
+    callback.loop.store.close()
+
+
+def test_a_callback_of_another_environment_is_refused(tmp_path: Path) -> None:
+    env, other = make_vec_env("CartPole-v1", 2), make_vec_env("CartPole-v1", 2)
+    model = PPO("MlpPolicy", env, n_steps=16, batch_size=32, device="cpu")
+    callback = PreferenceCallback(other, tmp_path / "feedback.db", FeedbackConfig(comparisons=4, segment_length=5))
+    with pytest.raises(ValueError, match="another environment than the one that its callback scores"):
+        model.learn(32, callback=callback)
+    callback.loop.store.close()
+
+
+def test_a_teacher_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    env = make_vec_env("CartPole-v1", 2)
+    with pytest.raises(ValueError, match="teacher must be one of oracle"):
+        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4), teacher="sage")
+
+
+def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    env = make_vec_env("rlhf/Driving-v0", 2, environment_kwargs={"horizon": 20})
+    with pytest.raises(ValueError, match="Segments of 21 steps do not fit into episodes of 20"):
+        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(segment_length=21))
+
+
+def test_a_callback_goes_on_in_a_store_that_is_open_already(tmp_path: Path) -> None:
+    env = make_vec_env("CartPole-v1", 4)
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": "CartPole-v1"}) as store:
+        callback = PreferenceCallback(env, store, FeedbackConfig(comparisons=8, segment_length=5), seed=1)
+        PPO("MlpPolicy", env, n_steps=32, batch_size=64, device="cpu").learn(256, callback=callback)
+        assert len(store.queries()) == callback.loop.progress.asked + callback.loop.progress.asked_test
+
+
+@pytest.mark.parametrize("algorithm", [SAC, DQN])
+def test_other_algorithms_train_on_a_finished_reward_model(algorithm: type[SAC] | type[DQN]) -> None:
+    name = "Pendulum-v1" if algorithm is SAC else "CartPole-v1"
+    plain = DummyVecEnv([lambda: make_scalar_env(name)])
+    ensemble = RewardEnsemble(plain.observation_space, plain.action_space, EnsembleConfig(2, (8,)))
+    env = LearnedRewardVecEnv(plain, ensemble)
+    model = algorithm("MlpPolicy", env, learning_starts=50, buffer_size=1000, device="cpu")
+    model.learn(120)
+    buffer: Any = model.replay_buffer
+    steps = slice(0, 120)
+    paid = ensemble.reward(buffer.observations[steps, 0], buffer.actions[steps, 0].reshape(120, *env.action_space.shape))
+    if algorithm is DQN:
+        assert np.allclose(buffer.rewards[steps, 0], paid, atol=1e-5)
+    env.reset()
+    action = np.zeros((1, *env.action_space.shape), env.action_space.dtype)
+    _, rewards, _, infos = env.step(action)
+    assert infos[0]["true_reward"] != pytest.approx(float(rewards[0]))
