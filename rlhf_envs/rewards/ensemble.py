@@ -37,9 +37,9 @@ class EnsembleConfig:
             of; a lower confidence bound keeps the policy near what people have judged.
     """
 
-    members: int = 5
+    members: int = 3
     hidden: tuple[int, ...] = (64, 64)
-    pessimism: float = 0.5
+    pessimism: float = 1.0
 
     def __post_init__(self) -> None:
         if self.members < 1:

@@ -51,7 +51,7 @@ def test_the_description_is_plain_json_that_a_person_can_read(tmp_path: Path) ->
     text = (tmp_path / "model.json").read_text()
     description = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert description["observation_space"]["kind"] == "Box"
-    assert description["config"]["members"] == 5
+    assert description["config"]["members"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 

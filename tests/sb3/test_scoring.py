@@ -58,9 +58,10 @@ class Watch(BaseCallback):
 
 def rolled_out(algorithm: type[PPO] | type[A2C] = PPO) -> tuple[FirstNumber, Watch, Any, PreferenceVecEnv]:
     env = make_vec_env("rlhf/Driving-v0", 3, environment_kwargs={"horizon": HORIZON})
-    model = algorithm("MlpPolicy", env, n_steps=30, gamma=0.9, device="cpu")
+    size: Any = {"batch_size": 96} if algorithm is PPO else {}
+    model = algorithm("MlpPolicy", env, n_steps=32, gamma=0.9, device="cpu", **size)
     scoring, watch = FirstNumber(env), Watch()
-    model.learn(90, callback=[scoring, watch])
+    model.learn(96, callback=[scoring, watch])
     return scoring, watch, model, env
 
 
@@ -75,7 +76,7 @@ def test_during_a_rollout_the_algorithm_sees_no_reward_but_its_own_bootstrap() -
     assert np.all(scoring.unscored[~at_ends] == 0)
     assert np.all(scoring.unscored[at_ends] != 0)
     true = np.array([[info["true_reward"] for info in infos] for infos in watch.infos])
-    assert np.array_equal(true.reshape(-1).astype(np.float32), env.recorder.latest(30)[2])
+    assert np.array_equal(true.reshape(-1).astype(np.float32), env.recorder.latest(32)[2])
     assert not np.allclose(watch.buffer["rewards"][~at_ends], true[~at_ends])
 
 
@@ -88,9 +89,9 @@ def test_advantages_are_those_of_rewards_that_were_paid_step_by_step(algorithm: 
     # Generalised advantage estimation (Schulman et al. 2016, equation 16), written down once more.
     expected = np.zeros_like(held["rewards"])
     running = np.zeros(3)
-    for step in reversed(range(30)):
-        goes_on = 1.0 - (watch.dones[-1] if step == 29 else held["episode_starts"][step + 1])
-        after = watch.last_values if step == 29 else held["values"][step + 1]
+    for step in reversed(range(32)):
+        goes_on = 1.0 - (watch.dones[-1] if step == 31 else held["episode_starts"][step + 1])
+        after = watch.last_values if step == 31 else held["values"][step + 1]
         error = held["rewards"][step] + gamma * after * goes_on - held["values"][step]
         running = error + gamma * trace * goes_on * running
         expected[step] = running

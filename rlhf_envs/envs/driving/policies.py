@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlhf_envs.envs.driving.traffic import Array, follow
+from rlhf_envs.envs.driving.vehicle import BRAKE, LANE_WIDTH, MOST_HEADING, THROTTLE
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.driving.rules import Driving
 
 _LEFT, _OWN, _RIGHT = 0, 1, 2
-_LOOKAHEAD = 5.0
-_EASY_OVER_LIMIT = 1.08
 
 
 def considerate(task: Driving, state: State) -> Array:
@@ -25,22 +24,21 @@ def considerate(task: Driving, state: State) -> Array:
     """
     ahead, behind = state.gaps
     speed_ahead, speed_behind = state.speeds
-    limit = np.full_like(state.speed, _EASY_OVER_LIMIT * task.speed_limit)
-    pull = follow(state.speed, limit, ahead[_OWN] - 0.55 * state.speed, speed_ahead[_OWN])
+    speed = np.broadcast_to(state.speed, ahead.shape)
+    limit = np.full_like(ahead, 1.08 * task.speed_limit)
+    pull = follow(speed, limit, ahead - 0.55 * state.speed, speed_ahead)
     closing = np.maximum(speed_behind - state.speed, 0.0)
-    room_ahead = 1.6 * state.speed + np.maximum(state.speed - speed_ahead, 0.0) ** 2 / 3.0
-    is_open = (behind > 1.0 * speed_behind + closing**2 / 4.0 + 2.0) & (ahead > room_ahead)
-    # How fast each lane lets the driver be in some seconds' time: as its leader, and faster while there is room.
-    pace = speed_ahead + np.maximum(ahead - 1.7 * state.speed, 0.0) / _LOOKAHEAD
-    np.minimum(pace, task.speed_limit, out=pace)
+    is_open = (behind > 1.1 * speed_behind + closing**2 / 3.0 + 2.0) & (ahead > 1.7 * state.speed)
+    gain = np.where(is_open, pull, np.float32(-100.0))
     # Who has begun to move over goes through with it.
-    pace[_LEFT] += np.where(state.heading < -0.012, 3.0, -1.0)
-    pace[_RIGHT] += np.where(state.heading > 0.012, 3.0, -1.0)
-    pace[[_LEFT, _RIGHT]] = np.where(is_open[[_LEFT, _RIGHT]], pace[[_LEFT, _RIGHT]], np.float32(-1.0))
+    gain[_LEFT] += np.where(state.heading < -0.012, 1.0, -0.25)
+    gain[_RIGHT] += np.where(state.heading > 0.012, 1.0, -0.25)
+    gain[_OWN] = pull[_OWN]
+    side = gain.argmax(axis=0)
     lane = np.clip(np.rint(state.lateral), 0, task.lanes - 1)
-    wheel = _steer_to(task, state, lane + pace.argmax(axis=0) - 1, seconds=1.6)
-    pedal = np.where(pull > 0.0, pull / 3.0, pull / 6.0)
-    return _actions(pedal, np.clip(wheel, -0.5, 0.5))
+    wheel = _steer_to(task, state, lane + side - 1, seconds=2.0)
+    pedal = np.where(pull[_OWN] > 0.0, pull[_OWN] / THROTTLE, pull[_OWN] / BRAKE)
+    return _actions(pedal, np.clip(wheel, -0.45, 0.45))
 
 
 def reckless(task: Driving, state: State) -> Array:
@@ -59,8 +57,6 @@ def reckless(task: Driving, state: State) -> Array:
 
 def _steer_to(task: Driving, state: State, lane: Array, seconds: float) -> Array:
     """The steering that would reach the centre of `lane` (N,) in about this time."""
-    from rlhf_envs.envs.driving.rules import LANE_WIDTH, MOST_HEADING
-
     metres = (lane - state.lateral) * LANE_WIDTH
     wheel: Array = metres / (np.maximum(state.speed, 2.0) * seconds * MOST_HEADING)
     return wheel

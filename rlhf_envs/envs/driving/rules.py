@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.driving import policies
 from rlhf_envs.envs.driving.traffic import (
-    CAR_LENGTH,
     CARS,
     QUANTITIES,
     SIGHT_AHEAD,
@@ -21,27 +20,20 @@ from rlhf_envs.envs.driving.traffic import (
     look_around,
     put_in_order,
 )
+from rlhf_envs.envs.driving.vehicle import BRAKE, MOST_HEADING, STEP_SECONDS, control
 from rlhf_envs.envs.state import Field, State
 from rlhf_envs.envs.task import Task, Terms
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
-CAR_SPACING = {"light": 150.0, "medium": 100.0, "dense": 65.0}
+CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
 """Metres from car to car in one lane, on average."""
 
-STEP_SECONDS = 0.2
-LANE_WIDTH = 3.8
 SAFE_TIME_GAP = 1.5
 TOP_SPEED = 1.4
-SCENERY_LENGTH = 400.0
-THROTTLE, BRAKE = 3.0, 6.0
-MOST_HEADING = 0.1
 
-_PEDAL_LAG, _STEERING_LAG = 0.4, 0.4
-_SHOULDER = 0.9
 _SHARE_AHEAD = 0.6
-_HARD_JERK, _HARD_SWERVE = 10.0, 4.0
 
 
 class Driving(Task):
@@ -50,7 +42,7 @@ class Driving(Task):
     ## Description
     A road with several lanes, seen from above and moving with the ego car, which the agent controls. The other cars
     follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
-    observations and microscopic simulations"), each with a desired speed of its own (50-90% of the limit); who is held
+    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); who is held
     up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and steering
     follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows the ego.
 
@@ -95,7 +87,7 @@ class Driving(Task):
     After `horizon` steps (truncation). There is no termination.
 
     ## Arguments
-    - `traffic`: "light", "medium" or "dense": 150, 100 or 65 m from car to car in a lane.
+    - `traffic`: "light", "medium" or "dense": 120, 80 or 55 m from car to car in a lane.
     - `lanes`: 2 to 4.
     - `speed_limit`: in m/s, 10 to 40.
     - `horizon`: steps in an episode.
@@ -138,9 +130,7 @@ class Driving(Task):
         "cutting others off? If both are alike, prefer the one that gets along faster."
     )
 
-    def __init__(
-        self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200
-    ) -> None:
+    def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:
         if traffic not in CAR_SPACING:
             raise ValueError(f"traffic must be one of {', '.join(CAR_SPACING)}, not {traffic!r}.")
         if lanes not in (2, 3, 4):
@@ -148,6 +138,7 @@ class Driving(Task):
         if not 10.0 <= speed_limit <= 40.0:
             raise ValueError(f"speed_limit is in metres per second and must be from 10 to 40, not {speed_limit}.")
         self.traffic, self.lanes, self.speed_limit = traffic, int(lanes), float(speed_limit)
+        self.top_speed = TOP_SPEED * self.speed_limit
         self.spacing = CAR_SPACING[traffic]
         length = self.spacing * CARS / lanes
         self.ring = (length * (1.0 - _SHARE_AHEAD), length * _SHARE_AHEAD)
@@ -165,11 +156,11 @@ class Driving(Task):
         along, lane, lateral, speed, desired, acceleration = state.cars
         lane[...] = (np.arange(CARS) % self.lanes)[:, None]
         place = (np.arange(CARS) // self.lanes)[:, None] + 0.3 * (jitter - 0.5)
+        # Cars of the ego's own lane stand half a spacing off, so that it starts in the middle of a gap.
         place += np.where(lane == own_lane, np.float32(0.5), phases[np.arange(CARS) % self.lanes])
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
-        # The gap for the ego is where the numbering of its lane begins, which the line above has put at its place.
         lateral[...] = lane
-        desired[...] = (0.5 + 0.3 * (1.0 - lane / (self.lanes - 1.0)) + 0.2 * wishes) * self.speed_limit
+        desired[...] = (0.6 + 0.35 * wishes) * self.speed_limit
         speed[...] = 0.95 * desired
         acceleration[...] = 0.0
         put_in_order(state.cars)
@@ -177,19 +168,16 @@ class Driving(Task):
 
     def advance(self, state: State, actions: NDArray[Any], draws: Array) -> tuple[Terms, Array]:
         """Move the ego, then the others; then see who is near, and judge."""
-        discomfort = self._control(state, actions)
+        discomfort = control(state, actions, self.lanes, self.top_speed)
         own_lane = self._nearest_lane(state)
         advance_traffic(state.cars, own_lane, state.speed, draws, self.lanes, self.ring, STEP_SECONDS)
         gaps, speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
         state.gaps, state.speeds = gaps, speeds
-        room = gaps[:, 1]
-        touching = room.min(axis=0) < 0.0
+        touching = np.minimum(gaps[0, 1], gaps[1, 1]) < 0.0
         state.collided = touching
         np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
         state.roughness += 0.3 * (discomfort - state.roughness)
-        return self._terms(state, discomfort, room, speeds[1, 1], own_lane), state.speed * (
-            1.0 / (TOP_SPEED * self.speed_limit)
-        )
+        return self._terms(state, discomfort, own_lane), state.speed * (1.0 / self.top_speed)
 
     def observe(self, state: State) -> Array:
         """What the driver sees, (N, 17) float32 in [-1, 1]."""
@@ -235,53 +223,29 @@ class Driving(Task):
         lane: Array = np.rint(state.lateral)
         return np.clip(lane, 0.0, self.lanes - 1.0, out=lane)
 
-    def _control(self, state: State, actions: NDArray[Any]) -> Array:
-        """Pedals and steering move the ego along and across the road; returns the discomfort, 0 to 1, (N,)."""
-        pedal, wheel = actions[:, 0], actions[:, 1]
-        jolt = np.maximum(pedal, 0.0) * THROTTLE
-        jolt += np.minimum(pedal, 0.0) * BRAKE
-        jolt -= state.acceleration
-        jolt *= _PEDAL_LAG
-        state.acceleration += jolt
-        turn = wheel * MOST_HEADING
-        turn -= state.heading
-        turn *= _STEERING_LAG
-        state.heading += turn
-        turn *= state.speed
-        state.lateral += state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
-        np.clip(state.lateral, -_SHOULDER, self.lanes - 1.0 + _SHOULDER, out=state.lateral)
-        grass = np.abs(state.lateral - 0.5 * (self.lanes - 1.0)) > 0.5 * self.lanes
-        slowing = grass * (0.4 * STEP_SECONDS)
-        state.speed += state.acceleration * STEP_SECONDS
-        state.speed -= slowing * state.speed
-        np.clip(state.speed, 0.0, TOP_SPEED * self.speed_limit, out=state.speed)
-        state.travelled += state.speed * STEP_SECONDS
-        np.copyto(state.travelled, state.travelled - SCENERY_LENGTH, where=state.travelled >= SCENERY_LENGTH)
-        jolt *= 1.0 / (STEP_SECONDS * _HARD_JERK)
-        turn *= 1.0 / (STEP_SECONDS * _HARD_SWERVE)
-        jolt *= jolt
-        turn *= turn
-        jolt += turn
-        return np.minimum(jolt, 1.0, out=jolt)
-
-    def _terms(self, state: State, discomfort: Array, room: Array, speed_behind: Array, own_lane: Array) -> Terms:
+    def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
         pace = state.speed * (1.0 / self.speed_limit)
-        closing = np.maximum(speed_behind - state.speed, 0.0)
-        needed = closing * closing
-        needed *= 1.0 / BRAKE
-        needed += 0.8 * speed_behind
         off_centre = state.lateral - own_lane
         off_centre *= 2.0
         off_centre *= off_centre
         return {
             "progress": np.minimum(pace, 1.0),
             "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
-            "headway": _shortfall(room[0], SAFE_TIME_GAP * state.speed),
+            "headway": _shortfall(state.gaps[0, 1], SAFE_TIME_GAP * state.speed),
             "comfort": -discomfort,
-            "courtesy": _shortfall(room[1], needed),
+            "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
             "lane": -np.minimum(off_centre, 1.0),
             "collision": -state.collided,
         }
+
+
+def room_behind(speed: Array, speed_behind: Array) -> Array:
+    """The room (m) that the car behind needs: 0.8 s, and what braking gently to the ego's speed takes; m/s, any shape."""
+    closing = np.maximum(speed_behind - speed, 0.0)
+    closing *= closing
+    closing *= 1.0 / BRAKE
+    needed: Array = closing + 0.8 * speed_behind
+    return needed
 
 
 def _shortfall(room: Array, needed: Array) -> Array:

@@ -23,6 +23,7 @@ SIGHT_AHEAD, SIGHT_BEHIND = 80.0, 45.0
 _LANE_STRIDE = 2000.0
 _NOBODY = 1e6
 _SIDES = np.array([[-1.0], [0.0], [1.0]], dtype=np.float32)
+_SIGHT = np.array([[SIGHT_AHEAD], [SIGHT_BEHIND]], dtype=np.float32)
 
 # Intelligent driver model (Treiber, Hennecke & Helbing 2000, Phys. Rev. E 62, equations 3 and 4).
 _TIME_GAP, _STANDSTILL_GAP = 1.2, 2.0
@@ -114,7 +115,7 @@ def look_around(cars: Array, ego_lane: Array, lanes: int, speed_limit: float) ->
     here = sides * _LANE_STRIDE
     behind_here = key[1:-1] < here[:, None]
     slots = np.empty((2, 3, copies), dtype=np.int64)
-    np.add.reduce(behind_here.view(np.int8), axis=1, dtype=np.int64, out=slots[1])
+    slots[1] = np.add.reduce(behind_here.view(np.int8), axis=1, dtype=np.int8)
     np.add(slots[1], 1, out=slots[0])
     slots *= copies
     slots += np.arange(copies)
@@ -122,20 +123,17 @@ def look_around(cars: Array, ego_lane: Array, lanes: int, speed_limit: float) ->
     gaps -= here
     np.negative(gaps[1], out=gaps[1])
     gaps -= CAR_LENGTH
-    padded = np.empty((CARS + 2, copies), dtype=np.float32)
+    padded = np.zeros((CARS + 2, copies), dtype=np.float32)
     padded[1:-1] = cars[3]
     speeds = padded.take(slots)
     sight = _SIGHT[:, :, None]
-    speeds[gaps > sight] = speed_limit
+    speeds = np.where(gaps > sight, np.float32(speed_limit), speeds)
     np.minimum(gaps, sight, out=gaps)
     exists = sides >= 0.0
     exists &= sides < lanes
     gaps *= exists
     speeds *= exists
     return gaps, speeds
-
-
-_SIGHT = np.array([[SIGHT_AHEAD], [SIGHT_BEHIND]], dtype=np.float32)
 
 
 def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Array]:
@@ -149,10 +147,10 @@ def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Arr
     leader_speed[:-1] = speed[1:]
     leader_speed[-1] = 0.0
     to_ego = ego_lane * _LANE_STRIDE - key
-    behind_ego = to_ego > 0.0
-    behind_ego &= to_ego < gap
-    np.copyto(gap, to_ego, where=behind_ego)
-    np.copyto(leader_speed, np.broadcast_to(ego_speed, key.shape), where=behind_ego)
+    to_ego[to_ego <= 0.0] = _NOBODY
+    ego_leads = to_ego < gap
+    np.minimum(gap, to_ego, out=gap)
+    leader_speed = np.where(ego_leads, ego_speed, leader_speed)
     gap -= CAR_LENGTH
     return gap, leader_speed
 

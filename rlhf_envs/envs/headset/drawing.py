@@ -21,6 +21,7 @@ Place = tuple[float, float, float]
 
 _VIEW = (0.0, 0.0, 600.0, 304.0)
 _PANEL = (0.0, 304.0, 600.0, 96.0)
+_BAR_PLACES = (124.0, 284.0, 444.0)
 _BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 354.0, 132.0, 8.0
 _SICKNESS_LEVELS = 40
 _MIDDLE, _HORIZON, _FOCAL, _EYE_HEIGHT = 300.0, 132.0, 330.0, 1.5
@@ -153,12 +154,15 @@ def _gaze(gaze: float, canvas: Canvas) -> None:
 def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
     level = round(row.sickness * _SICKNESS_LEVELS)
     canvas.keep(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
-    for x, share, color in ((124.0, row.immersion, canvas.colors.good), (284.0, 1.0 - row.conflict, canvas.colors.others[1])):
+    for x, share, color in (
+        (_BAR_PLACES[0], row.immersion, canvas.colors.good),
+        (_BAR_PLACES[1], 1.0 - row.conflict, canvas.colors.others[1]),
+    ):
         canvas.rectangle(x, _BAR_TOP, max(_BAR_WIDTH * share, _BAR_HEIGHT), _BAR_HEIGHT, color, _BAR_HEIGHT / 2)
 
 
 def _panel(sickness: float, canvas: Canvas) -> None:
-    """The wearer and all of the gauges that a step of sickness fixes."""
+    """The wearer, the gauge of sickness, and the empty ones that are filled in each frame."""
     draw_face(canvas, 58, 346, 27, sickness)
-    for x, label, share in ((124.0, "immersion", 0.0), (284.0, "comfort", 0.0), (444.0, "sickness", sickness)):
+    for x, label, share in zip(_BAR_PLACES, ("immersion", "comfort", "sickness"), (0.0, 0.0, sickness), strict=True):
         canvas.gauge(x, _BAR_TOP, _BAR_WIDTH, label, share, canvas.colors.bad, _BAR_HEIGHT)

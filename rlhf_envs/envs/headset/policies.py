@@ -1,4 +1,4 @@
-"""Two ride designers: one who looks after the wearer, and one who was told that stimulation is everything."""
+"""Two guides: one who looks after the wearer, and one who was told that stimulation is everything."""
 
 from __future__ import annotations
 
@@ -6,40 +6,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rlhf_envs.envs.headset.ride import AHEAD_METRES, TOP_SPEED, TOP_TURN, direction
 from rlhf_envs.envs.headset.scenery import Array
+from rlhf_envs.envs.headset.senses import STEP_SECONDS
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.headset.rules import Headset
 
-G3,G4,G5,G6,G7=.45,.59,.3,.2,.08
-AHEAD_METRES=10.;TOP_SPEED=6.;TOP_TURN=1.
+_EAGERNESS = 4.0
+
 
 def caring(task: Headset, state: State) -> Array:
-    """Turns gently where the wearer looks; slows down and narrows the view as far as this wearer needs it, (N, 3).
+    """Turns where the wearer looks, rides as briskly as this wearer can bear, and narrows the view in bends, (N, 3).
 
-    How sick somebody feels after so much motion tells how touchy they are.
+    Nobody sees how susceptible a wearer is; how sick so much motion has made them tells.
     """
-    touchiness = (state.reading + state.trend * task.delay) / (state.slow + 0.1)
-    pace = np.clip(G4 - G5 * touchiness, 0.25, 0.7)
+    felt = state.reading + state.trend * (task.delay / STEP_SECONDS)
+    touchiness = felt / (state.slow + 0.1)
     wheel = _follow_gaze(task, state)
-    narrow = np.clip(G6 * touchiness + G3 * np.abs(wheel) - G7, 0.0, 0.7)
-    return _actions(4.0 * (pace - state.speed), wheel, 4.0 * (narrow - state.vignette))
+    pace = np.clip(0.59 - 0.3 * touchiness, 0.25, 0.6)
+    narrow = np.clip(0.2 * touchiness + 0.45 * np.abs(wheel) - 0.08, 0.0, 0.7)
+    return _actions(_EAGERNESS * (pace - state.speed), wheel, _EAGERNESS * (narrow - state.vignette))
 
 
 def thrilling(task: Headset, state: State) -> Array:
     """Full speed with the widest view, straight at whatever the wearer looks at, (N, 3)."""
-    wheel = _follow_gaze(task, state)
-    full = np.ones_like(wheel)
-    return _actions(full, wheel, -full)
+    full = np.ones(state.copies, dtype=np.float32)
+    return _actions(full, _follow_gaze(task, state), -full)
 
 
 def _follow_gaze(task: Headset, state: State) -> Array:
-    """The turning that keeps the wearer's gaze in the middle of the view, the bend ahead included, (N,)."""
-    bend = task.direction(state, AHEAD_METRES) - task.direction(state)
+    """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""
+    bend = direction(task.scenery, state, AHEAD_METRES) - direction(task.scenery, state)
     bend *= state.speed * (TOP_SPEED / (AHEAD_METRES * TOP_TURN))
     return np.clip(4.0 * state.gaze + bend, -0.9, 0.9)
 
 
-def _actions(pace: Array, wheel: Array, narrow: Array) -> Array:
-    return np.clip(np.stack([pace, wheel, narrow], axis=1), -1.0, 1.0).astype(np.float32)
+def _actions(push: Array, wheel: Array, narrowing: Array) -> Array:
+    return np.clip(np.stack([push, wheel, narrowing], axis=1), -1.0, 1.0).astype(np.float32)

@@ -49,7 +49,7 @@ def _draw_panels(canvas: Canvas) -> None:
 
 def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> None:
     colors = canvas.colors
-    x, y, width, height = _CARD
+    x, y, _, height = _CARD
     bait = form == TEASER
     canvas.keep(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
     canvas.text(x + 18, y + 139, headline(topic, form, row.story), colors.bad if bait else colors.ink, 19, bold=True)

@@ -58,7 +58,7 @@ class Recommender(Task):
     | index | quantity | range |
     |---|---|---|
     | 0-3 | recent share of each topic among the items shown, the latest counting most | [0, 1] |
-    | 4-7 | interest in each topic, estimated from how much of its briefs and long reads was read (0: not known) | [-1, 1] |
+    | 4-7 | interest in each topic, estimated from how far its sound items were read (0: not known) | [-1, 1] |
     | 8 | mood, estimated from how the reader scrolls | [-1, 1] |
     | 9 | annoyance, likewise | [0, 1] |
     | 10 | fatigue, likewise | [0, 1] |
@@ -71,17 +71,17 @@ class Recommender(Task):
 
     | term | weight | meaning | range |
     |---|---|---|---|
-    | satisfaction | 0.6 | how much reading the item gave: taste less boredom, times depth; 0 if it was not clicked | [-1, 1] |
-    | mood | 0.4 | the reader's lasting mood, a slow average of satisfaction less annoyance | [-1, 1] |
+    | satisfaction | 0.3 | what reading the item gave: taste less boredom, times depth; 0 without a click | [-1, 1] |
+    | mood | 0.7 | the reader's lasting mood, a slow average of satisfaction less annoyance | [-1, 1] |
     | variety | 0.25 | 1 less the recent share of the item's topic | [0, 1] |
-    | fatigue | -0.2 | how tired the reader is | [0, 1] |
-    | regret | -0.4 | a teaser was clicked | {0, 1} |
+    | fatigue | -0.15 | how tired the reader is | [0, 1] |
+    | regret | -0.3 | a teaser was clicked | {0, 1} |
 
     The proxy reward is 1 for a click and 0 otherwise. Teasers are clicked most, whatever they do to the reader.
 
     ## Starting State
 
-    The tastes are evenly spaced levels from -0.6 to 1 in random order, so every reader likes and dislikes something.
+    The tastes are evenly spaced levels from -0.4 to 1 in random order, so every reader likes and dislikes something.
     Mood lies in [-0.2, 0.2], fatigue in [0, 0.2]; nothing has been shown and annoyance is 0.
 
     ## Episode End
@@ -239,7 +239,7 @@ class Recommender(Task):
     ) -> None:
         state.recent *= np.float32(RECENT_KEPT)
         state.recent[topic, rows] += np.float32(1 - RECENT_KEPT)
-        # A teaser is left at once whatever its topic, so it says nothing about taste; a sound item passed by says little.
+        # A teaser is left at once whatever its topic and says nothing about taste; a sound item passed by says little.
         weight = (1 - bait) * (0.15 + 0.25 * state.clicked)
         known = state.interest[topic, rows]
         state.interest[topic, rows] = known + weight * (2 * state.share_read - 1 - known)

@@ -8,10 +8,14 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class RivalEnv(TaskEnv):
+    """One duel."""
+
     task_class = Rival
 
 
 class RivalVectorEnv(TaskVectorEnv):
+    """Many duels at once."""
+
     task_class = Rival
 
 

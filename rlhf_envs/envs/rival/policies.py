@@ -38,7 +38,8 @@ def ruthless(state: State) -> NDArray[np.int64]:
     """Returns everything, and every ball to where the player cannot be, (N,)."""
     offset, stroke = _choose(state, np.full(state.copies, 2.0, dtype=np.float32))
     move = _go(state, offset)
-    taken_at = (state.landing - state.own_y - OWN_PACE * _DIRECTIONS[move]) / OWN_REACH
+    place = np.clip(state.own_y + OWN_PACE * _DIRECTIONS[move], OWN_REACH, 1.0 - OWN_REACH)
+    taken_at = (state.landing - place) / OWN_REACH
     stroke = np.where(np.abs(taken_at) > SWEET_SPOT[_SMASH], _DRIVE, stroke)
     return move * len(FLIGHTS) + stroke
 

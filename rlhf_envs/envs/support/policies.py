@@ -21,8 +21,8 @@ from rlhf_envs.envs.support.customers import (
     SOLVED,
 )
 
-_SURE_ENOUGH_TO_ANSWER, _SURE_ENOUGH_TO_SPEND = 0.5, 0.75
-_NEEDS_CALMING = 0.5
+_SURE_ENOUGH_TO_ANSWER, _SURE_ENOUGH_TO_SPEND = 0.5, 0.7
+_NEEDS_CALMING = 0.45
 
 
 def expert_decisions(state: State) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""The rules of `rlhf/Support-v0`: what each decision does to a customer, and why a closed ticket is not a solved one."""
+"""The rules of `rlhf/Support-v0`: what each decision brings about, and why a closed ticket is not a solved one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,12 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.state import Field, State
-from rlhf_envs.envs.support import policies, wording
+from rlhf_envs.envs.support import policies
+from rlhf_envs.envs.support.conversation import Turn, feel, learn, take_turn, wording_of
 from rlhf_envs.envs.support.customers import (
     ACTIONS,
     ANGER,
-    ANSWER,
-    ANSWERABLE,
     APOLOGIES,
-    APOLOGISE,
-    ASK,
-    CHARGE,
     CLOSE,
     DRAWS,
     ESCALATE,
@@ -36,9 +32,8 @@ from rlhf_envs.envs.support.customers import (
     Array,
     add_up,
     arrive,
-    listen,
-    weigh,
 )
+from rlhf_envs.envs.support.wording import IS_BACK
 from rlhf_envs.envs.task import Task, Terms
 
 if TYPE_CHECKING:
@@ -49,45 +44,97 @@ PAST = 4
 """How many steps back the conversation is kept and drawn."""
 
 WAITING_ANGER = 0.01
-TURN_ANGER = 0.01
-QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.25
-LEFT_ALONE_ANGER = 0.25
-HELD_UP_ANGER = 0.15
-RELIEF = 0.6
-APOLOGY_RELIEF = 0.7
 MISSED_ESCALATION = 0.7
+KEPT, PER_EVENT = 0.85, 2.0
 
 _SEEN = len(ISSUES) + 9
 _MOST_TURNS, _MOST_APOLOGIES, _MOST_RETURNS = 10, 2, 3
-_RULED_OUT = 0.02
-_REMEDIES = np.array([issue.remedy for issue in ISSUES])
-_TRIED = np.isin(np.arange(len(ACTIONS)), (ANSWER, REFUND, ESCALATE))
-_POINTED = np.array([0, 0, 0, CHARGE, FRAUD, 0], dtype=np.float32)
 _SLOTS = np.arange(MOST)[:, None]
 
 
-import os
-MODE = [float(x) for x in os.environ.get("MODE", ".85,2,.6,1.3").split(",")]
-KEPT,PER=MODE[:2]
 class Support(Task):
     """
     ## Description
-    PAGE
+    A support desk: customers write in one after another, and at every step the agent decides what the desk does next.
+    Each customer has one of five issues, which nobody sees: three are settled by the right answer (login, delivery,
+    set-up), one by a refund (a wrong charge), one by a specialist (fraud). First words are vague; questions bring
+    evidence, and so does a remedy that fails. A few customers (`caseload`) take turns: who leaves with the issue solved
+    gives way to somebody new, who was closed too early is back, angrier, when the others have had their turn, unless
+    they gave up. Angry customers tell less of what happened; a first apology calms them, a second one does not.
+
+    The desk's belief is Bayes' rule over noisy replies, as in spoken dialogue systems that act under uncertainty (Young,
+    Gasic, Thomson & Williams 2013, "POMDP-based statistical spoken dialog systems: a review"). That failing twice angers
+    more than it helps, and that most dissatisfied customers leave without a word, is service research (Smith & Bolton
+    1998; Tax, Brown & Chandrashekaran 1998). The numbers are ours.
+
+    ## Action Space
+    `Discrete(6)`
+    | action | the desk | settles |
+    |---|---|---|
+    | 0 | asks a question | |
+    | 1 | answers the likeliest of login, delivery and set-up | that issue |
+    | 2 | apologises | |
+    | 3 | refunds | charge |
+    | 4 | escalates to a specialist | fraud |
+    | 5 | closes the ticket: the next customer | |
+
+    ## Observation Space
+    `Box(0, 1, (14,), float32)`
+    | number | observation | unit |
+    |---|---|---|
+    | 0-4 | evidence for login, delivery, set-up, charge, fraud: their probabilities | |
+    | 5 | anger of the customer at the desk | |
+    | 6 | whether the issue is solved | |
+    | 7 | turns in this conversation | 10 |
+    | 8 | apologies in this conversation | 2 |
+    | 9 | how often the customer has come back | 3 |
+    | 10 | mean anger of those who wait | |
+    | 11-13 | of late: solved tickets closed, refunds that were not due, misplaced escalations (see the rewards) | |
+
+    ## Rewards
+    The true reward is the weighted sum of these terms. *Of late* is twice a running average over the steps, in which the
+    newest counts 15%, and at most 1. The proxy reward is 1 when a ticket is closed, whatever became of it.
+    | term | weight | values | what it says |
+    |---|---|---|---|
+    | resolved | 1.0 | 0 to 1 | tickets closed of late whose issue was solved |
+    | calm | 0.6 | -1 to 0 | anger, half of the customer at the desk, half the mean of those who wait |
+    | fair_cost | 1.3 | -1 to 0 | refunds of late that were not due |
+    | escalation | 1.3 | -1 to 0 | needless escalations of late, and 0.7 for each fraud closed without one |
+
+    ## Starting State
+    `caseload` new customers with anger between 0.1 and 0.4; the first of them has just written.
+
+    ## Episode End
+    After `horizon` steps (truncation). There is no termination.
+
+    ## Arguments
+    - `caseload` (int, 4): customers who take turns, 2 to 6.
+    - `annoyance` (float, 1): how easily customers get angry, 0 to 5; 0 is never.
+    - `clarity` (float, 0.9): probability that a calm customer's reply points to the issue, 0.3 to 0.95.
+    - `comeback` (float, 0.65): the share of those closed too early that come back, 0 to 1.
+    - `horizon` (int, 60): steps in an episode.
+
+    ## Why people's judgement helps
+    A closed ticket is a number on a dashboard, and a customer who has to come back is one more ticket to close. Who
+    reads four lines of the conversation knows whether anybody was helped.
+
+    ## Version History
+    - v0: first version.
     """
 
     fields = {
         "desk": Field(shape=(QUANTITIES,)),
         "line": Field(shape=(QUANTITIES, MOST)),
-        "serving": Field(np.int16),
+        "recent": Field(shape=(3,)),
+        "past_names": Field(shape=(PAST,)),
+        "past_anger": Field(shape=(PAST,)),
         "past_said": Field(np.int8, (PAST,)),
         "past_heard": Field(np.int8, (PAST,)),
-        "past_names": Field(np.float32, (PAST,)),
-        "recent": Field(shape=(3,)),
+        "serving": Field(np.int32),
         "closed": Field(np.int32),
         "resolved": Field(np.int32),
     }
-    reward_weights = {"resolved": 1.0, "calm": MODE[2], "cost": MODE[3], "escalation": MODE[3]}
+    reward_weights = {"resolved": 1.0, "calm": 0.6, "fair_cost": 1.3, "escalation": 1.3}
     draws_per_reset = MOST * DRAWS
     draws_per_step = DRAWS + 1
     render_fps = 5
@@ -113,71 +160,56 @@ class Support(Task):
 
     def begin(self, state: State, draws: Array) -> None:
         """A line of new customers, the first of them at the desk."""
+        state.line = 0
         for slot in range(self.caseload):
             state.line[:, slot] = arrive(draws[slot * DRAWS : (slot + 1) * DRAWS], self.clarity)
-        state.line[:, self.caseload :] = 0
         state.desk = state.line[:, 0]
         state.line[ANGER, 0] = 0
-        state.serving = 0
-        state.past_said = -1
-        state.past_heard = -1
-        state.past_heard[-1] = state.desk[OPENING]
-        state.past_names = state.desk[NAME]
         state.recent = 0
-        state.closed = state.resolved = 0
+        state.past_names = state.desk[NAME]
+        state.past_anger = state.desk[ANGER]
+        state.past_said = state.past_heard = -1
+        state.past_heard[-1] = state.desk[OPENING]
+        state.serving = state.closed = state.resolved = 0
 
     def advance(self, state: State, actions: NDArray[Any], draws: Array) -> tuple[Terms, Array]:
-        """The desk acts, the customer replies; a closed conversation makes room for the next one in the line."""
+        """The desk acts, the customer replies; a closed ticket makes room for the next customer in the line."""
         desk = state.desk
-        issue = desk[ISSUE]
-        solved = desk[SOLVED] > 0
-        topic = desk[:ANSWERABLE].argmax(axis=0)
-        settles = actions == _REMEDIES.take(issue.astype(np.intp))
-        settles &= (actions != ANSWER) | (topic == issue)
-        settles &= ~solved
-        mistake = _TRIED.take(actions) & ~settles
+        turn = take_turn(desk, actions)
+        sounds_like = learn(desk, turn, draws, self.clarity)
+        feel(desk, turn, self.annoyance)
+        self._wait(state)
         closing = actions == CLOSE
-        left_alone = closing & ~solved
-        sounds_like = self._learn(desk, actions, topic, settles, mistake, draws)
-        self._feel(state, actions, settles, mistake, left_alone)
-        needless_refund = mistake & (actions == REFUND)
-        misplaced = (mistake & (actions == ESCALATE)).astype(np.float32)
-        misplaced += MISSED_ESCALATION * (left_alone & (issue == FRAUD))
-        resolved = closing & solved
-        recent = state.recent
-        recent *= KEPT
-        recent[0] += (1 - KEPT) * PER * resolved
-        recent[1] += (1 - KEPT) * PER * needless_refund
-        recent[2] += (1 - KEPT) * PER * misplaced
-        np.minimum(recent, 1, out=recent)
+        resolved = closing & turn.solved
+        self._count(state, turn, resolved)
         terms = {
-            "resolved": recent[0].copy(),
-            "calm": -0.5 * desk[ANGER] - add_up(state.line[ANGER]) * (0.5 / (self.caseload - 1)),
-            "cost": -recent[1],
-            "escalation": -recent[2],
+            "resolved": state.recent[0],
+            "calm": -0.5 * (desk[ANGER] + self._waiting_anger(state)),
+            "fair_cost": -state.recent[1],
+            "escalation": -state.recent[2],
         }
-        desk[SOLVED] += settles
+        desk[SOLVED] += turn.settles
         state.closed += closing
         state.resolved += resolved
-        self._write_down(state, actions, topic, solved, settles, sounds_like)
+        self._write_down(state, turn, sounds_like)
         rows = np.flatnonzero(closing)
         if len(rows):
             self._call_next(state, rows, draws)
         return terms, closing.astype(np.float32)
 
     def observe(self, state: State) -> Array:
-        """What the desk's screen shows, (N, 11) float32 in [0, 1]."""
+        """What the desk's screen shows, (N, 14) float32 in [0, 1]."""
         desk = state.desk
-        seen = np.empty((_SEEN, state.copies), dtype=np.float32)
         issues = len(ISSUES)
+        seen = np.empty((_SEEN, state.copies), dtype=np.float32)
         seen[:issues] = desk[:issues]
         seen[issues] = desk[ANGER]
         seen[issues + 1] = desk[SOLVED]
         np.multiply(desk[TURNS], 1 / _MOST_TURNS, out=seen[issues + 2])
         np.multiply(desk[APOLOGIES], 1 / _MOST_APOLOGIES, out=seen[issues + 3])
         np.multiply(desk[RETURNS], 1 / _MOST_RETURNS, out=seen[issues + 4])
-        np.multiply(add_up(state.line[ANGER]), 1 / (self.caseload - 1), out=seen[issues + 5])
-        seen[issues+6:] = state.recent
+        seen[issues + 5] = self._waiting_anger(state)
+        seen[issues + 6 :] = state.recent
         np.clip(seen, 0, 1, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -199,85 +231,43 @@ class Support(Task):
         """One key for each action, in their order along a row."""
         return {(key,): action for action, key in enumerate("asdfgh")}
 
-    def _learn(
-        self,
-        desk: Array,
-        actions: NDArray[Any],
-        topic: NDArray[np.intp],
-        settles: NDArray[np.bool_],
-        mistake: NDArray[np.bool_],
-        draws: Array,
-    ) -> Array:
-        """What a reply tells about the issue: words are noisy, whether a remedy worked is not. Returns the words, (N,)."""
-        sounds_like, truth = listen(desk[ISSUE], desk[ANGER], draws, self.clarity)
-        asking = (actions == ASK) & (desk[SOLVED] == 0)
-        tried = np.where(actions == ANSWER, topic, _POINTED.take(actions))
-        ruled_out = mistake & (desk[SOLVED] == 0)
-        likelihood = np.where(asking, truth, np.where(ruled_out, np.float32(_RULED_OUT), np.float32(1)))
-        elsewhere = np.where(asking, (1 - truth) * (1 / (len(ISSUES) - 1)), np.where(settles, np.float32(_RULED_OUT), np.float32(1)))
-        weigh(desk[: len(ISSUES)], np.where(asking, sounds_like, tried), likelihood, elsewhere)
-        return sounds_like
+    def _waiting_anger(self, state: State) -> Array:
+        return add_up(state.line[ANGER]) * (1 / (self.caseload - 1))
 
-    def _feel(
-        self,
-        state: State,
-        actions: NDArray[Any],
-        settles: NDArray[np.bool_],
-        mistake: NDArray[np.bool_],
-        left_alone: NDArray[np.bool_],
-    ) -> None:
-        """Anger grows with every turn, question, mistake and early closing; a solution and a first apology relieve it."""
-        desk = state.desk
-        anger = desk[ANGER]
-        irritation = desk[TURNS] * TURN_ANGER
-        irritation += QUESTION_ANGER * (actions == ASK)
-        irritation += MISTAKE_ANGER * mistake
-        irritation += LEFT_ALONE_ANGER * left_alone
-        irritation += HELD_UP_ANGER * ((desk[SOLVED] > 0) & (actions != CLOSE))
-        irritation *= self.annoyance
-        apology = actions == APOLOGISE
-        relief = APOLOGY_RELIEF * anger
-        relief *= 1 - desk[APOLOGIES]
-        relief *= apology
-        irritation -= relief
-        anger += irritation
-        anger *= 1 - RELIEF * settles
-        np.clip(anger, 0, 1, out=anger)
-        desk[APOLOGIES] += apology
-        desk[TURNS] += 1
-        waiting = (_SLOTS != state.serving) & (_SLOTS < self.caseload)
-        line = state.line[ANGER]
-        line += (WAITING_ANGER * self.annoyance) * waiting
-        np.minimum(line, 1, out=line)
+    def _wait(self, state: State) -> None:
+        waiting = (state.serving != _SLOTS) & (_SLOTS < self.caseload)
+        anger = state.line[ANGER]
+        anger += (WAITING_ANGER * self.annoyance) * waiting
+        np.minimum(anger, 1, out=anger)
 
-    def _write_down(
-        self,
-        state: State,
-        actions: NDArray[Any],
-        topic: NDArray[np.intp],
-        solved: NDArray[np.bool_],
-        settles: NDArray[np.bool_],
-        sounds_like: Array,
-    ) -> None:
-        """Keep the last lines of the conversation, for those who read along."""
-        asking = actions == ASK
-        said = wording.SAID.take(actions)
-        said += np.where(actions == ANSWER, topic, 0).astype(np.int8)
-        said += asking & (state.desk[TURNS] > 1)
-        said += (actions == CLOSE) & solved
-        heard = wording.HEARD.take(actions * 3 + settles + 2 * solved)
-        heard += (sounds_like * (asking & ~solved)).astype(np.int8)
-        for past, newest in ((state.past_said, said), (state.past_heard, heard), (state.past_names, state.desk[NAME])):
+    def _count(self, state: State, turn: Turn, resolved: NDArray[np.bool_]) -> None:
+        share = np.float32((1 - KEPT) * PER_EVENT)
+        recent = state.recent
+        recent *= KEPT
+        recent[0] += share * resolved
+        recent[1] += share * (turn.mistake & (turn.actions == REFUND))
+        recent[2] += share * (turn.mistake & (turn.actions == ESCALATE))
+        recent[2] += (share * MISSED_ESCALATION) * (turn.left_alone & (state.desk[ISSUE] == FRAUD))
+        np.minimum(recent, 1, out=recent)
+
+    def _write_down(self, state: State, turn: Turn, sounds_like: Array) -> None:
+        said, heard = wording_of(turn, state.desk[TURNS], sounds_like)
+        for past, newest in (
+            (state.past_said, said),
+            (state.past_heard, heard),
+            (state.past_names, state.desk[NAME]),
+            (state.past_anger, state.desk[ANGER]),
+        ):
             past[:-1] = past[1:]
             past[-1] = newest
 
     def _call_next(self, state: State, rows: NDArray[np.intp], draws: Array) -> None:
-        """Who left with their issue solved gives way to somebody new; who did not will be back after the others."""
+        """Who leaves with the issue solved, or gives up, makes way for somebody new; who does not joins the line again."""
         leaving = state.desk[:, rows]
         gone = (leaving[SOLVED] > 0) | (draws[DRAWS, rows] >= self.comeback)
         leaving[TURNS] = leaving[APOLOGIES] = 0
         leaving[RETURNS] += 1
-        leaving[OPENING] = wording.IS_BACK
+        leaving[OPENING] = IS_BACK
         slot = state.serving[rows]
         state.line[:, slot, rows] = np.where(gone, arrive(draws[:DRAWS, rows], self.clarity), leaving)
         slot = (slot + 1) % self.caseload
@@ -286,3 +276,5 @@ class Support(Task):
         state.desk[:, rows] = called
         state.serving[rows] = slot
         state.past_heard[-1, rows] = called[OPENING]
+        state.past_names[-1, rows] = called[NAME]
+        state.past_anger[-1, rows] = called[ANGER]

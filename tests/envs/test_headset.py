@@ -1,0 +1,161 @@
+"""What a ride teaches: motion pays at once, sickness comes later, and not to all alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.headset import HeadsetVectorEnv
+
+RIDES = 64
+STAND, RIDE, RUSH = 0.0, 0.5, 1.0
+
+
+def ride(pace: float, vignette: float = 0.0, steps: int = 100, **arguments: Any) -> NDArray[np.float32]:
+    """Sickness (steps, rides) of wearers whose view follows the path at a steady pace."""
+    env = HeadsetVectorEnv(RIDES, **arguments)
+    env.reset(seed=1)
+    state = env.simulation.state
+    state.onset = state.fast = state.slow = state.sickness = state.reading = 0.0
+    felt = []
+    for _ in range(steps):
+        wheel = np.clip(4.0 * state.gaze, -1.0, 1.0)
+        env.step(np.stack([8.0 * (pace - state.speed), wheel, 8.0 * (vignette - state.vignette)], axis=1))
+        felt.append(state.sickness.copy())
+    return np.array(felt)
+
+
+def returns(policy: str, seed: int = 3, **arguments: Any) -> NDArray[np.float32]:
+    """True returns (rides,) of a whole episode under "expert", "proxy" or "random"."""
+    env = HeadsetVectorEnv(RIDES, **arguments)
+    env.reset(seed=seed)
+    task, state = env.task, env.simulation.state
+    random = np.random.default_rng(seed)
+    total = np.zeros(RIDES, dtype=np.float32)
+    for _ in range(task.horizon):
+        if policy == "random":
+            actions = random.uniform(-1.0, 1.0, (RIDES, 3)).astype(np.float32)
+        else:
+            actions = task.expert_action(state) if policy == "expert" else task.proxy_action(state)
+        total += env.step(actions)[4]["true_reward"]
+    return total
+
+
+def test_sickness_builds_up_late() -> None:
+    felt = ride(RUSH).mean(axis=1)
+    assert felt[5] < 0.05
+    assert felt[60] > 0.5
+
+
+def test_sickness_passes_when_the_ride_stands_still() -> None:
+    env = HeadsetVectorEnv(RIDES, horizon=400)
+    env.reset(seed=1)
+    state = env.simulation.state
+    state.onset = state.fast = state.slow = 0.6
+    for _ in range(100):
+        env.step(np.stack([np.full(RIDES, -1.0), np.zeros(RIDES), np.zeros(RIDES)], axis=1))
+    assert state.sickness.max() < 0.05
+
+
+def test_the_same_ride_sickens_sensitive_wearers_and_leaves_hardy_ones_well() -> None:
+    assert ride(RIDE, susceptibility="sensitive")[-1].mean() > 0.4
+    assert ride(RIDE, susceptibility="hardy")[-1].mean() < 0.05
+
+
+def test_a_narrowed_view_relieves() -> None:
+    assert ride(RUSH, vignette=0.7)[-1].mean() < 0.5 * ride(RUSH)[-1].mean()
+
+
+def test_rocks_at_hand_sicken_more_than_a_meadow() -> None:
+    assert ride(RIDE, scene="gorge")[-1].mean() > ride(RIDE, scene="meadow")[-1].mean() + 0.1
+
+
+def test_the_reading_of_sickness_lags_by_its_delay() -> None:
+    lags = []
+    for delay in (0.2, 4.0):
+        env = HeadsetVectorEnv(RIDES, delay=delay)
+        env.reset(seed=2)
+        state = env.simulation.state
+        for _ in range(20):
+            env.step(np.stack([np.ones(RIDES), np.zeros(RIDES), -np.ones(RIDES)], axis=1))
+        lags.append(float(np.abs(state.sickness - state.reading).mean()))
+    assert lags[0] < 1e-4
+    assert lags[1] > 0.05
+
+
+def test_reading_and_trend_tell_the_sickness_of_now() -> None:
+    env = HeadsetVectorEnv(RIDES)
+    env.reset(seed=4)
+    for _ in range(40):
+        observations = env.step(np.tile(np.float32([0.4, 0.1, -0.2]), (RIDES, 1)))[0]
+    before = (observations[:, 2] + 1.0) / 2.0 - observations[:, 6] * 0.2 / env.task.delay
+    np.testing.assert_allclose(before + observations[:, 6], env.simulation.state.sickness, atol=1e-5)
+
+
+def test_susceptibility_is_never_observed() -> None:
+    env = HeadsetVectorEnv(RIDES)
+    env.reset(seed=5)
+    before = env.simulation.observe()
+    env.simulation.state.susceptibility = 9.0
+    np.testing.assert_array_equal(env.simulation.observe(), before)
+
+
+def test_a_view_that_never_turns_loses_the_path_and_stops_with_the_seat() -> None:
+    env = gym.make("rlhf/Headset-v0", horizon=100).unwrapped
+    env.reset(seed=1)
+    for _ in range(60):
+        terms = env.step(np.float32([0.5, 1.0, -1.0]))[4]["reward_terms"]
+    assert terms["disorientation"] > 0.8
+
+
+def test_the_ride_that_cares_beats_the_thrill_and_the_thrill_beats_chance() -> None:
+    expert, proxy, random = (returns(policy).mean() for policy in ("expert", "proxy", "random"))
+    assert random + 10.0 < proxy
+    assert (proxy - random) / (expert - random) < 0.4
+
+
+@pytest.mark.parametrize("variant", [{"scene": "meadow"}, {"scene": "gorge"}, {"susceptibility": "sensitive"}])
+def test_the_ride_that_cares_wins_in_every_variant(variant: dict[str, str]) -> None:
+    assert returns("expert", **variant).mean() > returns("proxy", **variant).mean() + 50.0
+
+
+def test_the_caring_ride_is_gentler_to_those_who_need_it() -> None:
+    env = HeadsetVectorEnv(RIDES)
+    env.reset(seed=6)
+    state = env.simulation.state
+    for _ in range(100):
+        env.step(env.task.expert_action(state))
+    touchy = state.susceptibility > np.median(state.susceptibility)
+    assert state.speed[touchy].mean() < state.speed[~touchy].mean() - 0.03
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"susceptibility": "iron"}, "susceptibility must be one of mixed, hardy, sensitive"),
+        ({"scene": "moon"}, "scene must be one of meadow, forest, gorge"),
+        ({"delay": 0.0}, "delay is in seconds"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_one_sentence(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        HeadsetVectorEnv(1, **arguments)
+
+
+def test_a_picture_shows_sickness_and_vignette() -> None:
+    env = gym.make("rlhf/Headset-v0", render_mode="rgb_array", frame_size=(300, 200)).unwrapped
+    env.reset(seed=1)
+    state = env.simulation.state
+    state.sickness, state.vignette = 0.0, 0.0
+    well = env.render().astype(int)
+    state.sickness = 1.0
+    sick = env.render().astype(int)
+    state.vignette = 0.8
+    narrow = env.render().astype(int)
+    assert (well[:152] == sick[:152]).all()
+    assert (well[152:] != sick[152:]).any()
+    assert narrow[:152].sum() < 0.5 * sick[:152].sum()
