@@ -12,7 +12,7 @@ ARGS ?=
 
 DEMO_ENV ?= rlhf/Driving-v0
 DEMO_COMPARISONS ?= 200
-DEMO_TIMESTEPS ?= 300000
+DEMO_TIMESTEPS ?= 500000
 DEMO_SEED ?= 0
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
@@ -62,7 +62,7 @@ format: $(INSTALLED)  ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 benchmark: $(INSTALLED)  ## regenerate the tables of the documentation
-	$(BIN)/python -m scripts.benchmark $(ARGS)
+	$(BIN)/python -m scripts.benchmark all --write-docs $(ARGS)
 
 hooks: $(INSTALLED)  ## run `make check` before every commit
 	$(BIN)/pre-commit install

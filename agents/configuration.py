@@ -97,7 +97,7 @@ class RunConfig:
     labels: Annotated[FeedbackConfig, tyro.conf.arg(name="")] = field(default_factory=FeedbackConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
-    timesteps: int = 300_000
+    timesteps: int = 500_000
     seed: int = 0
     ppo: PPOConfig = field(default_factory=PPOConfig)
     pretrain: int = 0

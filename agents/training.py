@@ -27,7 +27,9 @@ from rlhf_envs.rewards import save
 from rlhf_envs.sb3 import PreferenceCallback, PreferenceVecEnv, about_episodes
 
 
-def train(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:
+def train(
+    config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False, report: bool = True
+) -> dict[str, Any]:
     """Train a policy, judge it, and leave everything in the run directory.
 
     Each round of `PPO.learn` rolls out; then `PreferenceCallback` selects queries, asks, reads answers, fits the reward
@@ -38,6 +40,7 @@ def train(config: RunConfig, directory: RunDirectory, console: Console, resume: 
         directory: an existing run directory.
         console: where progress is told.
         resume: go on from the newest checkpoint, or from the beginning where there is none yet.
+        report: whether to write report.html, which takes a few seconds.
 
     Returns:
         The run's figures, as in metrics.json.
@@ -86,7 +89,8 @@ def train(config: RunConfig, directory: RunDirectory, console: Console, resume: 
             save(scoring.loop.ensemble, directory.reward_model_path)
         metrics = measure(config, model, scoring, progress.notes())
     write_json(directory.metrics_path, metrics)
-    write_report(directory)
+    if report:
+        write_report(directory)
     return metrics
 
 

@@ -61,7 +61,7 @@ def test_a_classic_control_clip_shows_what_the_environment_itself_rendered(envir
 
 @pytest.mark.parametrize("environment_id", [*ENVIRONMENTS])
 def test_a_clip_of_the_suite_shows_what_the_environment_itself_rendered(environment_id: str) -> None:
-    envs = gym.make_vec(environment_id, num_envs=3, render_mode="rgb_array", frame_size=(300, 200), theme="dark")
+    envs: Any = gym.make_vec(environment_id, num_envs=3, render_mode="rgb_array", frame_size=(300, 200), theme="dark")
     envs.action_space.seed(0)
     envs.reset(seed=0)
     seen: list[Any] = []
@@ -127,7 +127,7 @@ class _Unknown(gym.Env[Any, Any]):
 
 @pytest.fixture
 def unknown_id() -> Any:
-    gym.register("ClipTest/Unknown-v0", entry_point=_Unknown)
+    gym.register("ClipTest/Unknown-v0", entry_point=lambda **arguments: _Unknown(**arguments))
     yield "ClipTest/Unknown-v0"
     del gym.registry["ClipTest/Unknown-v0"]
 
@@ -174,11 +174,11 @@ def test_a_wrong_look_is_refused_before_anything_is_drawn(arguments: dict[str, A
 def test_a_film_holds_every_frame_at_its_rate(tmp_path: Path) -> None:
     content = encode_mp4(random_frames(25), tmp_path / "clip.mp4", 12.5)
     assert (tmp_path / "clip.mp4").read_bytes() == content
-    with av.open(io.BytesIO(content)) as film:
+    with av.open(io.BytesIO(content), mode="r") as film:
         video = film.streams.video[0]
         assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
         assert video.average_rate == 12.5
-        assert sum(1 for _ in film.decode(video=0)) == 25
+        assert len([*film.decode(video=0)]) == 25
 
 
 def test_a_film_can_start_before_it_has_been_loaded() -> None:
@@ -190,13 +190,13 @@ def test_a_film_keeps_the_colours() -> None:
     color = (29, 99, 201)
     frames = np.empty((4, 40, 60, 3), dtype=np.uint8)
     frames[:] = color
-    with av.open(io.BytesIO(encode_mp4(frames))) as film:
+    with av.open(io.BytesIO(encode_mp4(frames)), mode="r") as film:
         shown = next(film.decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(shown[20, 30].astype(int) - color).max() <= 4
 
 
 def test_odd_sizes_are_filmed_too() -> None:
-    with av.open(io.BytesIO(encode_mp4(random_frames(height=41, width=61)))) as film:
+    with av.open(io.BytesIO(encode_mp4(random_frames(height=41, width=61))), mode="r") as film:
         assert (film.streams.video[0].width, film.streams.video[0].height) == (62, 42)
 
 

@@ -18,7 +18,7 @@ from rlhf_envs.envs.state import State
 from rlhf_envs.segments import Segment
 
 CLIP_SIZE = (300, 200)
-_SLOWEST, _FASTEST = 10.0, 40.0
+_FASTEST = 40.0
 _USUAL = 15.0
 
 
@@ -28,8 +28,8 @@ class ClipPainter(ABC):
     Attributes:
         environment_id: whose segments.
         frame_size: (width, height) in pixels.
-        frames_per_second: at which rate a clip looks natural, one frame a step; 10 to 40, as people cannot follow
-            faster ones.
+        frames_per_second: the rate at which the environment says it looks natural, one frame a step; at most 40, as
+            people cannot follow faster ones.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ClipPainter(ABC):
     ) -> None:
         self.environment_id = environment_id
         self.frame_size = frame_size
-        self.frames_per_second = min(max(frames_per_second, _SLOWEST), _FASTEST)
+        self.frames_per_second = min(frames_per_second, _FASTEST)
         self._background = background
 
     def frames(self, segment: Segment) -> NDArray[np.uint8]:
@@ -180,7 +180,7 @@ def fit(picture: NDArray[np.uint8], frame_size: tuple[int, int], background: Col
         return picture
     scale = min(width / columns, height / rows)
     inner_width, inner_height = max(round(columns * scale), 1), max(round(rows * scale), 1)
-    source = pygame.image.frombuffer(np.ascontiguousarray(picture), (columns, rows), "RGB")
+    source = pygame.image.frombuffer(np.ascontiguousarray(picture).data, (columns, rows), "RGB")
     scaled = pygame.image.tobytes(pygame.transform.smoothscale(source, (inner_width, inner_height)), "RGB")
     left, top = (width - inner_width) // 2, (height - inner_height) // 2
     frame = np.empty((height, width, 3), dtype=np.uint8)

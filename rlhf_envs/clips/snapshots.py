@@ -91,7 +91,8 @@ def snapshot_source(env: Any) -> SnapshotSource | None:
     if isinstance(inner, CartPoleVectorEnv):
         return _CartPoleVectorSnapshots(inner)
     envs = [inner] if isinstance(inner, gym.Env) else list(getattr(inner, "envs", ()))
-    if envs and all(isinstance(single.unwrapped, TaskEnv) for single in envs):
-        return _TaskListSnapshots([single.unwrapped.simulation for single in envs])
+    tasks = [single.unwrapped for single in envs if isinstance(single.unwrapped, TaskEnv)]
+    if tasks and len(tasks) == len(envs):
+        return _TaskListSnapshots([task.simulation for task in tasks])
     adapter = state_adapter(envs[0]) if envs else None
     return None if adapter is None else _AdapterSnapshots(envs, adapter)

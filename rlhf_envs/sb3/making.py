@@ -46,19 +46,15 @@ def make_scalar_env(
     Raises:
         ValueError: for an unknown id, a horizon that is not known, or an unknown `on_termination`.
     """
+    arguments = dict(environment_kwargs or {})
+    if render_mode is not None:
+        # Not every environment takes this argument.
+        arguments["render_mode"] = render_mode
     if is_native(environment_id):
-        return gym.make(environment_id, render_mode=render_mode, disable_env_checker=True, **(environment_kwargs or {}))
-    if on_termination not in AFTER_TERMINATION and on_termination != LEAK:
-        choices = ", ".join([*AFTER_TERMINATION, LEAK])
-        raise ValueError(f"on_termination must be one of {choices}, not {on_termination!r}.")
+        return gym.make(environment_id, disable_env_checker=True, **arguments)
+    _check_on_termination(on_termination)
     horizon = episode_length(environment_id, horizon)
-    env = gym.make(
-        environment_id,
-        render_mode=render_mode,
-        disable_env_checker=True,
-        max_episode_steps=horizon,
-        **(environment_kwargs or {}),
-    )
+    env = gym.make(environment_id, max_episode_steps=horizon, disable_env_checker=True, **arguments)
     return env if on_termination == LEAK else FixedHorizon(env, horizon, on_termination, absorbed_steps)
 
 
@@ -138,6 +134,7 @@ def make_vec_env(
         horizon = venv.get_attr("horizon", 0)[0]
         source = snapshot_source(env) if snapshots else None
     else:
+        _check_on_termination(on_termination)
         horizon = episode_length(environment_id, horizon)
         _logger.info("%s: %s", environment_id, about_episodes(horizon, on_termination))
 
@@ -154,3 +151,9 @@ def make_vec_env(
                 source = snapshot_source(venv)
     venv.seed(seed)
     return PreferenceVecEnv(venv, capacity_steps, source, horizon)
+
+
+def _check_on_termination(on_termination: str) -> None:
+    choices = [*AFTER_TERMINATION, LEAK]
+    if on_termination not in choices:
+        raise ValueError(f"on_termination must be one of {', '.join(choices)}, not {on_termination!r}.")

@@ -99,4 +99,4 @@ def finish(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
     started = directory.config_path.exists()
     if not started:
         directory.create(config)
-    return train(config, directory, Console(quiet=True), resume=started)
+    return train(config, directory, Console(quiet=True), resume=started, report=False)

@@ -1,4 +1,4 @@
-"""A multi-lane road seen from above: get along in traffic without frightening anybody."""
+"""`rlhf/Driving-v0`: a busy road; speed is easy to count, a ride that nobody minds is not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class DrivingEnv(TaskEnv):
+    """One road."""
+
     task_class = Driving
 
 
 class DrivingVectorEnv(TaskVectorEnv):
+    """Many roads at once."""
+
     task_class = Driving
 
 

@@ -32,11 +32,11 @@ def direction(scene: Scene, state: State, ahead: float = 0.0) -> Array:
 
 def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     """One step of the ride, in place, for actions (N, 3); returns how abrupt it was, 0 to 1, (N,)."""
-    push = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
+    push: Array = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
     state.speed += push
-    swing = actions[:, 1] - state.turning
+    swing: Array = actions[:, 1] - state.turning
     swing *= _TURN_LAG
-    narrowing = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
+    narrowing: Array = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
     state.vignette += narrowing
     state.travelled += state.speed * (TOP_SPEED * STEP_SECONDS)
 
@@ -52,7 +52,7 @@ def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     push *= _PUSH_JOLT / _PUSH
     swing *= _SWING_JOLT
     narrowing *= _NARROWING_JOLT / _NARROWING
-    jolts: Array = push * push
+    jolts = push * push
     jolts += swing * swing
     jolts += narrowing * narrowing
     return np.minimum(jolts, 1.0, out=jolts)

@@ -8,10 +8,14 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class RecommenderEnv(TaskEnv):
+    """One reader."""
+
     task_class = Recommender
 
 
 class RecommenderVectorEnv(TaskVectorEnv):
+    """Many readers at once."""
+
     task_class = Recommender
 
 

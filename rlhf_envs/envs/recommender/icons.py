@@ -54,11 +54,13 @@ def draw_burst(canvas: Canvas, x: float, y: float, radius: float, color: Color) 
 
 
 def draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float) -> None:
-    """The reader: the mouth and colour show mood (-1 to 1), the brows annoyance, the eyelids fatigue (0 to 1)."""
+    """The reader, on a panel: the mouth and colour show mood (-1 to 1), the brows annoyance, the eyelids fatigue (0 to 1)."""
     colors = canvas.colors
-    skin = _blend(colors.warning, colors.good if mood > 0 else colors.bad, round(min(abs(mood) * 1.4, 1.0), 1))
+    shade = round(min(max(mood * 1.4, -1.0), 1.0), 1)
+    skin = _blend(colors.warning, colors.good if shade > 0 else colors.bad, abs(shade))
     dark = min(colors.background, colors.ink)
-    canvas.circle(x, y, radius, skin)
+    area = (x - radius - 2, y - radius - 2, 2 * radius + 4, 2 * radius + 4)
+    canvas.keep(f"face {shade}", area, lambda: _draw_head(canvas, area, skin))
     for side in (-1, 1):
         eye = x + side * radius * 0.36
         canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
@@ -69,6 +71,12 @@ def draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: float, an
     upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]
     canvas.polygon([*upper, *((left, top + 4) for left, top in reversed(upper))], dark)
     canvas.text(x, y + radius + 17, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
+
+
+def _draw_head(canvas: Canvas, area: tuple[float, float, float, float], skin: Color) -> None:
+    x, y, width, height = area
+    canvas.rectangle(x, y, width, height, canvas.colors.surface)
+    canvas.circle(x + width / 2, y + height / 2, width / 2 - 2, skin)
 
 
 def _word(mood: float, annoyance: float, fatigue: float) -> str:

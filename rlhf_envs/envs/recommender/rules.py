@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.recommender.catalogue import BRIEF, FORMATS, LONG_READ, MOST_TOPICS, PAST, TEASER
+from rlhf_envs.envs.recommender.catalogue import FORMATS, MOST_TOPICS, PAST
 from rlhf_envs.envs.recommender.policies import expert_items, proxy_items
 from rlhf_envs.envs.state import Field, State
 from rlhf_envs.envs.task import Task, Terms
@@ -36,10 +36,10 @@ class Recommender(Task):
     the most tiring. The reader has tastes that nobody sees, gets bored of a topic that keeps coming, tires from reading
     and is annoyed by every teaser that was clicked in vain. Clicks follow the impulse, satisfaction the second thought.
 
-    The model joins three from the literature: an impulse that clicks apart from a judgement that is glad or sorry
-    (Kleinberg, Mullainathan & Raghavan 2022, "The Challenge of Understanding What Users Want"); clickbait that wins
-    engagement now and wears satisfaction down later (Ie et al. 2019, RecSim, the "long-term satisfaction" reader); and
-    satiation that grows with exposure and fades without (Leqi et al. 2021, "Rebounding Bandits"). The numbers are ours.
+    The model joins three ideas: an impulse that clicks apart from a judgement that is glad or sorry (Kleinberg,
+    Mullainathan & Raghavan 2022, "The Challenge of Understanding What Users Want"); clickbait that wins engagement now
+    and wears satisfaction down later (Ie et al. 2019, RecSim's long-term satisfaction); and satiation that grows with
+    exposure and fades without (Leqi et al. 2021, "Rebounding Bandits"). The numbers are this environment's own.
 
     ## Action Space
 
@@ -226,8 +226,7 @@ class Recommender(Task):
         return {(_KEY_ROWS[item // topics][item % topics],): item for item in range(len(FORMATS) * topics)}
 
     def _per_item(self, teaser: float, brief: float, long_read: float) -> NDArray[np.float32]:
-        by_format = {TEASER: teaser, BRIEF: brief, LONG_READ: long_read}
-        return np.repeat(np.array([by_format[each] for each in range(len(FORMATS))], dtype=np.float32), self.topics)
+        return np.repeat(np.array([teaser, brief, long_read], dtype=np.float32), self.topics)
 
     def _remember(
         self,
@@ -248,11 +247,7 @@ class Recommender(Task):
         state.past_shares[slot, rows] = state.share_read
 
     def _feel(
-        self,
-        state: State,
-        satisfaction: NDArray[np.float32],
-        regret: NDArray[np.float32],
-        effort: NDArray[np.float32],
+        self, state: State, satisfaction: NDArray[np.float32], regret: NDArray[np.float32], effort: NDArray[np.float32]
     ) -> None:
         state.annoyance *= np.float32(ANNOYANCE_KEPT)
         state.annoyance += np.float32(ANNOYANCE_PER_TEASER * self.annoyance) * regret

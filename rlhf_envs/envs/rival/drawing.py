@@ -73,7 +73,7 @@ def _reachable(row: SimpleNamespace, canvas: Canvas) -> None:
     """The stretch of their line that the player can cover in time, and where the ball will arrive."""
     colors = canvas.colors
     steps = max(row.left - row.wait, 0.0)
-    reach = player.REACH + steps * (0.03 + 0.05 * row.pace)
+    reach = player.REACH + steps * player.speed(row.pace)
     top, bottom = max(row.player_y - reach, 0.0), min(row.player_y + reach, 1.0)
     color = colors.good if row.strain < 0.95 else colors.bad
     shade = _blend(color, colors.surface, 0.22)
@@ -82,7 +82,7 @@ def _reachable(row: SimpleNamespace, canvas: Canvas) -> None:
 
 
 def _paddle(canvas: Canvas, x: float, y: float, reach: float, color: Color) -> None:
-    half = reach * (_HEIGHT - 2 * _BALL)
+    half = reach * (_HEIGHT - 2 * _BALL) - _BALL / 2
     canvas.rectangle(x - _PADDLE / 2, _across(y) - half, _PADDLE, 2 * half, color, radius=_PADDLE / 2)
 
 

@@ -6,7 +6,7 @@ Three traits from 0 to 1 make a player: `pace` (the feet), `eye` (reaction and j
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.state import State
 
 Array = NDArray[np.float32]
+Number = TypeVar("Number", float, NDArray[np.float32])
 
 REACH = 0.11
 """Half the length of the player's paddle, in court widths."""
@@ -42,7 +43,7 @@ PLAYERS = {
 """Who may turn up. In a mixed crowd the traits go together; a sprinter and a veteran are unlike anybody in it."""
 
 
-def speed(pace: Array) -> Array:
+def speed(pace: Number) -> Number:
     """How far a player runs in a step, in court widths."""
     return 0.03 + 0.05 * pace
 
@@ -95,8 +96,9 @@ def shot(state: State, bell: Array) -> tuple[Array, Array]:
 
 
 def run(state: State) -> None:
-    """Run to where the ball is expected, or back to the middle while it is the opponent's turn; in place."""
+    """Run to where the ball is expected, or back to the middle when none is coming; in place."""
     coming = state.direction < 0.0
+    coming &= state.pause < 0.5
     goal = np.where(coming, state.expected, np.float32(0.5))
     goal -= state.player_y
     pace = speed(state.pace)

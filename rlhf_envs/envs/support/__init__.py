@@ -1,4 +1,4 @@
-"""`rlhf/Support-v0`: a support desk decides what to do for each customer; closed tickets are counted, solved ones are not."""
+"""`rlhf/Support-v0`: a support desk that is paid for closed tickets, and customers who want theirs solved."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def weigh(beliefs: Array, pointed: Array, likelihood: Array, elsewhere: Array) -
         likelihood: how likely the evidence is if it is that issue, (N,).
         elsewhere: how likely if it is any other, (N,).
     """
-    beliefs *= np.where(_NUMBERS == pointed, likelihood, elsewhere)
+    beliefs *= np.where(pointed == _NUMBERS, likelihood, elsewhere)
     beliefs += _DOUBT * beliefs.max(axis=0)
     beliefs /= add_up(beliefs)
 

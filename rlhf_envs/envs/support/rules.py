@@ -62,10 +62,10 @@ class Support(Task):
     gives way to somebody new, who was closed too early is back, angrier, when the others have had their turn, unless
     they gave up. Angry customers tell less of what happened; a first apology calms them, a second one does not.
 
-    The desk's belief is Bayes' rule over noisy replies, as in spoken dialogue systems that act under uncertainty (Young,
-    Gasic, Thomson & Williams 2013, "POMDP-based statistical spoken dialog systems: a review"). That failing twice angers
-    more than it helps, and that most dissatisfied customers leave without a word, is service research (Smith & Bolton
-    1998; Tax, Brown & Chandrashekaran 1998). The numbers are ours.
+    The desk's belief is Bayes' rule over noisy replies, as in spoken dialogue systems (Young, Gašić, Thomson & Williams
+    2013, "POMDP-based statistical spoken dialog systems: a review"). That a remedy which fails angers twice is service
+    research (Bitner, Booms & Tetreault 1990, "The service encounter"); that the dissatisfied either speak up or leave
+    is Hirschman's (1970, "Exit, voice, and loyalty"). The numbers are ours.
 
     ## Action Space
     `Discrete(6)`
@@ -92,8 +92,8 @@ class Support(Task):
     | 11-13 | of late: solved tickets closed, refunds that were not due, misplaced escalations (see the rewards) | |
 
     ## Rewards
-    The true reward is the weighted sum of these terms. *Of late* is twice a running average over the steps, in which the
-    newest counts 15%, and at most 1. The proxy reward is 1 when a ticket is closed, whatever became of it.
+    The true reward is the weighted sum of these terms. *Of late* is twice a running average over the steps, in which
+    the newest counts 15%, and at most 1. The proxy reward is 1 when a ticket is closed, whatever became of it.
     | term | weight | values | what it says |
     |---|---|---|---|
     | resolved | 1.0 | 0 to 1 | tickets closed of late whose issue was solved |
@@ -139,11 +139,18 @@ class Support(Task):
     draws_per_step = DRAWS + 1
     render_fps = 5
     rubric = (
-        "At which desk do customers leave with their issue really solved and in a better mood, without needless refunds "
-        "and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
+        "At which desk do customers leave with their issue really solved and in a better mood, without needless "
+        "refunds and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
 
-    def __init__(self, caseload: int = 4, annoyance: float = 1.0, clarity: float = 0.9, comeback: float = 0.65, horizon: int = 60) -> None:
+    def __init__(
+        self,
+        caseload: int = 4,
+        annoyance: float = 1.0,
+        clarity: float = 0.9,
+        comeback: float = 0.65,
+        horizon: int = 60,
+    ) -> None:
         if caseload not in range(FEWEST, MOST + 1):
             raise ValueError(f"caseload must be a whole number of customers from {FEWEST} to {MOST}, not {caseload!r}.")
         if not 0 <= annoyance <= 5:
@@ -156,6 +163,7 @@ class Support(Task):
         self.clarity, self.comeback = float(clarity), float(comeback)
         self.observation_space = Box(0.0, 1.0, (_SEEN,), np.float32)
         self.action_space = Discrete(len(ACTIONS))
+        self._places = np.arange(MOST)[:, None] < self.caseload
         super().__init__(horizon)
 
     def begin(self, state: State, draws: Array) -> None:
@@ -235,7 +243,7 @@ class Support(Task):
         return add_up(state.line[ANGER]) * (1 / (self.caseload - 1))
 
     def _wait(self, state: State) -> None:
-        waiting = (state.serving != _SLOTS) & (_SLOTS < self.caseload)
+        waiting = (state.serving != _SLOTS) & self._places
         anger = state.line[ANGER]
         anger += (WAITING_ANGER * self.annoyance) * waiting
         np.minimum(anger, 1, out=anger)
@@ -262,7 +270,7 @@ class Support(Task):
             past[-1] = newest
 
     def _call_next(self, state: State, rows: NDArray[np.intp], draws: Array) -> None:
-        """Who leaves with the issue solved, or gives up, makes way for somebody new; who does not joins the line again."""
+        """Who leaves with the issue solved, or gives up, makes way for somebody new; others join the line again."""
         leaving = state.desk[:, rows]
         gone = (leaving[SOLVED] > 0) | (draws[DRAWS, rows] >= self.comeback)
         leaving[TURNS] = leaving[APOLOGIES] = 0
