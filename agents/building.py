@@ -50,19 +50,16 @@ def build_environment(config: RunConfig) -> PreferenceVecEnv:
         ValueError: if there is no such environment, or it does not take these arguments.
     """
     arguments = environment_arguments(config)
-    try:
-        return make_vec_env(
-            config.env,
-            config.ppo.num_envs,
-            config.seed,
-            arguments,
-            horizon=config.horizon,
-            on_termination=config.on_termination,
-            processes=config.processes,
-            capacity_steps=max(config.ppo.n_steps, 4 * config.labels.segment_length),
-        )
-    except TypeError as error:
-        raise ValueError(f"{config.env} does not take these arguments: {error}.") from error
+    return make_vec_env(
+        config.env,
+        config.ppo.num_envs,
+        config.seed,
+        arguments,
+        horizon=config.horizon,
+        on_termination=config.on_termination,
+        processes=config.processes,
+        capacity_steps=max(config.ppo.n_steps, 4 * config.labels.segment_length),
+    )
 
 
 def check_settings(config: RunConfig) -> None:

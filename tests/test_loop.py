@@ -36,7 +36,12 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
         ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
         scripted = ScriptedTeacher(TeacherConfig(), teacher) if teacher else None
         return FeedbackLoop(
-            store, ensemble, FeedbackConfig(**chosen), HORIZON, teacher=scripted, fit=FIT  # type: ignore[arg-type]
+            store,
+            ensemble,
+            FeedbackConfig(**chosen),
+            HORIZON,
+            teacher=scripted,
+            fit=FIT,  # type: ignore[arg-type]
         )
 
     return make

@@ -85,22 +85,26 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
         Args:
             seed: row i gets seed + i; or one seed per row. Without a seed the random streams go on.
-            options: "reset_mask", (N,) bool, resets only some rows; "stagger": True spreads the clocks of the copies
+            options: "reset_mask", (N,) bool, resets and seeds only some rows; "stagger": True spreads the clocks of the copies
                 over the horizon, so that a batch of rollouts holds every phase of an episode.
 
         Raises:
             ValueError: if the number of seeds or the mask does not fit.
         """
         options = options or {}
+        rows = self._masked_rows(options.get("reset_mask"))
         super().reset(seed=seed if isinstance(seed, int) else None)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**62))
+        # Rows that go on with their episode go on with their random stream too.
+        seeded = rows if self._seeded else None
         if isinstance(seed, int | np.integer):
-            self.simulation.seed(np.arange(self.num_envs, dtype=np.uint64) + np.uint64(seed))
+            seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(seed)
+            self.simulation.seed(seeds if seeded is None else seeds[seeded], seeded)
         elif seed is not None:
-            self._seed_rows(seed)
+            self._seed_rows(seed, seeded)
         self._seeded = True
-        self.simulation.begin(self._masked_rows(options.get("reset_mask")))
+        self.simulation.begin(rows)
         if options.get("stagger"):
             self.simulation.stagger()
         return self.simulation.observe(), {}
@@ -183,10 +187,11 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             info["_final_obs"] = step.truncated.copy()
         return info
 
-    def _seed_rows(self, seeds: Sequence[int | None]) -> None:
+    def _seed_rows(self, seeds: Sequence[int | None], among: NDArray[np.intp] | None) -> None:
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} copies; give one each, or one number.")
-        rows = np.array([row for row, seed in enumerate(seeds) if seed is not None or not self._seeded], dtype=np.intp)
+        candidates = range(self.num_envs) if among is None else among
+        rows = np.array([row for row in candidates if seeds[row] is not None or not self._seeded], dtype=np.intp)
         known = [seeds[row] for row in rows]
         chosen = [int(self.np_random.integers(2**62)) if seed is None else int(seed) for seed in known]
         if len(rows):

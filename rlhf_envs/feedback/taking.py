@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, select
+from sqlalchemy import BindParameter, Connection, Integer, Select, String, bindparam, delete, exists, func, insert, select
 
 from rlhf_envs.feedback.liveness import is_live
 from rlhf_envs.feedback.schema import answers, leases, queries
@@ -14,7 +15,7 @@ from rlhf_envs.feedback.schema import answers, leases, queries
 def lease_next(connection: Connection, annotator: str, limit: int, now: float, expires_at: float) -> list[int]:
     """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
     connection.execute(delete(leases).where(leases.c.expires_at <= now))
-    query_ids = list(connection.execute(_open_to(annotator).limit(limit)).scalars())
+    query_ids = list(connection.execute(_open_queries(), {"annotator": annotator, "limit": limit}).scalars())
     lease(connection, annotator, query_ids, expires_at)
     return query_ids
 
@@ -50,7 +51,10 @@ def check_lease(lease_seconds: float) -> None:
         raise ValueError(f"A lease lasts a positive number of seconds, not {lease_seconds}.")
 
 
-def _open_to(annotator: str) -> Select[int]:
+@functools.cache
+def _open_queries() -> Select[int]:
+    """Queries that are open to `:annotator`, at most `:limit`. Building the statement takes longer than running it."""
+    annotator: BindParameter[str] = bindparam("annotator", type_=String)
     theirs, any_row, given = answers.alias(), answers.alias(), answers.alias()
     answered_by_them = exists().where(
         theirs.c.query_id == queries.c.id, theirs.c.annotator == annotator, is_live(theirs)
@@ -72,4 +76,5 @@ def _open_to(annotator: str) -> Select[int]:
         select(queries.c.id)
         .where(~answered_by_them, answers_so_far + leased_to_others < queries.c.wanted)
         .order_by(taken_back_by_them.desc(), queries.c.id)
+        .limit(bindparam("limit", type_=Integer))
     )

@@ -61,6 +61,7 @@ class FeedbackLoop:
         self.progress = LoopState()
         self._rng = np.random.default_rng(seed)
         self._asked_about: list[Segment] = []
+        self._served = False
 
     @property
     def has_labels(self) -> bool:
@@ -86,7 +87,10 @@ class FeedbackLoop:
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
         selected = time.perf_counter()
         if self.teacher is not None:
-            self.teacher.serve(self.store)
+            # After a crash there may be queries that were asked and not answered, so the first visit always serves.
+            if asked or not self._served:
+                self.teacher.serve(self.store)
+                self._served = True
         elif self.config.wait:
             self._wait_for_answers()
         answered = time.perf_counter()

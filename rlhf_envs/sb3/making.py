@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -44,17 +45,20 @@ def make_scalar_env(
         render_mode: None, "human" or "rgb_array".
 
     Raises:
-        ValueError: for an unknown id, a horizon that is not known, or an unknown `on_termination`.
+        ValueError: for an unknown id, arguments or a render mode that the environment does not take, a horizon that is
+            not known, or an unknown `on_termination`.
     """
     arguments = dict(environment_kwargs or {})
     if render_mode is not None:
         # Not every environment takes this argument.
         arguments["render_mode"] = render_mode
     if is_native(environment_id):
-        return gym.make(environment_id, disable_env_checker=True, **arguments)
+        with _arguments_refused(environment_id):
+            return gym.make(environment_id, disable_env_checker=True, **arguments)
     _check_on_termination(on_termination)
     horizon = episode_length(environment_id, horizon)
-    env = gym.make(environment_id, max_episode_steps=horizon, disable_env_checker=True, **arguments)
+    with _arguments_refused(environment_id):
+        env = gym.make(environment_id, max_episode_steps=horizon, disable_env_checker=True, **arguments)
     return env if on_termination == LEAK else FixedHorizon(env, horizon, on_termination, absorbed_steps)
 
 
@@ -116,8 +120,8 @@ def make_vec_env(
         capacity_steps: how many steps of every copy are remembered.
 
     Raises:
-        ValueError: for an unknown id, no copies, a horizon that is not known or that the environment sets itself, or
-            an unknown `on_termination`.
+        ValueError: for an unknown id, no copies, arguments that the environment does not take, a horizon that is not
+            known or that the environment sets itself, or an unknown `on_termination`.
     """
     venv: VecEnv
     source: SnapshotSource | None = None
@@ -129,7 +133,8 @@ def make_vec_env(
                 f"{environment_id} takes the length of its episodes as an argument of its own, such as "
                 f'{{"horizon": {horizon}}}, so leave the horizon out.'
             )
-        env = gym.make_vec(environment_id, num_envs=num_envs, **(environment_kwargs or {}))
+        with _arguments_refused(environment_id):
+            env = gym.make_vec(environment_id, num_envs=num_envs, **(environment_kwargs or {}))
         venv = VectorEnvBridge(env, stagger=stagger)
         horizon = venv.get_attr("horizon", 0)[0]
         source = snapshot_source(env) if snapshots else None
@@ -157,3 +162,12 @@ def _check_on_termination(on_termination: str) -> None:
     choices = [*AFTER_TERMINATION, LEAK]
     if on_termination not in choices:
         raise ValueError(f"on_termination must be one of {', '.join(choices)}, not {on_termination!r}.")
+
+
+@contextmanager
+def _arguments_refused(environment_id: str) -> Iterator[None]:
+    """Say it in one sentence where an environment is made with arguments that it does not have."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(f"{environment_id} does not take these arguments: {error}.") from error

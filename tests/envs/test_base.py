@@ -135,6 +135,42 @@ def test_a_mask_resets_only_some_rows():
         env.reset(options={"reset_mask": np.zeros(2, bool)})
 
 
+@pytest.mark.parametrize("seed", [50, [50, 51, 52]])
+def test_a_mask_with_a_seed_leaves_the_other_rows_streams_alone(seed):
+    seeded, undisturbed = WalkVectorEnv(num_envs=3), WalkVectorEnv(num_envs=3)
+    for env in (seeded, undisturbed):
+        env.reset(seed=0)
+        env.step(np.ones((3, 1)))
+    first, _ = seeded.reset(seed=seed, options={"reset_mask": np.array([False, True, False])})
+    assert first[1].tolist() == WalkEnv().reset(seed=51)[0].tolist()
+    for _ in range(10):
+        ours, theirs = (env.step(np.zeros((3, 1)))[0] for env in (seeded, undisturbed))
+        assert ours[[0, 2]].tolist() == theirs[[0, 2]].tolist()
+        assert ours[1].tolist() != theirs[1].tolist()
+
+
+def test_a_refused_mask_changes_nothing():
+    env = WalkVectorEnv(num_envs=3)
+    env.reset(seed=0)
+    before = env.snapshot()
+    with pytest.raises(ValueError, match="reset_mask"):
+        env.reset(seed=9, options={"reset_mask": np.zeros(2, bool)})
+    assert (env.snapshot() == before).all()
+
+
+def test_a_row_sees_the_same_when_others_end_at_other_times():
+    many, alone = WalkVectorEnv(num_envs=5), WalkVectorEnv(num_envs=1)
+    many.reset(seed=0)
+    alone.reset(seed=0)
+    for step in range(20):
+        if step == 2:
+            many.reset(options={"reset_mask": np.array([False, True, False, True, False])})
+        several, single = many.step(np.full((5, 1), 0.5)), alone.step(np.full((1, 1), 0.5))
+        for ours, theirs in zip(several[:4], single[:4], strict=True):
+            assert ours[0].tolist() == theirs[0].tolist()
+    assert several[3].tolist() != [True] * 5
+
+
 def test_every_row_can_have_its_own_seed():
     env = WalkVectorEnv(num_envs=3)
     by_rows, _ = env.reset(seed=[5, 9, 5])

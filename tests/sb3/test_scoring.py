@@ -160,7 +160,9 @@ def test_other_algorithms_train_on_a_finished_reward_model(algorithm: type[SAC] 
     model.learn(120)
     buffer: Any = model.replay_buffer
     steps = slice(0, 120)
-    paid = ensemble.reward(buffer.observations[steps, 0], buffer.actions[steps, 0].reshape(120, *env.action_space.shape))
+    paid = ensemble.reward(
+        buffer.observations[steps, 0], buffer.actions[steps, 0].reshape(120, *env.action_space.shape)
+    )
     if algorithm is DQN:
         assert np.allclose(buffer.rewards[steps, 0], paid, atol=1e-5)
     env.reset()

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from agents import training
-from agents.configuration import RunConfig
 from agents.interruption import RunInterrupted
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
@@ -89,7 +87,7 @@ def test_every_kind_of_reward_is_trained_on_with_every_seed(learned: Path) -> No
 def test_a_finished_benchmark_is_not_done_again(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = copied(learned, tmp_path / "out")
 
-    def train(*arguments: object) -> None:
+    def train(*arguments: object, **switches: bool) -> None:
         raise AssertionError("a finished run was trained again")
 
     monkeypatch.setattr(runs, "train", train)
@@ -109,9 +107,9 @@ def test_an_interrupted_benchmark_goes_on_with_the_run_that_was_not_finished(
     def interrupted(*arguments: object, **named: object) -> None:
         raise RunInterrupted
 
-    def noted(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:
+    def noted(*run: Any, resume: bool = False, **switches: bool) -> dict[str, Any]:
         resumed.append(resume)
-        return real(config, directory, console, resume)
+        return real(*run, resume=resume, **switches)
 
     monkeypatch.setattr(runs, "train", interrupted)
     assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 130

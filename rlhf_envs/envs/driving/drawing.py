@@ -27,7 +27,7 @@ _VERGE = 8.0
 _DASH, _DASH_PERIOD = 4.0, 10.0
 _BRAKES_SHOW = -0.7
 
-# The roadside repeats after so many metres; a tree: where it stands (m), on which side, how far off, how large (pixels).
+# The roadside repeats after so many metres; a tree: where it stands (m), on which side, how far off and how large (px).
 _SCENERY = SCENERY_LENGTH / 2
 _TREES = (
     (6, -1, 30, 10), (24, 1, 28, 9), (33, -1, 40, 8), (47, 1, 40, 10), (58, -1, 26, 9), (84, -1, 38, 10),
@@ -61,7 +61,6 @@ def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
     canvas.rectangle(0, top - _VERGE, 600, bottom - top + 2 * _VERGE, colors.surface_strong)
     for y in (top, bottom):
         canvas.rectangle(0, y - 1, 600, 2, _paint(canvas))
-    canvas.text(102, 33, "km/h", colors.muted, size=13)
     canvas.text(236, 60, f"limit {task.speed_limit * 3.6:.0f}", colors.muted, size=13)
     canvas.text(456, 33, "smooth ride", colors.muted, size=13)
 
@@ -155,7 +154,9 @@ def _readouts(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     _bar(canvas, 456, 120, smooth, tone)
     pace = row.speed / task.speed_limit
     tone = colors.bad if pace > 1.05 else colors.ink
-    canvas.text(94, 28, f"{row.speed * 3.6:.0f}", tone, size=30, bold=True, anchor="right")
+    figure = f"{row.speed * 3.6:.0f}"
+    canvas.text(24, 30, figure, tone, size=28, bold=True)
+    canvas.text(32 + canvas.text_width(figure, size=28, bold=True), 33, "km/h", colors.muted, size=13)
     _bar(canvas, 24, 200, pace / TOP_SPEED, tone)
     canvas.rectangle(24 + 200 / TOP_SPEED - 1, 52, 2, 16, colors.muted)
 

@@ -217,7 +217,7 @@ class Driving(Task):
         pedals, wheel = {"w": (0.6, 0.0), "s": (-0.6, 0.0)}, {"a": (0.0, -0.5), "d": (0.0, 0.5)}
         single = {(key,): action for key, action in {**pedals, **wheel}.items()}
         both = {(p, w): (pedals[p][0], wheel[w][1]) for p in pedals for w in wheel}
-        return {keys: np.array(action, dtype=np.float32) for keys, action in {(): (0.0, 0.0), **single, **both}.items()}
+        return {keys: np.array(action, dtype=np.float32) for keys, action in {**single, **both}.items()}
 
     def _nearest_lane(self, state: State) -> Array:
         lane: Array = np.rint(state.lateral)
@@ -240,7 +240,7 @@ class Driving(Task):
 
 
 def room_behind(speed: Array, speed_behind: Array) -> Array:
-    """The room (m) that the car behind needs: 0.8 s, and what braking gently to the ego's speed takes; m/s, any shape."""
+    """The room (m) that the car behind needs: 0.8 s, and what braking to the ego's speed takes; speeds in m/s."""
     closing = np.maximum(speed_behind - speed, 0.0)
     closing *= closing
     closing *= 1.0 / BRAKE

@@ -34,7 +34,7 @@ def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     """One step of the ride, in place, for actions (N, 3); returns how abrupt it was, 0 to 1, (N,)."""
     push: Array = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
     state.speed += push
-    swing: Array = actions[:, 1] - state.turning
+    swing: Array = np.subtract(actions[:, 1], state.turning)
     swing *= _TURN_LAG
     narrowing: Array = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
     state.vignette += narrowing

@@ -154,20 +154,21 @@ class Headset(Task):
         """Ride on; the senses feel it now, the stomach later."""
         jolts = ride(self.scenery, state, actions)
         upset(state, jolts, self.scenery.nearness, self.delay)
-        facing: Array = state.gaze * (1.0 / SEAT_STOP)
+        facing = state.gaze * (1.0 / SEAT_STOP)
         facing *= facing
         facing *= _FACING_SHARPNESS
         facing += 1.0
         np.reciprocal(facing, out=facing)
-        immersion: Array = state.speed - PLEASANT_PACE
+        immersion = state.speed - PLEASANT_PACE
         immersion *= 1.0 / PACE_SPREAD
         immersion *= immersion
         np.maximum(1.0 - immersion, 0.0, out=immersion)
         immersion *= 1.0 - 0.6 * state.vignette * state.vignette
         immersion *= 0.5 + 0.5 * facing
         state.immersion = immersion
-        stimulation: Array = state.speed * 0.6
-        stimulation += 0.4 * np.abs(state.turning)
+        stimulation: Array = np.abs(state.turning)
+        stimulation *= 0.4
+        stimulation += 0.6 * state.speed
         stimulation *= 1.0 - state.vignette
         stimulation *= facing
         terms = {

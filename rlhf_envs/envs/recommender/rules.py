@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
 LEAST_TASTE, MOST_TASTE = -0.4, 1.0
-BOREDOM = 0.5
-RECENT_KEPT = 0.7
-FATIGUE_KEPT = 0.92
-ANNOYANCE_KEPT = 0.92
+BOREDOM = 0.5  # taste lost on a topic that fills the whole feed
+RECENT_KEPT, FATIGUE_KEPT, ANNOYANCE_KEPT = 0.7, 0.92, 0.92  # what is left of each after one more item
 ANNOYANCE_PER_TEASER = 0.12
-MOOD_RATE = 0.15
+MOOD_RATE = 0.15  # how far one item moves the mood towards what it was like
 _KEY_ROWS = ("123456", "qwerty", "asdfgh")
 
 
@@ -31,10 +29,10 @@ class Recommender(Task):
     """
     ## Description
 
-    A reader opens a feed and sees one item after another; the agent chooses each. Every item has a topic and a format:
-    a *teaser* promises much and holds nothing, a *brief* is short and sound, a *long read* is the most rewarding and
-    the most tiring. The reader has tastes that nobody sees, gets bored of a topic that keeps coming, tires from reading
-    and is annoyed by every teaser that was clicked in vain. Clicks follow the impulse, satisfaction the second thought.
+    A reader opens a feed; the agent chooses one item after another. Each has a topic and a format: a *teaser* promises
+    much and holds nothing, a *brief* is short and sound, a *long read* the most rewarding and the most tiring. The
+    reader has tastes that nobody sees, gets bored of a topic that keeps coming, tires from reading and is annoyed by
+    every teaser clicked in vain. Clicks follow the impulse, satisfaction the second thought.
 
     The model joins three ideas: an impulse that clicks apart from a judgement that is glad or sorry (Kleinberg,
     Mullainathan & Raghavan 2022, "The Challenge of Understanding What Users Want"); clickbait that wins engagement now
@@ -98,7 +96,7 @@ class Recommender(Task):
     ## Why people's judgement helps
 
     Clicks are logged, regret is not. A person who watches the reader's face for two seconds knows which feed is the
-    better one, and no counter on the page does.
+    better one; no counter on the page does.
 
     ## Version History
 
@@ -133,12 +131,12 @@ class Recommender(Task):
         self.topics = int(topics)
         self.annoyance = float(annoyance)
         self.tiring = float(tiring)
-        low = np.zeros(2 * topics + 5, dtype=np.float32)
-        low[topics : 2 * topics + 1] = -1
+        low = np.zeros(2 * self.topics + 5, dtype=np.float32)
+        low[self.topics : 2 * self.topics + 1] = -1
         self.observation_space = Box(low, np.ones_like(low), dtype=np.float32)
-        self.action_space = Discrete(len(FORMATS) * topics)
-        self._tastes = np.linspace(LEAST_TASTE, MOST_TASTE, topics, dtype=np.float32)
-        self._topic = np.tile(np.arange(topics), len(FORMATS))
+        self.action_space = Discrete(len(FORMATS) * self.topics)
+        self._tastes = np.linspace(LEAST_TASTE, MOST_TASTE, self.topics, dtype=np.float32)
+        self._topic = np.tile(np.arange(self.topics), len(FORMATS))
         self._bait = self._per_item(1, 0, 0)
         self._pull = self._per_item(1.25, 0.7, 0.65)
         self._depth = self._per_item(0, 0.5, 1.0)
@@ -155,11 +153,9 @@ class Recommender(Task):
         state.mood = 0.4 * draws[-2] - 0.2
         state.annoyance = 0
         state.fatigue = 0.2 * draws[-1]
-        state.clicked = 0
-        state.share_read = 0
-        state.story = 0
+        for nothing_yet in (state.clicked, state.share_read, state.story, state.past_shares):
+            nothing_yet[...] = 0
         state.past_items = -1
-        state.past_shares = 0
 
     def advance(
         self, state: State, actions: NDArray[Any], draws: NDArray[np.float32]
@@ -181,7 +177,7 @@ class Recommender(Task):
         state.clicked = clicked
         state.story = draws[2]
 
-        self._remember(state, actions, topic, rows, bait)
+        self._remember(state, actions, topic, bait)
         regret = clicked * bait
         self._feel(state, satisfaction, regret, clicked * self._effort.take(actions))
         terms = {
@@ -222,20 +218,15 @@ class Recommender(Task):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """A row of keys for each format, digits for teasers, and one key in it for each topic."""
-        topics = self.topics
-        return {(_KEY_ROWS[item // topics][item % topics],): item for item in range(len(FORMATS) * topics)}
+        return {(_KEY_ROWS[item // self.topics][item % self.topics],): item for item in range(len(self._topic))}
 
     def _per_item(self, teaser: float, brief: float, long_read: float) -> NDArray[np.float32]:
         return np.repeat(np.array([teaser, brief, long_read], dtype=np.float32), self.topics)
 
     def _remember(
-        self,
-        state: State,
-        actions: NDArray[Any],
-        topic: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        bait: NDArray[np.float32],
+        self, state: State, actions: NDArray[Any], topic: NDArray[np.intp], bait: NDArray[np.float32]
     ) -> None:
+        rows = np.arange(state.copies)
         state.recent *= np.float32(RECENT_KEPT)
         state.recent[topic, rows] += np.float32(1 - RECENT_KEPT)
         # A teaser is left at once whatever its topic and says nothing about taste; a sound item passed by says little.

@@ -79,7 +79,7 @@ class Rival(Task):
     | challenge | 0.2 | -1 to 1 | 1 - ((strain - 0.65) / 0.45)²: neither too easy nor out of reach |
     | comeback | 0.1 | -1 to 1 | the last point went to who was behind (above 0) or ahead (below 0) |
     | enjoyment | 0.2 | -1 to 1 | the player's engagement less their frustration, both slow |
-    | honesty | 0.2 | -1 to 0 | suspicion: grows when the agent does not go for a ball that comes |
+    | honesty | 0.3 | -1 to 0 | suspicion: grows when the agent does not go for a ball that comes |
 
     ## Starting State
     Level score, both in the middle; the player is new and it is chance who serves.
@@ -118,7 +118,7 @@ class Rival(Task):
         "challenge": 0.2,
         "comeback": 0.1,
         "enjoyment": 0.2,
-        "honesty": 0.2,
+        "honesty": 0.3,
     }
     draws_per_reset = 2
     draws_per_step = 3

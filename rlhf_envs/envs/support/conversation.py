@@ -32,7 +32,7 @@ from rlhf_envs.envs.support.customers import (
 
 TURN_ANGER = 0.01
 QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.25
+MISTAKE_ANGER = 0.2
 LEFT_ALONE_ANGER = 0.25
 HELD_UP_ANGER = 0.15
 RELIEF = 0.6

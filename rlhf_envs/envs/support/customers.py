@@ -42,7 +42,7 @@ QUANTITIES = len(ISSUES) + 8
 conversation, how often they came back, the line they open with, and the name (0 to 1, as a place in the list)."""
 
 DRAWS = 5
-VAGUE_OPENING = 0.55
+VAGUE_OPENING = 0.65
 LEAST_ANGER, MOST_ANGER = 0.1, 0.4
 
 _OTHERS = len(ISSUES) - 1

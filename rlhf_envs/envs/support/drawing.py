@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -21,8 +23,10 @@ from rlhf_envs.envs.support.wording import (
     CROSS,
     CUSTOMER_LINES,
     DESK_LINES,
+    ESCALATED,
     OPENINGS,
     PLEASED,
+    REFUNDED,
     name_of,
 )
 
@@ -36,6 +40,7 @@ _EVIDENCE = (376, 150, 208, 142)
 _LINE = (376, 302, 208, 82)
 _ROW, _BUBBLE = 44.0, 34.0
 _TEXT = 16.0
+_SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE}
 _HUES = {ANSWER: 1, REFUND: 2, ESCALATE: 0}
 
 
@@ -52,17 +57,29 @@ def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CHAT, _CUSTOMER, _EVIDENCE, _LINE):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     x, y, width, _ = _EVIDENCE
-    canvas.text(x + 16, y + 18, "What the issue may be", canvas.colors.muted, size=13)
+    canvas.text(x + 16, y + 18, "likely issue", canvas.colors.muted, size=13)
+    for number, issue in enumerate(ISSUES):
+        middle = y + 42 + 20 * number
+        canvas.text(x + 16, middle, issue.name, canvas.colors.muted, size=14)
+        canvas.rectangle(x + 92, middle - 5, width - 108, 10, canvas.colors.surface_strong, radius=5)
 
 
 def _draw_chat(row: SimpleNamespace, canvas: Canvas) -> None:
-    steps = zip(row.past_said, row.past_heard, row.past_names, row.past_anger, strict=True)
-    y = _CHAT[1] + 8 + _ROW / 2
-    for said, heard, name, anger in steps:
+    x, top, width, _ = _CHAT
+    y = top + 8 + _ROW / 2
+    for said, heard, name, anger in zip(row.past_said, row.past_heard, row.past_names, row.past_anger, strict=True):
         if said >= 0:
-            _draw_desk_line(int(said), y, canvas)
+            line = int(said)
+            area = (x + 12, y - 18, width - 24, 36.0)
+            _keep(canvas, f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas))
         if heard >= 0:
-            _draw_customer_line(int(heard), name, anger, y + _ROW, canvas)
+            below = y + _ROW
+            words = CUSTOMER_LINES[heard]
+            if heard in OPENINGS:
+                words = f"{name_of(name)}: {words}"
+            area = (x + 40, below - 18, width - 52, 36.0)
+            _keep(canvas, f"{words} {below}", area, partial(_draw_customer_line, int(heard), words, below, canvas))
+            _keep_face(canvas, x + 25, below, 12, anger)
         y += 2 * _ROW
 
 
@@ -81,19 +98,46 @@ def _draw_desk_line(said: int, y: float, canvas: Canvas) -> None:
     length = canvas.text_width(words, _TEXT) + 24
     canvas.rectangle(x + width - 12 - length, y - _BUBBLE / 2, length, _BUBBLE, colors.accent, radius=13)
     canvas.text(x + width - 24, y, words, colors.surface, size=_TEXT, anchor="right")
+    if said in _SIGNS:
+        _draw_sign(_SIGNS[said], x + width - 34 - length, y, canvas)
 
 
-def _draw_customer_line(heard: int, name: float, anger: float, y: float, canvas: Canvas) -> None:
+def _draw_sign(remedy: int, x: float, y: float, canvas: Canvas) -> None:
+    """A coin for money, an arrow upwards for a hand-over."""
+    ink = canvas.colors.surface
+    canvas.circle(x, y, 13, canvas.colors.others[_HUES[remedy]])
+    if remedy == REFUND:
+        canvas.text(x, y, "$", ink, size=18, anchor="center", bold=True)
+    else:
+        canvas.polygon([(x - 7, y + 1), (x, y - 8), (x + 7, y + 1)], ink)
+        canvas.rectangle(x - 2, y, 4, 8, ink)
+
+
+def _draw_customer_line(heard: int, words: str, y: float, canvas: Canvas) -> None:
     colors = canvas.colors
-    x = _CHAT[0]
-    words = CUSTOMER_LINES[heard]
-    if heard in OPENINGS:
-        words = f"{name_of(name)}: {words}"
+    left = _CHAT[0] + 42
     ink = colors.good if heard in PLEASED else colors.bad if heard in CROSS else colors.ink
-    strong = heard in PLEASED or heard in CROSS
-    canvas.rectangle(x + 42, y - _BUBBLE / 2, canvas.text_width(words, _TEXT, strong) + 24, _BUBBLE, colors.surface_strong, radius=13)
-    canvas.text(x + 54, y, words, ink, size=_TEXT, bold=strong)
-    draw_face(canvas, x + 25, y, 12, anger)
+    bold = ink != colors.ink
+    length = canvas.text_width(words, _TEXT, bold) + 24
+    canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.surface_strong, radius=13)
+    canvas.text(left + 12, y, words, ink, size=_TEXT, bold=bold)
+
+
+def _keep_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
+    shown = round(float(anger), 1)
+    area = (x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2)
+    _keep(canvas, f"face {x} {y} {shown}", area, lambda: draw_face(canvas, x, y, radius, shown))
+
+
+def _keep(canvas: Canvas, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
+    """Keep a part that lies on a panel."""
+
+    def paint_on_panel() -> None:
+        x, y, width, height = area
+        canvas.rectangle(x - 2, y - 2, width + 4, height + 4, canvas.colors.surface)
+        paint()
+
+    canvas.keep(name, area, paint_on_panel)
 
 
 def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -101,9 +145,9 @@ def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, _, height = _CUSTOMER
     anger, returns = row.desk[ANGER], int(row.desk[RETURNS])
     middle = y + height / 2
-    draw_face(canvas, x + 58, middle, 42, anger)
+    _keep_face(canvas, x + 58, middle, 42, anger)
     canvas.text(x + 116, middle - 28, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
-    canvas.text(x + 116, middle, mood_word(anger), skin(colors, round(anger, 1)), size=16, bold=True)
+    canvas.text(x + 116, middle, mood_word(anger), skin(colors, round(float(anger), 1)), size=16, bold=True)
     visit = f"back {returns}x" if returns else "first visit"
     canvas.text(x + 116, middle + 26, visit, colors.bad if returns else colors.muted, size=15, bold=returns > 0)
 
@@ -114,14 +158,11 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
     likeliest = int(row.desk[: len(ISSUES)].argmax())
     for number, issue in enumerate(ISSUES):
         middle = y + 42 + 20 * number
-        known = number == likeliest
-        color = colors.muted if not known else colors.good if row.desk[SOLVED] else colors.others[_HUES[issue.remedy]]
-        canvas.text(x + 16, middle, issue.name, colors.ink if known else colors.muted, size=14, bold=known)
-        start, room = x + 92, width - 108
-        canvas.rectangle(start, middle - 5, room, 10, colors.surface_strong, radius=5)
-        share = round(float(row.desk[number]), 2) * room
+        likely = number == likeliest
+        color = colors.good if row.desk[SOLVED] else colors.others[_HUES[issue.remedy]]
+        share = round(float(row.desk[number]), 2) * (width - 108)
         if share >= 1:
-            canvas.rectangle(start, middle - 5, max(share, 10), 10, color, radius=5)
+            canvas.rectangle(x + 92, middle - 5, max(share, 10), 10, color if likely else colors.muted, radius=5)
 
 
 def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -131,11 +172,10 @@ def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
     for slot in range(task.caseload):
         served = slot == row.serving
         middle = x + 24 + pitch * slot
-        draw_face(canvas, middle, y + 28, 13, row.desk[ANGER] if served else row.line[ANGER, slot])
+        _keep_face(canvas, middle, y + 28, 13, row.desk[ANGER] if served else row.line[ANGER, slot])
         if served:
             canvas.circle(middle, y + 28, 16, colors.accent, outline=2)
     base = y + height - 20
     canvas.text(x + 16, base, f"closed {row.closed}", colors.muted, size=16)
-    canvas.text(
-        x + width - 16, base, f"solved {row.resolved}", colors.good if row.resolved else colors.bad, 16, "right", bold=True
-    )
+    color = colors.muted if not row.closed else colors.good if 2 * row.resolved > row.closed else colors.bad
+    canvas.text(x + width - 16, base, f"solved {row.resolved}", color, size=16, anchor="right", bold=True)

@@ -14,7 +14,7 @@ _SMALL = 20
 
 def draw_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
     """A face around (x, y); `anger` is from 0 to 1."""
-    anger = round(anger, 1)
+    anger = round(float(anger), 1)
     ink = _ink(canvas.colors)
     canvas.circle(x, y, radius, skin(canvas.colors, anger))
     stroke = max(radius * 0.09, 2)

@@ -98,8 +98,8 @@ class Support(Task):
     |---|---|---|---|
     | resolved | 1.0 | 0 to 1 | tickets closed of late whose issue was solved |
     | calm | 0.6 | -1 to 0 | anger, half of the customer at the desk, half the mean of those who wait |
-    | fair_cost | 1.3 | -1 to 0 | refunds of late that were not due |
-    | escalation | 1.3 | -1 to 0 | needless escalations of late, and 0.7 for each fraud closed without one |
+    | fair_cost | 1.0 | -1 to 0 | refunds of late that were not due |
+    | escalation | 1.0 | -1 to 0 | needless escalations of late, and 0.7 for each fraud closed without one |
 
     ## Starting State
     `caseload` new customers with anger between 0.1 and 0.4; the first of them has just written.
@@ -134,7 +134,7 @@ class Support(Task):
         "closed": Field(np.int32),
         "resolved": Field(np.int32),
     }
-    reward_weights = {"resolved": 1.0, "calm": 0.6, "fair_cost": 1.3, "escalation": 1.3}
+    reward_weights = {"resolved": 1.0, "calm": 0.6, "fair_cost": 1.0, "escalation": 1.0}
     draws_per_reset = MOST * DRAWS
     draws_per_step = DRAWS + 1
     render_fps = 5
