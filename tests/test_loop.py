@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[PreferenceStore]:
 @pytest.fixture
 def make_loop(store: PreferenceStore) -> MakeLoop:
     def make(teacher: str | None = "oracle", **settings: object) -> FeedbackLoop:
-        chosen = {"comparisons": 40, "test_comparisons": 10, "segment_length": 4, **settings}
+        chosen: dict[str, Any] = {"comparisons": 40, "test_comparisons": 10, "segment_length": 4, **settings}
         ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
         scripted = ScriptedTeacher(TeacherConfig(), teacher) if teacher else None
         return FeedbackLoop(
@@ -41,7 +42,7 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
             FeedbackConfig(**chosen),
             HORIZON,
             teacher=scripted,
-            fit=FIT,  # type: ignore[arg-type]
+            fit=FIT,
         )
 
     return make

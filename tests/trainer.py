@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +34,9 @@ class Trainer:
         assert self._server.stdout is not None
         self._server.stdout.close()
 
-    def start(self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None) -> int:
+    def start(
+        self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None, report: bool = True
+    ) -> int:
         """Begin a run and return its process id; `finish` must follow.
 
         Args:
@@ -41,27 +44,28 @@ class Trainer:
             output: a file for all that it says.
             die: where the process kills itself with SIGKILL: the dotted name of a function, at which call of it
                 (counted from 1), and "before" or "after" that call.
+            report: whether to write the report, which takes longer than a small training.
         """
-        return int(self._ask({"arguments": list(arguments), "output": str(output), "die": die}))
-
-    def finish(self) -> int:
-        """Wait for the run; its exit status, negative where a signal ended it."""
-        return int(self._answer())
-
-    def run(self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None) -> int:
-        """`start` and `finish`."""
-        self.start(arguments, output, die)
-        return self.finish()
-
-    def _ask(self, command: dict[str, Any]) -> str:
+        command = {"arguments": list(arguments), "output": str(output), "die": die, "report": report}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(command) + "\n")
         self._server.stdin.flush()
         return self._answer()
 
-    def _answer(self) -> str:
+    def finish(self) -> int:
+        """Wait for the run; its exit status, negative where a signal ended it."""
+        return self._answer()
+
+    def run(
+        self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None, report: bool = True
+    ) -> int:
+        """`start` and `finish`."""
+        self.start(arguments, output, die, report)
+        return self.finish()
+
+    def _answer(self) -> int:
         assert self._server.stdout is not None
-        return self._server.stdout.readline()
+        return int(self._server.stdout.readline())
 
 
 def _serve() -> None:
@@ -74,20 +78,26 @@ def _serve() -> None:
         child = os.fork()
         if child == 0:
             _run(**command)
-        print(child, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        _tell(child)
+        _tell(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
-def _run(arguments: list[str], output: str, die: list[Any] | None) -> None:
+def _tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def _run(arguments: list[str], output: str, die: list[Any] | None, report: bool) -> None:
+    from scripts import train
+
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
     if die is not None:
         _arrange_death(*die)
-    from scripts.train import main
-
+    train.train = partial(train.train, report=report)  # type: ignore[assignment]
     try:
-        status = main(arguments)
+        status = train.main(arguments)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     except BaseException:

@@ -85,8 +85,8 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
         Args:
             seed: row i gets seed + i; or one seed per row. Without a seed the random streams go on.
-            options: "reset_mask", (N,) bool, resets and seeds only some rows; "stagger": True spreads the clocks of the copies
-                over the horizon, so that a batch of rollouts holds every phase of an episode.
+            options: "reset_mask", (N,) bool, resets and seeds only some rows; "stagger": True spreads the clocks of
+                the copies over the horizon, so that a batch of rollouts holds every phase of an episode.
 
         Raises:
             ValueError: if the number of seeds or the mask does not fit.

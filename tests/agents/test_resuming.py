@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +19,13 @@ from tests.trainer import Trainer
 
 COMPARISONS = 30
 SETTINGS = {
-    "rlhf/Driving-v0": [*"--timesteps 3072 --ppo.num-envs 8 --ppo.n-steps 32 --ppo.batch-size 128".split()],
-    "rlhf/Recommender-v0": [*"--timesteps 3072 --ppo.num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64".split()],
+    "rlhf/Driving-v0": [*["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32", "--ppo.batch-size", "128"]],
+    "rlhf/Recommender-v0": [*["--timesteps", "3072", "--ppo.num-envs", "4", "--ppo.n-steps", "32", "--ppo.batch-size", "64"]],
 }
 COMMON = [
     *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),
-    *"--ppo.n-epochs 2 --ppo.net-arch 16 16 --ensemble.hidden 16 --checkpoint-seconds 0".split(),
-    *'--evaluation-episodes 2 --env-kwargs {"horizon":24}'.split(),
+    *["--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16", "--checkpoint-seconds", "0"],
+    *['--evaluation-episodes', '2', '--env-kwargs', '{"horizon":24}'],
 ]
 
 pytestmark = pytest.mark.slow
@@ -50,17 +51,17 @@ class Run:
         return ["--run-dir", str(self.path), "--resume"] if begun else self.first
 
     def die(self, place: str, call: int = 1, when: str = "after") -> None:
-        status = self.trainer.run(self.arguments, self.output, (place, call, when))
+        status = self.trainer.run(self.arguments, self.output, (place, call, when), "report" in place)
         assert status == -signal.SIGKILL, self.output.read_text()
 
     def die_later(self, seconds: float) -> int:
-        process = self.trainer.start(self.arguments, self.output)
+        process = self.trainer.start(self.arguments, self.output, report=False)
         time.sleep(seconds)
         os.kill(process, signal.SIGKILL)
         return self.trainer.finish()
 
     def finish(self) -> "Run":
-        assert self.trainer.run(self.arguments, self.output) == 0, self.output.read_text()
+        assert self.trainer.run(self.arguments, self.output, report=False) == 0, self.output.read_text()
         return self
 
 
@@ -88,23 +89,29 @@ def progress(run: Run) -> list[tuple[str, ...]]:
     return [tuple(value for name, value in row.items() if name not in timed) for row in rows]
 
 
+def policy(run: Run) -> dict[str, torch.Tensor]:
+    content: dict[str, Any] = load_from_zip_file(run.path / "policy.zip", load_data=False)[1]
+    tensors: dict[str, torch.Tensor] = content["policy"]
+    return tensors
+
+
 def assert_ended_alike(run: Run, undisturbed: Run) -> None:
     with PreferenceStore.open(run.path / "feedback.db") as store:
         counts = store.counts()
-        assert (counts[Purpose.TRAIN].asked, counts[Purpose.TEST].asked) == (COMPARISONS, 6)
+        assert counts[Purpose.TRAIN].asked == COMPARISONS
+        assert 0 < counts[Purpose.TEST].asked <= 6
         assert counts[Purpose.TRAIN].open == counts[Purpose.TEST].open == 0
     assert answers(run) == answers(undisturbed)
     assert progress(run) == progress(undisturbed)
     reward_models = [(each.path / "reward_model.safetensors").read_bytes() for each in (run, undisturbed)]
     assert reward_models[0] == reward_models[1]
     # The archives hold times and paths as well, so only what was learned is compared.
-    ours, theirs = (load_from_zip_file(each.path / "policy.zip", load_data=False)[1] for each in (run, undisturbed))
-    assert ours["policy"].keys() == theirs["policy"].keys()
-    assert all(torch.equal(ours["policy"][name], theirs["policy"][name]) for name in theirs["policy"])
+    ours, theirs = (policy(each) for each in (run, undisturbed))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     metrics = [json.loads((each.path / "metrics.json").read_text()) for each in (run, undisturbed)]
     for name in ("timesteps", "comparisons", "labels", "true_return_mean", "test_accuracy", "reward_correlation"):
         assert metrics[0][name] == metrics[1][name], name
-    assert (run.path / "report.html").exists()
 
 
 def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(

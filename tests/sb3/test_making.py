@@ -56,7 +56,7 @@ def test_the_true_reward_is_paid_to_nobody_and_told_in_the_infos() -> None:
 
 def test_copies_of_the_suite_start_from_seeds_in_a_row_and_apart_in_time() -> None:
     venv = make_vec_env("rlhf/Driving-v0", 4, seed=10, environment_kwargs={"horizon": 40}, stagger=True)
-    first = venv.reset()
+    first: Any = venv.reset()
     scalar = gym.make("rlhf/Driving-v0", horizon=40)
     assert np.array_equal(first[0], scalar.reset(seed=10)[0])
     ends: list[int] = []
@@ -74,11 +74,12 @@ def test_the_last_observation_of_an_episode_is_told_apart_from_the_first_of_the_
     venv = make_vec_env("rlhf/Driving-v0", 2, environment_kwargs={"horizon": 5}, stagger=False)
     venv.reset()
     for _ in range(5):
-        observations, _, dones, infos = venv.step(np.ones((2, 2), np.float32))
+        shown: Any
+        shown, _, dones, infos = venv.step(np.ones((2, 2), np.float32))
     assert dones.all()
     for row in range(2):
         assert infos[row]["TimeLimit.truncated"]
-        assert not np.array_equal(infos[row]["terminal_observation"], observations[row])
+        assert not np.array_equal(infos[row]["terminal_observation"], shown[row])
 
 
 def test_an_environment_that_inserts_steps_is_refused() -> None:
@@ -90,7 +91,8 @@ def test_an_environment_that_inserts_steps_is_refused() -> None:
 
 def lengths(venv: Any, action: NDArray[Any], episodes: int) -> list[int]:
     venv.reset()
-    found, length = [], 0
+    found: list[int] = []
+    length = 0
     while len(found) < episodes:
         length += 1
         if venv.step(action)[2][0]:
@@ -147,8 +149,8 @@ def test_a_scalar_environment_has_the_same_length_of_episodes() -> None:
 
 
 def test_copies_in_processes_of_their_own_do_the_same() -> None:
-    apart = make_vec_env("CartPole-v1", 2, seed=5, processes=True, capacity_steps=8)
-    together = make_vec_env("CartPole-v1", 2, seed=5, capacity_steps=8)
+    apart: Any = make_vec_env("CartPole-v1", 2, seed=5, processes=True, capacity_steps=8)
+    together: Any = make_vec_env("CartPole-v1", 2, seed=5, capacity_steps=8)
     assert np.array_equal(apart.reset(), together.reset())
     for _ in range(4):
         assert np.array_equal(apart.step(np.array([0, 1]))[0], together.step(np.array([0, 1]))[0])

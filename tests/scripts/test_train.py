@@ -15,6 +15,7 @@ import pytest
 
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import PreferenceStore
 from scripts import train
 from tests.sb3 import environments
 from tests.trainer import ROOT, Trainer
@@ -310,8 +311,6 @@ def test_a_disk_that_fills_loses_nothing(trainer: Trainer, tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     assert "free some space" in done.stderr.splitlines()[-1]
     assert done.stderr.count("Error:") == 1
-    from rlhf_envs.feedback import PreferenceStore
-
     with PreferenceStore.open(tmp_path / "saved" / "feedback.db") as store:
         known = len(store.live_answers())
     child = trainer.start(["--run-dir", str(tmp_path / "saved"), "--resume"], tmp_path / "said.txt")

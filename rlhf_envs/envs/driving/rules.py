@@ -148,9 +148,9 @@ class Driving(Task):
 
     def begin(self, state: State, draws: Array) -> None:
         """Spread the others evenly over the road and put the ego into a gap."""
-        own_speed, own_lane = draws[0], np.floor(draws[1] * self.lanes)
+        own_lane = np.floor(draws[1] * self.lanes)
         phases, jitter, wishes = draws[2:6], draws[6 : 6 + CARS], draws[6 + CARS :]
-        state.speed = (0.6 + 0.3 * own_speed) * self.speed_limit
+        state.speed = (0.6 + 0.3 * draws[0]) * self.speed_limit
         state.acceleration = state.heading = state.travelled = state.roughness = state.collided = 0.0
         state.lateral = own_lane
         along, lane, lateral, speed, desired, acceleration = state.cars
@@ -177,7 +177,7 @@ class Driving(Task):
         state.collided = touching
         np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
         state.roughness += 0.3 * (discomfort - state.roughness)
-        return self._terms(state, discomfort, own_lane), state.speed * (1.0 / self.top_speed)
+        return self._terms(state, discomfort, own_lane), np.multiply(state.speed, 1.0 / self.top_speed)
 
     def observe(self, state: State) -> Array:
         """What the driver sees, (N, 17) float32 in [-1, 1]."""
@@ -214,10 +214,12 @@ class Driving(Task):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W and S for the pedals, A and D to steer left and right."""
-        pedals, wheel = {"w": (0.6, 0.0), "s": (-0.6, 0.0)}, {"a": (0.0, -0.5), "d": (0.0, 0.5)}
-        single = {(key,): action for key, action in {**pedals, **wheel}.items()}
-        both = {(p, w): (pedals[p][0], wheel[w][1]) for p in pedals for w in wheel}
-        return {keys: np.array(action, dtype=np.float32) for keys, action in {**single, **both}.items()}
+        pedals, wheel = {"w": 0.6, "s": -0.6, "": 0.0}, {"a": -0.5, "d": 0.5, "": 0.0}
+        pairs = [(pedal, side) for pedal in pedals for side in wheel if pedal or side]
+        return {
+            tuple(key for key in (pedal, side) if key): np.array([pedals[pedal], wheel[side]], dtype=np.float32)
+            for pedal, side in pairs
+        }
 
     def _nearest_lane(self, state: State) -> Array:
         lane: Array = np.rint(state.lateral)
@@ -231,7 +233,7 @@ class Driving(Task):
         return {
             "progress": np.minimum(pace, 1.0),
             "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
-            "headway": _shortfall(state.gaps[0, 1], SAFE_TIME_GAP * state.speed),
+            "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
             "comfort": -discomfort,
             "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
             "lane": -np.minimum(off_centre, 1.0),
@@ -250,6 +252,6 @@ def room_behind(speed: Array, speed_behind: Array) -> Array:
 
 def _shortfall(room: Array, needed: Array) -> Array:
     """-1 to 0: the share of the needed room that is missing; both (N,) in metres."""
-    missing = room / np.maximum(needed, 0.1)
+    missing: Array = np.divide(room, np.maximum(needed, 0.1))
     missing -= 1.0
     return np.clip(missing, -1.0, 0.0, out=missing)

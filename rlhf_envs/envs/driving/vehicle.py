@@ -36,7 +36,7 @@ def control(state: State, actions: NDArray[Any], lanes: int, top_speed: float) -
         Discomfort from 0 to 1, (N,): (jerk / 10 m/s³)² + (sideways acceleration / 4 m/s²)².
     """
     jolt = _approach(state.acceleration, _demand(actions[:, 0]), _PEDAL_LAG)
-    swerve = _approach(state.heading, actions[:, 1] * MOST_HEADING, _STEERING_LAG)
+    swerve = _approach(state.heading, np.multiply(actions[:, 1], MOST_HEADING), _STEERING_LAG)
     swerve *= state.speed
     state.lateral += state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
     np.clip(state.lateral, -_SHOULDER, lanes - 1.0 + _SHOULDER, out=state.lateral)

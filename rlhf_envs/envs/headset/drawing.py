@@ -30,7 +30,7 @@ _HAZE_LEVELS = 6
 _SHADES = 20
 _GRID = np.arange(0.0, _SIGHT + 6.0, dtype=np.float32)
 _SIDES = np.array([[-1.0], [1.0]], dtype=np.float32)
-_PATH_DISTANCES = np.array([1.5, 3.0, 5.5, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
+_PATH_DISTANCES = np.array([2.6, 4.0, 6.0, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
 _PLANK_SPACING = 4.0
 _PLANK_EDGES = np.repeat(np.arange(4, dtype=np.float32) * np.float32(_PLANK_SPACING), 2)
 _PLANK_EDGES[1::2] += 0.9
@@ -120,7 +120,7 @@ def _path(road: _Road, travelled: float, canvas: Canvas) -> None:
     for n in range(bends, len(along), 2):
         corners = (left[n], left[n + 1], right[n + 1], right[n])
         if all(corner[2] for corner in corners) and left[n + 1][1] < _VIEW[3]:
-            canvas.polygon([corner[:2] for corner in corners], color)
+            canvas.polygon([corner[:2] for corner in corners], color, smooth=False)
 
 
 def _surroundings(task: Headset, road: _Road, travelled: float, canvas: Canvas) -> None:

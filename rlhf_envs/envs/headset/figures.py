@@ -7,7 +7,7 @@ from functools import lru_cache
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 
-_TRUNK_SHOWS = 26.0
+_ROCK = ((-1.0, 0.0), (-0.75, 0.62), (-0.3, 1.0), (0.25, 0.94), (0.7, 0.5), (1.0, 0.0))
 _WORDS = ((0.15, "well"), (0.35, "uneasy"), (0.6, "queasy"), (2.0, "sick"))
 
 
@@ -21,20 +21,18 @@ def grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: fl
     sky = blend(colors.accent, colors.background, 0.16)
     clear = 0.8 - 0.5 * haze
     if scene == "gorge":
-        width, height = (1.5 + 0.2 * kind) * size, (3.2 + 0.9 * kind) * size
-        canvas.rectangle(x - width / 2, y - height, width, height, blend(colors.others[2], sky, clear), 0.2 * width)
+        width, height = (0.8 + 0.1 * kind) * size, (2.4 + 0.7 * kind) * size
+        rock = [(x + across * width, y - up * height) for across, up in _ROCK]
+        canvas.polygon(rock, blend(colors.others[2], sky, clear), smooth=False)
         return
     leaf = blend(colors.good if kind % 2 else colors.others[5], sky, clear)
     if scene == "meadow":
-        width, height = (1.2 + 0.2 * kind) * size, (0.8 + 0.15 * kind) * size
-        canvas.rectangle(x - width / 2, y - height, width, height, leaf, 0.5 * height)
+        width, height = (1.3 + 0.2 * kind) * size, (0.8 + 0.15 * kind) * size
+        canvas.ellipse(x - width / 2, y - height, width, height, leaf)
         return
-    width, height = (1.0 + 0.12 * kind) * size, (4.2 + 0.5 * kind) * size
-    bare = 0.0
-    if size > _TRUNK_SHOWS:
-        bare = 0.7 * size
-        canvas.rectangle(x - 0.1 * size, y - 2.0 * bare, 0.2 * size, 2.0 * bare, blend(colors.others[2], sky, clear))
-    canvas.rectangle(x - width / 2, y - bare - height, width, height, leaf, 0.5 * width)
+    width, height = (1.1 + 0.12 * kind) * size, (4.0 + 0.5 * kind) * size
+    canvas.rectangle(x - 0.1 * size, y - size, 0.2 * size, size, blend(colors.others[2], sky, clear))
+    canvas.ellipse(x - width / 2, y - 0.5 * size - height, width, height, leaf)
 
 
 def draw_face(canvas: Canvas, x: float, y: float, radius: float, sickness: float) -> None:

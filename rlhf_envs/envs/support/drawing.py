@@ -59,7 +59,7 @@ def _draw_panels(canvas: Canvas) -> None:
     x, y, width, _ = _EVIDENCE
     canvas.text(x + 16, y + 18, "likely issue", canvas.colors.muted, size=13)
     for number, issue in enumerate(ISSUES):
-        middle = y + 42 + 20 * number
+        middle = y + 41 + 21 * number
         canvas.text(x + 16, middle, issue.name, canvas.colors.muted, size=14)
         canvas.rectangle(x + 92, middle - 5, width - 108, 10, canvas.colors.surface_strong, radius=5)
 
@@ -157,7 +157,7 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, width, _ = _EVIDENCE
     likeliest = int(row.desk[: len(ISSUES)].argmax())
     for number, issue in enumerate(ISSUES):
-        middle = y + 42 + 20 * number
+        middle = y + 41 + 21 * number
         likely = number == likeliest
         color = colors.good if row.desk[SOLVED] else colors.others[_HUES[issue.remedy]]
         share = round(float(row.desk[number]), 2) * (width - 108)
