@@ -34,8 +34,10 @@ def environment_arguments(config: RunConfig) -> dict[str, Any]:
     """The environment's arguments, with the objective that the run trains on.
 
     Raises:
-        ValueError: if the proxy is wanted of an environment that has none.
+        ValueError: if the proxy is wanted of an environment that has none, or the objective is given in another way.
     """
+    if "objective" in config.env_kwargs:
+        raise ValueError("Leave objective out of --env-kwargs; --reward true or --reward proxy says what is paid.")
     if config.reward != "proxy":
         return config.env_kwargs
     if not is_native(config.env):

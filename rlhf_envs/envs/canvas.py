@@ -45,7 +45,7 @@ class Canvas:
     def pixels(self) -> NDArray[np.uint8]:
         """A copy of the picture, (height, width, 3) uint8."""
         pitch = self.surface.get_pitch()
-        rows = np.frombuffer(self.surface.get_buffer(), dtype=np.uint8).reshape(self.height, pitch)
+        rows = np.frombuffer(self.surface.get_buffer(), dtype=np.uint8)  # type: ignore[call-overload].reshape(self.height, pitch)
         return rows[:, : self.width * 3].reshape(self.height, self.width, 3).copy()
 
     def background(self, name: str, paint: Callable[[], None]) -> None:
@@ -61,8 +61,8 @@ class Canvas:
             self._backgrounds[name] = self._painted(paint).subsurface((left, top, width, height)).copy()
         self.surface.blit(self._backgrounds[name], (left, top))
 
-    def _painted(self, paint: Callable[[], None]) -> pygame.Surface:
-        kept = _rgb_surface(self.width, self.height)
+    def _painted(self, paint: Callable[[], None], width: int = 0, height: int = 0) -> pygame.Surface:
+        kept = _rgb_surface(width or self.width, height or self.height)
         kept.fill(self.colors.background)
         self._target = kept
         try:
@@ -70,6 +70,21 @@ class Canvas:
         finally:
             self._target = self.surface
         return kept
+
+    def backdrop(
+        self, name: str, area: tuple[float, float, float, float], length: float, shift: float, paint: Callable[[], None]
+    ) -> None:
+        """Scenery that passes sideways: an endless strip, moved to the left by `shift`, seen in (x, y, width, height).
+
+        `paint` is called once per name, with the strip's top left corner at (0, 0), and draws `length` of it and as
+        much again as the area is wide, which should look like its beginning.
+        """
+        left, top, width, height = (round(value * self.scale) for value in area)
+        around = round(length * self.scale)
+        if name not in self._backgrounds:
+            self._backgrounds[name] = self._painted(paint, around + width, height)
+        start = round(shift * self.scale) % around
+        self.surface.blit(self._backgrounds[name], (left, top), (start, 0, width, height))
 
     def rectangle(
         self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0, outline: float = 0

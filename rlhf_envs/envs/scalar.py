@@ -95,7 +95,7 @@ class TaskEnv(gym.Env[Any, Any]):
         reward = true if self.objective == "true" else proxy
         return step.observations[0], reward, False, bool(step.truncated[0]), info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The current state as a frame (height, width, 3) uint8, or on screen in "human" mode."""
         if self.render_mode == "human":
             if self._window is None:

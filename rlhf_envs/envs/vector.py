@@ -120,7 +120,7 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
         return step.observations, rewards, terminated, step.truncated, self._information(step)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A frame (height, width, 3) uint8 for each copy; in "human" mode the first copies as tiles on screen."""
         if self.render_mode == "rgb_array":
             return tuple(self.painter.frame(self.simulation.state, row) for row in range(self.num_envs))

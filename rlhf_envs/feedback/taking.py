@@ -6,7 +6,19 @@ import functools
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import BindParameter, Connection, Integer, Select, String, bindparam, delete, exists, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+)
 
 from rlhf_envs.feedback.liveness import is_live
 from rlhf_envs.feedback.schema import answers, leases, queries

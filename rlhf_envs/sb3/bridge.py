@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.wrappers import true_rewards
 
 
 class VectorEnvBridge(VecEnv):
@@ -22,6 +23,9 @@ class VectorEnvBridge(VecEnv):
         env: a vector environment that resets itself in SAME_STEP mode.
         stagger: whether the first episodes are cut to different lengths (for environments of this suite), so that a
             batch of rollouts holds every phase of an episode.
+
+    Attributes:
+        true_rewards: the true reward of the last step, (N,), whatever objective the environment pays.
 
     Raises:
         ValueError: for another autoreset mode. NEXT_STEP puts a step that nobody took into every episode.
@@ -38,6 +42,7 @@ class VectorEnvBridge(VecEnv):
         self.stagger = stagger
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: NDArray[Any] = np.empty(0)
+        self.true_rewards: NDArray[Any] = np.zeros(env.num_envs)
         self._nothing: dict[str, Any] = {}
 
     def reset(self) -> VecEnvObs:
@@ -56,6 +61,7 @@ class VectorEnvBridge(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Step every copy; the infos of rows whose episode goes on are one shared empty dict."""
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
+        self.true_rewards = true_rewards(rewards, info)
         dones = terminated | truncated
         infos = [self._nothing] * self.num_envs
         for row in np.flatnonzero(dones):

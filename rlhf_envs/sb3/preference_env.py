@@ -30,7 +30,8 @@ class PreferenceVecEnv(VecEnvWrapper):
 
     Attributes:
         horizon: steps in an episode.
-        recorder: the recent rollouts, with the true reward.
+        recorder: the recent rollouts, with what the environment paid: the true reward, by which scripted teachers
+            judge, unless it was made with another objective.
         true_returns: of the last episodes that ended, for telling how training goes.
     """
 
@@ -71,9 +72,10 @@ class PreferenceVecEnv(VecEnvWrapper):
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Finish the step; `info["true_reward"]` has what the environment paid."""
-        observations, true_rewards, dones, infos = self.venv.step_wait()
-        self.recorder.record(self._observations, self._actions, true_rewards, dones)
+        """Finish the step; `info["true_reward"]` has the true reward."""
+        observations, paid, dones, infos = self.venv.step_wait()
+        self.recorder.record(self._observations, self._actions, paid, dones)
+        true_rewards = self.venv.true_rewards if isinstance(self.venv, VectorEnvBridge) else paid
         rewards = np.zeros(self.num_envs, dtype=np.float32)
         self._running_returns += true_rewards
         for row in np.flatnonzero(dones):

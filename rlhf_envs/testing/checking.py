@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.testing import contract, objectives, pictures, views
+from rlhf_envs.testing import contract, objectives, pictures, speed, views
 from rlhf_envs.testing.subject import EnvironmentCheckError, NotApplicable, Subject
 
 Check = Callable[[Subject], None]
@@ -53,7 +54,13 @@ class CheckReport:
     skipped: dict[str, str]
 
 
-def check_environment(environment_id: str, **kwargs: Any) -> CheckReport:
+def check_environment(
+    environment_id: str,
+    *,
+    least_steps_per_second: Mapping[int, float] | None = None,
+    least_frames_per_second: float | None = None,
+    **kwargs: Any,
+) -> CheckReport:
     """Check that an environment does what this toolkit, Gymnasium and Stable-Baselines3 expect of it.
 
     Any environment can be checked. What only environments on the suite's batched base can do (parity of the scalar and
@@ -61,6 +68,9 @@ def check_environment(environment_id: str, **kwargs: Any) -> CheckReport:
 
     Args:
         environment_id: as registered with Gymnasium.
+        least_steps_per_second: also time the vector environment, and require so many environment steps per second by
+            numbers of copies, such as {64: 150_000, 1024: 1_000_000}. Only sensible on a machine that is idle.
+        least_frames_per_second: also time drawing, and require so many frames per second.
         **kwargs: arguments of the environment.
 
     Raises:
@@ -69,9 +79,13 @@ def check_environment(environment_id: str, **kwargs: Any) -> CheckReport:
     """
     find_spec(environment_id)
     subject = Subject(environment_id, kwargs)
+    checks = {check.__name__: check for check in CHECKS}
+    if least_steps_per_second is not None:
+        checks["steps_fast_enough"] = partial(speed.steps_fast_enough, least=least_steps_per_second)
+    if least_frames_per_second is not None:
+        checks["draws_fast_enough"] = partial(speed.draws_fast_enough, least=least_frames_per_second)
     passed, skipped = [], {}
-    for check in CHECKS:
-        name = check.__name__
+    for name, check in checks.items():
         try:
             check(subject)
         except NotApplicable as reason:

@@ -12,7 +12,6 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict
 from gymnasium.utils.env_checker import check_env as gymnasium_check
-from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from rlhf_envs.testing.subject import EnvironmentCheckError, NotApplicable, Subject, require, same, sample_actions
 
@@ -28,6 +27,9 @@ def passes_gymnasium_checker(subject: Subject) -> None:
 
 def passes_sb3_checker(subject: Subject) -> None:
     """Stable-Baselines3's checker finds nothing, not even to warn of."""
+    # Importing it takes seconds, and only this check needs it.
+    from stable_baselines3.common.env_checker import check_env as sb3_check
+
     env = subject.make()
     _without_warning(
         subject, "Stable-Baselines3's checker", lambda: sb3_check(env.unwrapped, warn=True, skip_render_check=True)

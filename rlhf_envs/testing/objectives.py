@@ -13,7 +13,7 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 from rlhf_envs.testing.subject import Subject, require, same, sample_actions
 
 _EPISODES = 24
-_STANDARD_ERRORS = 3.0
+_STANDARD_DEVIATIONS = 1.0
 
 
 def stays_within_its_spaces(subject: Subject) -> None:
@@ -25,18 +25,17 @@ def stays_within_its_spaces(subject: Subject) -> None:
         "expert": lambda step: env.expert_action(),
         "proxy": lambda step: env.proxy_action(),
     }
-    if isinstance(env.single_action_space, gym.spaces.Box):
-        policies["lowest"] = lambda step: np.broadcast_to(env.single_action_space.low, random[step].shape)
-        policies["highest"] = lambda step: np.broadcast_to(env.single_action_space.high, random[step].shape)
+    space = env.single_action_space
+    if isinstance(space, gym.spaces.Box):
+        lowest, highest = (np.broadcast_to(bound, random[0].shape) for bound in (space.low, space.high))
+        policies["lowest"] = lambda step: lowest
+        policies["highest"] = lambda step: highest
     for name, act in policies.items():
         observations, _ = env.reset(seed=32)
         for step in range(env.horizon):
             action = act(step)
             require(
-                all(
-                    env.single_action_space.contains(np.asarray(row, env.single_action_space.dtype)[()])
-                    for row in action
-                ),
+                all(space.contains(np.asarray(row, space.dtype)[()]) for row in action),
                 f"the {name} policy acts outside the action space: {action}.",
             )
             for row in range(4):
@@ -92,10 +91,10 @@ def _returns(env: TaskVectorEnv, act: Callable[[int], Any]) -> tuple[NDArray[np.
 
 
 def _require_above(higher: NDArray[np.float64], lower: NDArray[np.float64], who: str, whom: str) -> None:
-    """Welch's t statistic of two sets of returns must be large."""
-    error = float(np.sqrt(higher.var(ddof=1) / len(higher) + lower.var(ddof=1) / len(lower)))
+    """Cohen's d of two sets of returns must be large, which in so many episodes chance does not bring about."""
+    deviation = float(np.sqrt((higher.var(ddof=1) + lower.var(ddof=1)) / 2))
     ahead = float(higher.mean() - lower.mean())
     require(
-        ahead > _STANDARD_ERRORS * error,
+        ahead > _STANDARD_DEVIATIONS * deviation,
         f"{who} earns {higher.mean():.2f}, which is not clearly more than {whom} with {lower.mean():.2f}.",
     )

@@ -21,10 +21,10 @@ def draws_in_every_size_and_theme(subject: Subject) -> None:
             frames = []
             for action in actions:
                 env.step(action)
-                frames.append(env.render())
+                frames.append(np.asarray(env.render()))
             for frame in frames:
                 require(
-                    isinstance(frame, np.ndarray) and frame.shape == (height, width, 3) and frame.dtype == np.uint8,
+                    frame.shape == (height, width, 3) and frame.dtype == np.uint8,
                     f"a {width}x{height} frame in the {theme} theme is no uint8 array of shape ({height}, {width}, 3).",
                 )
             still = all(np.array_equal(frames[0], frame) for frame in frames[1:])

@@ -9,6 +9,7 @@ from rlhf_envs.testing.subject import Subject, require, row_of, same, sample_act
 
 _COPIES = 3
 _SEED = 11
+_RESET_STEP = 4
 
 
 def scalar_and_vector_agree(subject: Subject) -> None:
@@ -41,10 +42,15 @@ def scalar_and_vector_agree(subject: Subject) -> None:
 def copies_do_not_depend_on_each_other(subject: Subject) -> None:
     """A copy sees the same whatever the number of copies beside it, and whatever they do."""
     few, many = subject.make_batch(2), subject.make_batch(9)
-    actions = sample_actions(subject, 30, 9, seed=13)
+    actions = sample_actions(subject, few.horizon + 5, 9, seed=13)
     first, second = few.reset(seed=_SEED)[0], many.reset(seed=_SEED)[0]
     require(same(first, second[:2]), "a copy starts elsewhere when others run beside it.")
     for step in range(len(actions)):
+        if step == _RESET_STEP:
+            # From here on the rows end at different times, so that later only some of them begin anew.
+            first_row = np.arange(9) == 0
+            again, beside = (env.reset(options={"reset_mask": first_row[: env.num_envs]})[0] for env in (few, many))
+            require(same(again, beside[:2]), "a masked reset depends on the number of copies.")
         seen, beside = few.step(actions[step, :2]), many.step(actions[step])
         for ours, theirs in zip(seen[:4], beside[:4], strict=True):
             require(same(ours, theirs[:2]), "a copy sees something else when others run beside it.")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 import torch
 
 from rlhf_envs.envs.registration import ENVIRONMENTS, is_native
+from rlhf_envs.testing.speed import FrameTimer, StepTimer
 from scripts.benchmarks.markdown import markdown_table
 
 PEER = "CartPole-v1"
 """Gymnasium's environment with a vector version of its own, the measure of speed that most readers know."""
-
-_ACTION_BATCHES = 64
-_WARM_UP_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,10 @@ class Environments:
         stepping = []
         for width in dict.fromkeys(self.widths):
             tell(f"steps of {width:,} copies, {self.repeats} times each")
-            steppers = [_Stepper(environment_id, width, self.seconds) for environment_id in ids]
+            steppers = [StepTimer(environment_id, width, self.seconds) for environment_id in ids]
             stepping += _in_turn(steppers, self.repeats)
         tell(f"{self.frames:,} frames, {self.repeats} times each")
-        drawing = _in_turn([_Drawer(environment_id, self.frames) for environment_id in ids], self.repeats)
+        drawing = _in_turn([FrameTimer(environment_id, self.frames) for environment_id in ids], self.repeats)
         return {"stepping": stepping, "drawing": drawing}
 
     @staticmethod
@@ -90,87 +86,7 @@ class Environments:
         )
 
 
-@dataclass
-class _Rates:
-    """What the repeats of one measurement came to, per second."""
-
-    env: str
-    copies: int
-    rates: list[float] = field(default_factory=list)
-    rates_with_step: list[float] = field(default_factory=list)
-    busy_cores: list[float] = field(default_factory=list)
-
-
-class _Stepper:
-    """Steps a vector environment with random actions that were drawn before."""
-
-    def __init__(self, environment_id: str, copies: int, seconds: float) -> None:
-        self.measured = _Rates(environment_id, copies)
-        self._env = gym.make_vec(environment_id, num_envs=copies, vectorization_mode="vector_entry_point")
-        self._env.reset(seed=0)
-        self._env.action_space.seed(0)
-        self._actions = [self._env.action_space.sample() for _ in range(_ACTION_BATCHES)]
-        self._run(_WARM_UP_STEPS)
-        self._steps = max(int(seconds * _WARM_UP_STEPS / self._run(_WARM_UP_STEPS)), 1)
-
-    def repeat(self) -> None:
-        """Take one more measurement."""
-        busy = time.process_time()
-        seconds = self._run(self._steps)
-        self.measured.busy_cores.append((time.process_time() - busy) / seconds)
-        self.measured.rates.append(self._steps * self.measured.copies / seconds)
-
-    def close(self) -> None:
-        """Let go of the environment."""
-        self._env.close()
-
-    def _run(self, steps: int) -> float:
-        env, actions = self._env, self._actions
-        started = time.perf_counter()
-        for number in range(steps):
-            env.step(actions[number % _ACTION_BATCHES])
-        return time.perf_counter() - started
-
-
-class _Drawer:
-    """Draws a frame of a single copy after each of its steps."""
-
-    def __init__(self, environment_id: str, frames: int) -> None:
-        self.measured = _Rates(environment_id, 1)
-        self._env = gym.make(environment_id, render_mode="rgb_array", disable_env_checker=True)
-        self._env.reset(seed=0)
-        self._env.action_space.seed(0)
-        self._actions = [self._env.action_space.sample() for _ in range(_ACTION_BATCHES)]
-        self._frames = frames
-        self._run(min(frames, _WARM_UP_STEPS))
-
-    def repeat(self) -> None:
-        """Take one more measurement."""
-        busy, started = time.process_time(), time.perf_counter()
-        drawing = self._run(self._frames)
-        seconds = time.perf_counter() - started
-        self.measured.busy_cores.append((time.process_time() - busy) / seconds)
-        self.measured.rates.append(self._frames / drawing)
-        self.measured.rates_with_step.append(self._frames / seconds)
-
-    def close(self) -> None:
-        """Let go of the environment."""
-        self._env.close()
-
-    def _run(self, frames: int) -> float:
-        """Step and draw; the seconds that drawing alone took."""
-        drawing = 0.0
-        for number in range(frames):
-            _, _, terminated, truncated, _ = self._env.step(self._actions[number % _ACTION_BATCHES])
-            started = time.perf_counter()
-            self._env.render()
-            drawing += time.perf_counter() - started
-            if terminated or truncated:
-                self._env.reset()
-        return drawing
-
-
-def _in_turn(subjects: Sequence[_Stepper] | Sequence[_Drawer], repeats: int) -> list[dict[str, Any]]:
+def _in_turn(subjects: Sequence[StepTimer] | Sequence[FrameTimer], repeats: int) -> list[dict[str, Any]]:
     for _ in range(repeats):
         for subject in subjects:
             subject.repeat()

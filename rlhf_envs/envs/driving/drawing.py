@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.driving.rules import SAFE_TIME_GAP, TOP_SPEED, room_behind
-from rlhf_envs.envs.driving.traffic import CAR_LENGTH
+from rlhf_envs.envs.driving.rules import SAFE_TIME_GAP, TOP_SPEED
+from rlhf_envs.envs.driving.traffic import CAR_LENGTH, room_behind
 from rlhf_envs.envs.driving.vehicle import SCENERY_LENGTH
 from rlhf_envs.envs.palette import Color
 

@@ -19,6 +19,7 @@ from rlhf_envs.envs.driving.traffic import (
     advance_traffic,
     look_around,
     put_in_order,
+    room_behind,
 )
 from rlhf_envs.envs.driving.vehicle import BRAKE, MOST_HEADING, STEP_SECONDS, control
 from rlhf_envs.envs.state import Field, State
@@ -239,15 +240,6 @@ class Driving(Task):
             "lane": -np.minimum(off_centre, 1.0),
             "collision": -state.collided,
         }
-
-
-def room_behind(speed: Array, speed_behind: Array) -> Array:
-    """The room (m) that the car behind needs: 0.8 s, and what braking to the ego's speed takes; speeds in m/s."""
-    closing = np.maximum(speed_behind - speed, 0.0)
-    closing *= closing
-    closing *= 1.0 / BRAKE
-    needed: Array = closing + 0.8 * speed_behind
-    return needed
 
 
 def _shortfall(room: Array, needed: Array) -> Array:

@@ -29,6 +29,8 @@ _SIGHT = np.array([[SIGHT_AHEAD], [SIGHT_BEHIND]], dtype=np.float32)
 _TIME_GAP, _STANDSTILL_GAP = 1.2, 2.0
 _ACCELERATION, _BRAKING, _HARDEST_BRAKING = 1.5, 2.0, 8.0
 
+_LEAST_TIME_GAP, _GENTLE_BRAKING = 0.8, 3.0
+
 _LANE_CHANGE_RATE = 0.8
 _ROOM_TO_CHANGE = 20.0
 
@@ -134,6 +136,15 @@ def look_around(cars: Array, ego_lane: Array, lanes: int, speed_limit: float) ->
     gaps *= exists
     speeds *= exists
     return gaps, speeds
+
+
+def room_behind(speed: Array, speed_behind: Array) -> Array:
+    """The room (m) that a car behind needs: 0.8 s, and what braking gently to the speed ahead takes; speeds in m/s."""
+    closing = np.maximum(speed_behind - speed, 0.0)
+    closing *= closing
+    closing *= 0.5 / _GENTLE_BRAKING
+    needed: Array = closing + _LEAST_TIME_GAP * speed_behind
+    return needed
 
 
 def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Array]:

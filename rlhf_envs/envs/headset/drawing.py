@@ -29,15 +29,15 @@ _SIGHT, _NEAREST = 36.0, 1.2
 _HAZE_LEVELS = 6
 _SHADES = 20
 _GRID = np.arange(0.0, _SIGHT + 6.0, dtype=np.float32)
-_SIDES = np.array([[-1.0], [1.0]], dtype=np.float32)
-_PATH_DISTANCES = np.array([2.6, 4.0, 6.0, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
+_BENDS = np.array([2.6, 4.0, 6.0, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
 _PLANK_SPACING = 4.0
 _PLANK_EDGES = np.repeat(np.arange(4, dtype=np.float32) * np.float32(_PLANK_SPACING), 2)
 _PLANK_EDGES[1::2] += 0.9
 
 _PEAKS = (30, 12, 44, 20, 58, 26, 40, 10, 34, 18, 50, 24, 62, 30, 36, 14, 46, 22, 28, 8, 52, 20, 40, 26, 56, 16, 38, 12)
-_PEAK_ANGLE = tau / len(_PEAKS)
-_SUN_ANGLE = 0.35
+_SKY = (0.0, 28.0, 600.0, 104.0)
+_AROUND = tau * _FOCAL
+_SUN_PLACE = 420.0
 
 
 class _Road:
@@ -51,27 +51,35 @@ class _Road:
         np.cumsum(sin[:-1], out=self._lines[2, 1:])
         np.cumsum(cos[:-1], out=self._lines[3, 1:])
 
-    def places(self, along: Array, beside: float) -> list[list[Place]]:
-        """Where places on the ground appear, `along` the path (P,) and `beside` it in metres: left ones, right ones."""
+    def places(self, along: Array, beside: Array) -> list[Place]:
+        """Where places on the ground appear, `along` the path and `beside` it in metres, both (P,)."""
         cell = along.astype(np.int32)
         before = self._lines.take(cell, axis=1)
         sin, cos, right, ahead = before + (self._lines.take(cell + 1, axis=1) - before) * (along - cell)
-        offset = _SIDES * beside
-        depth = ahead - offset * sin
+        depth = ahead - beside * sin
         size = _FOCAL / np.maximum(depth, _NEAREST)
-        x = _MIDDLE + (right + offset * cos) * size
+        x = _MIDDLE + (right + beside * cos) * size
         y = _HORIZON + _EYE_HEIGHT * size
         size *= depth > _NEAREST
-        return [list(zip(*side, strict=True)) for side in zip(x.tolist(), y.tolist(), size.tolist(), strict=True)]
+        return list(zip(x.tolist(), y.tolist(), size.tolist(), strict=True))
 
 
 def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the view with the gaze in it, and below it the wearer with three gauges."""
     canvas.background("headset", lambda: _land(canvas))
-    _mountains(row.view, canvas)
+    canvas.backdrop("mountains", _SKY, _AROUND, row.view * _FOCAL, lambda: _mountains(canvas))
+    scene = task.scenery
+    first = int(row.travelled // scene.spacing) + 1
+    numbers = np.arange(first + int(_SIGHT // scene.spacing) - 1, first - 1, -1)
+    beside_path = (numbers * scene.spacing - row.travelled).astype(np.float32)
+    planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - row.travelled % _PLANK_SPACING)
+    along = np.concatenate([_BENDS, planks, beside_path])
+    beside = np.repeat(np.float32([PATH_WIDTH / 2, scene.distance]), [len(_BENDS) + len(planks), len(numbers)])
     road = _Road(task, row)
-    _path(road, row.travelled, canvas)
-    _surroundings(task, road, row.travelled, canvas)
+    left, right = road.places(along, -beside), road.places(along, beside)
+    edges = len(_BENDS) + len(planks)
+    _path(left[:edges], right[:edges], canvas)
+    _surroundings(task.scene, numbers.tolist(), beside_path.tolist(), left[edges:], right[edges:], canvas)
     _vignette(row.vignette, canvas)
     _gaze(row.gaze, canvas)
     _readouts(row, canvas)
@@ -81,67 +89,55 @@ def _sky(canvas: Canvas) -> Color:
     return blend(canvas.colors.accent, canvas.colors.background, 0.16)
 
 
-def _ground(canvas: Canvas) -> Color:
-    return blend(canvas.colors.good, canvas.colors.background, 0.22)
-
-
 def _land(canvas: Canvas) -> None:
     left, top, width, height = _VIEW
     canvas.rectangle(left, top, width, height, _sky(canvas))
-    canvas.rectangle(left, _HORIZON, width, height - _HORIZON, _ground(canvas))
+    ground = blend(canvas.colors.good, canvas.colors.background, 0.22)
+    canvas.rectangle(left, _HORIZON, width, height - _HORIZON, ground)
 
 
-def _mountains(view: float, canvas: Canvas) -> None:
-    """Far away, so they only show how the view turns."""
+def _mountains(canvas: Canvas) -> None:
+    """All around the wearer and far away, so they only show how the view turns."""
     colors = canvas.colors
-    sun = (_SUN_ANGLE - view + tau / 2) % tau - tau / 2
-    if abs(sun) < 0.9:
-        canvas.circle(_MIDDLE + _FOCAL * tan(sun), 52, 17, blend(colors.warning, _sky(canvas), 0.6))
-    first = int((view - 0.8) // _PEAK_ANGLE)
-    points = [(-5.0, _HORIZON)]
-    for peak in range(first, first + 9):
-        angle = min(max(peak * _PEAK_ANGLE - view, -1.2), 1.2)
-        points.append((_MIDDLE + _FOCAL * tan(angle), _HORIZON - _PEAKS[peak % len(_PEAKS)]))
-    points.append((605.0, _HORIZON))
-    canvas.polygon(points, blend(colors.others[3], _sky(canvas), 0.4))
+    bottom, width = _SKY[3], _AROUND + _SKY[2]
+    canvas.rectangle(0, 0, width, bottom, _sky(canvas))
+    for turn in (0.0, _AROUND):
+        canvas.circle(turn + _SUN_PLACE, 24, 17, blend(colors.warning, _sky(canvas), 0.6))
+    apart = _AROUND / len(_PEAKS)
+    count = int(width / apart) + 2
+    ridge = [(peak * apart, bottom - _PEAKS[peak % len(_PEAKS)]) for peak in range(count)]
+    canvas.polygon([(0.0, bottom), *ridge, (count * apart, bottom)], blend(colors.others[3], _sky(canvas), 0.4))
 
 
-def _path(road: _Road, travelled: float, canvas: Canvas) -> None:
+def _path(left: list[Place], right: list[Place], canvas: Canvas) -> None:
     """The path, with planks across it that show how fast it passes."""
-    planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - travelled % _PLANK_SPACING)
-    along = np.concatenate([_PATH_DISTANCES, planks])
-    left, right = road.places(along, PATH_WIDTH / 2)
-    bends = len(_PATH_DISTANCES)
-    seen = [n for n in range(bends) if left[n][2] and right[n][2]]
+    seen = [n for n in range(len(_BENDS)) if left[n][2] and right[n][2]]
     if len(seen) > 1:
         outline = [left[n][:2] for n in seen] + [right[n][:2] for n in reversed(seen)]
         canvas.polygon(outline, blend(canvas.colors.warning, canvas.colors.background, 0.26))
     color = blend(canvas.colors.warning, canvas.colors.background, 0.5)
-    for n in range(bends, len(along), 2):
+    for n in range(len(_BENDS), len(left), 2):
         corners = (left[n], left[n + 1], right[n + 1], right[n])
         if all(corner[2] for corner in corners) and left[n + 1][1] < _VIEW[3]:
             canvas.polygon([corner[:2] for corner in corners], color, smooth=False)
 
 
-def _surroundings(task: Headset, road: _Road, travelled: float, canvas: Canvas) -> None:
-    """Trees, bushes or rocks beside the path, the farthest first, paler with distance."""
-    scene = task.scenery
-    first = int(travelled // scene.spacing) + 1
-    numbers = range(first + int(_SIGHT // scene.spacing) - 1, first - 1, -1)
-    along = np.array(numbers, dtype=np.float32) * np.float32(scene.spacing) - np.float32(travelled)
-    left, right = road.places(along, scene.distance)
-    for number, metres, *pair in zip(numbers, along.tolist(), left, right, strict=True):
+def _surroundings(
+    scene: str, numbers: list[int], along: list[float], left: list[Place], right: list[Place], canvas: Canvas
+) -> None:
+    """Trees, bushes or rocks on both sides of the path, the farthest first, paler with distance."""
+    for number, metres, *pair in zip(numbers, along, left, right, strict=True):
         haze = round(_HAZE_LEVELS * metres / _SIGHT) / _HAZE_LEVELS
         for side, (x, y, size) in enumerate(pair):
             if size and -0.75 * size < x < 600.0 + 0.75 * size:
-                grow(task.scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
+                grow(scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
 
 
 def _vignette(vignette: float, canvas: Canvas) -> None:
     level = round(vignette * _SHADES)
     if level:
-        open_to = 1.3 - 0.95 * level / _SHADES
-        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.3 + 1.0)
+        open_to = 1.36 - 0.95 * level / _SHADES
+        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.24 + 1.0)
 
 
 def _gaze(gaze: float, canvas: Canvas) -> None:

@@ -44,7 +44,9 @@ def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CARD, _READER, _HISTORY):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     for label, y in _GAUGES:
-        canvas.gauge(_GAUGE_LEFT, y, _GAUGE_WIDTH, label, 0, canvas.colors.muted)
+        # A little further above its bar than in `canvas.gauge`, so that they do not touch in half-size clips.
+        canvas.text(_GAUGE_LEFT, y - 12, label, canvas.colors.muted, size=12)
+        canvas.rectangle(_GAUGE_LEFT, y, _GAUGE_WIDTH, 8, canvas.colors.surface_strong, radius=4)
 
 
 def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> None:

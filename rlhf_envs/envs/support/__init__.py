@@ -8,10 +8,14 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class SupportEnv(TaskEnv):
+    """One desk."""
+
     task_class = Support
 
 
 class SupportVectorEnv(TaskVectorEnv):
+    """Many desks at once."""
+
     task_class = Support
 
 
