@@ -160,7 +160,12 @@ def clip_painter(
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
     kwargs = {name: value for name, value in (environment_kwargs or {}).items() if name != "render_mode"}
-    env = gym.make(environment_id, disable_env_checker=True, render_mode="rgb_array", **kwargs)
+    try:
+        env = gym.make(environment_id, disable_env_checker=True, render_mode="rgb_array", **kwargs)
+    except TypeError:
+        # It takes no render mode, so it cannot be drawn; segments may still carry frames.
+        env = gym.make(environment_id, disable_env_checker=True, **kwargs)
+        return _FrameClipPainter(environment_id, (width, height), THEMES[theme].background, _rate(env))
     if isinstance(env.unwrapped, TaskEnv):
         return _TaskClipPainter(environment_id, env.unwrapped, (width, height), theme)
     background = THEMES[theme].background

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import cos, sin
+from typing import Any
 
 import numpy as np
 import pygame
@@ -45,7 +46,8 @@ class Canvas:
     def pixels(self) -> NDArray[np.uint8]:
         """A copy of the picture, (height, width, 3) uint8."""
         pitch = self.surface.get_pitch()
-        rows = np.frombuffer(self.surface.get_buffer(), dtype=np.uint8)  # type: ignore[call-overload].reshape(self.height, pitch)
+        buffer: Any = self.surface.get_buffer()
+        rows = np.frombuffer(buffer, dtype=np.uint8).reshape(self.height, pitch)
         return rows[:, : self.width * 3].reshape(self.height, self.width, 3).copy()
 
     def background(self, name: str, paint: Callable[[], None]) -> None:

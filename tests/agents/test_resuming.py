@@ -19,8 +19,8 @@ from tests.trainer import Trainer
 
 COMPARISONS = 30
 SETTINGS = {
-    "rlhf/Driving-v0": [*["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32", "--ppo.batch-size", "128"]],
-    "rlhf/Recommender-v0": [*["--timesteps", "3072", "--ppo.num-envs", "4", "--ppo.n-steps", "32", "--ppo.batch-size", "64"]],
+    "rlhf/Driving-v0": "--timesteps 3072 --ppo.num-envs 8 --ppo.n-steps 32 --ppo.batch-size 128".split(),
+    "rlhf/Recommender-v0": "--timesteps 2048 --ppo.num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64".split(),
 }
 COMMON = [
     *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),

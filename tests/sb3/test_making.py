@@ -84,7 +84,7 @@ def test_the_last_observation_of_an_episode_is_told_apart_from_the_first_of_the_
 
 def test_an_environment_that_inserts_steps_is_refused() -> None:
     env = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
-    with pytest.raises(ValueError, match="make it with autoreset_mode=AutoresetMode.SAME_STEP"):
+    with pytest.raises(ValueError, match=r"make it with autoreset_mode=AutoresetMode\.SAME_STEP"):
         VectorEnvBridge(env)
     env.close()
 

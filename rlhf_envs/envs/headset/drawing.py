@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import tan, tau
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import numpy as np
 
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.headset.figures import blend, draw_face, grow
-from rlhf_envs.envs.headset.scenery import PATH_WIDTH, Array, path_direction
+from rlhf_envs.envs.headset.scenery import PATH_WIDTH, Array, Scene, path_direction
 from rlhf_envs.envs.palette import Color
 
 if TYPE_CHECKING:
@@ -64,22 +65,34 @@ class _Road:
         return list(zip(x.tolist(), y.tolist(), size.tolist(), strict=True))
 
 
+@cache
+def _in_sight(scene: Scene) -> int:
+    """How many trees or rocks are drawn on each side."""
+    return int(_SIGHT // scene.spacing)
+
+
+@cache
+def _beside(scene: Scene) -> Array:
+    """How far beside the middle of the path all places lie that are drawn, the left ones first."""
+    edges = [PATH_WIDTH / 2] * (len(_BENDS) + len(_PLANK_EDGES)) + [scene.distance] * _in_sight(scene)
+    return np.array([-metres for metres in edges] + edges, dtype=np.float32)
+
+
 def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the view with the gaze in it, and below it the wearer with three gauges."""
     canvas.background("headset", lambda: _land(canvas))
     canvas.backdrop("mountains", _SKY, _AROUND, row.view * _FOCAL, lambda: _mountains(canvas))
     scene = task.scenery
     first = int(row.travelled // scene.spacing) + 1
-    numbers = np.arange(first + int(_SIGHT // scene.spacing) - 1, first - 1, -1)
-    beside_path = (numbers * scene.spacing - row.travelled).astype(np.float32)
+    numbers = range(first + _in_sight(scene) - 1, first - 1, -1)
+    beside_path = [number * scene.spacing - row.travelled for number in numbers]
     planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - row.travelled % _PLANK_SPACING)
-    along = np.concatenate([_BENDS, planks, beside_path])
-    beside = np.repeat(np.float32([PATH_WIDTH / 2, scene.distance]), [len(_BENDS) + len(planks), len(numbers)])
-    road = _Road(task, row)
-    left, right = road.places(along, -beside), road.places(along, beside)
+    along = np.concatenate([_BENDS, planks, beside_path] * 2, dtype=np.float32)
+    places = _Road(task, row).places(along, _beside(scene))
+    left, right = places[: len(places) // 2], places[len(places) // 2 :]
     edges = len(_BENDS) + len(planks)
     _path(left[:edges], right[:edges], canvas)
-    _surroundings(task.scene, numbers.tolist(), beside_path.tolist(), left[edges:], right[edges:], canvas)
+    _surroundings(task.scene, numbers, beside_path, left[edges:], right[edges:], canvas)
     _vignette(row.vignette, canvas)
     _gaze(row.gaze, canvas)
     _readouts(row, canvas)
@@ -123,7 +136,7 @@ def _path(left: list[Place], right: list[Place], canvas: Canvas) -> None:
 
 
 def _surroundings(
-    scene: str, numbers: list[int], along: list[float], left: list[Place], right: list[Place], canvas: Canvas
+    scene: str, numbers: range, along: list[float], left: list[Place], right: list[Place], canvas: Canvas
 ) -> None:
     """Trees, bushes or rocks on both sides of the path, the farthest first, paler with distance."""
     for number, metres, *pair in zip(numbers, along, left, right, strict=True):

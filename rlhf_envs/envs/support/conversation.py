@@ -32,11 +32,11 @@ from rlhf_envs.envs.support.customers import (
 
 TURN_ANGER = 0.01
 QUESTION_ANGER = 0.02
-MISTAKE_ANGER = 0.2
+MISTAKE_ANGER = 0.15
 LEFT_ALONE_ANGER = 0.25
 HELD_UP_ANGER = 0.15
 RELIEF = 0.6
-APOLOGY_RELIEF = 0.7
+APOLOGY_RELIEF = 0.6
 
 _RULED_OUT = np.float32(0.02)
 _ONE = np.float32(1)

@@ -42,7 +42,7 @@ QUANTITIES = len(ISSUES) + 8
 conversation, how often they came back, the line they open with, and the name (0 to 1, as a place in the list)."""
 
 DRAWS = 5
-VAGUE_OPENING = 0.65
+VAGUE_OPENING = 0.8
 LEAST_ANGER, MOST_ANGER = 0.1, 0.4
 
 _OTHERS = len(ISSUES) - 1
@@ -50,7 +50,7 @@ _NUMBERS = np.arange(len(ISSUES), dtype=np.float32)[:, None]
 _SHARES = np.array([[issue.share] for issue in ISSUES], dtype=np.float32)
 _UP_TO = np.cumsum(_SHARES, axis=0)[:-1]
 _DOUBT = 1e-3
-_DISTRACTION = 0.5
+_DISTRACTION = 0.4
 
 
 def arrive(draws: Array, clarity: float) -> Array:

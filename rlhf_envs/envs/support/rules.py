@@ -97,7 +97,7 @@ class Support(Task):
     | term | weight | values | what it says |
     |---|---|---|---|
     | resolved | 1.0 | 0 to 1 | tickets closed of late whose issue was solved |
-    | calm | 0.6 | -1 to 0 | anger, half of the customer at the desk, half the mean of those who wait |
+    | calm | 0.5 | -1 to 0 | anger, half of the customer at the desk, half the mean of those who wait |
     | fair_cost | 1.0 | -1 to 0 | refunds of late that were not due |
     | escalation | 1.0 | -1 to 0 | needless escalations of late, and 0.7 for each fraud closed without one |
 
@@ -110,7 +110,7 @@ class Support(Task):
     ## Arguments
     - `caseload` (int, 4): customers who take turns, 2 to 6.
     - `annoyance` (float, 1): how easily customers get angry, 0 to 5; 0 is never.
-    - `clarity` (float, 0.9): probability that a calm customer's reply points to the issue, 0.3 to 0.95.
+    - `clarity` (float, 0.85): probability that a calm customer's reply points to the issue, 0.3 to 0.95.
     - `comeback` (float, 0.65): the share of those closed too early that come back, 0 to 1.
     - `horizon` (int, 60): steps in an episode.
 
@@ -134,7 +134,7 @@ class Support(Task):
         "closed": Field(np.int32),
         "resolved": Field(np.int32),
     }
-    reward_weights = {"resolved": 1.0, "calm": 0.6, "fair_cost": 1.0, "escalation": 1.0}
+    reward_weights = {"resolved": 1.0, "calm": 0.5, "fair_cost": 1.0, "escalation": 1.0}
     draws_per_reset = MOST * DRAWS
     draws_per_step = DRAWS + 1
     render_fps = 5
@@ -147,7 +147,7 @@ class Support(Task):
         self,
         caseload: int = 4,
         annoyance: float = 1.0,
-        clarity: float = 0.9,
+        clarity: float = 0.85,
         comeback: float = 0.65,
         horizon: int = 60,
     ) -> None:
