@@ -24,8 +24,8 @@ SETTINGS = {
 }
 COMMON = [
     *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),
-    *["--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16", "--checkpoint-seconds", "0"],
-    *['--evaluation-episodes', '2', '--env-kwargs', '{"horizon":24}'],
+    *"--ppo.n-epochs 2 --ppo.net-arch 16 16 --ensemble.hidden 16 --checkpoint-seconds 0".split(),
+    *("--evaluation-episodes", "2", "--env-kwargs", '{"horizon": 24}'),
 ]
 
 pytestmark = pytest.mark.slow

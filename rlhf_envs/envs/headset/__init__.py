@@ -8,10 +8,14 @@ from rlhf_envs.envs.vector import TaskVectorEnv
 
 
 class HeadsetEnv(TaskEnv):
+    """One ride."""
+
     task_class = Headset
 
 
 class HeadsetVectorEnv(TaskVectorEnv):
+    """Many rides at once."""
+
     task_class = Headset
 
 

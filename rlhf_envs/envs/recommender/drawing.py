@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rlhf_envs.envs.recommender.icons import draw_burst, draw_face, draw_topic
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.palette import Color
     from rlhf_envs.envs.recommender.rules import Recommender
 
 _CARD = (24, 24, 328, 252)
@@ -51,10 +53,17 @@ def _draw_panels(canvas: Canvas) -> None:
 
 def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> None:
     colors = canvas.colors
-    x, y, _, height = _CARD
+    x, y, width, height = _CARD
     bait = form == TEASER
     canvas.keep(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
-    canvas.text(x + 18, y + 139, headline(topic, form, row.story), colors.bad if bait else colors.ink, 19, bold=True)
+    title = headline(topic, form, row.story)
+    color = colors.bad if bait else colors.ink
+    _words(
+        title,
+        (x + 18, y + 126, width - 36, 26),
+        lambda: canvas.text(x + 18, y + 139, title, color, 19, bold=True),
+        canvas,
+    )
     lines = _text_lines(form)
     for line, (left, top, length) in enumerate(lines):
         part = row.share_read * len(lines) - line
@@ -101,8 +110,24 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
     else:
         words = f"clicked, read {round(row.share_read * 10) * 10}%"
         color = colors.good if row.share_read >= _WELL_READ else colors.warning
-    canvas.circle(x + 6, y, 6, color, outline=0 if row.clicked else 2)
-    canvas.text(x + 20, y, words, color, size=15, bold=bool(row.clicked))
+    _words(
+        words, (x - 1, y - 11, 220, 22), lambda: _draw_verdict(words, color, bool(row.clicked), x, y, canvas), canvas
+    )
+
+
+def _draw_verdict(words: str, color: Color, clicked: bool, x: float, y: float, canvas: Canvas) -> None:
+    canvas.circle(x + 6, y, 6, color, outline=0 if clicked else 2)
+    canvas.text(x + 20, y, words, color, size=15, bold=clicked)
+
+
+def _words(name: str, area: tuple[float, float, float, float], write: Callable[[], None], canvas: Canvas) -> None:
+    """Words on a panel, kept with the panel behind them, since laying text over a picture takes long."""
+
+    def paint() -> None:
+        canvas.rectangle(*area, canvas.colors.surface)
+        write()
+
+    canvas.keep(f"words {name}", area, paint)
 
 
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:

@@ -22,7 +22,7 @@ from rlhf_envs.envs.support.customers import (
 )
 
 _SURE_ENOUGH_TO_ANSWER, _SURE_ENOUGH_TO_SPEND = 0.5, 0.7
-_NEEDS_CALMING = 0.45
+_NEEDS_CALMING = 0.55
 
 
 def expert_decisions(state: State) -> NDArray[np.intp]:
