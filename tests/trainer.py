@@ -23,16 +23,16 @@ class Trainer:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.trainer"], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        self._child: int | None = None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(timeout=30)
-        assert self._server.stdout is not None
-        self._server.stdout.close()
+        if self._child is not None:
+            os.kill(self._child, signal.SIGKILL)
+        with self._server:
+            self._server.kill()
 
     def start(
         self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None, report: bool = True
@@ -50,11 +50,14 @@ class Trainer:
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(command) + "\n")
         self._server.stdin.flush()
-        return self._answer()
+        self._child = self._answer()
+        return self._child
 
     def finish(self) -> int:
         """Wait for the run; its exit status, negative where a signal ended it."""
-        return self._answer()
+        status = self._answer()
+        self._child = None
+        return status
 
     def run(
         self, arguments: Sequence[str], output: Path, die: tuple[str, int, str] | None = None, report: bool = True

@@ -250,7 +250,7 @@ def test_a_log_file_is_not_flooded_with_progress(trainer: Trainer, tmp_path: Pat
 
 
 def wait_for_rows(run: Path, rows: int) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         if (run / "progress.csv").exists() and len((run / "progress.csv").read_text().splitlines()) > rows:
             return
@@ -265,7 +265,7 @@ def test_ctrl_c_leaves_a_run_that_says_how_to_resume_it_and_can_be(trainer: Trai
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     wait_for_rows(run, 2)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=90)[1]
+    said = process.communicate(timeout=240)[1]
     assert process.returncode == 130
     assert f"python -m scripts.train --run-dir '{run}' --resume" in said
     assert "Traceback" not in said
@@ -284,7 +284,7 @@ def test_a_second_ctrl_c_stops_at_once(trainer: Trainer, tmp_path: Path) -> None
     # A single rollout that would take minutes.
     long = ["--timesteps", "4000000", "--ppo.n-steps", "1000000"]
     child = trainer.start(["--run-dir", str(run), *DRIVING, *long], said)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not (run / "checkpoints" / "000000000000").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(child, signal.SIGINT)
@@ -304,7 +304,7 @@ def test_a_disk_that_fills_loses_nothing(trainer: Trainer, tmp_path: Path) -> No
         f"{' '.join(RECOMMENDER[:2])} {' '.join(TINY)} --timesteps 200000 --comparisons 2000 --checkpoint-seconds 0.1; "
         f"echo status $?; cp -r {disk}/run {tmp_path}/saved; }}"
     )
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)
     if "status" not in done.stdout:
         pytest.skip("a small disk cannot be made here: " + done.stderr.strip())
     assert "status 2" in done.stdout, done.stderr
