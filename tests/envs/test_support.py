@@ -30,7 +30,7 @@ from rlhf_envs.envs.support.wording import CLOSED, DESK_LINES, IS_BACK
 
 register_environments()
 
-COPIES = 400
+COPIES = 300
 
 
 def make(copies: int = COPIES, **parameters: Any) -> Any:
@@ -51,7 +51,7 @@ def act(env: Any, action: int) -> dict[str, Any]:
 
 def returns(policy: str, **parameters: Any) -> tuple[float, float]:
     """Mean true and proxy return of a policy over whole episodes."""
-    env = make(**parameters)
+    env = make(100, **parameters)
     random = np.random.default_rng(0)
     true = proxy = 0.0
     for _ in range(env.horizon):
@@ -63,9 +63,7 @@ def returns(policy: str, **parameters: Any) -> tuple[float, float]:
     return true, proxy
 
 
-@pytest.mark.parametrize(
-    "parameters", [{}, {"caseload": 2}, {"caseload": 6}, {"annoyance": 2.0}, {"clarity": 0.7}, {"comeback": 0.4}]
-)
+@pytest.mark.parametrize("parameters", [{}, {"caseload": 6}, {"annoyance": 2.0}, {"clarity": 0.7}, {"comeback": 0.4}])
 def test_closing_at_once_closes_most_and_helps_least_after_doing_anything_at_random(parameters: dict[str, Any]) -> None:
     (random, _), (gamed, gamed_closed), (expert, expert_closed) = (
         returns(policy, **parameters) for policy in ("random", "proxy", "expert")
@@ -160,10 +158,10 @@ def test_questions_turn_vague_first_words_into_evidence() -> None:
 
 
 def test_the_evidence_is_calibrated() -> None:
-    env = make(4000)
+    env = make(2000)
     act(env, ASK)
     likeliest = desk(env)[: len(ISSUES)].argmax(axis=0)
-    said = desk(env)[likeliest, np.arange(4000)]
+    said = desk(env)[likeliest, np.arange(2000)]
     right = likeliest == desk(env)[ISSUE]
     assert abs(said.mean() - right.mean()) < 0.03
 
