@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, select
 
 from rlhf_envs.feedback.asking import content_digest
 from rlhf_envs.feedback.errors import StoreDamagedError
@@ -16,6 +17,7 @@ from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
 
+_NO_END = 2**62
 _MOST_VALUES = 10_000  # SQLite takes at most 32,766 values in one statement
 
 
@@ -60,17 +62,29 @@ def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCach
 
 def load_answers_since(connection: Connection, cursor: int, up_to_round: int | None) -> list[Answer]:
     """Rows after the cursor, in order, and with `up_to_round` only those before the first answer to a later round."""
-    wanted = select(answers).where(answers.c.id > cursor).order_by(answers.c.id)
+    end = None
     if up_to_round is not None:
-        first_later = (
-            select(func.min(answers.c.id))
-            .join(queries, queries.c.id == answers.c.query_id)
-            .where(answers.c.id > cursor, queries.c.round > up_to_round)
-        )
-        end = connection.execute(first_later).scalar()
-        if end is not None:
-            wanted = wanted.where(answers.c.id < end)
-    return [_answer(row) for row in connection.execute(wanted)]
+        limits = {"cursor": cursor, "round": up_to_round}
+        end = connection.execute(_first_answer_to_a_later_round(), limits).scalar()
+    between = {"cursor": cursor, "end": _NO_END if end is None else end}
+    return [_answer(row) for row in connection.execute(_answers_between(), between)]
+
+
+@functools.cache
+def _answers_between() -> Select[Any]:
+    """Rows after `:cursor` and before `:end`. A run asks this after every rollout, so it is built once."""
+    after, before = answers.c.id > bindparam("cursor"), answers.c.id < bindparam("end")
+    return select(answers).where(after, before).order_by(answers.c.id)
+
+
+@functools.cache
+def _first_answer_to_a_later_round() -> Select[Any]:
+    """The first row after `:cursor` that belongs to a round after `:round`."""
+    return (
+        select(func.min(answers.c.id))
+        .join(queries, queries.c.id == answers.c.query_id)
+        .where(answers.c.id > bindparam("cursor"), queries.c.round > bindparam("round"))
+    )
 
 
 def load_answer(connection: Connection, id: int) -> Answer:

@@ -19,12 +19,21 @@ from tests.trainer import Trainer
 
 COMPARISONS = 30
 SETTINGS = {
-    "rlhf/Driving-v0": "--timesteps 3072 --ppo.num-envs 8 --ppo.n-steps 32 --ppo.batch-size 128".split(),
-    "rlhf/Recommender-v0": "--timesteps 2048 --ppo.num-envs 4 --ppo.n-steps 32 --ppo.batch-size 64".split(),
+    "rlhf/Driving-v0": ["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32", "--ppo.batch-size", "128"],
+    "rlhf/Recommender-v0": [
+        "--timesteps",
+        "2048",
+        "--ppo.num-envs",
+        "4",
+        "--ppo.n-steps",
+        "32",
+        "--ppo.batch-size",
+        "64",
+    ],
 }
 COMMON = [
     *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),
-    *"--ppo.n-epochs 2 --ppo.net-arch 16 16 --ensemble.hidden 16 --checkpoint-seconds 0".split(),
+    *["--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16", "--checkpoint-seconds", "0"],
     *("--evaluation-episodes", "2", "--env-kwargs", '{"horizon": 24}'),
 ]
 
