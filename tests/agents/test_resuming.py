@@ -19,22 +19,14 @@ from tests.trainer import Trainer
 
 COMPARISONS = 30
 SETTINGS = {
-    "rlhf/Driving-v0": ["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32", "--ppo.batch-size", "128"],
-    "rlhf/Recommender-v0": [
-        "--timesteps",
-        "2048",
-        "--ppo.num-envs",
-        "4",
-        "--ppo.n-steps",
-        "32",
-        "--ppo.batch-size",
-        "64",
-    ],
+    "rlhf/Driving-v0": ["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32"],
+    "rlhf/Recommender-v0": ["--timesteps", "2048", "--ppo.num-envs", "4", "--ppo.n-steps", "32"],
 }
 COMMON = [
-    *f"--comparisons {COMPARISONS} --test-comparisons 6 --segment-length 6 --feedback boltzmann".split(),
-    *["--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16", "--checkpoint-seconds", "0"],
-    *("--evaluation-episodes", "2", "--env-kwargs", '{"horizon": 24}'),
+    *("--comparisons", str(COMPARISONS), "--test-comparisons", "6", "--segment-length", "6"),
+    *("--feedback", "boltzmann", "--checkpoint-seconds", "0", "--evaluation-episodes", "2"),
+    *("--ppo.batch-size", "128", "--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16"),
+    *("--env-kwargs", '{"horizon": 24}'),
 ]
 
 pytestmark = pytest.mark.slow

@@ -106,4 +106,4 @@ def test_a_policy_that_learns_from_preferences_is_clearly_better_than_chance(tmp
         ppo=preset_for("CartPole-v1"),
         evaluation_episodes=30,
     )
-    assert metrics["true_return_mean"] > 3 * metrics["random_return_mean"]
+    assert metrics["true_return_mean"] > 2 * metrics["random_return_mean"]
