@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import torch
 from stable_baselines3 import PPO
 
@@ -71,8 +72,19 @@ def check_settings(config: RunConfig) -> None:
         ValueError: if there is no such environment, it does not take these arguments, its spaces are not supported,
             segments do not fit its episodes, or the demonstrations do not fit it.
     """
+    try:
+        _try_settings(config)
+    except (AssertionError, KeyError, TypeError, gym.error.Error) as error:
+        # Stable-Baselines3 and other people's environments refuse arguments with whatever they like.
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(f"{config.env} cannot be trained on with these settings: {reason}.") from error
+
+
+def _try_settings(config: RunConfig) -> None:
     copies = min(config.ppo.num_envs, 2)
-    small = replace(config, ppo=replace(config.ppo, num_envs=copies, n_steps=2, batch_size=copies), processes=False)
+    # PPO refuses batches of a single step, which one copy would have if a batch were one step of each.
+    ppo = replace(config.ppo, num_envs=copies, n_steps=2, batch_size=2)
+    small = replace(config, ppo=ppo, processes=False)
     env = build_environment(small)
     try:
         ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
@@ -138,11 +150,13 @@ def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
     """The run's store, made anew if there is none yet.
 
     Raises:
-        StoreError: if it is damaged, locked, or of a newer version.
+        StoreError: if it is damaged, locked, or of a newer version, or missing from a run that had one.
     """
     try:
         return PreferenceStore.open(os.fspath(directory.store_path))
     except StoreMissingError:
+        if directory.has_checkpoint:
+            raise
         about = {
             "id": config.env,
             "kwargs": config.env_kwargs,

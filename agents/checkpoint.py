@@ -29,6 +29,10 @@ from rlhf_envs.sb3 import EnvironmentRewardCallback, PreferenceCallback, Prefere
 
 _KEPT = 2
 _UNFINISHED = "."
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RuntimeError),
+    SafetensorError,
+)
 
 
 class Checkpoints:
@@ -86,7 +90,7 @@ class Checkpoints:
         folder = complete[-1]
         try:
             return self._read(folder)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, SafetensorError) as error:
+        except _DAMAGE as error:
             raise self._damaged(folder, error) from error
 
     def _write(self, new: Path, notes: dict[str, Any]) -> None:
@@ -104,6 +108,7 @@ class Checkpoints:
 
     def _read(self, folder: Path) -> dict[str, Any]:
         state = read_json(folder / "state.json")
+        _check_state(state)
         arrays = load_file(folder / "arrays.safetensors")
         self.model.set_parameters(_load_tensors(folder / "policy.pt"), exact_match=True)
         self.model.num_timesteps = state["timesteps"]
@@ -115,6 +120,12 @@ class Checkpoints:
         elif isinstance(self.scoring, EnvironmentRewardCallback):
             self.scoring.mean, self.scoring.variance, self.scoring.count = state["standard"]
         self.random_state = RandomState(state["random"], arrays)
+        # Tried now, while it can still be told that it is damaged; it is needed only once training begins.
+        before = RandomState.now()
+        try:
+            self.random_state.restore()
+        finally:
+            before.restore()
         notes: dict[str, Any] = state["notes"]
         return notes
 
@@ -127,7 +138,8 @@ class Checkpoints:
         """Delete what an earlier process has left half written or half deleted."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
-                if path.name.startswith(_UNFINISHED):
+                # A file is none of ours: some file managers leave hidden ones wherever they have looked.
+                if path.name.startswith(_UNFINISHED) and path.is_dir():
                     shutil.rmtree(path)
 
     def _damaged(self, folder: Path, error: Exception) -> ValueError:
@@ -221,6 +233,23 @@ class CheckpointCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+def _check_state(state: dict[str, Any]) -> None:
+    loop = state.get("loop", {})
+    if not isinstance(loop, dict):
+        raise ValueError(f"state.json: loop must be an object, not {loop!r}")
+    counts = {name: state[name] for name in ("timesteps", "updates")}
+    counts |= {name: loop[name] for name in ("round", "asked", "asked_test", "cursor", "labels") if name in loop}
+    for name, value in counts.items():
+        if type(value) is not int or value < 0:
+            raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")
+    figures = [*state.get("standard", []), loop.get("test_accuracy") or 0.0]
+    if any(type(value) not in (int, float) for value in figures):
+        raise ValueError(f"state.json: {figures} must be numbers")
+    notes = state["notes"]
+    if not isinstance(notes, dict) or not all(isinstance(part, dict) for part in notes.values()):
+        raise ValueError("state.json: notes must be an object of objects")
 
 
 def _load_tensors(path: Path) -> dict[str, Any]:

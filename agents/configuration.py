@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -148,19 +149,21 @@ class RunConfig:
         """Read what `to_json` gave.
 
         Raises:
-            ValueError: if a value is unknown or out of range.
+            ValueError: if a value is unknown, of another type, or out of range.
         """
         known = {part.name for part in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"A run's configuration has no {', '.join(sorted(unknown))}; a newer version wrote it.")
         try:
             parts = {
-                name: PARTS[name](**_as_arguments(PARTS[name], value)) if name in PARTS else value
+                name: PARTS[name](**_as_arguments(PARTS[name], value, f"{name}."))
                 for name, value in values.items()
+                if name in PARTS
             }
         except TypeError as error:
             raise ValueError(f"The run's configuration cannot be read: {error}.") from error
-        return cls(**parts)
+        plain = {name: value for name, value in values.items() if name not in PARTS}
+        return cls(**parts, **_as_arguments(cls, plain))
 
 
 PARTS: dict[str, type[Any]] = {
@@ -179,13 +182,55 @@ def _spelled_out(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _as_arguments(part: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON values as arguments of one of `PARTS`: lists become tuples, and spelled out numbers numbers again."""
-    numbers = {each.name for each in fields(part) if "float" in str(each.type)}
+_SPELLED_OUT = ("inf", "-inf", "nan")
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "an object",
+    tuple: "a list of whole numbers",
+    NoneType: "null",
+}
+
+
+def _as_arguments(part: type[Any], values: Any, prefix: str = "") -> dict[str, Any]:
+    """JSON values as arguments of a configuration: lists become tuples, and spelled out numbers numbers again.
+
+    Raises:
+        ValueError: if a value is of another type than its field, which is named after the prefix.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix.rstrip('.')} must be an object in a run's configuration, not {values!r}.")
+    kinds = get_type_hints(part)
     read: dict[str, Any] = {}
     for name, value in values.items():
+        kind = kinds.get(name, Any)
+        choices = get_args(kind) if get_origin(kind) not in (dict, tuple, Literal) else ()
         if isinstance(value, list):
             read[name] = tuple(value)
+        elif value in _SPELLED_OUT and float in (kind, *choices):
+            read[name] = float(value)
         else:
-            read[name] = float(value) if name in numbers and isinstance(value, str) else value
+            read[name] = value
+        if not any(_is_a(read[name], choice) for choice in choices or (kind,)):
+            wanted = " or ".join(_name(choice) for choice in choices or (kind,))
+            raise ValueError(f"{prefix}{name} must be {wanted} in a run's configuration, not {value!r}.")
     return read
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(type(each) is int for each in value)
+    if kind is float:
+        return type(value) in (int, float)
+    # Python takes True for 1, a configuration does not.
+    return type(value) is (get_origin(kind) or kind)
+
+
+def _name(kind: Any) -> str:
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _NAMES[get_origin(kind) or kind]

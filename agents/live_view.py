@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,6 +31,8 @@ class LiveView:
             pygame.display.init()
         except pygame.error as error:
             raise _no_window(error) from error
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            raise _no_window("there is no screen")
 
     def play(self, frames: Iterator[NDArray[np.uint8]]) -> bool:
         """Show frames (height, width, 3) uint8 until there are no more; False if the person has ended it before."""
@@ -80,5 +83,5 @@ class LiveView:
         )
 
 
-def _no_window(error: pygame.error) -> RuntimeError:
+def _no_window(error: object) -> RuntimeError:
     return RuntimeError(f"No window can be opened ({error}); on a machine without a screen make a film with --film.")

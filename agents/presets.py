@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,10 +50,27 @@ class PPOConfig:
             raise ValueError(
                 f"PPO needs num_envs of at least 1 and n_steps of at least 2, not {self.num_envs} and {self.n_steps}."
             )
-        if (self.num_envs * self.n_steps) % self.batch_size:
+        for name, least in (("batch_size", 2), ("n_epochs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        # Each range is written as what must hold, so that NaN, which holds for nothing, is refused as well.
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
+        for name in ("learning_rate", "clip_range", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
+        for name in ("ent_coef", "vf_coef"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more and finite, not {getattr(self, name)}.")
+        rollout = self.num_envs * self.n_steps
+        if rollout % self.batch_size:
+            fitting = next(
+                (size for size in range(min(self.batch_size, rollout), 1, -1) if not rollout % size), rollout
+            )
             raise ValueError(
-                f"batch_size must divide num_envs * n_steps = {self.num_envs * self.n_steps}, "
-                f"which {self.batch_size} does not."
+                f"batch_size must divide num_envs * n_steps = {rollout}, which {self.batch_size} does not; "
+                f"{fitting} does."
             )
 
 

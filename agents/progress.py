@@ -59,10 +59,24 @@ class ProgressTable:
 
 
 def read_progress(path: Path) -> list[dict[str, str]]:
-    """The rows of progress.csv; a last line that a crash cut short is left out."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and (row["timesteps"] or "").isdigit()]
+    """The rows of progress.csv; what a crash cut short or somebody damaged is left out, for it is only a log."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    return [row for row in rows if _is_whole(row)]
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    if row.keys() != set(COLUMNS) or None in row.values() or not row["timesteps"].isdecimal():
+        return False
+    try:
+        for value in row.values():
+            float(value or 0)
+    except ValueError:
+        return False
+    return True
 
 
 class ProgressCallback(BaseCallback):

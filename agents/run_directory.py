@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,26 @@ class RunDirectory:
         except OSError as error:
             raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
         write_json(self.config_path, {"config": config.to_json(), "versions": versions()})
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run has come as far as its first checkpoint."""
+        folder = self.checkpoints_path
+        return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile.
+
+        Raises:
+            ValueError: if another one does so already.
+        """
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"Another process is training in {self.path}; wait for it, or stop it.") from error
+            yield
 
     def read_config(self) -> RunConfig:
         """The configuration that the run was started with.

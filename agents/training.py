@@ -54,7 +54,7 @@ def train(
     torch.set_num_threads(config.threads)
     stop = StopRequest()
     progress = ProgressCallback(config.timesteps, console, stop)
-    with ExitStack() as put_away:
+    with directory.claimed(), ExitStack() as put_away:
         env = build_environment(config)
         put_away.callback(env.close)
         model = build_policy(config, env)
@@ -84,6 +84,12 @@ def train(
                 model.learn(remaining, callback=callbacks, reset_num_timesteps=kept is None)
         saving.save_now()
         stop.check()
+        if isinstance(scoring, PreferenceCallback) and scoring.loop.progress.asked == 0:
+            raise ValueError(
+                "Nothing was asked, so nothing was learned: no segment of "
+                f"{config.labels.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
+                "--segment-length may help."
+            )
         model.save(directory.policy_path)
         if isinstance(scoring, PreferenceCallback):
             save(scoring.loop.ensemble, directory.reward_model_path)

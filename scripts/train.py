@@ -18,6 +18,7 @@ from agents.interruption import RunInterrupted
 from agents.presets import preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.loop import FeedbackConfig
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         defaults = _defaults(given)
         parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults))
         directory = RunDirectory(parsed.run_dir)
-        config = _resumed(parsed.run, defaults, directory) if parsed.resume else _started(parsed.run, directory)
+        config = _resumed(given, parsed.run, directory) if parsed.resume else _started(parsed.run, directory)
         go_on = f"python -m scripts.train --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
         try:
             metrics = train(config, directory, console, parsed.resume)
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise OSError(
                 f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."
             ) from error
-        console.print(_summary(metrics), highlight=False)
+        console.print(_summary(metrics, config.labels), highlight=False)
         print(f"Report: {directory.report_path}")
     return 0
 
@@ -82,16 +83,18 @@ def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
     return config
 
 
-def _resumed(config: RunConfig, defaults: RunConfig, directory: RunDirectory) -> RunConfig:
+def _resumed(given: list[str], config: RunConfig, directory: RunDirectory) -> RunConfig:
     """The settings that the run was started with, if nothing else was asked for."""
     stored = directory.read_config()
     if config.env and config.env != stored.env:
         raise ValueError(
             f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it."
         )
-    asked, default, was = (_flat(each) for each in (config, defaults, stored))
+    # Read again on top of what the run was started with, a flag that changes anything shows, whatever its value.
+    changed = tyro.cli(Arguments, args=given, default=Arguments(directory.path, stored)).run
+    asked, was = _flat(changed), _flat(stored)
     for name, value in asked.items():
-        if value not in (default[name], was[name]):
+        if value != was[name]:
             raise ValueError(
                 f"The run in {directory.path} was started with {name} = {was[name]}, not {value}; a resumed run keeps "
                 "its settings, so leave that out, or start another run."
@@ -111,7 +114,7 @@ def _flat(config: RunConfig) -> dict[str, Any]:
     return flat
 
 
-def _summary(metrics: dict[str, Any]) -> str:
+def _summary(metrics: dict[str, Any], labels: FeedbackConfig) -> str:
     lines = [
         f"True return {metrics['true_return_mean']:.1f} ± {metrics['true_return_std']:.1f} "
         f"(random {metrics['random_return_mean']:.1f}) after {metrics['timesteps']:,} steps "
@@ -122,6 +125,11 @@ def _summary(metrics: dict[str, Any]) -> str:
         tested = "no held-out answers" if accuracy is None else f"{accuracy:.0%} of held-out answers predicted"
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
+        if metrics["comparisons"] < labels.comparisons and labels.target_accuracy is None:
+            lines.append(
+                f"Only {metrics['comparisons']} of {labels.comparisons} comparisons were asked; more --timesteps leave "
+                "time for all."
+            )
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +30,7 @@ class Trainer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._child is not None:
-            os.kill(self._child, signal.SIGKILL)
+        self.kill()
         with self._server:
             self._server.kill()
 
@@ -46,12 +46,22 @@ class Trainer:
                 (counted from 1), and "before" or "after" that call.
             report: whether to write the report, which takes longer than a small training.
         """
+        if self._child is not None:
+            # A test that failed did not come to wait for its run.
+            self.kill()
+            self.finish()
         command = {"arguments": list(arguments), "output": str(output), "die": die, "report": report}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(command) + "\n")
         self._server.stdin.flush()
         self._child = self._answer()
         return self._child
+
+    def kill(self) -> None:
+        """Kill the run that was started, unless it has ended by itself."""
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
 
     def finish(self) -> int:
         """Wait for the run; its exit status, negative where a signal ended it."""

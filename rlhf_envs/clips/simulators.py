@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatState = NDArray[np.float64]
+
+if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ):
+    # Without a screen MuJoCo's default renderer ends the process; this makes it an error that can be told.
+    os.environ["MUJOCO_GL"] = "disabled"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,10 @@ def find_spec(environment_id: str) -> EnvSpec:
     """
     package, colon, name = environment_id.rpartition(":")
     if colon:
+        if not package or package.startswith("."):
+            raise ValueError(
+                f'{environment_id!r} has no package\'s full name before its colon; write it as "package:id".'
+            )
         try:
             import_module(package)
         except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,9 @@ class Window:
 
         try:
             pygame.display.init()
+            # SDL falls back on a window that nobody can see.
+            if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+                raise pygame.error("there is no screen")
             self._screen = pygame.display.set_mode(size)
         except pygame.error as error:
             raise RuntimeError(

@@ -70,12 +70,13 @@ class Simulation:
             self._begin(fresh)
             self.state.put(rows, fresh)
 
-    def stagger(self) -> None:
-        """Spread the clocks of the copies evenly over the horizon, so that their episodes end at different times.
+    def stagger(self, rows: NDArray[np.intp] | None = None) -> None:
+        """Spread the clocks of the given rows (all by default) over the horizon, so that their episodes end apart.
 
         A batch of rollouts then holds every phase of an episode. The first episode of each copy is shorter for it.
         """
-        self.state.elapsed = np.arange(self.copies) * self.task.horizon // self.copies
+        where = slice(None) if rows is None else rows
+        self.state.elapsed[where] = (np.arange(self.copies) * self.task.horizon // self.copies)[where]
 
     def observe(self) -> NDArray[Any]:
         """The observations of all copies, (N, *obs)."""

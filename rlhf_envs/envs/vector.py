@@ -106,7 +106,7 @@ class TaskVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._seeded = True
         self.simulation.begin(rows)
         if options.get("stagger"):
-            self.simulation.stagger()
+            self.simulation.stagger(rows)
         return self.simulation.observe(), {}
 
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:

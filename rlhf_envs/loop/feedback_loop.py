@@ -120,10 +120,19 @@ class FeedbackLoop:
         return self.progress
 
     def restore(self, state: LoopState) -> None:
-        """Go on where `state` says, with the labels that the store had by then."""
+        """Go on where `state` says, with the labels that the store had by then.
+
+        Raises:
+            ValueError: if the store has lost some of them.
+        """
         self.progress = state
         self._rng.bit_generator.state = state.generator
         self._rebuild_dataset()
+        if len(self.dataset) != state.labels:
+            raise ValueError(
+                f"The feedback store holds {len(self.dataset)} of the {state.labels} answers that this run has learned "
+                "from; put the store back that it had."
+            )
         self._asked_about = []
         self._remember([query for query in self.store.queries() if query.round < state.round])
 

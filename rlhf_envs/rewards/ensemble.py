@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"An ensemble needs at least one member, not {self.members}.")
-        if self.pessimism < 0:
-            raise ValueError(f"pessimism must be 0 or more, not {self.pessimism}.")
+        if not 0 <= self.pessimism < math.inf:
+            raise ValueError(f"pessimism must be 0 or more and finite, not {self.pessimism}.")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(
                 f"An ensemble needs hidden layers of at least one unit, such as (64, 64), not {self.hidden}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -52,10 +53,11 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "epochs", "refit", "learning_rate", "patience"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}.")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, and is {self.weight_decay}.")
+            # Written as what must hold, so that NaN, which holds for nothing, is refused as well.
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more and finite, not {self.weight_decay}.")
         if self.loss not in LOSSES:
             raise ValueError(f"There is no loss {self.loss!r}; choose from {', '.join(LOSSES)}.")
         if self.resampling not in RESAMPLING:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rlhf_envs.clips import snapshot_source
@@ -16,6 +18,7 @@ from rlhf_envs.recording import SnapshotSource
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.wrappers import FixedHorizon
+from rlhf_envs.wrappers.batching import check_spaces
 from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION
 
 _logger = logging.getLogger(__name__)
@@ -121,7 +124,7 @@ def make_vec_env(
 
     Raises:
         ValueError: for an unknown id, no copies, arguments that the environment does not take, a horizon that is not
-            known or that the environment sets itself, or an unknown `on_termination`.
+            known or that the environment sets itself, an unknown `on_termination`, or spaces that are not supported.
     """
     venv: VecEnv
     source: SnapshotSource | None = None
@@ -144,10 +147,18 @@ def make_vec_env(
         _logger.info("%s: %s", environment_id, about_episodes(horizon, on_termination))
 
         def make() -> gym.Env[Any, Any]:
-            return make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)
+            env = make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)
+            try:
+                _check_supported(env)
+            except ValueError:
+                env.close()
+                raise
+            return env
 
         makers: list[Callable[[], gym.Env[Any, Any]]] = [make] * num_envs
         if processes:
+            # What another process refuses never gets here as a sentence, so one copy is tried in this one.
+            make().close()
             venv = SubprocVecEnv(makers)
         else:
             venv = DummyVecEnv(makers)
@@ -162,6 +173,18 @@ def _check_on_termination(on_termination: str) -> None:
     choices = [*AFTER_TERMINATION, LEAK]
     if on_termination not in choices:
         raise ValueError(f"on_termination must be one of {', '.join(choices)}, not {on_termination!r}.")
+
+
+def _check_supported(env: gym.Env[Any, Any]) -> None:
+    shown, action_space = env.observation_space, env.action_space
+    check_spaces(shown, action_space)
+    parts = list(shown.values()) if isinstance(shown, spaces.Dict) else [shown]
+    for what, space in [*(("observation", part) for part in parts), ("action", action_space)]:
+        if np.any(getattr(space, "start", 0)):
+            raise ValueError(
+                f"The {what} space {space} does not start at 0, which Stable-Baselines3 takes for granted; a Gymnasium "
+                f"wrapper such as Transform{what.title()} can count from 0."
+            )
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class PreferenceVecEnv(VecEnvWrapper):
         self.recorder = self._new_recorder()
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
         self._running_returns = np.zeros(self.num_envs, dtype=np.float64)
+        # Staggered first episodes are cut short; their returns would say nothing about the policy.
+        self._whole = np.ones(self.num_envs, dtype=np.bool_)
         self._observations: Any = None
         self._actions: NDArray[Any] = np.empty(0)
 
@@ -62,6 +64,7 @@ class PreferenceVecEnv(VecEnvWrapper):
         """Reset every copy; what was recorded is forgotten."""
         self._observations = self.venv.reset()
         self._running_returns[:] = 0.0
+        self._whole[:] = not (isinstance(self.venv, VectorEnvBridge) and self.venv.stagger)
         self.recorder.forget()
         return self._observations
 
@@ -79,7 +82,9 @@ class PreferenceVecEnv(VecEnvWrapper):
         rewards = np.zeros(self.num_envs, dtype=np.float32)
         self._running_returns += true_rewards
         for row in np.flatnonzero(dones):
-            self.true_returns.append(float(self._running_returns[row]))
+            if self._whole[row]:
+                self.true_returns.append(float(self._running_returns[row]))
+            self._whole[row] = True
             self._running_returns[row] = 0.0
         infos = [{**info, "true_reward": reward} for info, reward in zip(infos, true_rewards.tolist(), strict=True)]
         self._observations = observations
@@ -88,7 +93,7 @@ class PreferenceVecEnv(VecEnvWrapper):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint needs of the recording; `restore` takes it back."""
         returns = np.array(self.true_returns, dtype=np.float64)
-        own = {"running_returns": self._running_returns, "true_returns": returns}
+        own = {"running_returns": self._running_returns, "true_returns": returns, "whole": self._whole}
         return {**{f"recorder/{name}": array for name, array in self.recorder.arrays().items()}, **own}
 
     def restore(self, arrays: dict[str, NDArray[Any]], observations: Any) -> None:
@@ -99,6 +104,7 @@ class PreferenceVecEnv(VecEnvWrapper):
             observations: what the environment showed last, (N, *obs).
         """
         self._running_returns[:] = arrays["running_returns"]
+        self._whole[:] = arrays["whole"]
         self.true_returns.extend(arrays["true_returns"].tolist())
         prefix = "recorder/"
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})

@@ -55,11 +55,19 @@ class Run:
         status = self.trainer.run(self.arguments, self.output, (place, call, when), "report" in place)
         assert status == -signal.SIGKILL, self.output.read_text()
 
-    def die_later(self, seconds: float) -> int:
+    def die_around(self, rollouts: int, seconds: float) -> int:
+        """Killed that long after so many rollouts are in progress.csv."""
         process = self.trainer.start(self.arguments, self.output, report=False)
+        while rollouts > self.rollouts and os.path.exists(f"/proc/{process}"):
+            time.sleep(0.002)
         time.sleep(seconds)
-        os.kill(process, signal.SIGKILL)
+        self.trainer.kill()
         return self.trainer.finish()
+
+    @property
+    def rollouts(self) -> int:
+        table = self.path / "progress.csv"
+        return len(table.read_text().splitlines()) - 1 if table.exists() else 0
 
     def finish(self) -> "Run":
         assert self.trainer.run(self.arguments, self.output, report=False) == 0, self.output.read_text()
@@ -119,8 +127,8 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
     trainer: Trainer, undisturbed: Run, tmp_path: Path
 ) -> None:
     run, moments = Run(trainer, tmp_path), random.Random(4)
-    killed = [run.die_later(moments.uniform(0.3, 1.2)) for _ in range(5)]
-    assert killed.count(-signal.SIGKILL) >= 3
+    killed = [run.die_around(rollouts, moments.uniform(0, 0.1)) for rollouts in (0, 1, 3, 4, 7, 10)]
+    assert killed.count(-signal.SIGKILL) >= 5
     assert_ended_alike(run.finish(), undisturbed)
 
 

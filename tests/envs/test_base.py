@@ -125,6 +125,14 @@ def test_staggered_copies_end_at_different_times():
     assert (np.sum(ended, axis=1) == 1).all()
 
 
+def test_staggering_leaves_the_clocks_of_rows_that_are_not_reset():
+    env = WalkVectorEnv(num_envs=3)
+    env.reset(seed=0)
+    env.step(np.ones((3, 1)))
+    env.reset(options={"reset_mask": np.array([False, False, True]), "stagger": True})
+    assert env.simulation.state.elapsed.tolist() == [1, 1, 4]
+
+
 def test_a_mask_resets_only_some_rows():
     env = WalkVectorEnv(num_envs=3)
     env.reset(seed=0)

@@ -10,10 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agents.building import check_settings
 from agents.configuration import RunConfig
+from agents.presets import PPOConfig
+from agents.progress import COLUMNS, ProgressTable, read_progress
 from agents.run_directory import RunDirectory
 from rlhf_envs.feedback import PreferenceStore
 from scripts import train
@@ -23,31 +27,9 @@ from tests.trainer import ROOT, Trainer
 environments.register()
 
 TINY = [
-    *[
-        "--timesteps",
-        "256",
-        "--comparisons",
-        "6",
-        "--test-comparisons",
-        "2",
-        "--segment-length",
-        "5",
-        "--evaluation-episodes",
-        "2",
-    ],
-    *[
-        "--ppo.num-envs",
-        "4",
-        "--ppo.n-steps",
-        "16",
-        "--ppo.batch-size",
-        "64",
-        "--ppo.n-epochs",
-        "1",
-        "--ppo.net-arch",
-        "8",
-    ],
-    *["--ensemble.hidden", "8", "--fit.steps", "10"],
+    *("--timesteps", "256", "--comparisons", "6", "--test-comparisons", "2", "--segment-length", "5"),
+    *("--ppo.num-envs", "4", "--ppo.n-steps", "16", "--ppo.batch-size", "64", "--ppo.n-epochs", "1"),
+    *("--ppo.net-arch", "8", "--ensemble.hidden", "8", "--fit.steps", "10", "--evaluation-episodes", "2"),
 ]
 DRIVING = ["--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 20}', *TINY]
 RECOMMENDER = ["--env", "rlhf/Recommender-v0", "--env-kwargs", '{"horizon": 20}', *TINY]
@@ -97,6 +79,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--comparisons", "0"], "At least 1 comparison is needed"),
         ([*DRIVING, "--comparisons", "many"], "invalid literal"),
         ([*DRIVING, "--ppo.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
+        ([*DRIVING, "--ppo.batch-size", "60"], "; 32 does"),
+        ([*DRIVING, "--ppo.batch-size", "0"], "batch_size must be at least 2, not 0"),
+        ([*DRIVING, "--ppo.n-epochs", "0"], "n_epochs must be at least 1, not 0"),
+        ([*DRIVING, "--ppo.gamma", "1.5"], "gamma must be between 0 and 1, not 1.5"),
+        ([*DRIVING, "--ppo.learning-rate", "nan"], "learning_rate must be positive and finite, not nan"),
+        ([*DRIVING, "--ppo.ent-coef", "-1"], "ent_coef must be 0 or more and finite, not -1.0"),
+        ([*DRIVING, "--ensemble.pessimism", "nan"], "pessimism must be 0 or more and finite, not nan"),
+        ([*DRIVING, "--fit.refit", "nan"], "refit must be positive and finite, not nan"),
+        ([*WALK, "--env-kwargs", '{"kind": "smell"}'], "cannot be trained on with these settings: 'smell'"),
+        (["--env", ".foo:Bar-v0"], "no package's full name before its colon"),
         ([*DRIVING, "--env-kwargs", '{"lanez": 3}'], "does not take these arguments"),
         ([*DRIVING, "--env-kwargs", "lanes"], "is not JSON"),
         ([*DRIVING, "--env-kwargs", "[3]"], "is not a JSON object"),
@@ -132,6 +124,8 @@ def test_only_the_same_run_is_resumed(capsys: pytest.CaptureFixture[str], finish
     changed = refused(capsys, *there, "--comparisons", "9")
     assert "was started with labels.comparisons = 6, not 9" in changed
     assert "ppo.gamma" in refused(capsys, *there, "--ppo.gamma", "0.5")
+    # A flag that asks for the usual value of a run that was started with another one is a change as well.
+    assert "labels.comparisons = 6, not 200" in refused(capsys, *there, "--comparisons", "200")
     assert "holds no run" in refused(capsys, "--run-dir", str(tmp_path), "--resume")
 
 
@@ -146,6 +140,66 @@ def test_a_damaged_configuration_is_told_from_a_run(
     assert "damaged" in said or "configuration" in said
 
 
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"timesteps": "many"}, "timesteps must be a whole number in a run's configuration, not 'many'"),
+        ({"timesteps": True}, "timesteps must be a whole number"),
+        ({"labels": []}, r"labels must be an object .* not \[\]"),
+        ({"labels": {"batch": "x"}}, r"labels\.batch must be a whole number or null"),
+        ({"ppo": {"gamma": "much"}}, r"ppo\.gamma must be a number"),
+        ({"ppo": {"net_arch": ["wide"]}}, r"ppo\.net_arch must be a list of whole numbers"),
+        ({"env": 5}, "env must be a text"),
+        ({"horizon": "x"}, "horizon must be a whole number or null"),
+        ({"patience": "x"}, "patience must be a whole number or null"),
+        ({"reward": ["true"]}, "reward must be one of learned, true, proxy"),
+    ],
+)
+def test_a_value_of_another_type_in_a_configuration_is_named(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RunConfig.from_json(values)
+
+
+def test_one_copy_of_an_environment_can_be_trained_on() -> None:
+    check_settings(RunConfig(env="CartPole-v1", ppo=PPOConfig(num_envs=1, n_steps=64, batch_size=64)))
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"timesteps,\xff\xfe\n3,4\n", b"\0\0"])
+def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "progress.csv"
+    path.write_bytes(content)
+    table = ProgressTable(path, 100)
+    table.add(dict.fromkeys(COLUMNS, 1))
+    table.close()
+    assert [row["timesteps"] for row in read_progress(path)] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"timesteps": "many"},
+        {"loop": []},
+        {"loop": {"labels": "x"}},
+        {"random": {"python": 3, "numpy": 4}},
+        {"random": []},
+        {"notes": []},
+    ],
+)
+def test_a_checkpoint_with_values_of_another_type_is_damaged(
+    capsys: pytest.CaptureFixture[str], copied: Path, damage: dict[str, Any]
+) -> None:
+    state = max((copied / "checkpoints").iterdir()) / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | damage))
+    assert "is damaged and cannot be read" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+def test_a_hidden_file_among_the_checkpoints_is_left_alone(copied: Path) -> None:
+    (copied / "checkpoints" / ".DS_Store").write_bytes(b"")
+    shutil.rmtree(max(path for path in (copied / "checkpoints").iterdir() if path.is_dir()))
+    assert train.main(["--run-dir", str(copied), "--resume"]) == 0
+    assert (copied / "checkpoints" / ".DS_Store").exists()
+
+
 def test_repeating_some_settings_of_a_finished_run_changes_nothing(
     capsys: pytest.CaptureFixture[str], copied: Path
 ) -> None:
@@ -154,6 +208,40 @@ def test_repeating_some_settings_of_a_finished_run_changes_nothing(
     assert train.main(again) == 0
     assert (copied / "reward_model.safetensors").read_bytes() == policy
     assert "Report:" in capsys.readouterr().out
+
+
+def test_a_run_whose_store_has_gone_is_not_resumed_without_its_answers(
+    capsys: pytest.CaptureFixture[str], copied: Path
+) -> None:
+    for file in copied.glob("feedback.db*"):
+        file.unlink()
+    assert "feedback.db" in refused(capsys, "--run-dir", str(copied), "--resume")
+    assert not (copied / "feedback.db").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    with RunDirectory(copied).claimed():
+        assert "Another process is training in" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+@pytest.mark.slow
+def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cart_pole = [
+        "--env",
+        "CartPole-v1",
+        *TINY,
+        "--segment-length",
+        "200",
+        "--ppo.n-steps",
+        "32",
+        "--ppo.batch-size",
+        "32",
+    ]
+    with pytest.raises(SystemExit):
+        train.main(["--run-dir", str(tmp_path / "run"), *cart_pole])
+    assert "Nothing was asked, so nothing was learned" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_damaged_store_is_told_and_left_as_it_is(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
