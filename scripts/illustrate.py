@@ -29,8 +29,8 @@ class Arguments:
     """
 
     folder: Path = Path("docs/images")
-    seed: int = 3
-    steps: int = 60
+    seed: int = 5
+    steps: int = 70
 
 
 def main(arguments: list[str] | None = None) -> int:
