@@ -1,0 +1,247 @@
+"""What the command that trains refuses, in one sentence and before any work."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.building import check_settings
+from agents.configuration import RunConfig
+from agents.presets import PPOConfig
+from agents.progress import COLUMNS, ProgressTable, read_progress
+from agents.run_directory import RunDirectory
+from scripts import train
+from tests.sb3 import environments
+from tests.scripts.settings import DRIVING, RECOMMENDER, TINY, WALK
+
+environments.register()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says when it refuses its input, on one line."""
+    with pytest.raises(SystemExit) as stopped:
+        train.main(list(arguments))
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    return " ".join(captured.err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--env", "rlhf/Drivin-v0"], "There is no environment 'rlhf/Drivin-v0'. Did you mean rlhf/Driving-v0"),
+        ([], "Say which environment to train on"),
+        (["--env", "nowhere:Thing-v0"], "cannot be imported"),
+        (["--env", "Blackjack-v1", "--horizon", "5"], "Tuple"),
+        (["--env", "Blackjack-v1"], "Blackjack-v1 was registered without a limit of steps"),
+        ([*DRIVING, "--segment-length", "21"], "Segments of 21 steps do not fit into episodes of 20"),
+        ([*DRIVING, "--comparisons", "0"], "At least 1 comparison is needed"),
+        ([*DRIVING, "--comparisons", "many"], "invalid literal"),
+        ([*DRIVING, "--ppo.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
+        ([*DRIVING, "--ppo.batch-size", "60"], "; 32 does"),
+        ([*DRIVING, "--ppo.batch-size", "0"], "batch_size must be at least 2, not 0"),
+        ([*DRIVING, "--ppo.n-epochs", "0"], "n_epochs must be at least 1, not 0"),
+        ([*DRIVING, "--ppo.gamma", "1.5"], "gamma must be between 0 and 1, not 1.5"),
+        ([*DRIVING, "--ppo.learning-rate", "nan"], "learning_rate must be positive and finite, not nan"),
+        ([*DRIVING, "--ppo.ent-coef", "-1"], "ent_coef must be 0 or more and finite, not -1.0"),
+        ([*DRIVING, "--ensemble.pessimism", "nan"], "pessimism must be 0 or more and finite, not nan"),
+        ([*DRIVING, "--fit.refit", "nan"], "refit must be positive and finite, not nan"),
+        ([*WALK, "--env-kwargs", '{"kind": "smell"}'], "cannot be trained on with these settings: 'smell'"),
+        (["--env", ".foo:Bar-v0"], "no package's full name before its colon"),
+        ([*DRIVING, "--env-kwargs", '{"lanez": 3}'], "does not take these arguments"),
+        ([*DRIVING, "--env-kwargs", "lanes"], "is not JSON"),
+        ([*DRIVING, "--env-kwargs", "[3]"], "is not a JSON object"),
+        ([*DRIVING, "--horizon", "50"], "takes the length of its episodes as an argument of its own"),
+        ([*DRIVING, "--timesteps", "0"], "timesteps must be at least 1"),
+        ([*DRIVING, "--teacher.mistake", "2"], "mistake must be between 0 and 1"),
+        ([*DRIVING, "--pretrain", "2", "--demonstrations", "expertise"], "Demonstrations come from"),
+        (["--env", "CartPole-v1", "--pretrain", "2"], "no scripted expert"),
+        (["--env", "CartPole-v1", "--reward", "proxy"], "CartPole-v1 has no proxy reward"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert said in refused(capsys, "--run-dir", str(tmp_path / "run"), *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_in_a_folder_already_is_left_alone(
+    capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path
+) -> None:
+    before = (finished / "config.json").read_bytes()
+    assert "add --resume" in refused(capsys, "--run-dir", str(finished), *DRIVING)
+    assert (finished / "config.json").read_bytes() == before
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert "files that are no run's" in refused(capsys, "--run-dir", str(tmp_path), *DRIVING)
+    assert "is a file" in refused(capsys, "--run-dir", str(tmp_path / "thesis.txt"), *DRIVING)
+
+
+def test_only_the_same_run_is_resumed(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
+    there = ["--run-dir", str(finished), "--resume"]
+    assert "is of rlhf/Driving-v0, not rlhf/Recommender-v0" in refused(capsys, *there, *RECOMMENDER)
+    changed = refused(capsys, *there, "--comparisons", "9")
+    assert "was started with labels.comparisons = 6, not 9" in changed
+    assert "ppo.gamma" in refused(capsys, *there, "--ppo.gamma", "0.5")
+    # A flag that asks for the usual value of a run that was started with another one is a change as well.
+    assert "labels.comparisons = 6, not 200" in refused(capsys, *there, "--comparisons", "200")
+    assert "holds no run" in refused(capsys, "--run-dir", str(tmp_path), "--resume")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"config": {"colour": "blue"}}', '{"config": {"labels": {"x": 1}}}']
+)
+def test_a_damaged_configuration_is_told_from_a_run(
+    capsys: pytest.CaptureFixture[str], copied: Path, content: str
+) -> None:
+    (copied / "config.json").write_text(content)
+    said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert "damaged" in said or "configuration" in said
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"timesteps": "many"}, "timesteps must be a whole number in a run's configuration, not 'many'"),
+        ({"timesteps": True}, "timesteps must be a whole number"),
+        ({"labels": []}, r"labels must be an object .* not \[\]"),
+        ({"labels": {"batch": "x"}}, r"labels\.batch must be a whole number or null"),
+        ({"ppo": {"gamma": "much"}}, r"ppo\.gamma must be a number"),
+        ({"ppo": {"net_arch": ["wide"]}}, r"ppo\.net_arch must be a list of whole numbers"),
+        ({"env": 5}, "env must be a text"),
+        ({"horizon": "x"}, "horizon must be a whole number or null"),
+        ({"patience": "x"}, "patience must be a whole number or null"),
+        ({"reward": ["true"]}, "reward must be one of learned, true, proxy"),
+    ],
+)
+def test_a_value_of_another_type_in_a_configuration_is_named(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RunConfig.from_json(values)
+
+
+def test_one_copy_of_an_environment_can_be_trained_on() -> None:
+    check_settings(RunConfig(env="CartPole-v1", ppo=PPOConfig(num_envs=1, n_steps=64, batch_size=64)))
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"timesteps,\xff\xfe\n3,4\n", b"\0\0"])
+def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "progress.csv"
+    path.write_bytes(content)
+    table = ProgressTable(path, 100)
+    table.add(dict.fromkeys(COLUMNS, 1))
+    table.close()
+    assert [row["timesteps"] for row in read_progress(path)] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"timesteps": "many"},
+        {"loop": []},
+        {"loop": {"labels": "x"}},
+        {"random": {"python": 3, "numpy": 4}},
+        {"random": []},
+        {"notes": []},
+    ],
+)
+def test_a_checkpoint_with_values_of_another_type_is_damaged(
+    capsys: pytest.CaptureFixture[str], copied: Path, damage: dict[str, Any]
+) -> None:
+    state = max((copied / "checkpoints").iterdir()) / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | damage))
+    assert "is damaged and cannot be read" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+def test_a_hidden_file_among_the_checkpoints_is_left_alone(copied: Path) -> None:
+    (copied / "checkpoints" / ".DS_Store").write_bytes(b"")
+    shutil.rmtree(max(path for path in (copied / "checkpoints").iterdir() if path.is_dir()))
+    assert train.main(["--run-dir", str(copied), "--resume"]) == 0
+    assert (copied / "checkpoints" / ".DS_Store").exists()
+
+
+def test_repeating_some_settings_of_a_finished_run_changes_nothing(
+    capsys: pytest.CaptureFixture[str], copied: Path
+) -> None:
+    policy = (copied / "reward_model.safetensors").read_bytes()
+    again = ["--run-dir", str(copied), "--resume", "--env", "rlhf/Driving-v0", "--comparisons", "6"]
+    assert train.main(again) == 0
+    assert (copied / "reward_model.safetensors").read_bytes() == policy
+    assert "Report:" in capsys.readouterr().out
+
+
+def test_a_run_whose_store_has_gone_is_not_resumed_without_its_answers(
+    capsys: pytest.CaptureFixture[str], copied: Path
+) -> None:
+    for file in copied.glob("feedback.db*"):
+        file.unlink()
+    assert "feedback.db" in refused(capsys, "--run-dir", str(copied), "--resume")
+    assert not (copied / "feedback.db").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    with RunDirectory(copied).claimed():
+        assert "Another process is training in" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+@pytest.mark.slow
+def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cart_pole = [
+        "--env",
+        "CartPole-v1",
+        *TINY,
+        "--segment-length",
+        "200",
+        "--ppo.n-steps",
+        "32",
+        "--ppo.batch-size",
+        "32",
+    ]
+    with pytest.raises(SystemExit):
+        train.main(["--run-dir", str(tmp_path / "run"), *cart_pole])
+    assert "Nothing was asked, so nothing was learned" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_damaged_store_is_told_and_left_as_it_is(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    store = copied / "feedback.db"
+    content = b"not a database at all" * 500
+    store.write_bytes(content)
+    assert "is damaged or is not a feedback store" in refused(capsys, "--run-dir", str(copied), "--resume")
+    assert store.read_bytes() == content
+
+
+def test_a_store_of_a_newer_version_is_told(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    with sqlite3.connect(copied / "feedback.db") as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+    connection.close()
+    assert "newer than version" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+@pytest.mark.slow
+def test_a_store_that_another_process_holds_is_told(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    holder = sqlite3.connect(copied / "feedback.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        assert "is locked by another process" in refused(capsys, "--run-dir", str(copied), "--resume")
+    finally:
+        holder.close()
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_can_be_used(
+    capsys: pytest.CaptureFixture[str], copied: Path
+) -> None:
+    newest = max((copied / "checkpoints").iterdir())
+    for name in ("state.json", "arrays.safetensors", "policy.pt"):
+        content = (newest / name).read_bytes()
+        (newest / name).write_bytes(content[: len(content) // 2])
+        assert "is damaged and cannot be read" in refused(capsys, "--run-dir", str(copied), "--resume")
+        (newest / name).write_bytes(content)
+    shutil.rmtree(newest)
+    assert train.main(["--run-dir", str(copied), "--resume"]) == 0
