@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 
 from agents.interruption import StopRequest
 from agents.random_state import RandomState
-from agents.run_directory import read_json, strict_json
+from agents.run_directory import complete_checkpoints, read_json, strict_json
 from rlhf_envs.loop import LoopState
 from rlhf_envs.rewards import load, save
 from rlhf_envs.sb3 import EnvironmentRewardCallback, PreferenceCallback, PreferenceVecEnv, ScoringCallback
@@ -68,7 +68,7 @@ class Checkpoints:
             new.mkdir(parents=True)
             self._write(new, notes)
             os.replace(new, final)
-            for old in self._complete()[:-_KEPT]:
+            for old in complete_checkpoints(self.folder)[:-_KEPT]:
                 # A folder is renamed before it is emptied, so that none with a proper name is ever half there.
                 os.replace(old, old.with_name(f"{_UNFINISHED}{old.name}"))
             self._clear()
@@ -84,7 +84,7 @@ class Checkpoints:
         Raises:
             ValueError: if it is damaged.
         """
-        complete = self._complete()
+        complete = complete_checkpoints(self.folder)
         if not complete:
             return None
         folder = complete[-1]
@@ -128,11 +128,6 @@ class Checkpoints:
             before.restore()
         notes: dict[str, Any] = state["notes"]
         return notes
-
-    def _complete(self) -> list[Path]:
-        if not self.folder.is_dir():
-            return []
-        return sorted(path for path in self.folder.iterdir() if path.name.isdigit())
 
     def _clear(self) -> None:
         """Delete what an earlier process has left half written or half deleted."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import pygame
 from numpy.typing import NDArray
+
+from rlhf_envs.envs.rendering import open_display
 
 
 class LiveView:
@@ -28,11 +29,9 @@ class LiveView:
         self._screen: pygame.Surface | None = None
         self._clock = pygame.time.Clock()
         try:
-            pygame.display.init()
+            open_display()
         except pygame.error as error:
             raise _no_window(error) from error
-        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
-            raise _no_window("there is no screen")
 
     def play(self, frames: Iterator[NDArray[np.uint8]]) -> bool:
         """Show frames (height, width, 3) uint8 until there are no more; False if the person has ended it before."""
@@ -83,5 +82,5 @@ class LiveView:
         )
 
 
-def _no_window(error: object) -> RuntimeError:
+def _no_window(error: pygame.error) -> RuntimeError:
     return RuntimeError(f"No window can be opened ({error}); on a machine without a screen make a film with --film.")

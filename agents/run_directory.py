@@ -70,8 +70,7 @@ class RunDirectory:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has come as far as its first checkpoint."""
-        folder = self.checkpoints_path
-        return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+        return bool(complete_checkpoints(self.checkpoints_path))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -109,6 +108,13 @@ class RunDirectory:
         if not self.metrics_path.is_file():
             raise ValueError(f"The run in {self.path} has not finished: there is no {self.metrics_path.name} yet.")
         return read_json(self.metrics_path)
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that were written to their end, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit())
 
 
 def versions() -> dict[str, str]:

@@ -69,6 +69,20 @@ class Painter:
         return self.canvas.pixels()
 
 
+def open_display() -> None:
+    """Start pygame's display.
+
+    Raises:
+        pygame.error: if there is no screen.
+    """
+    import pygame
+
+    pygame.display.init()
+    # Without a screen SDL falls back on a window that nobody can see.
+    if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+        raise pygame.error("there is no screen")
+
+
 class Window:
     """A pygame window that shows frames as they come, at a steady rate.
 
@@ -80,10 +94,7 @@ class Window:
         import pygame
 
         try:
-            pygame.display.init()
-            # SDL falls back on a window that nobody can see.
-            if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
-                raise pygame.error("there is no screen")
+            open_display()
             self._screen = pygame.display.set_mode(size)
         except pygame.error as error:
             raise RuntimeError(

@@ -74,10 +74,10 @@ class FeedbackConfig:
         return max(self.comparisons // 10, 1) if self.batch is None else self.batch
 
     def check_fits(self, horizon: int, copies: int) -> None:
-        """Refuse segments that no episode can hold, and a budget that no pool of rollouts can.
+        """Refuse segments that no episode can hold, or that a single copy cannot give two of.
 
         Raises:
-            ValueError: if a segment is longer than an episode, or there is a single step of a single copy.
+            ValueError: if a segment is longer than an episode, or with one copy than half of one.
         """
         if self.segment_length > horizon:
             raise ValueError(
