@@ -12,7 +12,8 @@ import torch
 from stable_baselines3 import PPO
 
 from agents.configuration import RunConfig
-from agents.presets import PPOConfig, policy_name
+from agents.extractors import reading
+from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from rlhf_envs.demonstrations import resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -103,8 +104,9 @@ def _try_settings(config: RunConfig) -> None:
 def build_policy(config: RunConfig, env: PreferenceVecEnv) -> PPO:
     """PPO with the run's settings on the processor."""
     ppo = config.ppo
+    policy, extractor = reading(env.observation_space)
     return PPO(
-        policy_name(env.observation_space),
+        policy,
         env,
         learning_rate=_falling(ppo.learning_rate) if ppo.anneal else ppo.learning_rate,
         n_steps=ppo.n_steps,
@@ -117,7 +119,7 @@ def build_policy(config: RunConfig, env: PreferenceVecEnv) -> PPO:
         vf_coef=ppo.vf_coef,
         max_grad_norm=ppo.max_grad_norm,
         use_sde=ppo.use_sde,
-        policy_kwargs=_policy_arguments(ppo),
+        policy_kwargs={**_policy_arguments(ppo), **extractor},
         seed=config.seed,
         device="cpu",
     )

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from gymnasium import Space, spaces
-
 
 @dataclass(frozen=True)
 class PPOConfig:
@@ -96,12 +94,3 @@ def preset_for(environment_id: str) -> PPOConfig:
     if environment_id in PRESETS:
         return PRESETS[environment_id]
     return PPOConfig() if environment_id.startswith("rlhf/") else THIRD_PARTY
-
-
-def policy_name(observation_space: Space[object]) -> str:
-    """Which of Stable-Baselines3's policies reads this kind of observation."""
-    if isinstance(observation_space, spaces.Dict):
-        return "MultiInputPolicy"
-    if isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 3:
-        return "CnnPolicy"
-    return "MlpPolicy"
