@@ -11,6 +11,7 @@ from rlhf_envs.feedback.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
+from rlhf_envs.feedback.notices import Notice
 from rlhf_envs.feedback.queries import (
     Answer,
     Choice,
@@ -22,22 +23,26 @@ from rlhf_envs.feedback.queries import (
     Submission,
 )
 from rlhf_envs.feedback.schedule import SCHEDULES, due
+from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
 
 __all__ = [
     "SCHEDULES",
     "TEACHERS",
+    "AnnotatorSession",
     "Answer",
     "AnswerRefusedError",
     "Choice",
     "Kind",
     "LiveAnswer",
+    "Notice",
     "PreferenceStore",
     "Purpose",
     "Query",
     "QueryCounts",
     "ScriptedTeacher",
+    "SessionProgress",
     "StoreDamagedError",
     "StoreError",
     "StoreExistsError",

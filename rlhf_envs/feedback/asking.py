@@ -49,6 +49,7 @@ class PreparedQueries:
                 "context": require_json(dict(query.context), f"context of query {query.key!r}"),
                 "wanted": wanted,
                 "created_at": created_at,
+                "only_for": query.only_for,
             }
             self._digests[query.key] = [
                 self._add_segment(segment.to_bytes(), len(segment)) for segment in query.segments
@@ -88,6 +89,8 @@ def _check(query: Query) -> None:
         raise ValueError("A query needs a key that names it within its run, such as '3/train/7'.")
     if query.round < 0:
         raise ValueError(f"Rounds are counted from 0, but query {query.key!r} has round {query.round}.")
+    if query.only_for is not None and not query.only_for.strip():
+        raise ValueError(f"only_for of query {query.key!r} must name an annotator, or be None for anybody.")
     shown = len(query.segments)
     if query.kind is Kind.COMPARISON and shown != 2:
         raise ValueError(f"A comparison shows 2 segments, but query {query.key!r} has {shown}.")

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.errors import StoreDamagedError, StoreExistsError, StoreVersionError
 from rlhf_envs.feedback.json_values import require_json
-from rlhf_envs.feedback.schema import SCHEMA_VERSION, meta, metadata
+from rlhf_envs.feedback.schema import SCHEMA_VERSION, annotators, meta, metadata, notices
 
 
 def found_store(database: Database, environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +53,9 @@ def recognise_store(database: Database) -> dict[str, Any]:
     except ValueError:
         facts = {}
     version = facts.get("schema_version")
+    if version == 1:
+        database.write(_upgrade_from_1)
+        version = SCHEMA_VERSION
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreVersionError(
             f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
@@ -62,3 +65,12 @@ def recognise_store(database: Database) -> dict[str, Any]:
     if version != SCHEMA_VERSION or not isinstance(environment, dict):
         raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
     return environment
+
+
+def _upgrade_from_1(connection: Connection) -> None:
+    """Version 1 had no notices, no annotators with tokens, and no queries for one annotator alone."""
+    columns = {column["name"] for column in inspect(connection).get_columns("queries")}
+    if "only_for" not in columns:  # another process may have upgraded it in the meantime
+        connection.exec_driver_sql("ALTER TABLE queries ADD COLUMN only_for VARCHAR")
+        metadata.create_all(connection, tables=[annotators, notices])
+        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))

@@ -37,10 +37,18 @@ class Kind(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Whether an answer trains the preference model or is held out to test it."""
+    """What an answer is for.
+
+    TRAIN answers train the preference model, TEST answers are held out to test it. CHECK repeats a pair to see whether
+    the same annotator answers it alike. PRACTICE has a known answer and is there to learn the task. JUDGE compares
+    policies, not segments of one.
+    """
 
     TRAIN = "train"
     TEST = "test"
+    CHECK = "check"
+    PRACTICE = "practice"
+    JUDGE = "judge"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +63,7 @@ class Query:
         kind, purpose: see `Kind` and `Purpose`.
         context: figures that an annotator may need, such as "average_return" and "horizon" for thresholds of
             scripted teachers. JSON values only.
+        only_for: the one annotator who is asked; None asks anybody.
         id: the store's number; None until it was asked.
         segment_ids: the store's numbers of the segments, in the same order; empty until it was asked.
     """
@@ -65,6 +74,7 @@ class Query:
     kind: Kind = Kind.COMPARISON
     purpose: Purpose = Purpose.TRAIN
     context: Mapping[str, Any] = field(default_factory=dict)
+    only_for: str | None = None
     id: int | None = None
     segment_ids: tuple[int, ...] = ()
 
@@ -122,9 +132,9 @@ class LiveAnswer:
     """An answer that was not taken back, with what a learner needs to know of its query, and no segment loaded.
 
     Attributes:
-        answer_id, query_id, annotator, choice, payload: as in `Answer`.
+        answer_id, query_id, annotator, choice, payload, reasons, shown_at, answered_at: as in `Answer`.
         segment_ids: what was shown, in screen order; `PreferenceStore.segment` loads one.
-        round, kind, purpose: as in `Query`.
+        round, kind, purpose, context: as in `Query`.
     """
 
     answer_id: int
@@ -136,6 +146,10 @@ class LiveAnswer:
     round: int
     kind: Kind
     purpose: Purpose
+    context: Mapping[str, Any] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    shown_at: float | None = None
+    answered_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def load_queries(connection: Connection, wanted: Select[Any], cache: SegmentCach
             kind=Kind(row.kind),
             purpose=Purpose(row.purpose),
             context=row.context,
+            only_for=row.only_for,
             id=row.id,
             segment_ids=shown[row.id],
         )
@@ -95,7 +96,7 @@ def load_answer(connection: Connection, id: int) -> Answer:
 def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: int | None) -> list[LiveAnswer]:
     """Answers that were not taken back, in the order of arrival."""
     given = (
-        select(answers, queries.c.round, queries.c.kind, queries.c.purpose)
+        select(answers, queries.c.round, queries.c.kind, queries.c.purpose, queries.c.context)
         .join(queries, queries.c.id == answers.c.query_id)
         .where(is_live(answers, as_of))
         .order_by(answers.c.id)
@@ -114,6 +115,10 @@ def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: in
             round=row.round,
             kind=Kind(row.kind),
             purpose=Purpose(row.purpose),
+            context=row.context,
+            reasons=tuple(row.reasons),
+            shown_at=row.shown_at,
+            answered_at=row.answered_at,
         )
         for row in connection.execute(given)
     ]

@@ -20,7 +20,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by every change to the tables; a store of a newer version is not opened."""
 
 metadata = MetaData()
@@ -53,9 +53,10 @@ queries = Table(
     Column("context", JSON, nullable=False),
     Column("wanted", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("only_for", String),
     sqlite_autoincrement=True,
 )
-"""`wanted` is how many annotators should answer."""
+"""`wanted` is how many annotators should answer; `only_for` names the one annotator who is asked, if it is only one."""
 
 query_segments = Table(
     "query_segments",
@@ -100,6 +101,25 @@ Index(
     sqlite_where=answers.c.undoes.is_not(None),
     postgresql_where=answers.c.undoes.is_not(None),
 )
+
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("token_digest", String(64), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+"""Who may answer over the network. Only the digest of a token is kept, so that nobody can read tokens here."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("posted_at", Double, nullable=False),
+)
+"""The newest word of each kind between processes: how training goes, what the owner of a run wishes."""
 
 # SQLite's INSERT OR REPLACE removes the old row without firing its DELETE trigger, hence the trigger on INSERT.
 _SQLITE_TRIGGERS = (

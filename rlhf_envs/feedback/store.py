@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Select, select
 
-from rlhf_envs.feedback import answering, reading, schema, taking
+from rlhf_envs.feedback import answering, notices, reading, schema, taking
 from rlhf_envs.feedback.asking import PreparedQueries
 from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.founding import found_store, recognise_store
-from rlhf_envs.feedback.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission
+from rlhf_envs.feedback.json_values import require_json
+from rlhf_envs.feedback.notices import Notice
+from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
+
+QUEUE = (Purpose.TRAIN, Purpose.TEST, Purpose.CHECK)
+"""What a training run wants answered."""
 
 _CACHED_BYTES = 256 * 2**20
 _MOST_AT_ONCE = 10_000
@@ -132,15 +137,32 @@ class PreferenceStore:
 
     # What an annotator does: take, answer, undo.
 
-    def take(self, annotator: str, *, lease_seconds: float = 60.0, now: float | None = None) -> Query | None:
+    def take(
+        self,
+        annotator: str,
+        *,
+        purposes: Collection[Purpose] = QUEUE,
+        kinds: Collection[Kind] = tuple(Kind),
+        lease_seconds: float = 60.0,
+        now: float | None = None,
+    ) -> Query | None:
         """The next query for an annotator, or None if there is none for them at the moment; see `take_many`."""
-        taken = self.take_many(annotator, 1, lease_seconds=lease_seconds, now=now)
+        taken = self.take_many(annotator, 1, purposes=purposes, kinds=kinds, lease_seconds=lease_seconds, now=now)
         return taken[0] if taken else None
 
     def take_many(
-        self, annotator: str, limit: int, *, lease_seconds: float = 60.0, now: float | None = None
+        self,
+        annotator: str,
+        limit: int,
+        *,
+        purposes: Collection[Purpose] = QUEUE,
+        kinds: Collection[Kind] = tuple(Kind),
+        lease_seconds: float = 60.0,
+        now: float | None = None,
     ) -> list[Query]:
-        """The next queries for an annotator: oldest first, but one whose answer they took back before all others.
+        """The next queries for an annotator, oldest first.
+
+        Before all others comes one whose answer they took back, then those that are for them alone.
 
         A query is kept for whoever took it until the lease ends, so that no more annotators work on it than are
         wanted. Taking again gives the same queries, until they are answered, and renews their leases.
@@ -148,6 +170,7 @@ class PreferenceStore:
         Args:
             annotator: who will answer.
             limit: how many queries at most.
+            purposes, kinds: only queries of these; by default of all kinds, but no practice and no judging of policies.
             lease_seconds: how long to keep them for this annotator.
             now: seconds since the epoch; None for the clock. Clocks of annotators should agree to a few seconds.
 
@@ -160,7 +183,9 @@ class PreferenceStore:
             raise ValueError(f"Take between 1 and {_MOST_AT_ONCE:,} queries at a time, not {limit:,}.")
         now = time.time() if now is None else now
         ids = self._database.write(
-            lambda connection: taking.lease_next(connection, annotator, limit, now, now + lease_seconds)
+            lambda connection: taking.lease_next(
+                connection, annotator, limit, purposes, kinds, now, now + lease_seconds
+            )
         )
         by_id = {
             query.id: query for query in self._load(select(schema.queries.c.id).where(schema.queries.c.id.in_(ids)))
@@ -215,6 +240,21 @@ class PreferenceStore:
             return None if id is None else reading.load_answer(connection, id)
 
         return self._database.write(take_back)
+
+    # What processes tell each other besides.
+
+    def post_notice(self, name: str, value: Mapping[str, Any]) -> None:
+        """Put up a notice for the other processes, in place of the one of this name; JSON values only.
+
+        Raises:
+            ValueError: if the value is not JSON.
+        """
+        checked = require_json(dict(value), f"notice {name!r}")
+        self._database.write(lambda connection: notices.post(connection, name, checked, time.time()))
+
+    def notices(self) -> dict[str, Notice]:
+        """All notices by name, each the newest of its name."""
+        return self._database.read(notices.load)
 
     # What anyone may look at.
 

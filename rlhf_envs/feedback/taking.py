@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import (
     BindParameter,
@@ -17,17 +17,33 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
 )
 
 from rlhf_envs.feedback.liveness import is_live
+from rlhf_envs.feedback.queries import Kind, Purpose
 from rlhf_envs.feedback.schema import answers, leases, queries
 
 
-def lease_next(connection: Connection, annotator: str, limit: int, now: float, expires_at: float) -> list[int]:
+def lease_next(
+    connection: Connection,
+    annotator: str,
+    limit: int,
+    purposes: Collection[Purpose],
+    kinds: Collection[Kind],
+    now: float,
+    expires_at: float,
+) -> list[int]:
     """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
     connection.execute(delete(leases).where(leases.c.expires_at <= now))
-    query_ids = list(connection.execute(_open_queries(), {"annotator": annotator, "limit": limit}).scalars())
+    wanted = {
+        "annotator": annotator,
+        "limit": limit,
+        "purposes": [purpose.value for purpose in purposes],
+        "kinds": [kind.value for kind in kinds],
+    }
+    query_ids = list(connection.execute(_open_queries(), wanted).scalars())
     lease(connection, annotator, query_ids, expires_at)
     return query_ids
 
@@ -65,7 +81,10 @@ def check_lease(lease_seconds: float) -> None:
 
 @functools.cache
 def _open_queries() -> Select[int]:
-    """Queries that are open to `:annotator`, at most `:limit`. Building the statement takes longer than running it."""
+    """Queries of `:purposes` and `:kinds` that are open to `:annotator`, at most `:limit`.
+
+    Building the statement takes longer than running it.
+    """
     annotator: BindParameter[str] = bindparam("annotator", type_=String)
     theirs, any_row, given = answers.alias(), answers.alias(), answers.alias()
     answered_by_them = exists().where(
@@ -86,7 +105,13 @@ def _open_queries() -> Select[int]:
     taken_back_by_them = exists().where(any_row.c.query_id == queries.c.id, any_row.c.annotator == annotator)
     return (
         select(queries.c.id)
-        .where(~answered_by_them, answers_so_far + leased_to_others < queries.c.wanted)
-        .order_by(taken_back_by_them.desc(), queries.c.id)
+        .where(
+            queries.c.purpose.in_(bindparam("purposes", expanding=True)),
+            queries.c.kind.in_(bindparam("kinds", expanding=True)),
+            or_(queries.c.only_for.is_(None), queries.c.only_for == annotator),
+            ~answered_by_them,
+            answers_so_far + leased_to_others < queries.c.wanted,
+        )
+        .order_by(taken_back_by_them.desc(), queries.c.only_for.is_(None), queries.c.id)
         .limit(bindparam("limit", type_=Integer))
     )

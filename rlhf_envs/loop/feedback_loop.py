@@ -154,7 +154,12 @@ class FeedbackLoop:
             queries += self._select(recorder, count_test, Purpose.TEST, "uniform", taken)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
-        if asked_before := self.store.queries(round=progress.round):
+        asked_before = [
+            query
+            for query in self.store.queries(round=progress.round)
+            if query.purpose in (Purpose.TRAIN, Purpose.TEST)
+        ]
+        if asked_before:
             queries = asked_before
         else:
             self.store.ask(queries)

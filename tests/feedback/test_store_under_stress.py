@@ -139,7 +139,7 @@ def test_a_store_of_a_newer_version_is_left_alone(store: PreferenceStore, path: 
         raw.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
         raw.execute("DELETE FROM meta WHERE name = 'environment'")
     raw.close()
-    with pytest.raises(StoreVersionError, match="version 99, newer than version 1"):
+    with pytest.raises(StoreVersionError, match="version 99, newer than version 2"):
         PreferenceStore.open(path)
 
 

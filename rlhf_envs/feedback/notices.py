@@ -1,0 +1,36 @@
+"""Notices: the newest word of each kind that the processes around a store have for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from rlhf_envs.feedback.schema import notices
+
+TRAINING = "training"
+"""Posted by a training run after every rollout, and while it waits: how far it is, and what it waits for."""
+
+WISHES = "wishes"
+"""Posted by the owner of a run: whether it should pause or stop, and how many comparisons to ask beyond its budget."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What was posted, and when (seconds since the epoch)."""
+
+    value: Mapping[str, Any]
+    posted_at: float
+
+
+def post(connection: Connection, name: str, value: Mapping[str, Any], at: float) -> None:
+    """Put up a notice in place of the one of this name."""
+    connection.execute(delete(notices).where(notices.c.name == name))
+    connection.execute(insert(notices), {"name": name, "value": value, "posted_at": at})
+
+
+def load(connection: Connection) -> dict[str, Notice]:
+    """All notices by name."""
+    return {row.name: Notice(row.value, row.posted_at) for row in connection.execute(select(notices))}

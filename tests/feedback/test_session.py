@@ -1,0 +1,87 @@
+"""One annotator's sitting at the store, and what the store does for it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback.notices import TRAINING
+
+
+def test_upcoming_queries_stay_the_same_until_they_are_answered(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(4)])
+    session = AnnotatorSession(store, "ann", ahead=3)
+    first = [query.key for query in session.upcoming()]
+    assert first == ["0", "1", "2"] == [query.key for query in session.upcoming()]
+    session.answer(session.upcoming()[0].id, "left")
+    assert [query.key for query in session.upcoming()] == ["1", "2", "3"]
+    assert session.undo() is not None
+    assert session.upcoming()[0].key == "0"
+
+
+def test_a_pair_is_asked_again_of_who_answered_it_and_of_nobody_else(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(12)])
+    session = AnnotatorSession(store, "ann", ahead=1, repeat_rate=1.0)
+    shown = []
+    while upcoming := session.upcoming():
+        shown.append(upcoming[0])
+        session.answer(upcoming[0].id, "left")
+    checks = [query for query in shown if query.purpose is Purpose.CHECK]
+    assert len(checks) >= 6
+    assert {query.context["swapped"] for query in checks} == {True, False}
+    by_id = {query.id: query for query in shown}
+    for check in checks:
+        original = by_id[check.context["repeats"]]
+        sides = original.segment_ids[::-1] if check.context["swapped"] else original.segment_ids
+        assert check.segment_ids == sides
+        assert shown.index(check) - shown.index(original) > 5
+    assert len({check.context["repeats"] for check in checks}) == len(checks)
+    assert AnnotatorSession(store, "bob").upcoming() == []
+
+
+def test_practice_and_judging_are_shown_only_to_who_asks_for_them(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query("p", purpose=Purpose.PRACTICE), make_query("j", purpose=Purpose.JUDGE), make_query("t")])
+    assert [query.key for query in store.take_many("ann", 9)] == ["t"]
+    assert [query.key for query in store.take_many("ann", 9, purposes=[Purpose.JUDGE])] == ["j"]
+    assert store.take("ann", kinds=[Kind.RATING]) is None
+
+
+def test_progress_tells_pace_and_what_training_says(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(3)])
+    session = AnnotatorSession(store, "ann")
+    assert session.progress().seconds_per_answer is None and session.progress().training is None
+    store.post_notice(TRAINING, {"timesteps": 5})
+    store.post_notice(TRAINING, {"timesteps": 7})
+    for start, seconds in ((0.0, 2.0), (10.0, 4.0), (20.0, 900.0)):
+        session.answer(session.upcoming()[0].id, "left", shown_at=start, answered_at=start + seconds)
+    progress = session.progress()
+    assert (progress.given, progress.answered, progress.asked) == (3, 3, 3)
+    assert progress.seconds_per_answer == 3.0
+    assert progress.training == {"timesteps": 7}
+
+
+@pytest.mark.parametrize("wrong", [{"annotator": " "}, {"ahead": 0}, {"repeat_rate": 1.5}])
+def test_a_session_refuses_settings_without_sense(store: PreferenceStore, wrong: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"annotator": "ann"} | wrong
+    with pytest.raises(ValueError, match=r"annotator|ahead|repeat_rate"):
+        AnnotatorSession(store, **arguments)
+
+
+def test_a_store_of_version_1_is_brought_up_to_date(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    [id] = store.ask([make_query("a")])
+    store.answer(id, "ann", "left")
+    store.close()
+    with sqlite3.connect(path) as old:
+        old.execute("ALTER TABLE queries DROP COLUMN only_for")
+        old.execute("DROP TABLE notices")
+        old.execute("DROP TABLE annotators")
+        old.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
+    old.close()
+    with PreferenceStore.open(path) as upgraded:
+        assert [live.choice for live in upgraded.live_answers()] == ["left"]
+        upgraded.post_notice("x", {"y": 1})
+        upgraded.ask([make_query("b", only_for="bob")])
+        assert upgraded.take("ann") is None and upgraded.take("bob") is not None
+    PreferenceStore.open(path).close()
