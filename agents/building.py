@@ -130,7 +130,7 @@ def build_scoring(
     directory: RunDirectory,
     env: PreferenceVecEnv,
     on_round: Callable[[RoundReport], None],
-    on_wait: Callable[[int], None],
+    on_wait: Callable[[str], None],
 ) -> ScoringCallback:
     """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's."""
     if config.reward != "learned":

@@ -125,11 +125,12 @@ class ProgressCallback(BaseCallback):
     def on_round(self, report: RoundReport) -> None:
         """Take note of a visit to the feedback loop."""
         self.last_round = report
+        self._stop.requested |= report.stop_wished
 
-    def on_wait(self, missing: int) -> None:
+    def on_wait(self, awaited: str) -> None:
         """Say what the run is waiting for."""
         self._stop.check()
-        self._display.update(f"waiting for answers to {missing} queries in the store")
+        self._display.update(f"waiting for {awaited}")
 
     @contextmanager
     def shown(self) -> Iterator[None]:

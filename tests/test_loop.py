@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
+from rlhf_envs.feedback.notices import TRAINING, WISHES
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -92,12 +93,21 @@ def test_test_answers_are_held_out_of_training(make_loop: MakeLoop, store: Prefe
     assert reports[-1].test_accuracy is not None and reports[-1].test_accuracy >= 0.7
 
 
+def answers(loop: FeedbackLoop, *choices: Choice) -> Callable[[str], None]:
+    """Somebody who gives these answers as soon as the loop waits for any."""
+
+    def give(_awaited: str) -> None:
+        for choice in choices:
+            if (query := loop.store.take("ann")) is not None and query.id is not None:
+                loop.store.answer(query.id, "ann", choice)
+
+    return give
+
+
 def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(teacher=None, wait=False, initial_share=0.5, comparisons=8, test_comparisons=0, finish_by=1.0)
-    loop.visit(rollouts(), 1, TOTAL)
-    while query := store.take("ann"):
-        store.answer(query.id or 0, "ann", Choice.LEFT)
-    assert loop.visit(rollouts(1), 2, TOTAL).labels == 4
+    loop = make_loop(teacher=None, initial_share=0.5, comparisons=8, batch=4, test_comparisons=0, finish_by=1.0)
+    loop.on_wait = answers(loop, *[Choice.LEFT] * 4)
+    assert loop.visit(rollouts(), 1, TOTAL).labels == 4
     store.undo("ann")
     assert loop.visit(rollouts(2), 3, TOTAL).labels == 3
     query = store.take("ann")
@@ -107,21 +117,17 @@ def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: 
     assert loop.dataset.probability_right.tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
-def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(teacher=None, wait=False, comparisons=4, initial_share=1.0, test_comparisons=0)
-    loop.visit(rollouts(), 1, TOTAL)
-    for choice in (Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT):
-        query = store.take("ann")
-        assert query is not None and query.id is not None
-        store.answer(query.id, "ann", choice)
-    assert loop.visit(rollouts(1), 2, TOTAL).labels == 3
+def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeLoop) -> None:
+    loop = make_loop(teacher=None, comparisons=4, initial_share=1.0, test_comparisons=0)
+    loop.on_wait = answers(loop, Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT)
+    assert loop.visit(rollouts(), 1, TOTAL).labels == 3
     assert loop.dataset.probability_right.tolist() == [0.5, 0.0, 1.0]
 
 
 def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(teacher=None, comparisons=6, initial_share=1.0, test_comparisons=2)
-    missing: list[int] = []
-    loop.on_wait = missing.append
+    loop = make_loop(teacher=None, wait=True, comparisons=6, initial_share=1.0, test_comparisons=2)
+    awaited: list[str] = []
+    loop.on_wait = awaited.append
 
     def person() -> None:
         answered = 0
@@ -137,15 +143,68 @@ def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop
     report = loop.visit(rollouts(), 1, TOTAL)
     thread.join()
     assert report.labels == 6
-    assert missing and missing[0] > 0
+    assert awaited and "answers" in awaited[0]
+    assert store.notices()[TRAINING].value["state"] == "waiting"
 
 
-def test_training_goes_on_without_answers_if_it_is_not_to_wait(make_loop: MakeLoop) -> None:
-    loop = make_loop(teacher=None, wait=False)
-    reports = visits(loop)
-    assert sum(report.asked for report in reports) == 40
-    assert [report.labels for report in reports] == [0] * 10
-    assert not loop.has_labels
+def test_training_goes_on_while_people_answer_but_not_far_ahead_of_them(make_loop: MakeLoop) -> None:
+    loop = make_loop(teacher=None, comparisons=40, test_comparisons=0, open_limit=6)
+    loop.on_wait = answers(loop, Choice.LEFT)
+    first = loop.visit(rollouts(), 1, TOTAL)
+    assert (first.asked, first.labels) == (10, 4)
+    for number in range(2, 20):
+        loop.visit(rollouts(number), number * TOTAL // 20, TOTAL)
+        assert loop.store.counts()[Purpose.TRAIN].open <= 6
+    assert len(loop.dataset) == 34
+
+
+def test_training_waits_for_the_first_answer_in_any_case(make_loop: MakeLoop) -> None:
+    loop = make_loop(teacher=None, open_limit=1000)
+    loop.on_wait = answers(loop, Choice.LEFT)
+    assert [report.labels for report in visits(loop)] == [1] * 10
+
+
+def test_the_owner_can_pause_a_run_and_let_it_go_on(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop()
+    store.post_notice(WISHES, {"paused": True})
+    told: list[str] = []
+
+    def owner(awaited: str) -> None:
+        told.append(awaited)
+        assert store.notices()[TRAINING].value["state"] == "paused"
+        if len(told) == 2:
+            store.post_notice(WISHES, {"paused": False})
+
+    loop.on_wait = owner
+    assert loop.visit(rollouts(), 1, TOTAL).asked == 10
+    assert len(told) == 2 and "owner" in told[0]
+
+
+def test_the_owner_can_stop_a_run_that_waits(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(teacher=None)
+    loop.on_wait = lambda _: store.post_notice(WISHES, {"stop": True})
+    assert loop.visit(rollouts(), 1, TOTAL).stop_wished
+    # A run that goes on later was not stopped.
+    assert not make_loop().visit(rollouts(), 1, TOTAL).stop_wished
+
+
+def test_the_owner_can_ask_for_more_than_the_budget(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(finish_by=0.5)
+    visits(loop)
+    assert loop.finished_asking
+    store.post_notice(WISHES, {"extra_comparisons": 7})
+    report = loop.visit(rollouts(20), TOTAL, TOTAL)
+    assert (report.asked, report.labels, loop.budget) == (7, 47, 47)
+    assert loop.visit(rollouts(21), TOTAL, TOTAL).asked == 0
+
+
+def test_every_query_is_answered_by_as_many_annotators_as_are_wanted(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(overlap=2, initial_share=1.0, comparisons=5, test_comparisons=0)
+    assert loop.visit(rollouts(), 1, TOTAL).labels == 5
+    assert store.counts()[Purpose.TRAIN].open == 5
+    assert len(store.take_many("ann", 9)) == 5
 
 
 def test_nothing_more_is_asked_once_the_target_accuracy_is_reached(make_loop: MakeLoop) -> None:
@@ -177,9 +236,16 @@ def test_a_loop_that_goes_on_elsewhere_knows_the_same_and_asks_the_same(
 def test_a_round_that_was_asked_before_a_crash_is_not_asked_again_about_other_segments(
     make_loop: MakeLoop, store: PreferenceStore
 ) -> None:
-    killed, resumed = make_loop(teacher=None, wait=False), make_loop(teacher=None, wait=False)
-    killed.visit(rollouts(0), 1, TOTAL)
+    killed, resumed = make_loop(teacher=None), make_loop(teacher=None)
+
+    def kill(_awaited: str) -> None:
+        raise KeyboardInterrupt
+
+    killed.on_wait = kill
+    with pytest.raises(KeyboardInterrupt):
+        killed.visit(rollouts(0), 1, TOTAL)
     asked = store.queries()
+    resumed.on_wait = answers(resumed, *[Choice.LEFT] * 20)
     # What the resumed run has rolled out is not what the killed one had.
     report = resumed.visit(rollouts(5), 1, TOTAL)
     assert [query.id for query in store.queries()] == [query.id for query in asked]
@@ -204,6 +270,8 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
         ({"selection": "best"}, "selection must be one of"),
         ({"schedule": "never"}, "no label schedule 'never'"),
         ({"finish_by": 0.0}, "finish_by"),
+        ({"open_limit": -1}, "open_limit"),
+        ({"overlap": 0}, "overlap"),
         ({"target_accuracy": 0.4}, "target_accuracy"),
         ({"target_accuracy": 0.9, "test_comparisons": 0}, "needs held-out answers"),
     ],

@@ -24,7 +24,11 @@ class FeedbackConfig:
         schedule: how the rate falls, a name in `SCHEDULES`.
         initial_share: the part of the budget that is asked after the first rollout.
         finish_by: the part of training by which the whole budget has been asked.
-        wait: whether training waits for the answers to what it asked, or goes on with the reward that it has.
+        wait: whether training waits until people have answered everything that it asked. Otherwise it goes on with the
+            reward that it has while they answer, but not further ahead of them than `open_limit`.
+        open_limit: how many comparisons may be open while training goes on; a batch where None. There is always
+            something learned before the policy is trained: training waits for the first answer in any case.
+        overlap: how many annotators should answer each query.
         target_accuracy: ask no more once the reward model predicts this share of the held-out answers rightly.
     """
 
@@ -38,7 +42,9 @@ class FeedbackConfig:
     schedule: str = "hyperbolic"
     initial_share: float = 0.25
     finish_by: float = 0.5
-    wait: bool = True
+    wait: bool = False
+    open_limit: int | None = None
+    overlap: int = 1
     target_accuracy: float | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +54,10 @@ class FeedbackConfig:
             raise ValueError(f"test_comparisons must be 0 or more, not {self.test_comparisons}.")
         if self.batch is not None and self.batch < 1:
             raise ValueError(f"A batch must have at least 1 comparison, not {self.batch}.")
+        if self.open_limit is not None and self.open_limit < 0:
+            raise ValueError(f"open_limit must be 0 or more, not {self.open_limit}.")
+        if self.overlap < 1:
+            raise ValueError(f"overlap is how many annotators answer each query, at least 1, not {self.overlap}.")
         if self.segment_length < 1 or self.candidate_factor < 1:
             raise ValueError(
                 "segment_length and candidate_factor must be at least 1, not "
@@ -72,6 +82,11 @@ class FeedbackConfig:
     def batch_size(self) -> int:
         """Comparisons that are asked at a time."""
         return max(self.comparisons // 10, 1) if self.batch is None else self.batch
+
+    @property
+    def most_open(self) -> int:
+        """Comparisons that may be open while training goes on."""
+        return self.batch_size if self.open_limit is None else self.open_limit
 
     def check_fits(self, horizon: int, copies: int) -> None:
         """Refuse segments that no episode can hold, or that a single copy cannot give two of.

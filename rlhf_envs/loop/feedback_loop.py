@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from rlhf_envs.feedback import schedule
-from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, Query
-from rlhf_envs.feedback.selection import SELECTIONS, Candidates, describe_segments, pair_features, pair_up
+from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
+from rlhf_envs.loop.announcing import Announcer, Wishes, read_wishes, withdraw_stop
+from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.pool import SegmentPool
 from rlhf_envs.loop.progress import LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import FitConfig, PreferenceDataset, RewardEnsemble
 from rlhf_envs.rewards import fit as fit_reward
-from rlhf_envs.segments import Segment
 
 _POLL_SECONDS = 0.2
-_FEWEST_CANDIDATES = 64
-_SPARE_TEST_PAIRS = 2
 
 
 class FeedbackLoop:
@@ -35,7 +32,7 @@ class FeedbackLoop:
         horizon: steps in an episode, for the thresholds of scripted teachers.
         seed: of the candidates that are drawn.
         teacher: an annotator that answers at once, or None when people answer elsewhere.
-        on_wait: told how many answers are still missing while the loop waits for them.
+        on_wait: told in words, some times a second, what the loop waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
     """
 
@@ -47,7 +44,7 @@ class FeedbackLoop:
         horizon: int,
         seed: int = 0,
         teacher: ScriptedTeacher | None = None,
-        on_wait: Callable[[int], None] | None = None,
+        on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
     ) -> None:
         self.store = store
@@ -59,9 +56,11 @@ class FeedbackLoop:
         self.fit = fit or FitConfig()
         self.dataset = PreferenceDataset(ensemble.encoder)
         self.progress = LoopState()
-        self._rng = np.random.default_rng(seed)
-        self._asked_about: list[Segment] = []
+        self.announcer = Announcer(store)
+        self._chooser = QueryChooser(config, horizon, seed)
         self._served = False
+        self._wishes = Wishes()
+        withdraw_stop(store)
 
     @property
     def has_labels(self) -> bool:
@@ -69,14 +68,19 @@ class FeedbackLoop:
         return len(self.dataset) > 0
 
     @property
+    def budget(self) -> int:
+        """Comparisons to ask in all: what the configuration says, and what the owner of the run wished besides."""
+        return self.config.comparisons + self._wishes.extra_comparisons
+
+    @property
     def finished_asking(self) -> bool:
         """Whether no more comparisons will be asked: the budget is spent, or the target accuracy reached."""
         config, reached = self.config, self.progress.test_accuracy
         at_target = config.target_accuracy is not None and reached is not None and reached >= config.target_accuracy
-        return at_target or self.progress.asked >= config.comparisons
+        return (at_target and not self._wishes.extra_comparisons) or self.progress.asked >= self.budget
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
-        """Do what is due after a rollout: ask, read, fit.
+        """Do what is due after a rollout: ask, wait, read, fit.
 
         Args:
             recorder: the recent rollouts.
@@ -84,6 +88,13 @@ class FeedbackLoop:
             total_timesteps: environment steps of the whole training.
         """
         started = time.perf_counter()
+        self.announcer.figures |= {
+            "timesteps": timesteps,
+            "total_timesteps": total_timesteps,
+            "labels": len(self.dataset),
+            "comparisons": self.budget,
+        }
+        self._wait_while_paused()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
         selected = time.perf_counter()
         if self.teacher is not None:
@@ -91,7 +102,7 @@ class FeedbackLoop:
             if asked or not self._served:
                 self.teacher.serve(self.store)
                 self._served = True
-        elif self.config.wait:
+        else:
             self._wait_for_answers()
         answered = time.perf_counter()
         report = None
@@ -111,12 +122,13 @@ class FeedbackLoop:
             selected - started,
             answered - selected,
             ended - answered,
+            self._wishes.stop,
         )
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
         self.progress.labels = len(self.dataset)
-        self.progress.generator = dict(self._rng.bit_generator.state)
+        self.progress.generator = dict(self._chooser.rng.bit_generator.state)
         return self.progress
 
     def restore(self, state: LoopState) -> None:
@@ -126,32 +138,31 @@ class FeedbackLoop:
             ValueError: if the store has lost some of them.
         """
         self.progress = state
-        self._rng.bit_generator.state = state.generator
+        self._chooser.rng.bit_generator.state = state.generator
         self._rebuild_dataset()
         if len(self.dataset) != state.labels:
             raise ValueError(
                 f"The feedback store holds {len(self.dataset)} of the {state.labels} answers that this run has learned "
                 "from; put the store back that it had."
             )
-        self._asked_about = []
-        self._remember([query for query in self.store.queries() if query.round < state.round])
+        self._chooser.forget()
+        self._chooser.remember([query for query in self.store.queries() if query.round < state.round])
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> int:
         config, progress = self.config, self.progress
         if self.finished_asking:
             return 0
         at = 0 if progress.asked == 0 else timesteps
-        due = schedule.due(
+        due = self._wishes.extra_comparisons + schedule.due(
             config.schedule, at, total_timesteps, config.comparisons, config.initial_share, config.finish_by
         )
         count = due - progress.asked
-        if count <= 0 or (count < config.batch_size and due < config.comparisons):
+        if count <= 0 or (count < config.batch_size and due < self.budget):
             return 0
         count_test = config.test_budget * due // config.comparisons - progress.asked_test
-        queries = self._select(recorder, count, Purpose.TRAIN, config.selection)
-        if queries:
-            taken = [segment for query in queries for segment in query.segments]
-            queries += self._select(recorder, count_test, Purpose.TEST, "uniform", taken)
+        counts = {Purpose.TRAIN: count, Purpose.TEST: count_test}
+        has_labels = self.dataset.segment_length is not None
+        queries = self._chooser.choose(recorder, self.ensemble, has_labels, progress.round, counts)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [
@@ -162,59 +173,36 @@ class FeedbackLoop:
         if asked_before:
             queries = asked_before
         else:
-            self.store.ask(queries)
-        self._remember(queries)
+            self.store.ask(queries, config.overlap)
+        self._chooser.remember(queries)
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
         progress.asked_test += len(queries) - asked
         return asked
 
-    def _remember(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            if query.purpose is Purpose.TRAIN:
-                self._asked_about += query.segments
-
-    def _select(
-        self, recorder: SegmentRecorder, count: int, purpose: Purpose, rule: str, taken: Sequence[Segment] = ()
-    ) -> list[Query]:
-        if count <= 0:
-            return []
-        if self.dataset.segment_length is None and rule != "diverse":
-            rule = "uniform"
-        config = self.config
-        size = 2 * max(config.candidate_factor * count, _FEWEST_CANDIDATES)
-        earlier = self._asked_about if purpose is Purpose.TRAIN else []
-        pool = SegmentPool(recorder, size, config.segment_length, earlier, config.earlier_share, self._rng)
-        if len(pool) < 2:
-            return []
-        described = describe_segments(pool.observations, pool.actions)
-        first, second = pair_up(pool.windows, described)
-        swapped = self._rng.random(len(first)) < 0.5
-        left, right = np.where(swapped, second, first), np.where(swapped, first, second)
-        returns = self.ensemble.segment_returns(pool.observations, pool.actions)
-        with np.errstate(over="ignore"):
-            preferences = 1 / (1 + np.exp(returns[:, left] - returns[:, right]))
-        candidates = Candidates(left, right, preferences, pair_features(described, left, right))
-        # A test pair must share no segment with those that the reward is trained on, so some are chosen to spare.
-        spare = 1 if purpose is Purpose.TRAIN else _SPARE_TEST_PAIRS
-        chosen = SELECTIONS[rule](candidates, spare * count, self._rng)
-        shown = [(pool.segment(int(left[pair])), pool.segment(int(right[pair]))) for pair in chosen]
-        if purpose is Purpose.TEST:
-            trained = {segment.digest for segment in [*self._asked_about, *taken]}
-            shown = [pair for pair in shown if not trained & {segment.digest for segment in pair}]
-        context = {"average_return": pool.mean_reward * self.horizon, "horizon": self.horizon}
-        return [
-            Query(
-                f"{self.progress.round}/{purpose}/{number}", self.progress.round, pair, purpose=purpose, context=context
-            )
-            for number, pair in enumerate(shown[:count])
-        ]
+    def _wait_while_paused(self) -> None:
+        self._wishes = read_wishes(self.store)
+        while self._wishes.paused and not self._wishes.stop:
+            self.announcer.tell("paused")
+            self._pause("the owner of the run, who has paused it")
 
     def _wait_for_answers(self) -> None:
-        while missing := self.store.counts()[Purpose.TRAIN].open:
-            if self.on_wait is not None:
-                self.on_wait(missing)
-            time.sleep(_POLL_SECONDS)
+        """Wait until as few queries are open as the configuration wants, and until there is something to learn from."""
+        most_open = 0 if self.config.wait else self.config.most_open
+        while not self._wishes.stop:
+            counts = self.store.counts()[Purpose.TRAIN]
+            missing = counts.open - most_open
+            if missing <= 0 and (counts.answered or self.has_labels or not counts.open):
+                return
+            missing = max(missing, 1)
+            self.announcer.tell("waiting", missing)
+            self._pause(f"{missing} answers, with {counts.open} queries open in the store")
+
+    def _pause(self, awaited: str) -> None:
+        if self.on_wait is not None:
+            self.on_wait(awaited)
+        time.sleep(_POLL_SECONDS)
+        self._wishes = read_wishes(self.store)
 
     def _read_answers(self, up_to_round: int) -> bool:
         # A resumed run may find answers to rounds that it has not come to again; reading those now would fit the

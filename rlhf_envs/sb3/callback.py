@@ -29,7 +29,7 @@ class PreferenceCallback(ScoringCallback):
         ensemble: the reward model's settings, or a model to go on training.
         seed: of the reward model and of the candidates that are drawn.
         on_round: told what each visit to the loop did.
-        on_wait: told how many answers are still missing while training waits for them.
+        on_wait: told in words what training waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
 
     Attributes:
@@ -48,7 +48,7 @@ class PreferenceCallback(ScoringCallback):
         ensemble: RewardEnsemble | EnsembleConfig | None = None,
         seed: int = 0,
         on_round: Callable[[RoundReport], None] | None = None,
-        on_wait: Callable[[int], None] | None = None,
+        on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
     ) -> None:
         super().__init__(env)
@@ -61,11 +61,31 @@ class PreferenceCallback(ScoringCallback):
             store = PreferenceStore.create(store, environment=about)
         self.on_round = on_round
         self.fit_seconds = 0.0
+        self._stop_wished = False
         self.loop = FeedbackLoop(store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit)
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self.env.remember(4 * self.loop.config.segment_length)
+        self.loop.announcer.begin_at(self.num_timesteps)
+
+    def _on_step(self) -> bool:
+        return not self._stop_wished
+
+    def _on_rollout_end(self) -> None:
+        super()._on_rollout_end()
+        true_returns = self.env.true_returns
+        self.loop.announcer.tell(
+            "training",
+            timesteps=self.num_timesteps,
+            labels=len(self.loop.dataset),
+            test_accuracy=self.loop.progress.test_accuracy,
+            learned_return=float(self.last_scores.mean()) * self.env.horizon,
+            true_return=float(np.mean(true_returns)) if true_returns else None,
+        )
+
+    def _on_training_end(self) -> None:
+        self.loop.announcer.tell("stopped" if self._stop_wished else "finished", at_once=True)
 
     def before_scoring(self) -> None:
         """Visit the feedback loop, so that the rollout is scored by the newest reward."""
@@ -75,6 +95,7 @@ class PreferenceCallback(ScoringCallback):
         if report.fit is not None:
             self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)
             self.logger.record("feedback/held_out_accuracy", report.fit.held_out_accuracy)
+        self._stop_wished = report.stop_wished
         if self.on_round is not None:
             self.on_round(report)
 
