@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -131,15 +130,17 @@ def build_scoring(
     env: PreferenceVecEnv,
     on_round: Callable[[RoundReport], None],
     on_wait: Callable[[str], None],
+    resume: bool = False,
 ) -> ScoringCallback:
     """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's."""
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
+    teacher = config.teacher_config()
     return PreferenceCallback(
         env,
-        open_store(config, directory),
+        open_store(config, directory, resume),
         config.labels,
-        ScriptedTeacher(config.teacher_config(), config.feedback),
+        None if teacher is None else ScriptedTeacher(teacher, config.feedback),
         RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed),
         config.seed,
         on_round,
@@ -148,25 +149,28 @@ def build_scoring(
     )
 
 
-def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
-    """The run's store, made anew if there is none yet.
+def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:
+    """The run's store: a new one, or with `resume` the one that it had, if it came so far as to make one.
 
     Raises:
-        StoreError: if it is damaged, locked, or of a newer version, or missing from a run that had one.
+        StoreError: if it is damaged, locked, or of a newer version; if a new run names a place that holds one; or if
+            it is missing from a run that had one.
     """
-    try:
-        return PreferenceStore.open(os.fspath(directory.store_path))
-    except StoreMissingError:
-        if directory.has_checkpoint:
-            raise
-        about = {
-            "id": config.env,
-            "kwargs": config.env_kwargs,
-            "segment_length": config.labels.segment_length,
-            "horizon": config.horizon,
-            "on_termination": config.on_termination,
-        }
-        return PreferenceStore.create(os.fspath(directory.store_path), environment=about)
+    place = directory.store_place(config)
+    if resume:
+        try:
+            return PreferenceStore.open(place)
+        except StoreMissingError:
+            if directory.has_checkpoint:
+                raise
+    about = {
+        "id": config.env,
+        "kwargs": config.env_kwargs,
+        "segment_length": config.labels.segment_length,
+        "horizon": config.horizon,
+        "on_termination": config.on_termination,
+    }
+    return PreferenceStore.create(place, environment=about)
 
 
 def _falling(start: float) -> Callable[[float], float]:

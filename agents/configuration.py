@@ -17,7 +17,10 @@ from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
 
 Reward = Literal["learned", "true", "proxy"]
-FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"]
+FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal", "window", "web", "elsewhere"]
+ASK_PEOPLE = ("window", "web", "elsewhere")
+"""The kinds of feedback that people give: in a window or on a web page that the run opens, or wherever the store is
+served by `scripts.label`."""
 OnTermination = Literal["absorb", "restart", "leak"]
 
 
@@ -69,8 +72,12 @@ class RunConfig:
         env_kwargs: arguments of the environment, as JSON.
         reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
             "proxy" that a hasty engineer would have coded.
-        feedback: who answers: a scripted teacher by name.
+        feedback: who answers: a scripted teacher by name; or people, in a "window" that opens, on a "web" page that is
+            served as long as training goes on, or "elsewhere", by scripts.label on this or another machine.
         teacher: changes to that teacher.
+        store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
+            several machines; the file feedback.db in the run's folder where None. Give no password here, as the
+            configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
         labels: how many comparisons are asked, when, and which. On the command line these have no prefix.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
@@ -95,6 +102,7 @@ class RunConfig:
     reward: Reward = "learned"
     feedback: FeedbackKind = "oracle"
     teacher: TeacherChanges = field(default_factory=TeacherChanges)
+    store: str | None = None
     labels: Annotated[FeedbackConfig, tyro.conf.arg(name="")] = field(default_factory=FeedbackConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
@@ -134,9 +142,21 @@ class RunConfig:
             raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
         self.teacher_config()
 
-    def teacher_config(self) -> TeacherConfig:
-        """The scripted teacher with its changes."""
+    @property
+    def asks_people(self) -> bool:
+        """Whether the answers come from people."""
+        return self.reward == "learned" and self.feedback in ASK_PEOPLE
+
+    def teacher_config(self) -> TeacherConfig | None:
+        """The scripted teacher with its changes; None where people answer."""
         changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
+        if self.feedback in ASK_PEOPLE:
+            if changes:
+                raise ValueError(
+                    f"--teacher changes a scripted teacher, but with --feedback {self.feedback} people answer; leave "
+                    "one of them out."
+                )
+            return None
         return replace(TEACHERS[self.feedback], seed=self.seed, **changes)
 
     def to_json(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,10 +13,27 @@ class RunInterrupted(Exception):
 
 
 class StopRequest:
-    """Whether somebody pressed Ctrl-C. The first asks for a stop between rollouts, the second stops at once."""
+    """Whether the run should stop: somebody pressed Ctrl-C, or a condition holds, such as a window that was closed.
+
+    The first Ctrl-C asks for a stop between rollouts, the second stops at once.
+    """
 
     def __init__(self) -> None:
-        self.requested = False
+        self._noted = False
+        self._conditions: list[Callable[[], bool]] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was requested."""
+        return self._noted or any(condition() for condition in self._conditions)
+
+    def request(self) -> None:
+        """Ask for a stop between rollouts."""
+        self._noted = True
+
+    def also_when(self, condition: Callable[[], bool]) -> None:
+        """Stop as well once a condition holds."""
+        self._conditions.append(condition)
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
@@ -34,6 +51,6 @@ class StopRequest:
             raise RunInterrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self._noted:
             raise KeyboardInterrupt
-        self.requested = True
+        self._noted = True

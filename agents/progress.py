@@ -125,7 +125,8 @@ class ProgressCallback(BaseCallback):
     def on_round(self, report: RoundReport) -> None:
         """Take note of a visit to the feedback loop."""
         self.last_round = report
-        self._stop.requested |= report.stop_wished
+        if report.stop_wished:
+            self._stop.request()
 
     def on_wait(self, awaited: str) -> None:
         """Say what the run is waiting for."""

@@ -79,7 +79,7 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
-        with PreferenceStore.open(os.fspath(directory.store_path)) as store:
+        with PreferenceStore.open(directory.store_place(config)) as store:
             page["model"] = _model(reward_model, store, policy, config, rows)
             page["queries"] = query_pictures(store, config)
     page["film"], page["film_note"] = _film(directory, config, policy, reward_model)

@@ -99,6 +99,10 @@ class RunDirectory:
             raise ValueError(f"{self.config_path} is damaged: it does not hold a run's configuration.")
         return RunConfig.from_json(content["config"])
 
+    def store_place(self, config: RunConfig) -> str:
+        """Where the run's store is: a path, or a URL."""
+        return config.store or os.fspath(self.store_path)
+
     def read_metrics(self) -> dict[str, Any]:
         """The figures of a finished run.
 

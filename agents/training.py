@@ -11,6 +11,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
+from agents.asking import asking_people
 from agents.building import build_environment, build_policy, build_scoring
 from agents.checkpoint import CheckpointCallback, Checkpoints
 from agents.configuration import RunConfig
@@ -58,7 +59,7 @@ def train(
         env = build_environment(config)
         put_away.callback(env.close)
         model = build_policy(config, env)
-        scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait)
+        scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait, resume)
         if isinstance(scoring, PreferenceCallback):
             put_away.callback(scoring.loop.store.close)
         checkpoints = Checkpoints(directory.checkpoints_path, model, env, scoring, config.seed)
@@ -76,6 +77,8 @@ def train(
             resumed=kept is not None,
         )
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        if config.asks_people:
+            put_away.enter_context(asking_people(config, directory, stop, console))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
         put_away.callback(model.logger.close)
         with stop.listening(), progress.shown(), suppress(Converged):

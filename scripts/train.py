@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from agents.asking import check_people_can_be_asked
 from agents.building import check_settings
 from agents.configuration import PARTS, RunConfig
 from agents.interruption import RunInterrupted
@@ -79,6 +80,7 @@ def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
         raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
     directory.check_free()
     check_settings(config)
+    check_people_can_be_asked(config)
     directory.create(config)
     return config
 

@@ -1,0 +1,150 @@
+"""Answer the queries of a run, in a window or on a web page, or see how good the answers are."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+
+from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, StoreMissingError
+from scripts.errors import one_sentence_errors
+
+_POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Answer the queries of a run, in a window or on a web page, or see how good the answers are.
+
+    The window: left and right choose, up says that both are equally good, down that you cannot tell, backspace takes
+    back, space plays again, plus and minus change the speed, comma and period step, 1 to 9 give a reason, T changes the
+    theme, escape closes. The web page has the same keys and serves any number of people at once, each by a personal
+    link.
+
+    Attributes:
+        run_dir: the run's folder; give either this or --store.
+        store: the URL of a store in a database that several machines share.
+        annotator: who answers in the window.
+        web: serve the web page instead of opening the window.
+        annotators: who gets a personal link to the web page; whoever --annotator names where none are given.
+        renew: whose link should be a new one; the old one then no longer works.
+        host: where the page can be reached from; the default is this machine alone.
+        port: of the web page; 0 chooses a free one.
+        report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
+        repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
+        theme: of the window, light or dark.
+        wait_seconds: how long to wait for a run that is just starting to make its store.
+    """
+
+    run_dir: Path | None = None
+    store: str | None = None
+    annotator: str = ""
+    web: bool = False
+    annotators: tuple[str, ...] = ()
+    renew: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    report: bool = False
+    repeat_rate: float = 0.1
+    theme: Literal["light", "dark"] = "light"
+    wait_seconds: float = 60.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    with one_sentence_errors():
+        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.label")
+        _check(given)
+        with _open(given) as store:
+            if given.report:
+                _report(given, store)
+            elif given.web:
+                _serve(given, store)
+            else:
+                _show(given, store)
+    return 0
+
+
+def _check(given: Arguments) -> None:
+    if (given.run_dir is None) == (given.store is None):
+        raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
+    if not 0 <= given.port <= 65535:
+        raise ValueError(f"A port is a number from 0 to 65535, not {given.port}.")
+    if not 0 <= given.repeat_rate <= 1:
+        raise ValueError(f"repeat_rate is a share from 0 to 1, not {given.repeat_rate}.")
+
+
+def _open(given: Arguments) -> PreferenceStore:
+    """The run's store, as soon as there is one."""
+    if given.run_dir is None:
+        return PreferenceStore.open(given.store or "")
+    directory = RunDirectory(given.run_dir)
+    config = directory.read_config()
+    if config.reward != "learned":
+        raise ValueError(f"The run in {given.run_dir} trains on the {config.reward} reward and asks nobody anything.")
+    give_up_at = time.monotonic() + given.wait_seconds
+    while True:
+        try:
+            return PreferenceStore.open(directory.store_place(config))
+        except StoreMissingError:
+            if given.report or time.monotonic() > give_up_at:
+                raise
+        time.sleep(_POLL_SECONDS)
+
+
+def _name(given: Arguments) -> str:
+    return given.annotator or getpass.getuser()
+
+
+def _show(given: Arguments, store: PreferenceStore) -> None:
+    from rlhf_envs.feedback.window import label_in_window
+
+    session = AnnotatorSession(store, _name(given), repeat_rate=given.repeat_rate)
+    label_in_window(session, theme=given.theme)
+    progress = session.progress()
+    print(f"{progress.given} answers by {_name(given)} are in the store.")
+
+
+def _serve(given: Arguments, store: PreferenceStore) -> None:
+    from rlhf_envs.feedback.web import serve
+
+    serve(
+        store,
+        host=given.host,
+        port=given.port,
+        annotators=given.annotators or (_name(given),),
+        renew=given.renew,
+        clip_folder=_folder(given) / "clips",
+        repeat_rate=given.repeat_rate,
+    )
+
+
+def _report(given: Arguments, store: PreferenceStore) -> None:
+    from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
+    from rlhf_envs.rewards import load
+
+    model = RunDirectory(given.run_dir).reward_model_path if given.run_dir is not None else None
+    report = quality_report(store, load(model) if model is not None and model.exists() else None)
+    print_quality(report, Console())
+    print(f"Report: {write_quality_report(report, _folder(given) / 'quality.html')}")
+
+
+def _folder(given: Arguments) -> Path:
+    """Where files go that belong to the answers: the run's folder, or without one a folder of the person's own."""
+    if given.run_dir is not None:
+        return given.run_dir
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlhf-envs"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+if __name__ == "__main__":
+    sys.exit(main())
