@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from agents.run_directory import RunDirectory
-from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, StoreMissingError
+from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
 from scripts.errors import one_sentence_errors
 
 _POLL_SECONDS = 0.3
@@ -38,6 +38,7 @@ class Arguments:
         renew: whose link should be a new one; the old one then no longer works.
         host: where the page can be reached from; the default is this machine alone.
         port: of the web page; 0 chooses a free one.
+        teacher: let a scripted teacher answer, beside the people, until the command is stopped.
         report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         theme: of the window, light or dark.
@@ -52,6 +53,7 @@ class Arguments:
     renew: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
+    teacher: Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"] | None = None
     report: bool = False
     repeat_rate: float = 0.1
     theme: Literal["light", "dark"] = "light"
@@ -66,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
         with _open(given) as store:
             if given.report:
                 _report(given, store)
+            elif given.teacher is not None:
+                _teach(given, store)
             elif given.web:
                 _serve(given, store)
             else:
@@ -111,6 +115,14 @@ def _show(given: Arguments, store: PreferenceStore) -> None:
     label_in_window(session, theme=given.theme)
     progress = session.progress()
     print(f"{progress.given} answers by {_name(given)} are in the store.")
+
+
+def _teach(given: Arguments, store: PreferenceStore) -> None:
+    teacher = ScriptedTeacher(TEACHERS[given.teacher or ""], given.annotator or given.teacher or "")
+    print(f"The scripted teacher {teacher.name} answers until it is stopped (Ctrl-C).", flush=True)
+    while True:
+        teacher.serve(store)
+        time.sleep(_POLL_SECONDS)
 
 
 def _serve(given: Arguments, store: PreferenceStore) -> None:

@@ -17,7 +17,7 @@ from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
 
-_NO_END = 2**62
+_NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
 _MOST_VALUES = 10_000  # SQLite takes at most 32,766 values in one statement
 
 

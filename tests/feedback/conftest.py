@@ -1,5 +1,6 @@
 """Small queries, and a store to ask them in."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.segments import Segment
+from tests.feedback.postgresql import SERVER_VARIABLE, empty_database, programs, running_server
 
 MakeSegment = Callable[..., Segment]
 MakeQuery = Callable[..., Query]
@@ -41,7 +43,33 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "feedback.db"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a store on both databases, except tests that need an SQLite file by its path."""
+    if "backend" in metafunc.fixturenames:
+        here = metafunc.definition.path.parent == Path(__file__).parent
+        both = here and "path" not in metafunc.fixturenames
+        metafunc.parametrize("backend", ["sqlite", "postgresql"] if both else ["sqlite"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    if not os.environ.get(SERVER_VARIABLE) and programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with running_server() as url:
+        yield url
+
+
 @pytest.fixture
-def store(path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(path, environment={"id": "CartPole-v1", "segment_length": 5}) as made:
+def place(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a store can be made: a path, or the URL of an empty PostgreSQL database."""
+    if backend == "sqlite":
+        yield str(tmp_path / "feedback.db")
+    else:
+        with empty_database(request.getfixturevalue("postgresql_server")) as url:
+            yield url
+
+
+@pytest.fixture
+def store(place: str) -> Iterator[PreferenceStore]:
+    with PreferenceStore.create(place, environment={"id": "CartPole-v1", "segment_length": 5}) as made:
         yield made

@@ -1,4 +1,3 @@
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from rlhf_envs.feedback import (
 )
 
 
-def test_a_query_comes_back_as_it_was_asked(store: PreferenceStore, path: Path, make_query: Any) -> None:
+def test_a_query_comes_back_as_it_was_asked(store: PreferenceStore, place: str, make_query: Any) -> None:
     asked = make_query("3/test/1", round=3, purpose=Purpose.TEST, context={"average_return": -1.5, "horizon": 200})
     [id] = store.ask([asked])
-    with PreferenceStore.open(path) as other:
+    with PreferenceStore.open(place) as other:
         assert other.environment == {"id": "CartPole-v1", "segment_length": 5}
         found = other.query(id)
     assert (found.key, found.round, found.purpose, found.kind) == ("3/test/1", 3, Purpose.TEST, Kind.COMPARISON)
@@ -134,7 +133,7 @@ def test_live_answers_as_of_a_cursor_do_not_know_what_came_later(store: Preferen
     assert before[0].segment_ids == store.query(a).segment_ids
 
 
-def test_reading_answers_loads_no_segment(store: PreferenceStore, path: Path, make_query: Any) -> None:
+def test_reading_answers_loads_no_segment(store: PreferenceStore, place: str, make_query: Any) -> None:
     ids = store.ask([make_query(str(number)) for number in range(3)])
     store.answer_many([Submission(id, "ann", Choice.TIE) for id in ids])
     statements: list[str] = []
@@ -145,7 +144,7 @@ def test_reading_answers_loads_no_segment(store: PreferenceStore, path: Path, ma
     engine_class = type(create_engine("sqlite://"))
     event.listen(engine_class, "before_cursor_execute", note)
     try:
-        with PreferenceStore.open(path) as reader:
+        with PreferenceStore.open(place) as reader:
             live = reader.live_answers()
             reader.read_since(0)
             reader.counts()

@@ -43,10 +43,10 @@ with PreferenceStore.open(path) as store:
 
 
 @contextmanager
-def annotator(path: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+def annotator(place: str, name: str) -> Iterator[subprocess.Popen[str]]:
     root = Path(rlhf_envs.feedback.__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-c", ANNOTATOR, str(path), name],
+        [sys.executable, "-c", ANNOTATOR, place, name],
         cwd=root,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -66,16 +66,16 @@ def begin(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def test_an_answer_survives_kill_minus_nine(store: PreferenceStore, path: Path, make_query: Any) -> None:
+def test_an_answer_survives_kill_minus_nine(store: PreferenceStore, place: str, make_query: Any) -> None:
     store.ask([make_query(str(number)) for number in range(2000)])
     store.close()
-    with annotator(path, "ann") as process:
+    with annotator(place, "ann") as process:
         begin(process)
         assert process.stdout is not None
         acknowledged = [process.stdout.readline() for _ in range(25)]
         os.kill(process.pid, signal.SIGKILL)
         acknowledged += [line for line in process.stdout if line.endswith("\n")]
-    with PreferenceStore.open(path) as reopened:
+    with PreferenceStore.open(place) as reopened:
         answered = [answer.query_id for answer in reopened.live_answers()]
         assert set(map(int, acknowledged)) <= set(answered)
         assert len(answered) <= len(acknowledged) + 1 < 2000
@@ -83,10 +83,10 @@ def test_an_answer_survives_kill_minus_nine(store: PreferenceStore, path: Path, 
 
 
 def test_processes_that_take_at_the_same_time_never_share_a_query(
-    store: PreferenceStore, path: Path, make_query: Any
+    store: PreferenceStore, place: str, make_query: Any
 ) -> None:
     ids = store.ask([make_query(str(number)) for number in range(80)])
-    with annotator(path, "ann") as one, annotator(path, "bob") as two:
+    with annotator(place, "ann") as one, annotator(place, "bob") as two:
         begin(one)
         begin(two)
         answered = [[int(line) for line in process.communicate(timeout=60)[0].split()] for process in (one, two)]
@@ -111,10 +111,10 @@ def test_threads_may_share_a_store(store: PreferenceStore, make_query: Any) -> N
     assert sorted(answer.query_id for answer in store.live_answers()) == ids
 
 
-def test_a_store_is_never_created_over_another(store: PreferenceStore, path: Path, make_query: Any) -> None:
+def test_a_store_is_never_created_over_another(store: PreferenceStore, place: str, make_query: Any) -> None:
     store.ask([make_query("a")])
     with pytest.raises(StoreExistsError, match="open it, or name another place"):
-        PreferenceStore.create(path, environment={"id": "other"})
+        PreferenceStore.create(place, environment={"id": "other"})
     assert len(store.queries()) == 1
 
 

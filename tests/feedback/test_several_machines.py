@@ -1,0 +1,51 @@
+"""A training run and annotators in processes of their own meet in one PostgreSQL database."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rlhf_envs.feedback import PreferenceStore, Purpose
+from tests.feedback.postgresql import empty_database
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"scripts.{name}", *arguments]
+
+
+def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_path: Path) -> None:
+    with empty_database(postgresql_server) as url:
+        run = tmp_path / "run"
+        trainer = subprocess.Popen(
+            command(
+                *("train", "--env", "CartPole-v1", "--run-dir", str(run), "--store", url, "--feedback", "elsewhere"),
+                *("--comparisons", "40", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
+                *("--ppo.num-envs", "4", "--ppo.n-steps", "128", "--ppo.batch-size", "128", "--wait", "--overlap", "2"),
+            ),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        waiting = ["--run-dir", str(run), "--teacher", "oracle", "--annotator"]
+        annotators = []
+        try:
+            while not (run / "config.json").exists() and trainer.poll() is None:
+                pass
+            annotators = [subprocess.Popen(command("label", *waiting, name), cwd=ROOT) for name in ("ann", "bob")]
+            _, said = trainer.communicate(timeout=300)
+            assert trainer.returncode == 0, said
+            assert all(process.poll() is None for process in annotators)
+        finally:
+            trainer.kill()
+            for process in annotators:
+                process.terminate()
+                process.wait()
+        with PreferenceStore.open(url) as store:
+            answers = store.live_answers(Purpose.TRAIN)
+            assert Counter(live.annotator for live in answers) == {"ann": 40, "bob": 40}
+            assert store.counts()[Purpose.TRAIN].answered == 40
+            assert store.notices()["training"].value["state"] == "finished"
+        assert not (run / "feedback.db").exists()
+        assert (run / "report.html").exists()
