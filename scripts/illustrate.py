@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation anew."""
+"""Make the pictures of the documentation, and the page of the environments, anew from the code."""
 
 from __future__ import annotations
 
@@ -6,69 +6,67 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium as gym
 import pygame
 import tyro
 
 import rlhf_envs
-from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.registration import ENVIRONMENTS
 from scripts.errors import one_sentence_errors
+from scripts.illustrations.pages import picture_name, write_page
+from scripts.illustrations.pairs import FILM_FRAME, pair_films, save_gif
 
-_CAPTION_HEIGHT = 48
+_FILM_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Draw the pictures of the documentation anew.
+    """Make the pictures of the documentation, and the page of the environments, anew from the code.
 
     Attributes:
-        folder: where they go.
-        seed: of the scene.
-        steps: how far into the episode it is.
+        folder: the documentation.
+        seed: of the scenes.
+        skip: how far into the episode the scenes are, in steps.
+        only: the environments whose pictures are made; all of them, and the page, where none are named.
     """
 
-    folder: Path = Path("docs/images")
+    folder: Path = Path("docs")
     seed: int = 5
-    steps: int = 70
+    skip: int = 20
+    only: tuple[str, ...] = ()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parsed = tyro.cli(Arguments, args=arguments)
+    given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.illustrate")
     with one_sentence_errors():
-        parsed.folder.mkdir(parents=True, exist_ok=True)
-        path = parsed.folder / "which_is_better.png"
-        pygame.image.save(which_is_better("rlhf/Driving-v0", parsed.seed, parsed.steps), path)
-        print(path)
+        rlhf_envs.register_environments()
+        pictures = given.folder / "images"
+        pictures.mkdir(parents=True, exist_ok=True)
+        for environment_id in given.only or ENVIRONMENTS:
+            print(_film(environment_id, pictures, given))
+        if not given.only:
+            print(_question(pictures))
+            write_page(given.folder / "environments.md", pictures)
+            print(given.folder / "environments.md")
     return 0
 
 
-def which_is_better(environment_id: str, seed: int, steps: int) -> pygame.Surface:
-    """A moment of the expert beside one of the policy that games the proxy, as an annotator sees the two."""
-    rlhf_envs.register_environments()
-    frames = []
-    for role in ("expert", "proxy"):
-        env = gym.make(environment_id, render_mode="rgb_array").unwrapped
-        if not isinstance(env, TaskEnv):
-            raise ValueError(f"{environment_id} is not one of the suite's environments.")
-        env.reset(seed=seed)
-        for _ in range(steps):
-            env.step(env.expert_action() if role == "expert" else env.proxy_action())
-        frames.append(env.painter.surface(env.simulation.state).copy())
-    width, height = frames[0].get_size()
-    canvas = Canvas(2 * width, height + _CAPTION_HEIGHT)
-    canvas.scale = 1.0
-    colors = canvas.colors
-    canvas.surface.fill(colors.surface)
-    for column, frame in enumerate(frames):
-        canvas.surface.blit(frame, (column * width, 0))
-    canvas.line((width, 0), (width, height), colors.line, 2)
-    middle = height + _CAPTION_HEIGHT / 2
-    canvas.text(width / 2, middle, "left arrow: this one", colors.muted, 16, "center")
-    canvas.text(width, middle, "Which is better?", colors.ink, 20, "center", bold=True)
-    canvas.text(width * 1.5, middle, "right arrow: this one", colors.muted, 16, "center")
-    return canvas.surface
+def _film(environment_id: str, pictures: Path, given: Arguments) -> Path:
+    captions = ("what people want", "what the proxy pays for")
+    # Enough frames for any rate are drawn; those beyond the length that a reader waits for are left out.
+    films, rate = pair_films(environment_id, given.seed, given.skip, 40, captions, FILM_FRAME)
+    path = pictures / picture_name(environment_id)
+    save_gif(films[: max(round(rate * _FILM_SECONDS), 8)], rate, path)
+    return path
+
+
+def _question(pictures: Path) -> Path:
+    """The picture that the README begins with: a moment of driving, as it is put to an annotator."""
+    captions = ("left arrow: this one", "right arrow: this one")
+    [picture], _ = pair_films("rlhf/Driving-v0", 5, 69, 1, captions, (600, 400))
+    path = pictures / "which_is_better.png"
+    pygame.image.save(picture, path)
+    return path
 
 
 if __name__ == "__main__":

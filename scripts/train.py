@@ -16,6 +16,7 @@ from agents.asking import check_people_can_be_asked
 from agents.building import check_settings
 from agents.configuration import PARTS, RunConfig
 from agents.interruption import RunInterrupted
+from agents.offline import learn_reward, settled
 from agents.presets import preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
@@ -48,8 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         directory = RunDirectory(parsed.run_dir)
         config = _resumed(given, parsed.run, directory) if parsed.resume else _started(parsed.run, directory)
         go_on = f"python -m scripts.train --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
+        work = train if config.env else learn_reward
         try:
-            metrics = train(config, directory, console, parsed.resume)
+            metrics = work(config, directory, console, parsed.resume)
         except (RunInterrupted, KeyboardInterrupt):
             print(f"Stopped. To go on: {go_on}", file=sys.stderr)
             return INTERRUPTED
@@ -59,8 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise OSError(
                 f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."
             ) from error
-        console.print(_summary(metrics, config.labels), highlight=False)
-        print(f"Report: {directory.report_path}")
+        if config.env:
+            console.print(_summary(metrics, config.labels), highlight=False)
+            print(f"Report: {directory.report_path}")
+        else:
+            console.print(_about_reward(metrics), highlight=False)
+            print(f"Reward model: {directory.reward_model_path}")
     return 0
 
 
@@ -76,11 +82,14 @@ def _defaults(given: list[str]) -> RunConfig:
 
 
 def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
-    if not config.env:
+    if not config.env and config.offline is None:
         raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
     directory.check_free()
-    check_settings(config)
-    check_people_can_be_asked(config)
+    if config.offline is not None:
+        config = settled(config)
+    if config.env:
+        check_settings(config)
+        check_people_can_be_asked(config)
     directory.create(config)
     return config
 
@@ -114,6 +123,12 @@ def _flat(config: RunConfig) -> dict[str, Any]:
         else:
             flat[part.name] = value
     return flat
+
+
+def _about_reward(metrics: dict[str, Any]) -> str:
+    decided = metrics["test_decided"]
+    tested = f"{metrics['test_accuracy']:.0%} of {decided} held-out answers predicted" if decided else "none held out"
+    return f"Without --env only the reward was learned: {metrics['labels']} answers, {tested}."
 
 
 def _summary(metrics: dict[str, Any], labels: FeedbackConfig) -> str:

@@ -1,0 +1,99 @@
+"""Export everything that was asked and answered as files that others can read, and import it into a store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from agents.run_directory import RunDirectory
+from rlhf_envs.archive import export_store, import_archive
+from scripts.errors import one_sentence_errors
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write all answers with their segments and clips into a new folder: Parquet tables, mp4 films and a datasheet.
+
+    Attributes:
+        to: the folder to make.
+        run_dir: the run whose answers are exported; give either this or --store.
+        store: path or SQLAlchemy URL of a store that belongs to no run.
+        clips: draw and encode a film of each segment; this takes most of the time.
+        pseudonyms: write A1, A2, ... in place of people's names.
+    """
+
+    to: Path
+    run_dir: Path | None = None
+    store: str | None = None
+    clips: bool = True
+    pseudonyms: bool = False
+
+
+@dataclass(frozen=True)
+class Import:
+    """Put everything from an exported folder into a store; what the store has already is not stored twice.
+
+    Attributes:
+        folder: the exported folder.
+        store: path or SQLAlchemy URL; a new store is made if there is none.
+    """
+
+    folder: Annotated[Path, tyro.conf.arg(name="from")]
+    store: str
+
+
+Command = (
+    Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[Import, tyro.conf.subcommand("import", prefix_name=False)]
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    with one_sentence_errors():
+        given = tyro.cli(Command, args=arguments, prog="python -m scripts.archive", description=__doc__)
+        if isinstance(given, Export):
+            _export(given)
+        else:
+            _import(given)
+    return 0
+
+
+def _export(given: Export) -> None:
+    if (given.run_dir is None) == (given.store is None):
+        raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
+    store = given.store if given.run_dir is None else os.fspath(RunDirectory(given.run_dir).store_path)
+    console = Console(stderr=True)
+    with console.status("writing") as status:
+        manifest = export_store(
+            store or "",
+            given.to,
+            clips=given.clips,
+            pseudonyms=given.pseudonyms,
+            on_segments=lambda written: status.update(f"writing: {written:,} segments so far"),
+        )
+    counts = manifest.counts
+    print(
+        f"Exported {counts['queries']:,} queries, {counts['standing_answers']:,} standing answers, "
+        f"{counts['segments']:,} segments and {counts['clips']:,} clips to {given.to}"
+    )
+
+
+def _import(given: Import) -> None:
+    report = import_archive(given.folder, given.store)
+    known = report.known_queries + report.known_answers
+    print(
+        f"Imported {report.queries:,} queries and {report.answers:,} rows of answers into "
+        f"{'a new store' if report.new_store else 'the store'}"
+        + (f"; {report.known_queries:,} queries and {report.known_answers:,} rows were there already" if known else "")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""How fast the web page serves many annotators at once, and whether any answer is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rlhf_envs.feedback import PreferenceStore, Purpose, Query
+from rlhf_envs.feedback.practice import practice_pairs
+from scripts.benchmarks.markdown import markdown_table
+
+ENVIRONMENT = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": 25}
+FEWEST_AHEAD = 4
+"""The page asks for more queries when it has fewer than these at hand; so do the clients here."""
+
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Let scripted clients answer over HTTP as fast as they can.
+
+    Each does what the page does: it keeps a few queries at hand, sends an answer, and asks for more when it has few
+    left. The time to the next query runs from sending an answer until that is acknowledged and the next query is at
+    hand. Films of the queries are made meanwhile, as they are for people.
+
+    Attributes:
+        clients: how many at once, each with a token of its own.
+        queries: how many comparisons they answer together.
+        store: SQLAlchemy URL of an empty database, such as PostgreSQL's; by default an SQLite file.
+    """
+
+    name: ClassVar[str] = "labelling"
+    clients: int = 20
+    queries: int = 1000
+    store: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.clients < 1 or self.queries < 1:
+            raise ValueError(f"clients and queries must be at least 1, not {self.clients} and {self.queries}.")
+
+    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+        """The milliseconds to each next query, and what became of the answers."""
+        tell(f"{self.clients} clients answer {self.queries} comparisons")
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            return asdict(measure_labelling(self.store or str(Path(folder, "feedback.db")), self.clients, self.queries))
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """One row."""
+        waits = np.array(measured["milliseconds"])
+        row = [
+            measured["database"],
+            str(measured["clients"]),
+            f"{measured['answers_per_second']:.0f}",
+            f"{np.median(waits):.1f}",
+            f"{np.percentile(waits, 95):.1f}",
+            f"{measured['lost']} / {measured['doubled']}",
+        ]
+        columns = ["store", "clients", "answers / s", "ms to the next query, median", "95%", "lost / doubled"]
+        return markdown_table(columns, [row])
+
+
+@dataclass(frozen=True)
+class LabellingFigures:
+    """What was measured.
+
+    Attributes:
+        database: which kind.
+        clients: how many.
+        milliseconds: from sending an answer to having the next query, for every answer that had a next one.
+        answers_per_second: of all clients together.
+        lost: acknowledged answers that are not in the store.
+        doubled: queries with more than one answer, and answers that nobody sent.
+    """
+
+    database: str
+    clients: int
+    milliseconds: list[float]
+    answers_per_second: float
+    lost: int
+    doubled: int
+
+
+def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) -> LabellingFigures:
+    """Serve a new store in another process, and have clients of this one answer all of its queries.
+
+    Args:
+        url_or_path: where to make the store; see `PreferenceStore.create`.
+        clients: how many answer at once.
+        queries: how many comparisons are asked.
+    """
+    with PreferenceStore.create(url_or_path, environment=ENVIRONMENT) as store:
+        _ask(store, queries)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.TemporaryDirectory() as clips:
+        server = context.Process(target=_serve, args=(url_or_path, clips, clients, theirs), daemon=True)
+        server.start()
+        try:
+            if not ours.poll(_START_SECONDS):
+                raise RuntimeError("The server did not start within a minute.")
+            port, tokens = ours.recv()
+            started = time.perf_counter()
+            acknowledged, waits = asyncio.run(_answer_all(port, tokens, queries))
+            seconds = time.perf_counter() - started
+        finally:
+            server.terminate()
+            server.join(10)
+    with PreferenceStore.open(url_or_path) as store:
+        stored = [live.answer_id for live in store.live_answers(Purpose.TRAIN)]
+        answered = {live.query_id for live in store.live_answers(Purpose.TRAIN)}
+    return LabellingFigures(
+        database="PostgreSQL" if url_or_path.startswith("postgresql") else "SQLite",
+        clients=clients,
+        milliseconds=[round(1000 * wait, 2) for wait in waits],
+        answers_per_second=round(len(acknowledged) / seconds, 1),
+        lost=len(set(acknowledged) - set(stored)),
+        doubled=len(stored) - len(answered) + len(set(stored) - set(acknowledged)),
+    )
+
+
+def _ask(store: PreferenceStore, queries: int) -> None:
+    pairs = practice_pairs(ENVIRONMENT, 8)
+    segments = [segment for pair in pairs for segment in (pair.good, pair.bad)]
+    count = len(segments)
+    store.ask(
+        [
+            Query(f"{number}", 0, (segments[number % count], segments[(number // count + number + 1) % count]))
+            for number in range(queries)
+        ]
+    )
+
+
+def _serve(url_or_path: str, clips: str, clients: int, told: Connection) -> None:
+    import uvicorn
+
+    from rlhf_envs.feedback.web import create_app
+    from rlhf_envs.feedback.web.tokens import Tokens
+
+    with PreferenceStore.open(url_or_path) as store, socket.create_server(("127.0.0.1", 0)) as listener:
+        app = create_app(store, clip_folder=Path(clips))
+        made = Tokens(store)
+        told.send((listener.getsockname()[1], [made.create(f"client {number}") for number in range(clients)]))
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+
+
+async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[int], list[float]]:
+    """Ids of the acknowledged answers, and the seconds to each next query."""
+    acknowledged: list[int] = []
+    waits: list[float] = []
+    everybody = [_Client(port, token) for token in tokens]
+    await asyncio.gather(*(client.begin() for client in everybody))
+    await asyncio.gather(*(client.answer_until(queries, acknowledged, waits) for client in everybody))
+    await asyncio.gather(*(client.close() for client in everybody))
+    return acknowledged, waits
+
+
+class _Client:
+    """One annotator's connection, kept open like a browser's."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port = port
+        self._head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+        self._at_hand: list[int] = []
+        self._answered: set[int] = set()
+
+    async def begin(self) -> None:
+        """Connect, and go through the practice round, which is not measured."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        while True:
+            listed = (await self._request("GET", "/api/queries"))["queries"]
+            if not listed or listed[0]["practice"] is None:
+                self._at_hand = [query["id"] for query in listed]
+                return
+            for query in listed:
+                await self._answer(query["id"])
+
+    async def answer_until(self, queries: int, acknowledged: list[int], waits: list[float]) -> None:
+        """Answer until there are as many answers as queries."""
+        while len(acknowledged) < queries:
+            if not self._at_hand:
+                await self._fetch()
+                await asyncio.sleep(0 if self._at_hand else 0.02)
+                continue
+            query = self._at_hand.pop(0)
+            sent = time.perf_counter()
+            acknowledged.append(await self._answer(query))
+            self._answered.add(query)
+            if len(self._at_hand) < FEWEST_AHEAD:
+                await self._fetch()
+            if self._at_hand:
+                waits.append(time.perf_counter() - sent)
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _fetch(self) -> None:
+        listed = (await self._request("GET", "/api/queries"))["queries"]
+        self._at_hand = [query["id"] for query in listed if query["id"] not in self._answered]
+
+    async def _answer(self, query: int) -> int:
+        now = time.time()
+        given = {"query": query, "choice": "left", "token": secrets.token_hex(8), "shown_at": now, "answered_at": now}
+        return int((await self._request("POST", "/api/answers", given))["answer"])
+
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
+        length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
+        while True:
+            self._writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + content)
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+            size = int(head.split("content-length:")[1].split("\r\n")[0])
+            answered = json.loads(await self._reader.readexactly(size))
+            status = int(head.split(" ")[1])
+            if status == 200:
+                return dict(answered)
+            if status != 429:
+                raise RuntimeError(f"{method} {path} was answered with {status}: {answered}")
+            await asyncio.sleep(0.1)
