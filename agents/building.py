@@ -12,6 +12,7 @@ from stable_baselines3 import PPO
 
 from agents.configuration import RunConfig
 from agents.extractors import reading
+from agents.offline import ask_nothing, check_answers_fit, open_answers
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from rlhf_envs.demonstrations import resolve
@@ -62,6 +63,7 @@ def build_environment(config: RunConfig) -> PreferenceVecEnv:
         on_termination=config.on_termination,
         processes=config.processes,
         capacity_steps=max(config.ppo.n_steps, 4 * config.labels.segment_length),
+        frames=config.asks_people,
     )
 
 
@@ -88,6 +90,8 @@ def _try_settings(config: RunConfig) -> None:
     env = build_environment(small)
     try:
         ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
+        if config.offline is not None:
+            check_answers_fit(config, ensemble.encoder)
         if config.reward == "learned":
             config.labels.check_fits(env.horizon, config.ppo.num_envs)
         build_policy(small, env)
@@ -136,7 +140,7 @@ def build_scoring(
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
     teacher = config.teacher_config()
-    return PreferenceCallback(
+    callback = PreferenceCallback(
         env,
         open_store(config, directory, resume),
         config.labels,
@@ -147,6 +151,9 @@ def build_scoring(
         on_wait,
         config.fit,
     )
+    if config.offline is not None:
+        ask_nothing(callback.loop)
+    return callback
 
 
 def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:
@@ -156,6 +163,8 @@ def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False)
         StoreError: if it is damaged, locked, or of a newer version; if a new run names a place that holds one; or if
             it is missing from a run that had one.
     """
+    if config.offline is not None:
+        return open_answers(config, directory)
     place = directory.store_place(config)
     if resume:
         try:

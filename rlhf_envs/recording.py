@@ -26,6 +26,21 @@ class SnapshotSource(Protocol):
         """The states (T, state size) of one copy from captures (T, size)."""
 
 
+class FrameSource(Protocol):
+    """Takes pictures of some of the copies, for environments that cannot be drawn from states.
+
+    Attributes:
+        copies: how many; the first ones. Segments are cut out of their steps only.
+        shape: (height, width, 3) of a picture.
+    """
+
+    copies: int
+    shape: tuple[int, int, int]
+
+    def capture(self, out: NDArray[np.uint8]) -> None:
+        """Take a picture of each of these copies into `out`, (copies, height, width, 3)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """Where segments lie in a recorder: M windows of `length` steps.
@@ -56,6 +71,7 @@ class SegmentRecorder:
         copies: N.
         capacity_steps: how many steps of every copy are remembered.
         snapshots: where simulator states come from, or None where segments shall not have any.
+        frames: where pictures come from, or None where segments shall not have any.
     """
 
     def __init__(
@@ -65,6 +81,7 @@ class SegmentRecorder:
         copies: int,
         capacity_steps: int,
         snapshots: SnapshotSource | None = None,
+        frames: FrameSource | None = None,
     ) -> None:
         if capacity_steps < 1:
             raise ValueError(f"A recorder must remember at least 1 step, not {capacity_steps}.")
@@ -83,6 +100,8 @@ class SegmentRecorder:
         self._next_age = np.ones(copies, dtype=np.int32)
         self._snapshots = snapshots
         self._captured = np.zeros((capacity_steps, snapshots.size if snapshots else 0), dtype=np.uint8)
+        self._frames = frames
+        self._pictures = np.zeros((capacity_steps, frames.copies, *frames.shape), np.uint8) if frames else None
         self._position = 0
         self._filled = 0
 
@@ -91,9 +110,11 @@ class SegmentRecorder:
         return self._filled
 
     def capture(self) -> None:
-        """Remember the simulators' states; to be called before the step that `record` will tell of."""
+        """Remember states and pictures; to be called before the step that `record` will tell of."""
         if self._snapshots is not None:
             self._snapshots.capture(self._captured[self._position])
+        if self._frames is not None and self._pictures is not None:
+            self._frames.capture(self._pictures[self._position])
 
     def record(
         self, observations: Observations, actions: NDArray[Any], true_rewards: NDArray[Any], dones: NDArray[Any]
@@ -170,9 +191,10 @@ class SegmentRecorder:
         rows = np.empty(0, dtype=np.intp)
         if self._filled < length:
             return Windows(starts, rows, length)
+        shown = self.copies if self._frames is None else self._frames.copies
         for _ in range(_MOST_TRIES):
             ends = rng.integers(length - 1, self._filled, size=2 * count)
-            drawn = rng.integers(0, self.copies, size=2 * count)
+            drawn = rng.integers(0, shown, size=2 * count)
             fits = self._age[self._places(ends), drawn] >= length
             starts = np.concatenate([starts, ends[fits] - length + 1])
             rows = np.concatenate([rows, drawn[fits]])
@@ -187,16 +209,19 @@ class SegmentRecorder:
         return self._pick((steps, rows)), self._actions[steps, rows], self._true_rewards[steps, rows]
 
     def segment(self, windows: Windows, index: int) -> Segment:
-        """One window as a segment of its own, with its states where there are any."""
+        """One window as a segment of its own, with its states and pictures where there are any."""
         row = int(windows.rows[index])
         steps = self._places(windows.starts[index] + np.arange(windows.length))
         states = None
         if self._snapshots is not None:
             states = self._snapshots.extract(self._captured[steps], row)
-        return Segment(self._pick((steps, row)), self._actions[steps, row], self._true_rewards[steps, row], states)
+        frames = None if self._pictures is None else self._pictures[steps, row]
+        return Segment(
+            self._pick((steps, row)), self._actions[steps, row], self._true_rewards[steps, row], states, frames
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that is remembered, by name, for a checkpoint; `restore` takes it back."""
+        """Everything that is remembered but the pictures, by name, for a checkpoint; `restore` takes it back."""
         observations = self._observations if isinstance(self._observations, dict) else {"": self._observations}
         return {
             **{f"observations/{name}": array for name, array in observations.items()},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,7 @@ Observations = NDArray[Any] | dict[str, NDArray[Any]]
 
 _SINGLE = "observations"
 _DICT_PREFIX = "observations/"
+_PACKED, _PACKED_SHAPE = "frames_zlib", "frames_shape"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,10 @@ class Segment:
         if self.states is not None:
             tensors["states"] = self.states
         if self.frames is not None:
-            tensors["frames"] = self.frames
+            # Pictures of most simulators are flat areas: they shrink to a few percent.
+            packed = zlib.compress(np.ascontiguousarray(self.frames).tobytes(), level=1)
+            tensors[_PACKED] = np.frombuffer(packed, np.uint8)
+            tensors[_PACKED_SHAPE] = np.array(self.frames.shape, np.int64)
         return save_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
 
     @classmethod
@@ -89,10 +95,21 @@ class Segment:
                 tensors["actions"],
                 tensors["true_rewards"],
                 tensors.get("states"),
-                tensors.get("frames"),
+                _unpacked(tensors),
             )
-        except (SafetensorError, KeyError) as error:
+        except (SafetensorError, KeyError, zlib.error) as error:
             raise ValueError(f"These {len(content)} bytes are not a stored segment: {error}.") from error
+
+
+def _unpacked(tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
+    if _PACKED not in tensors:
+        return tensors.get("frames")  # stored before pictures were compressed
+    shape = [int(side) for side in tensors[_PACKED_SHAPE]]
+    # Not a byte more than the shape has room for is unpacked, whatever a file from elsewhere may claim.
+    content = zlib.decompressobj().decompress(tensors[_PACKED].tobytes(), max(math.prod(shape), 0) + 1)
+    if len(shape) != 4 or shape[-1] != 3 or len(content) != math.prod(shape):
+        raise KeyError("frames")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _observation_tensors(observations: Observations) -> dict[str, NDArray[Any]]:

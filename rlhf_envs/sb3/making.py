@@ -103,6 +103,7 @@ def make_vec_env(
     absorbed_steps: int | None = 25,
     processes: bool = False,
     snapshots: bool = True,
+    frames: bool = False,
     stagger: bool = True,
     capacity_steps: int = 512,
 ) -> PreferenceVecEnv:
@@ -119,6 +120,8 @@ def make_vec_env(
         horizon, on_termination, absorbed_steps: see `make_scalar_env`.
         processes: run third-party copies in processes of their own; worth it where a step takes over about 0.2 ms.
         snapshots: record simulator states, where they can be had, so that segments can be drawn later.
+        frames: take pictures during rollouts where no states can be had, which people need to see segments of such
+            environments. It costs the time of rendering some of the copies at every step.
         stagger: spread the first episodes of the suite's environments over the horizon.
         capacity_steps: how many steps of every copy are remembered.
 
@@ -141,13 +144,21 @@ def make_vec_env(
         venv = VectorEnvBridge(env, stagger=stagger)
         horizon = venv.get_attr("horizon", 0)[0]
         source = snapshot_source(env) if snapshots else None
+        frames = False
     else:
         _check_on_termination(on_termination)
         horizon = episode_length(environment_id, horizon)
         _logger.info("%s: %s", environment_id, about_episodes(horizon, on_termination))
 
+        # Only pictures need this mode; where states can be had, they are cheaper.
+        drawable = snapshots and not processes and _has_states(environment_id, environment_kwargs)
+        frames = frames and not drawable
+        render_mode = "rgb_array" if frames else None
+
         def make() -> gym.Env[Any, Any]:
-            env = make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, absorbed_steps)
+            env = make_scalar_env(
+                environment_id, environment_kwargs, horizon, on_termination, absorbed_steps, render_mode
+            )
             try:
                 _check_supported(env)
             except ValueError:
@@ -160,13 +171,30 @@ def make_vec_env(
             # What another process refuses never gets here as a sentence, so one copy is tried in this one.
             make().close()
             venv = SubprocVecEnv(makers)
+            if frames:
+                venv.reset()
         else:
             venv = DummyVecEnv(makers)
-            if snapshots:
+            if snapshots or frames:
                 venv.reset()
-                source = snapshot_source(venv)
+            source = snapshot_source(venv) if snapshots else None
     venv.seed(seed)
-    return PreferenceVecEnv(venv, capacity_steps, source, horizon)
+    try:
+        return PreferenceVecEnv(venv, capacity_steps, source, horizon, frames and source is None)
+    except ValueError:
+        venv.close()
+        raise
+
+
+def _has_states(environment_id: str, environment_kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether an environment's simulator states can be taken, found out on one copy."""
+    with _arguments_refused(environment_id):
+        env = gym.make(environment_id, disable_env_checker=True, **(environment_kwargs or {}))
+    try:
+        env.reset(seed=0)
+        return snapshot_source(env) is not None
+    finally:
+        env.close()
 
 
 def _check_on_termination(on_termination: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rlhf_envs.clips import FrameCapture
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 
@@ -27,6 +29,7 @@ class PreferenceVecEnv(VecEnvWrapper):
         capacity_steps: how many steps of every copy are remembered.
         snapshots: where simulator states come from, so that segments can be drawn later.
         horizon: steps in an episode; asked of the environment, which then needs an attribute of that name, where None.
+        frames: take pictures during rollouts, for segments that people shall see and that have no states.
 
     Attributes:
         horizon: steps in an episode.
@@ -41,10 +44,12 @@ class PreferenceVecEnv(VecEnvWrapper):
         capacity_steps: int = 512,
         snapshots: SnapshotSource | None = None,
         horizon: int | None = None,
+        frames: bool = False,
     ) -> None:
         super().__init__(venv)
         self.horizon = int(venv.get_attr("horizon", 0)[0]) if horizon is None else horizon
         self.snapshots = snapshots
+        self.frames = frames
         self.capacity_steps = capacity_steps
         self.recorder = self._new_recorder()
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
@@ -130,6 +135,10 @@ class PreferenceVecEnv(VecEnvWrapper):
         return self.venv.restore_snapshot(snapshots)
 
     def _new_recorder(self) -> SegmentRecorder:
+        filmed = FrameCapture(self._render, self.num_envs, self.capacity_steps) if self.frames else None
         return SegmentRecorder(
-            self.observation_space, self.action_space, self.num_envs, self.capacity_steps, self.snapshots
+            self.observation_space, self.action_space, self.num_envs, self.capacity_steps, self.snapshots, filmed
         )
+
+    def _render(self, copies: Sequence[int]) -> list[Any]:
+        return self.venv.env_method("render", indices=copies)

@@ -15,9 +15,13 @@ class Walk(gym.Env[Any, Any]):
     Args:
         kind: of observations: "vector", "dict" or "image".
         broken_at: the step, counted over all episodes, whose reward is NaN; None for never.
+        render_mode: "rgb_array" for a picture of 72 by 36 pixels whose bright column is the place.
     """
 
-    def __init__(self, kind: str = "vector", broken_at: int | None = None) -> None:
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 12}
+
+    def __init__(self, kind: str = "vector", broken_at: int | None = None, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
         place = spaces.Box(-10, 10, (1,), np.float32)
         image = spaces.Box(0, 255, (36, 36, 1), np.uint8)
         self.observation_space = {
@@ -40,6 +44,11 @@ class Walk(gym.Env[Any, Any]):
         reward = float("nan") if self.steps == self.broken_at else self.place / 10
         return self._observation(), reward, self.place <= -10, False, {}
 
+    def render(self) -> Any:
+        picture = np.zeros((36, 72, 3), np.uint8)
+        picture[:, 3 * (self.place + 10)] = 255
+        return picture
+
     def _observation(self) -> Any:
         place = np.array([self.place], np.float32)
         if self.kind == "dict":
@@ -51,11 +60,22 @@ class Walk(gym.Env[Any, Any]):
         return place
 
 
+def image_grid(**kwargs: Any) -> gym.Env[Any, Any]:
+    """A Minigrid whose observations are pictures."""
+    import minigrid  # registers its ids
+    from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
+
+    assert minigrid
+    return ImgObsWrapper(RGBImgPartialObsWrapper(gym.make("MiniGrid-Empty-5x5-v0", **kwargs)))
+
+
 def register() -> None:
     """Register the walk with a limit of steps (`test/Walk-v0`) and without (`test/Endless-v0`)."""
     for name, limit in (("test/Walk-v0", 30), ("test/Endless-v0", None)):
         if name not in gym.registry:
             gym.register(name, entry_point="tests.sb3.environments:Walk", max_episode_steps=limit)
+    if "test/ImageGrid-v0" not in gym.registry:
+        gym.register("test/ImageGrid-v0", entry_point=image_grid, max_episode_steps=40)
 
 
 register()
