@@ -78,6 +78,8 @@ class RunConfig:
         store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
             several machines; the file feedback.db in the run's folder where None. Give no password here, as the
             configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
+        offline: learn from answers that were given before, and ask nothing: an exported folder (scripts.archive makes
+            them), or the store of another run by its path or URL. Without an environment only the reward is learned.
         labels: how many comparisons are asked, when, and which. On the command line these have no prefix.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
@@ -103,6 +105,7 @@ class RunConfig:
     feedback: FeedbackKind = "oracle"
     teacher: TeacherChanges = field(default_factory=TeacherChanges)
     store: str | None = None
+    offline: str | None = None
     labels: Annotated[FeedbackConfig, tyro.conf.arg(name="")] = field(default_factory=FeedbackConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
@@ -145,7 +148,7 @@ class RunConfig:
     @property
     def asks_people(self) -> bool:
         """Whether the answers come from people."""
-        return self.reward == "learned" and self.feedback in ASK_PEOPLE
+        return self.reward == "learned" and self.offline is None and self.feedback in ASK_PEOPLE
 
     def teacher_config(self) -> TeacherConfig | None:
         """The scripted teacher with its changes; None where people answer."""

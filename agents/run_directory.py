@@ -36,6 +36,7 @@ class RunDirectory:
         self.checkpoints_path = self.path / "checkpoints"
         self.tensorboard_path = self.path / "tensorboard"
         self.report_path = self.path / "report.html"
+        self.demonstrations_path = self.path / "demonstrations.safetensors"
         self.film_path = self.path / "film.mp4"
 
     def check_free(self) -> None:
@@ -50,8 +51,9 @@ class RunDirectory:
             )
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; --run-dir must name a new folder.")
-        unfinished = _unfinished(self.config_path)
-        if self.path.is_dir() and any(path != unfinished for path in self.path.iterdir()):
+        # Somebody may have played first, to train from it.
+        allowed = (_unfinished(self.config_path), self.demonstrations_path)
+        if self.path.is_dir() and any(path not in allowed for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
 
     def create(self, config: RunConfig) -> None:

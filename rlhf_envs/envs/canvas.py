@@ -41,6 +41,7 @@ class Canvas:
         self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
         self._texts: dict[tuple[str, int, Color, bool], pygame.Surface] = {}
         self._backgrounds: dict[str, pygame.Surface] = {}
+        self._newest: dict[str, str] = {}
         self._shades: dict[str, tuple[list[Strip], list[Strip]]] = {}
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -63,9 +64,20 @@ class Canvas:
             self._backgrounds[name] = self._painted(paint).subsurface((left, top, width, height)).copy()
         self.surface.blit(self._backgrounds[name], (left, top))
 
-    def _painted(self, paint: Callable[[], None], width: int = 0, height: int = 0) -> pygame.Surface:
+    def keep_newest(
+        self, place: str, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]
+    ) -> None:
+        """`keep` for a part with countless looks that seldom changes: of each place only the newest look is kept."""
+        if self._newest.get(place) != name:
+            self._newest[place] = name
+            self._backgrounds.pop(place, None)
+        self.keep(place, area, paint)
+
+    def _painted(
+        self, paint: Callable[[], None], width: int = 0, height: int = 0, ground: Color | None = None
+    ) -> pygame.Surface:
         kept = _rgb_surface(width or self.width, height or self.height)
-        kept.fill(self.colors.background)
+        kept.fill(ground or self.colors.background)
         self._target = kept
         try:
             paint()
@@ -87,6 +99,40 @@ class Canvas:
             self._backgrounds[name] = self._painted(paint, around + width, height)
         start = round(shift * self.scale) % around
         self.surface.blit(self._backgrounds[name], (left, top), (start, 0, width, height))
+
+    def panorama(
+        self,
+        name: str,
+        area: tuple[float, float, float, float],
+        size: tuple[float, float],
+        corner: Point,
+        paint: Callable[[], None],
+    ) -> None:
+        """A view (x, y, width, height) of a larger picture, whose point `corner` lies in the view's top left corner.
+
+        `paint` is called once per name and draws a picture of `size` (width, height); the view stays within it.
+        """
+        left, top, width, height = (round(value * self.scale) for value in area)
+        across, down = (round(value * self.scale) for value in size)
+        if name not in self._backgrounds:
+            self._backgrounds[name] = self._painted(paint, across, down)
+        x = min(max(round(corner[0] * self.scale), 0), across - width)
+        y = min(max(round(corner[1] * self.scale), 0), down - height)
+        self.surface.blit(self._backgrounds[name], (left, top), (x, y, width, height))
+
+    def stamp(self, name: str, x: float, y: float, size: Point, ground: Color, paint: Callable[[], None]) -> None:
+        """Lay a small picture of `size` (width, height) with its middle on (x, y): painted once per name, then reused.
+
+        `paint` draws it with its top left corner at (0, 0), on `ground`, which is then see-through: a colour that the
+        picture itself does not use, and like what it will lie on, since smooth edges fade into it.
+        """
+        width, height = (max(round(value * self.scale), 1) for value in size)
+        if name not in self._backgrounds:
+            kept = self._painted(paint, width, height, ground)
+            kept.set_colorkey(ground, pygame.RLEACCEL)
+            self._backgrounds[name] = kept
+        place = (round(x * self.scale - width / 2), round(y * self.scale - height / 2))
+        self.surface.blit(self._backgrounds[name], place)
 
     def rectangle(
         self, x: float, y: float, width: float, height: float, color: Color, radius: float = 0, outline: float = 0

@@ -14,6 +14,9 @@ ENVIRONMENTS = {
     "rlhf/Support-v0": "rlhf_envs.envs.support:Support",
     "rlhf/Headset-v0": "rlhf_envs.envs.headset:Headset",
     "rlhf/Rival-v0": "rlhf_envs.envs.rival:Rival",
+    "rlhf/Glimpse-v0": "rlhf_envs.envs.glimpse:Glimpse",
+    "rlhf/Overlay-v0": "rlhf_envs.envs.overlay:Overlay",
+    "rlhf/Writing-v0": "rlhf_envs.envs.writing:Writing",
 }
 """Every id of the suite, and where its views are: the named module has `<Name>Env` and `<Name>VectorEnv`."""
 

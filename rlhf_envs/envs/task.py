@@ -39,6 +39,8 @@ class Task(ABC):
         draws_per_reset, draws_per_step: how many uniform numbers `begin` and `advance` are given.
         render_fps: frames per second at which a clip looks natural.
         rubric: one sentence that tells a person what to look for, with a tie-breaker.
+        in_turns: whether a person who plays is waited for; otherwise time goes on.
+        idle_action: what a player's desk does while no key is held; None for the action 0.
 
     Instance attributes that a subclass sets before calling `super().__init__`:
         observation_space, action_space: of a single copy; finite, float32 or uint8; Box actions in [-1, 1].
@@ -50,6 +52,8 @@ class Task(ABC):
     draws_per_step: ClassVar[int] = 0
     render_fps: ClassVar[int] = 15
     rubric: ClassVar[str]
+    in_turns: ClassVar[bool] = False
+    idle_action: ClassVar[Any] = None
 
     observation_space: Space[Any]
     action_space: Space[Any]

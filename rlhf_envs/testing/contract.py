@@ -132,6 +132,7 @@ def keyboard_acts(subject: Subject) -> None:
     if not keys:
         raise NotApplicable("it has no keyboard control")
     for combination, action in keys.items():
+        require(len(combination) > 0, "a key combination is empty, which gymnasium.utils.play refuses; leave it out.")
         require(env.action_space.contains(action), f"the keys {combination} stand for {action}, which is no action.")
 
 

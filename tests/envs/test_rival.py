@@ -190,7 +190,7 @@ def test_winning_is_worth_less_than_half_the_way_from_random_to_good() -> None:
 def test_keys_cover_every_move_and_stroke() -> None:
     env = gym.make("rlhf/Rival-v0")
     keys = env.unwrapped.get_keys_to_action()  # type: ignore[attr-defined]
-    assert sorted(keys.values()) == list(range(9))
+    assert sorted([*keys.values(), env.unwrapped.task.idle_action]) == list(range(9))  # type: ignore[attr-defined]
     assert keys[("w", "d")] == UP + SMASH
     assert keys[()] == STAY + DRIVE
     assert STROKES == ("soft", "drive", "smash")

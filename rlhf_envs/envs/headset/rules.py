@@ -222,5 +222,6 @@ class Headset(Task):
             for key in keys:
                 number, amount = effect[key]
                 action[number] = amount
-            keys_to_action[keys] = action
+            if keys:
+                keys_to_action[keys] = action
         return keys_to_action

@@ -120,6 +120,7 @@ class Recommender(Task):
     draws_per_reset = MOST_TOPICS + 2
     draws_per_step = 3
     render_fps = 8
+    in_turns = True
     rubric = "Which reader is having the better time with the feed? If both look alike, prefer the more varied one."
 
     def __init__(self, topics: int = 4, annoyance: float = 1.0, tiring: float = 1.0, horizon: int = 60) -> None:

@@ -123,6 +123,7 @@ class Rival(Task):
     draws_per_reset = 2
     draws_per_step = 3
     render_fps = 12
+    idle_action = 1
     rubric = (
         "Which match would the player rather go on with: close, with long rallies, hard but fair, and an opponent who "
         "tries? If both are alike, prefer the longer rally."
@@ -221,4 +222,5 @@ class Rival(Task):
             tuple(key for key in (up, stroke) if key): moves[up] * len(STROKES) + strokes[stroke]
             for up in moves
             for stroke in strokes
+            if up or stroke
         }

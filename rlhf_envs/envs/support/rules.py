@@ -138,6 +138,7 @@ class Support(Task):
     draws_per_reset = MOST * DRAWS
     draws_per_step = DRAWS + 1
     render_fps = 5
+    in_turns = True
     rubric = (
         "At which desk do customers leave with their issue really solved and in a better mood, without needless "
         "refunds and hand-overs? If both are alike, prefer the one that gets there in fewer turns."

@@ -1,0 +1,160 @@
+"""A person plays, and what they keep becomes demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+
+import rlhf_envs
+from rlhf_envs.demonstrations import Controls, load_demonstrations
+from rlhf_envs.demonstrations.playing import PlayWindow
+from scripts import demonstrate
+from tests.scripts.test_watch import refused
+
+rlhf_envs.register_environments()
+
+
+class Person:
+    """Presses keys at given looks at the keyboard, of which there is one per step or poll."""
+
+    def __init__(self, *moments: str | None) -> None:
+        self._moments: Iterator[str | None] = iter(moments)
+        self.looks = 0
+
+    def events(self) -> list[pygame.event.Event]:
+        self.looks += 1
+        key = next(self._moments, "escape")
+        if key is None:
+            return []
+        if key == "close":
+            return [pygame.event.Event(pygame.QUIT)]
+        down, _, name = key.rpartition(" ")
+        kind = pygame.KEYUP if down == "up" else pygame.KEYDOWN
+        return [pygame.event.Event(kind, key=pygame.key.key_code(name))]
+
+
+@pytest.fixture
+def sits_down(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def sit(*moments: str | None) -> Person:
+        person = Person(*moments)
+        monkeypatch.setattr(pygame.event, "get", person.events)
+        return person
+
+    return sit
+
+
+def play(path: Path, *more: str, horizon: int = 6) -> int:
+    arguments = ["--env", "rlhf/Driving-v0", "--env-kwargs", f'{{"horizon": {horizon}}}', "--fps", "1000"]
+    return demonstrate.main([*arguments, "--out", str(path), *more])
+
+
+def test_what_the_keys_say_is_done_and_kept(sits_down: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    sits_down("w", None, "d", "up w", None, "up d", "return")
+    assert play(path, "--episodes", "1", "--seed", "3") == 0
+    kept = load_demonstrations(path)
+    assert kept.episodes == 1 and kept.environment_kwargs == {"horizon": 6}
+    expected = [(0.6, 0), (0.6, 0), (0.6, 0.5), (0, 0.5), (0, 0.5), (0, 0)]
+    assert np.allclose(kept.actions, expected)
+    env = gym.make("rlhf/Driving-v0", horizon=6)
+    observation, _ = env.reset(seed=3)
+    for step, action in enumerate(kept.actions):
+        assert np.array_equal(kept.observations[step], observation)
+        observation, reward, *_ = env.step(action)
+        assert kept.true_rewards[step] == np.float32(reward)
+
+
+def test_an_episode_can_be_played_again_instead_and_the_one_at_hand_is_dropped(sits_down: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    six = [None] * 6
+    sits_down("w", *six[1:], "backspace", "s", *six[1:], "return", None, "close")
+    assert play(path) == 0
+    kept = load_demonstrations(path)
+    assert kept.episodes == 1
+    assert (np.asarray(kept.actions)[:, 0] < 0).all()
+
+
+def test_more_episodes_are_added_to_the_same_file(sits_down: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    for episodes in (1, 2):
+        sits_down(*[None] * 6, "return")
+        play(path, "--episodes", "1")
+        assert load_demonstrations(path).episodes == episodes
+
+
+def test_an_environment_of_turns_waits_for_the_player(sits_down: Any, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    env = gym.make("rlhf/Support-v0", horizon=3)
+    (first, action), *_ = env.unwrapped.get_keys_to_action().items()  # type: ignore[attr-defined]
+    person = sits_down(None, None, first[0], None, first[0], first[0], "return")
+    arguments = ["--env", "rlhf/Support-v0", "--env-kwargs", '{"horizon": 3}', "--out", str(path), "--episodes", "1"]
+    assert demonstrate.main(arguments) == 0
+    assert load_demonstrations(path).actions.tolist() == [action] * 3
+    assert person.looks == 7
+
+
+def test_a_gamepad_steers_a_box_action() -> None:
+    env = gym.make("rlhf/Driving-v0")
+    controls = Controls(env, gamepad=True)
+    assert controls.action() is None
+    controls.move_axis(1, -0.5)
+    controls.move_axis(0, 0.01)
+    assert np.allclose(controls.action(), [0.0, -0.5])
+    controls.move_axis(1, 0.0)
+    controls.press("w")
+    assert np.allclose(controls.action(), [0.6, 0.0])
+
+
+def test_keys_that_are_held_too_many_leave_those_pressed_last() -> None:
+    controls = Controls(gym.make("CartPole-v1"), {("left",): 0, ("right",): 1})
+    controls.press("left")
+    controls.press("right")
+    assert controls.action() == 1
+    controls.release("right")
+    assert controls.action() == 0
+
+
+def test_third_party_environments_are_played_with_keys_that_one_names(sits_down: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    sits_down("right", *[None] * 7, "return")
+    arguments = ["--env", "CartPole-v1", "--horizon", "8", "--keys", '{"left": 0, "right": 1}', "--fps", "1000"]
+    assert demonstrate.main([*arguments, "--run-dir", str(folder), "--episodes", "1"]) == 0
+    assert load_demonstrations(folder / "demonstrations.safetensors").actions.tolist() == [1] * 8
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--run-dir", "nowhere"], "holds no run"),
+        (["--env", "CartPole-v1", "--out", "d.safetensors"], "does not say which keys"),
+        (["--env", "CartPole-v1", "--out", "d.safetensors", "--keys", '{"a": 7}'], "is no action of CartPole"),
+        (["--env", "CartPole-v1", "--out", "d.safetensors", "--gamepad"], "A gamepad's axes are numbers"),
+        (["--env", "CartPole-v1"], "Say where the demonstrations go"),
+        (["--env", "rlhf/Drivng-v0", "--out", "d.safetensors"], "Did you mean rlhf/Driving-v0"),
+        (["--env", "rlhf/Driving-v0", "--out", "d.safetensors", "--fps", "0"], "must be above 0"),
+        (["--env", "rlhf/Driving-v0", "--out", "d.safetensors", "--episodes", "0"], "at least 1"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(capsys, demonstrate.main, *arguments)
+
+
+def test_a_window_tells_how_the_episode_goes(sits_down: Any) -> None:
+    env = gym.make("rlhf/Driving-v0", render_mode="rgb_array", horizon=4)
+    window = PlayWindow(env, Controls(env), 1000.0)
+    sits_down("close")
+    assert window.record(0, None, lambda episode: None) == 0
+    screen = pygame.display.get_surface()
+    assert screen is not None and screen.get_width() == 600
+    strip = pygame.surfarray.array3d(screen)[:, -40:]
+    assert len(np.unique(strip.reshape(-1, 3), axis=0)) > 3
+    window.close()
