@@ -11,10 +11,11 @@ from agents.configuration import Reward, RunConfig
 from agents.presets import preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.loop import FeedbackConfig
 
-ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", "rlhf/Driving-v0", "rlhf/Recommender-v0")
+ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""
 
 
@@ -34,6 +35,8 @@ class Amount:
 AMOUNTS: dict[str, Amount] = {
     "Pendulum-v1": Amount(timesteps=100_000, comparisons=(50, 100)),
     "CartPole-v1": Amount(timesteps=100_000),
+    "rlhf/Rival-v0": Amount(timesteps=1_000_000),
+    "rlhf/Overlay-v0": Amount(timesteps=1_000_000),
 }
 """Amounts by environment id; any other environment gets what `Amount` says."""
 
