@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _export(given: Export) -> None:
     if (given.run_dir is None) == (given.store is None):
         raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
-    store = given.store if given.run_dir is None else os.fspath(RunDirectory(given.run_dir).store_path)
+    directory = RunDirectory(given.run_dir or "")
+    store = given.store if given.run_dir is None else directory.store_place(directory.read_config())
     console = Console(stderr=True)
     with console.status("writing") as status:
         manifest = export_store(

@@ -114,14 +114,14 @@ def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: 
     assert query is not None and query.id is not None
     store.answer(query.id, "ann", Choice.RIGHT)
     assert loop.visit(rollouts(3), 4, TOTAL).labels == 4
-    assert loop.dataset.probability_right.tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert loop.dataset.comparisons.probability_right.tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
 def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeLoop) -> None:
     loop = make_loop(teacher=None, comparisons=4, initial_share=1.0, test_comparisons=0)
     loop.on_wait = answers(loop, Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 3
-    assert loop.dataset.probability_right.tolist() == [0.5, 0.0, 1.0]
+    assert loop.dataset.comparisons.probability_right.tolist() == [0.5, 0.0, 1.0]
 
 
 def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop, store: PreferenceStore) -> None:
@@ -226,7 +226,7 @@ def test_a_loop_that_goes_on_elsewhere_knows_the_same_and_asks_the_same(
     second.ensemble = first.ensemble
     second.restore(LoopState(**vars(state)))
     assert np.array_equal(first.dataset.steps.vector, second.dataset.steps.vector)
-    assert np.array_equal(first.dataset.probability_right, second.dataset.probability_right)
+    assert np.array_equal(first.dataset.comparisons.probability_right, second.dataset.comparisons.probability_right)
     first.visit(rollouts(9), 500, TOTAL)
     keys = [query.key for query in store.queries()]
     second.visit(rollouts(9), 500, TOTAL)

@@ -19,8 +19,15 @@ LIBRARY = ROOT / "rlhf_envs"
 FLOORS = (
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
-    ("rlhf_envs.segments", "rlhf_envs.recording", "rlhf_envs.clips", "rlhf_envs.demonstrations"),
+    (
+        "rlhf_envs.segments",
+        "rlhf_envs.space_json",
+        "rlhf_envs.recording",
+        "rlhf_envs.clips",
+        "rlhf_envs.demonstrations",
+    ),
     ("rlhf_envs.feedback",),
+    ("rlhf_envs.archive",),
     ("rlhf_envs.rewards",),
     ("rlhf_envs.wrappers",),
     ("rlhf_envs.loop",),

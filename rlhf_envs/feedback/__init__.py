@@ -12,7 +12,9 @@ from rlhf_envs.feedback.errors import (
     StoreVersionError,
 )
 from rlhf_envs.feedback.notices import Notice
+from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
 from rlhf_envs.feedback.queries import (
+    LONGEST_RANKING,
     Answer,
     Choice,
     Kind,
@@ -22,12 +24,14 @@ from rlhf_envs.feedback.queries import (
     QueryCounts,
     Submission,
 )
+from rlhf_envs.feedback.reliability import Reliability
 from rlhf_envs.feedback.schedule import SCHEDULES, due
 from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
 
 __all__ = [
+    "LONGEST_RANKING",
     "SCHEDULES",
     "TEACHERS",
     "AnnotatorSession",
@@ -41,6 +45,7 @@ __all__ = [
     "Purpose",
     "Query",
     "QueryCounts",
+    "Reliability",
     "ScriptedTeacher",
     "SessionProgress",
     "StoreDamagedError",
@@ -54,4 +59,8 @@ __all__ = [
     "Submission",
     "TeacherConfig",
     "due",
+    "parse_ranking",
+    "parse_ratings",
+    "ranking_payload",
+    "rating_payload",
 ]

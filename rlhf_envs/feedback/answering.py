@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, bindparam, func, insert, select
+from sqlalchemy.sql.dml import ReturningInsert
 
 from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.feedback.liveness import is_live
+from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
 from rlhf_envs.feedback.queries import Choice, Kind, Submission
-from rlhf_envs.feedback.schema import answers, queries
+from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.taking import check_annotator, lease, release
 
 _MOST_AT_ONCE = 10_000  # SQLite takes at most 32,766 values in one statement
@@ -48,9 +51,7 @@ class PreparedAnswers:
         _check_queries(connection, new)
         _check_first_answers(connection, new)
         if new:
-            inserted = connection.execute(
-                insert(answers).returning(answers.c.id, sort_by_parameter_order=True), new
-            ).scalars()
+            inserted = connection.execute(_new_answers(), new).scalars()
             _release_all(connection, new)
             ids = [next(inserted) if id is None else id for id in ids]
         return [id for id in ids if id is not None]
@@ -107,11 +108,7 @@ def _row(submission: Submission) -> dict[str, Any]:
 def _stored_tokens(connection: Connection, tokens: Sequence[str]) -> dict[str, Any]:
     if not tokens:
         return {}
-    rows = connection.execute(
-        select(answers.c.token, answers.c.id, answers.c.query_id, answers.c.annotator, answers.c.choice).where(
-            answers.c.token.in_(tokens)
-        )
-    )
+    rows = connection.execute(_rows_of_tokens(), {"tokens": tokens})
     return {row.token: row for row in rows}
 
 
@@ -119,7 +116,9 @@ def _known_id(row: dict[str, Any], stored: dict[str, Any]) -> int | None:
     same = stored.get(row["token"])
     if same is None:
         return None
-    if (same.query_id, same.annotator, same.choice) != (row["query_id"], row["annotator"], row["choice"]):
+    different = (same.query_id, same.annotator, same.choice) != (row["query_id"], row["annotator"], row["choice"])
+    # What else is said with a choice, such as how often a clip was replayed, may have grown by the time of a retry.
+    if different or (same.choice is None and same.payload != row["payload"]):
         raise AnswerRefusedError(
             f"The token {row['token']!r} was given before with a different answer, to query {same.query_id}; "
             "make a new token for each answer."
@@ -128,26 +127,48 @@ def _known_id(row: dict[str, Any], stored: dict[str, Any]) -> int | None:
 
 
 def _check_queries(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    known = connection.execute(
-        select(queries.c.id, queries.c.kind).where(queries.c.id.in_({row["query_id"] for row in rows}))
-    )
+    ids = {row["query_id"] for row in rows}
+    known = connection.execute(_kinds_of_queries(), {"query_ids": ids})
     kinds = {row.id: row.kind for row in known}
+    shown = _what_is_shown(connection, {id for id, kind in kinds.items() if kind != Kind.COMPARISON})
     for row in rows:
         id, choice = row["query_id"], row["choice"]
         if id not in kinds:
             raise AnswerRefusedError(f"There is no query {id} in this store to answer.")
-        if kinds[id] == Kind.COMPARISON and choice is None:
-            raise AnswerRefusedError(f"Query {id} is a comparison; say left, right, tie or skip.")
-        if kinds[id] != Kind.COMPARISON and not (choice == Choice.SKIP or (choice is None and row["payload"])):
-            raise AnswerRefusedError(f"Query {id} is a {kinds[id]}; answer it with a payload, or skip it.")
+        if kinds[id] == Kind.COMPARISON:
+            if choice is None:
+                raise AnswerRefusedError(f"Query {id} is a comparison; say left, right, tie or skip.")
+        elif choice is None:
+            _check_payload(row, kinds[id], *shown[id])
+        elif choice != Choice.SKIP:
+            raise AnswerRefusedError(f"Query {id} is a {kinds[id]}; answer it with a payload alone, or skip it.")
+
+
+def _check_payload(row: dict[str, Any], kind: str, segments_shown: int, steps: int) -> None:
+    try:
+        if kind == Kind.RANKING:
+            parse_ranking(row["payload"], segments_shown)
+        else:
+            parse_ratings(row["payload"], steps)
+    except ValueError as error:
+        raise AnswerRefusedError(f"Query {row['query_id']} cannot be answered so: {error}") from error
+
+
+def _what_is_shown(connection: Connection, query_ids: Collection[int]) -> dict[int, tuple[int, int]]:
+    """How many segments each query shows, and how many steps the longest has."""
+    if not query_ids:
+        return {}
+    rows = connection.execute(
+        select(query_segments.c.query_id, func.count(), func.max(segments.c.length))
+        .join(segments, segments.c.id == query_segments.c.segment_id)
+        .where(query_segments.c.query_id.in_(query_ids))
+        .group_by(query_segments.c.query_id)
+    )
+    return {id: (count, length) for id, count, length in rows}
 
 
 def _check_first_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    given = connection.execute(
-        select(answers.c.query_id, answers.c.annotator).where(
-            answers.c.query_id.in_({row["query_id"] for row in rows}), is_live(answers)
-        )
-    )
+    given = connection.execute(_who_answered(), {"query_ids": {row["query_id"] for row in rows}})
     answered = {(id, annotator) for id, annotator in given}
     for row in rows:
         pair = (row["query_id"], row["annotator"])
@@ -162,3 +183,32 @@ def _release_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
         by_annotator[row["annotator"]].append(row["query_id"])
     for annotator, query_ids in by_annotator.items():
         release(connection, annotator, query_ids)
+
+
+# Each answer asks these; building such a statement takes longer than running it.
+
+
+@functools.cache
+def _rows_of_tokens() -> Select[Any]:
+    """What was stored under `:tokens`."""
+    stored = (answers.c.token, answers.c.id, answers.c.query_id, answers.c.annotator, answers.c.choice)
+    return select(*stored, answers.c.payload).where(answers.c.token.in_(bindparam("tokens", expanding=True)))
+
+
+@functools.cache
+def _kinds_of_queries() -> Select[Any]:
+    """The kind of each of `:query_ids`."""
+    return select(queries.c.id, queries.c.kind).where(queries.c.id.in_(bindparam("query_ids", expanding=True)))
+
+
+@functools.cache
+def _who_answered() -> Select[Any]:
+    """The annotators of each of `:query_ids` whose answers stand."""
+    asked = answers.c.query_id.in_(bindparam("query_ids", expanding=True))
+    return select(answers.c.query_id, answers.c.annotator).where(asked, is_live(answers))
+
+
+@functools.cache
+def _new_answers() -> ReturningInsert[tuple[int]]:
+    """Adds answers and gives their ids in the same order."""
+    return insert(answers).returning(answers.c.id, sort_by_parameter_order=True)

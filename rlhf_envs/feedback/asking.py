@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, insert, select
 
 from rlhf_envs.feedback.json_values import require_json
-from rlhf_envs.feedback.queries import Kind, Query
+from rlhf_envs.feedback.queries import LONGEST_RANKING, Kind, Query
 from rlhf_envs.feedback.schema import queries, query_segments, segments
 
 _VALUES_PER_STATEMENT = 10_000  # SQLite takes at most 32,766 values in one statement
@@ -94,8 +94,8 @@ def _check(query: Query) -> None:
     shown = len(query.segments)
     if query.kind is Kind.COMPARISON and shown != 2:
         raise ValueError(f"A comparison shows 2 segments, but query {query.key!r} has {shown}.")
-    if query.kind is Kind.RANKING and shown < 2:
-        raise ValueError(f"A ranking shows at least 2 segments, but query {query.key!r} has {shown}.")
+    if query.kind is Kind.RANKING and not 2 <= shown <= LONGEST_RANKING:
+        raise ValueError(f"A ranking shows 2 to {LONGEST_RANKING} segments, but query {query.key!r} has {shown}.")
     if query.kind is Kind.RATING and shown != 1:
         raise ValueError(f"A rating shows 1 segment, but query {query.key!r} has {shown}.")
 

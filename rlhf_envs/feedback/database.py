@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +43,7 @@ class Database:
         self._patience = patience
         self.place = str(self._file) if self._file else url.render_as_string(hide_password=True)
         self._engine = _engine(url, self._is_sqlite)
+        self._shared = threading.local()
 
     def require_file(self) -> None:
         """Raise `StoreMissingError` where an SQLite file should be and is not; SQLite would make an empty one."""
@@ -73,15 +76,43 @@ class Database:
             StoreError: the subclass says why; the transaction then has left no trace.
         """
 
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            with self._errors_told(), shared.begin_nested():
+                return work(shared)
+
         def attempt() -> _Result:
-            with self._engine.connect() as connection:
-                connection = connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-                with connection.begin():
-                    if not self._is_sqlite:
-                        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
-                    return work(connection)
+            with self._engine.connect() as connection, self._begin_writing(connection) as writing:
+                return work(writing)
 
         return self._patiently(attempt)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all that this thread writes within the block share one transaction, which ends with the block.
+
+        A piece of work that fails alone leaves no trace and does not disturb the others. Nothing is on the disk before
+        the block ends, so nothing may be acknowledged before.
+
+        Raises:
+            StoreError: the subclass says why; none of what was written in the block is stored then.
+        """
+        with ExitStack() as stack:
+
+            def begin() -> Connection:
+                with ExitStack() as entered:
+                    connection = entered.enter_context(self._engine.connect())
+                    writing = entered.enter_context(self._begin_writing(connection))
+                    stack.push(entered.pop_all())
+                    return writing
+
+            with self._errors_told():
+                self._shared.connection = self._patiently(begin)
+                try:
+                    yield
+                finally:
+                    self._shared.connection = None
+                stack.close()
 
     def read(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run `work` on one consistent picture of the database.
@@ -102,6 +133,21 @@ class Database:
     def close(self) -> None:
         """Close all connections; the last process to do so leaves the SQLite file complete without its log."""
         self._engine.dispose()
+
+    @contextmanager
+    def _begin_writing(self, connection: Connection) -> Iterator[Connection]:
+        connection = connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        with connection.begin():
+            if not self._is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
+            yield connection
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as failure:
+            raise store_error(failure.orig, self.place) from failure
 
     def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
         give_up_at = time.monotonic() + self._patience

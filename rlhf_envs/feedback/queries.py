@@ -9,6 +9,9 @@ from typing import Any
 
 from rlhf_envs.segments import Segment
 
+LONGEST_RANKING = 5
+"""Segments that one ranking shows at most: more do not fit on a screen, nor in a head."""
+
 
 class Choice(StrEnum):
     """An answer to a comparison. A tie says "equally good"; a skip says "I cannot tell", and teaches nothing."""
@@ -86,7 +89,8 @@ class Submission:
     Attributes:
         query_id: the query that is answered.
         annotator: who answers.
-        choice: the answer to a comparison. A ranking or a rating has a payload instead, or is skipped.
+        choice: the answer to a comparison. A ranking or a rating has a payload instead (`ranking_payload`,
+            `rating_payload`), or is skipped.
         reasons, shown_at, answered_at, payload: as in `Answer`.
         token: names this submission. Submitting the same token again stores nothing new, so a browser may retry.
     """

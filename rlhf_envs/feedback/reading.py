@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, select
@@ -24,7 +24,36 @@ _MOST_VALUES = 10_000  # SQLite takes at most 32,766 values in one statement
 def load_queries(connection: Connection, wanted: Select[Any], cache: SegmentCache) -> list[Query]:
     """The queries whose ids a SELECT gives, oldest first, with their segments."""
     rows = connection.execute(select(queries).where(queries.c.id.in_(wanted)).order_by(queries.c.id)).all()
-    shown = _segment_ids(connection, wanted)
+    return _with_segments(connection, rows, _segment_ids(connection, wanted), cache)
+
+
+def load_queries_by_id(connection: Connection, ids: Sequence[int], cache: SegmentCache) -> list[Query]:
+    """The queries with these ids, in this order, with their segments; those that the store does not have are left out.
+
+    Every annotator asks this all the time, so its statements are built once.
+    """
+    rows = {row.id: row for row in connection.execute(_queries_by_id(), {"ids": ids})}
+    shown = _positions(connection.execute(_segments_by_query_id(), {"ids": ids}))
+    return _with_segments(connection, [rows[id] for id in ids if id in rows], shown, cache)
+
+
+@functools.cache
+def _queries_by_id() -> Select[Any]:
+    return select(queries).where(queries.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@functools.cache
+def _segments_by_query_id() -> Select[Any]:
+    return (
+        select(query_segments.c.query_id, query_segments.c.segment_id)
+        .where(query_segments.c.query_id.in_(bindparam("ids", expanding=True)))
+        .order_by(query_segments.c.query_id, query_segments.c.position)
+    )
+
+
+def _with_segments(
+    connection: Connection, rows: Sequence[Row[Any]], shown: Mapping[int, tuple[int, ...]], cache: SegmentCache
+) -> list[Query]:
     loaded = load_segments(connection, {id for ids in shown.values() for id in ids}, cache)
     return [
         Query(
@@ -147,12 +176,19 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
 
 
 def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tuple[int, ...]]:
+    return _positions(
+        connection.execute(
+            select(query_segments.c.query_id, query_segments.c.segment_id)
+            .where(query_segments.c.query_id.in_(query_ids))
+            .order_by(query_segments.c.query_id, query_segments.c.position)
+        )
+    )
+
+
+def _positions(rows: Iterable[Row[Any]]) -> dict[int, tuple[int, ...]]:
+    """The segments of each query, from rows in the order of their positions."""
     shown: dict[int, list[int]] = defaultdict(list)
-    for query_id, segment_id in connection.execute(
-        select(query_segments.c.query_id, query_segments.c.segment_id)
-        .where(query_segments.c.query_id.in_(query_ids))
-        .order_by(query_segments.c.query_id, query_segments.c.position)
-    ):
+    for query_id, segment_id in rows:
         shown[query_id].append(segment_id)
     return {query_id: tuple(ids) for query_id, ids in shown.items()}
 

@@ -93,6 +93,11 @@ class PreferenceStore:
     ) -> None:
         self.close()
 
+    @property
+    def database(self) -> Database:
+        """For what else is kept in the same database, such as who may answer over the network."""
+        return self._database
+
     # What a training run does: ask, and read what was answered.
 
     def ask(self, asked: Sequence[Query], wanted: int = 1) -> list[int]:
@@ -187,10 +192,9 @@ class PreferenceStore:
                 connection, annotator, limit, purposes, kinds, now, now + lease_seconds
             )
         )
-        by_id = {
-            query.id: query for query in self._load(select(schema.queries.c.id).where(schema.queries.c.id.in_(ids)))
-        }
-        return [by_id[id] for id in ids]
+        if not ids:
+            return []
+        return self._database.read(lambda connection: reading.load_queries_by_id(connection, ids, self._cache))
 
     def answer(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Delete,
     Integer,
     Select,
     String,
@@ -36,7 +37,7 @@ def lease_next(
     expires_at: float,
 ) -> list[int]:
     """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
-    connection.execute(delete(leases).where(leases.c.expires_at <= now))
+    connection.execute(_expired(), {"now": now})
     wanted = {
         "annotator": annotator,
         "limit": limit,
@@ -61,10 +62,7 @@ def lease(connection: Connection, annotator: str, query_ids: Sequence[int], expi
 def release(connection: Connection, annotator: str, query_ids: Sequence[int]) -> None:
     """Keep these queries for this annotator no longer."""
     if query_ids:
-        connection.execute(
-            delete(leases).where(leases.c.query_id == bindparam("released"), leases.c.annotator == annotator),
-            [{"released": id} for id in query_ids],
-        )
+        connection.execute(_released(), [{"released": id, "holder": annotator} for id in query_ids])
 
 
 def check_annotator(annotator: str) -> None:
@@ -77,6 +75,18 @@ def check_lease(lease_seconds: float) -> None:
     """Raise `ValueError` for a lease that ends before it begins."""
     if not (math.isfinite(lease_seconds) and lease_seconds > 0):
         raise ValueError(f"A lease lasts a positive number of seconds, not {lease_seconds}.")
+
+
+@functools.cache
+def _released() -> Delete:
+    """Ends the lease of `:holder` on the query `:released`."""
+    return delete(leases).where(leases.c.query_id == bindparam("released"), leases.c.annotator == bindparam("holder"))
+
+
+@functools.cache
+def _expired() -> Delete:
+    """Ends the leases that ran out by `:now`."""
+    return delete(leases).where(leases.c.expires_at <= bindparam("now"))
 
 
 @functools.cache

@@ -1,22 +1,27 @@
-"""How many comparisons are asked, when, and which."""
+"""How much is asked, when, and what."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from rlhf_envs.feedback import schedule
+from rlhf_envs.feedback.queries import LONGEST_RANKING, Kind
 from rlhf_envs.feedback.selection import SELECTIONS
 
 
 @dataclass(frozen=True)
 class FeedbackConfig:
-    """How many comparisons are asked, when, and which.
+    """How much is asked, when, and what.
 
     Attributes:
-        comparisons: the label budget: comparisons that train the reward model.
+        comparisons: the label budget: questions that train the reward model. They are comparisons but for the shares
+            below.
         test_comparisons: further ones, held out to test it; a fifth of `comparisons` where None.
         segment_length: steps in a segment.
-        selection: which pairs are asked, a name in `SELECTIONS`.
+        rating_share: the part of the budget that is asked as ratings of a single segment, from 0 to 1.
+        ranking_share: the part that is asked as rankings of several.
+        ranking_size: how many segments a ranking shows, from 2 to 5.
+        selection: which segments are asked about, a name in `SELECTIONS`.
         candidate_factor: how many times more pairs are considered than asked.
         earlier_share: how much of what recent segments may be paired with are segments that were asked about before,
             from 0 to 1.
@@ -35,6 +40,9 @@ class FeedbackConfig:
     comparisons: int = 200
     test_comparisons: int | None = None
     segment_length: int = 15
+    rating_share: float = 0.0
+    ranking_share: float = 0.0
+    ranking_size: int = 4
     selection: str = "diverse"
     candidate_factor: int = 10
     earlier_share: float = 0.3
@@ -65,6 +73,14 @@ class FeedbackConfig:
             )
         if not 0 <= self.earlier_share <= 1:
             raise ValueError(f"earlier_share is a share from 0 to 1, not {self.earlier_share}.")
+        shares = (self.rating_share, self.ranking_share)
+        if not (min(shares) >= 0 and sum(shares) <= 1):
+            raise ValueError(
+                "rating_share and ranking_share are shares from 0 to 1, and at most 1 together, not "
+                f"{self.rating_share} and {self.ranking_share}."
+            )
+        if not 2 <= self.ranking_size <= LONGEST_RANKING:
+            raise ValueError(f"ranking_size must be 2 to {LONGEST_RANKING} segments, not {self.ranking_size}.")
         if self.selection not in SELECTIONS:
             raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {self.selection!r}.")
         if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
@@ -88,19 +104,35 @@ class FeedbackConfig:
         """Comparisons that may be open while training goes on."""
         return self.batch_size if self.open_limit is None else self.open_limit
 
+    def kinds(self, asked: int, count: int) -> dict[Kind, int]:
+        """How many of the next `count` questions, after `asked` ones, are of each kind.
+
+        Each question is of the kind that is farthest behind its share, so that the shares hold all along.
+        """
+        compared = 1 - self.ranking_share - self.rating_share
+        shares = {Kind.COMPARISON: compared, Kind.RANKING: self.ranking_share, Kind.RATING: self.rating_share}
+        order: list[Kind] = []
+        behind = dict.fromkeys(shares, 0.0)
+        for _ in range(asked + count):
+            behind = {kind: behind[kind] + share for kind, share in shares.items()}
+            order.append(max(behind, key=behind.__getitem__))
+            behind[order[-1]] -= 1
+        return {kind: order[asked:].count(kind) for kind in shares}
+
     def check_fits(self, horizon: int, copies: int) -> None:
-        """Refuse segments that no episode can hold, or that a single copy cannot give two of.
+        """Refuse segments that no episode can hold, or of which a single copy cannot give as many as a question shows.
 
         Raises:
-            ValueError: if a segment is longer than an episode, or with one copy than half of one.
+            ValueError: if a segment is longer than an episode, or with one copy than its part of one.
         """
         if self.segment_length > horizon:
             raise ValueError(
                 f"Segments of {self.segment_length} steps do not fit into episodes of {horizon}; "
                 f"set segment_length to {horizon} or less."
             )
-        if copies == 1 and 2 * self.segment_length > horizon:
+        most_shown = self.ranking_size if self.ranking_share else 2
+        if copies == 1 and most_shown * self.segment_length > horizon:
             raise ValueError(
-                f"One copy with episodes of {horizon} steps cannot give two segments of {self.segment_length} to "
-                "compare; use more copies or shorter segments."
+                f"One copy with episodes of {horizon} steps cannot give {most_shown} segments of {self.segment_length} "
+                "to compare; use more copies or shorter segments."
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rlhf_envs.feedback import schedule
-from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose
+from rlhf_envs.feedback.queries import Choice, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
 from rlhf_envs.loop.announcing import Announcer, Wishes, read_wishes, withdraw_stop
@@ -160,9 +160,10 @@ class FeedbackLoop:
         if count <= 0 or (count < config.batch_size and due < self.budget):
             return 0
         count_test = config.test_budget * due // config.comparisons - progress.asked_test
-        counts = {Purpose.TRAIN: count, Purpose.TEST: count_test}
-        has_labels = self.dataset.segment_length is not None
-        queries = self._chooser.choose(recorder, self.ensemble, has_labels, progress.round, counts)
+        wanted = config.kinds(progress.asked, count)
+        queries = self._chooser.choose(
+            recorder, self.ensemble, self.has_labels, progress.round, wanted, wanted_for_test=count_test
+        )
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [
@@ -216,18 +217,13 @@ class FeedbackLoop:
             return self.has_labels
         for live in self.store.live_answers(Purpose.TRAIN, as_of=self.progress.cursor):
             if live.answer_id >= answers[0].id:
-                self._add(live)
+                self.dataset.add_answer(live, self.store.segments(live.segment_ids))
         return len(self.dataset) > before
 
     def _rebuild_dataset(self) -> None:
         self.dataset = PreferenceDataset(self.ensemble.encoder)
         for live in self.store.live_answers(Purpose.TRAIN, as_of=self.progress.cursor):
-            self._add(live)
-
-    def _add(self, live: LiveAnswer) -> None:
-        if live.choice is not None and live.choice.probability_right is not None:
-            left, right = (self.store.segment(id) for id in live.segment_ids)
-            self.dataset.add(left, right, live.choice.probability_right)
+            self.dataset.add_answer(live, self.store.segments(live.segment_ids))
 
     def _test_accuracy(self) -> float | None:
         answered = [

@@ -26,7 +26,7 @@ class RoundReport:
     """What one visit to the loop did.
 
     Attributes:
-        asked: comparisons that were asked.
+        asked: questions that were asked to train on.
         labels: that the reward model knows by now.
         fit: how fitting went, or None where there was nothing new to learn.
         test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.

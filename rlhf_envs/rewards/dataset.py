@@ -1,49 +1,62 @@
-"""Comparisons as training data: each segment is encoded once, and arrays grow without copying on every label."""
+"""Answers as training data: comparisons, rankings and ratings side by side, over one table of encoded segments."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
+from rlhf_envs.feedback.queries import LONGEST_RANKING, Choice, Kind, LiveAnswer
+from rlhf_envs.feedback.reliability import Reliability
+from rlhf_envs.rewards.encoded_segments import EncodedSegments, GrowingArray
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
+from rlhf_envs.rewards.labels import Comparisons, Rankings, Ratings
 from rlhf_envs.segments import Segment
+
+_DEFAULT = Reliability()
 
 
 class PreferenceDataset:
-    """Labelled comparisons of segments of one length T, in the order in which they were added.
+    """Comparisons, rankings and ratings of segments of one length T, each kind in the order in which it was added.
 
-    The position of a label decides which ensemble members train on it, so adding labels in the same order gives the
-    same fit. A segment that is in several comparisons is stored once.
+    The position of a label within its kind decides which ensemble members train on it, so adding labels in the same
+    order gives the same fit. A segment that is in several labels is stored once.
 
     Args:
         encoder: the encoder of the ensemble that is to be fitted (`RewardEnsemble.encoder`).
     """
 
     def __init__(self, encoder: InputEncoder) -> None:
-        self.encoder = encoder
-        self.segment_length: int | None = None
-        self._rows: dict[str, int] = {}
-        self._left = _Growing(np.zeros(0, np.int64))
-        self._right = _Growing(np.zeros(0, np.int64))
-        self._labels = _Growing(np.zeros(0, np.float32))
-        self._weights = _Growing(np.zeros(0, np.float32))
-        self._vector: _Growing | None = None
-        self._images: list[_Growing] = []
-        self._categories: _Growing | None = None
+        self._segments = EncodedSegments(encoder)
+        self._annotators: dict[str, int] = {}
+        self._reliability: dict[str, Reliability] = {}
+        self._comparisons = _Labels()
+        self._left, self._right = GrowingArray((), np.int64), GrowingArray((), np.int64)
+        self._probability_right = GrowingArray((), np.float32)
+        self._rankings = _Labels()
+        self._ranked = GrowingArray((LONGEST_RANKING,), np.int64)
+        self._ratings = _Labels()
+        self._rated = GrowingArray((), np.int64)
+        self._values: GrowingArray | None = None
 
     def __len__(self) -> int:
-        return len(self._left)
+        """How many labels there are, of all kinds."""
+        return len(self._comparisons) + len(self._rankings) + len(self._ratings)
 
-    def add(self, left: Segment, right: Segment, probability_right: float, weight: float = 1.0) -> None:
+    def add(
+        self, left: Segment, right: Segment, probability_right: float, weight: float = 1.0, annotator: str = ""
+    ) -> None:
         """Add one comparison.
 
         Args:
             left, right: the two segments.
             probability_right: 0 for left, 1 for right, 0.5 for a tie, or any belief between.
-            weight: how much the label counts, for instance the reliability of who gave it.
+            weight: how much the label counts.
+            annotator: who gave it; see `set_reliability`.
 
         Raises:
             ValueError: if the label is not in [0, 1], the weight is negative or not finite, the lengths of the segments
@@ -54,48 +67,121 @@ class PreferenceDataset:
             raise ValueError(
                 f"The label must be the probability in [0, 1] that right is better, not {probability_right}."
             )
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"The weight of a label must be finite and not negative, not {weight}.")
-        expected = len(left) if self.segment_length is None else self.segment_length
-        if len(left) != expected or len(right) != expected or expected == 0:
-            raise ValueError(
-                f"All segments of a dataset must have one length, here {expected} steps, "
-                f"not {len(left)} and {len(right)}."
-            )
-        encoded = [
-            None if segment.digest in self._rows else self.encoder.encode(segment.observations, segment.actions)
-            for segment in (left, right)
-        ]
-        if any(steps is not None and not np.isfinite(steps.vector).all() for steps in encoded):
-            raise ValueError(
-                "A segment holds a NaN or infinite observation or action, and no reward can be learned from it."
-            )
-        self.segment_length = expected
-        rows = [self._row(segment, steps) for segment, steps in zip((left, right), encoded, strict=True)]
+        _check_weight(weight)
+        rows = self._segments.add([left, right])
         self._left.append(rows[0])
         self._right.append(rows[1])
-        self._labels.append(probability_right)
-        self._weights.append(weight)
+        self._probability_right.append(probability_right)
+        self._comparisons.append(weight, self._place(annotator))
+
+    def add_ranking(self, best_first: Sequence[Segment], weight: float = 1.0, annotator: str = "") -> None:
+        """Add one ranking of 2 to 5 segments, the best one first; the other arguments as in `add`.
+
+        Raises:
+            ValueError: if there are fewer or more, or as in `add`.
+        """
+        if not 2 <= len(best_first) <= LONGEST_RANKING:
+            raise ValueError(f"A ranking orders 2 to {LONGEST_RANKING} segments, not {len(best_first)}.")
+        _check_weight(weight)
+        rows = self._segments.add(best_first)
+        self._ranked.append(np.pad(rows, (0, LONGEST_RANKING - len(rows)), constant_values=-1))
+        self._rankings.append(weight, self._place(annotator))
+
+    def add_rating(self, segment: Segment, ratings: ArrayLike, weight: float = 1.0, annotator: str = "") -> None:
+        """Add the rating of one segment; the other arguments as in `add`.
+
+        Args:
+            ratings: (T,) one number from -1 to 1 for every step.
+
+        Raises:
+            ValueError: if the ratings are not such numbers, or as in `add`.
+        """
+        values = np.asarray(ratings, np.float32)
+        if values.shape != (len(segment),) or not (np.abs(values) <= 1).all():
+            raise ValueError(
+                f"A segment of {len(segment)} steps needs as many ratings, each from -1 to 1; "
+                f"these have the shape {values.shape}" + (f" and reach {np.abs(values).max()}." if values.size else ".")
+            )
+        _check_weight(weight)
+        rows = self._segments.add([segment])
+        if self._values is None:
+            self._values = GrowingArray(values.shape, np.float32)
+        self._rated.append(rows[0])
+        self._values.append(values)
+        self._ratings.append(weight, self._place(annotator))
+
+    def add_answer(self, answer: LiveAnswer, shown: Sequence[Segment]) -> bool:
+        """Add what a stored answer teaches, and say whether it teaches anything: a skip does not.
+
+        Args:
+            answer: of any kind.
+            shown: the segments of its query, in screen order.
+
+        Raises:
+            ValueError: if the answer is none to its kind of query, or as in `add`.
+        """
+        if answer.choice is Choice.SKIP:
+            return False
+        if answer.kind is Kind.RANKING:
+            ranking = parse_ranking(answer.payload, len(shown))
+            self.add_ranking([shown[position] for position in ranking], annotator=answer.annotator)
+        elif answer.kind is Kind.RATING:
+            [segment] = shown
+            self.add_rating(segment, parse_ratings(answer.payload, len(segment)), annotator=answer.annotator)
+        else:
+            left, right = shown
+            label = None if answer.choice is None else answer.choice.probability_right
+            if label is None:
+                raise ValueError(f"Answer {answer.answer_id} says nothing about the comparison that it answers.")
+            self.add(left, right, label, annotator=answer.annotator)
+        return True
+
+    def set_reliability(self, reliability: Mapping[str, Reliability]) -> None:
+        """Say how far each annotator's comparisons and rankings can be trusted, in place of what was said before.
+
+        Who is not named counts as `Reliability()`. What is said holds for labels that are here and that come later.
+        """
+        self._reliability = dict(reliability)
 
     @property
-    def left(self) -> NDArray[np.int64]:
-        """(labels,) the row of `steps` where each left segment lies."""
-        return self._left.filled
+    def encoder(self) -> InputEncoder:
+        """The encoder that segments go through."""
+        return self._segments.encoder
 
     @property
-    def right(self) -> NDArray[np.int64]:
-        """(labels,) the row of `steps` where each right segment lies."""
-        return self._right.filled
+    def segment_length(self) -> int | None:
+        """T, or None before there is a label."""
+        return self._segments.length
 
     @property
-    def probability_right(self) -> NDArray[np.float32]:
-        """(labels,) the labels."""
-        return self._labels.filled
+    def annotators(self) -> list[str]:
+        """Everybody who gave a label, in the order of their first one."""
+        return list(self._annotators)
 
     @property
-    def weights(self) -> NDArray[np.float32]:
-        """(labels,) how much each label counts."""
-        return self._weights.filled
+    def comparisons(self) -> Comparisons:
+        """All comparisons."""
+        given = self._comparisons
+        return Comparisons(
+            self._left.filled,
+            self._right.filled,
+            self._probability_right.filled,
+            given.weights,
+            given.annotators,
+            *self._reliability_of(given.annotators),
+        )
+
+    @property
+    def rankings(self) -> Rankings:
+        """All rankings."""
+        given = self._rankings
+        return Rankings(self._ranked.filled, given.weights, given.annotators, *self._reliability_of(given.annotators))
+
+    @property
+    def ratings(self) -> Ratings:
+        """All ratings."""
+        values = np.zeros((0, self.segment_length or 0), np.float32) if self._values is None else self._values.filled
+        return Ratings(self._rated.filled, values, self._ratings.weights, self._ratings.annotators)
 
     @property
     def steps(self) -> Encoded:
@@ -104,9 +190,7 @@ class PreferenceDataset:
         Raises:
             ValueError: if nothing was added yet.
         """
-        if self._vector is None or self._categories is None:
-            raise ValueError("The dataset holds no comparison yet.")
-        return Encoded(self._vector.filled, tuple(image.filled for image in self._images), self._categories.filled)
+        return self._segments.steps
 
     @property
     def flat_steps(self) -> Encoded:
@@ -114,42 +198,42 @@ class PreferenceDataset:
         steps = self.steps
         return Encoded(_join(steps.vector), tuple(_join(image) for image in steps.images), _join(steps.categories))
 
-    def _row(self, segment: Segment, steps: Encoded | None) -> int:
-        if segment.digest in self._rows or steps is None:
-            return self._rows[segment.digest]
-        if self._vector is None or self._categories is None:
-            self._vector = _Growing(steps.vector[None][:0])
-            self._images = [_Growing(image[None][:0]) for image in steps.images]
-            self._categories = _Growing(steps.categories[None][:0])
-        self._vector.append(steps.vector)
-        self._categories.append(steps.categories)
-        for stored, image in zip(self._images, steps.images, strict=True):
-            stored.append(image)
-        self._rows[segment.digest] = len(self._rows)
-        return len(self._rows) - 1
+    def _place(self, annotator: str) -> int:
+        return self._annotators.setdefault(annotator, len(self._annotators))
+
+    def _reliability_of(self, annotators: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        said = [self._reliability.get(name, _DEFAULT) for name in self._annotators]
+        temperatures = np.array([one.temperature for one in said], np.float64)
+        error_rates = np.array([one.error_rate for one in said], np.float64)
+        return temperatures[annotators], error_rates[annotators]
 
 
-class _Growing:
-    """An array that doubles its room when it is full."""
+class _Labels:
+    """What labels of every kind have: a weight, and who gave them."""
 
-    def __init__(self, empty: NDArray[Any]) -> None:
-        self._room = np.empty((16, *empty.shape[1:]), empty.dtype)
-        self._size = 0
+    def __init__(self) -> None:
+        self._weights = GrowingArray((), np.float32)
+        self._annotators = GrowingArray((), np.int64)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._weights)
 
-    def append(self, row: Any) -> None:
-        if self._size == len(self._room):
-            room = np.empty((2 * self._size, *self._room.shape[1:]), self._room.dtype)
-            room[: self._size] = self._room
-            self._room = room
-        self._room[self._size] = row
-        self._size += 1
+    def append(self, weight: float, annotator: int) -> None:
+        self._weights.append(weight)
+        self._annotators.append(annotator)
 
     @property
-    def filled(self) -> NDArray[Any]:
-        return self._room[: self._size]
+    def weights(self) -> NDArray[np.float32]:
+        return self._weights.filled
+
+    @property
+    def annotators(self) -> NDArray[np.int64]:
+        return self._annotators.filled
+
+
+def _check_weight(weight: float) -> None:
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"The weight of a label must be finite and not negative, not {weight}.")
 
 
 def _join(array: NDArray[Any]) -> NDArray[Any]:

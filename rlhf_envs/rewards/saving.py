@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
-from rlhf_envs.rewards.space_json import space_from_json, space_to_json
+from rlhf_envs.space_json import space_from_json, space_to_json
 
 FORMAT_VERSION = 1
 

@@ -1,9 +1,18 @@
 """Which pairs are asked, and which never are."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
-from rlhf_envs.feedback.selection import SELECTIONS, Candidates, describe_segments, pair_features, pair_up
+from rlhf_envs.feedback.selection import (
+    SELECTIONS,
+    Candidates,
+    describe_segments,
+    group_features,
+    group_preferences,
+    group_up,
+)
 from rlhf_envs.recording import Windows
 
 LENGTH = 10
@@ -22,31 +31,58 @@ RISING, FALLING = np.linspace(0, 1, LENGTH), np.linspace(1, 0, LENGTH)
 
 
 def test_two_segments_that_look_alike_are_never_asked():
-    left, right = pair_up(windows([0, 0, 50, 50], [0, 1, 2, 3]), described(RISING, FALLING, RISING + 0.001, RISING))
-    assert list(zip(left, right, strict=True)) == [(1, 3)]
+    groups = group_up(windows([0, 0, 50, 50], [0, 1, 2, 3]), described(RISING, FALLING, RISING + 0.001, RISING), 2)
+    assert groups.tolist() == [[1, 3]]
 
 
 def test_overlapping_segments_of_one_copy_are_never_asked():
-    left, right = pair_up(windows([0, 0, 5, 10], [4, 4, 4, 4]), described(RISING, RISING, FALLING, FALLING))
-    assert list(zip(left, right, strict=True)) == [(1, 3)]
+    groups = group_up(windows([0, 0, 5, 10], [4, 4, 4, 4]), described(RISING, RISING, FALLING, FALLING), 2)
+    assert groups.tolist() == [[1, 3]]
 
 
 def test_two_segments_in_which_nothing_moves_are_never_asked():
     still = [np.full(LENGTH, value) for value in (0.0, 0.3, 0.9)]
-    left, right = pair_up(windows([0, 0, 0, 0], [0, 1, 2, 3]), described(still[0], RISING, still[1], still[2]))
-    assert list(zip(left, right, strict=True)) == [(1, 3)]
+    groups = group_up(windows([0, 0, 0, 0], [0, 1, 2, 3]), described(still[0], RISING, still[1], still[2]), 2)
+    assert groups.tolist() == [[1, 3]]
 
 
 def test_nothing_is_asked_where_all_segments_are_the_same():
-    left, right = pair_up(windows([0, 0], [0, 1]), described(RISING * 0, RISING * 0))
-    assert len(left) == len(right) == 0
+    assert len(group_up(windows([0, 0], [0, 1]), described(RISING * 0, RISING * 0), 2)) == 0
+
+
+def test_a_ranking_in_which_two_segments_overlap_is_never_asked():
+    # Groups are (0, 2, 4) and (1, 3, 5).
+    clips = described(RISING, FALLING, RISING * 2, FALLING * 2, RISING * 3, FALLING * 3)
+    assert group_up(windows([0, 0, 9, 10, 0, 0], [0, 1, 0, 1, 4, 5]), clips, 3).tolist() == [[1, 3, 5]]
+    assert group_up(windows([0, 0, 10, 10, 0, 5], [0, 1, 0, 1, 4, 1]), clips, 3).tolist() == [[0, 2, 4]]
+
+
+def test_a_ranking_may_hold_two_segments_that_look_alike_but_not_more():
+    clips = described(*[RISING] * 5, FALLING)
+    assert group_up(windows([0] * 6, range(6)), clips, 3).tolist() == [[1, 3, 5]]
+
+
+def test_every_segment_can_be_rated():
+    assert group_up(windows([0, 1, 2], [0, 0, 0]), described(RISING, RISING * 0, FALLING), 1).tolist() == [
+        [0],
+        [1],
+        [2],
+    ]
+
+
+def test_preferences_of_a_group_compare_every_two_of_it_and_one_alone_with_the_mean():
+    returns = np.array([[0.0, 1.0, 3.0, 2.0]], np.float32)
+    odds = group_preferences(returns, np.array([[2, 0, 1]]))
+    assert np.log(odds / (1 - odds))[0, 0] == pytest.approx([-3, -2, 1], abs=1e-5)
+    alone = group_preferences(returns, np.array([[2], [0]]))
+    assert np.log(alone / (1 - alone))[0, :, 0] == pytest.approx([1.5, -1.5], abs=1e-5)
 
 
 def candidates(count=200, seed=0):
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(count, 6)).astype(np.float32)
-    preferences = rng.random((5, count)).astype(np.float32)
-    return Candidates(np.arange(count), np.arange(count) + count, preferences, features)
+    preferences = rng.random((5, count, 1)).astype(np.float32)
+    return Candidates(np.arange(count)[:, None] + np.array([0, count]), preferences, features)
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
@@ -59,7 +95,7 @@ def test_every_rule_gives_as_many_different_pairs_as_there_are(name, count):
 def test_disagreement_asks_what_the_members_dispute():
     pool = candidates()
     pool.preferences[:] = 0.5
-    pool.preferences[:, [3, 77]] = np.array([0, 1, 0, 1, 0])[:, None]
+    pool.preferences[:, [3, 77]] = np.array([0, 1, 0, 1, 0])[:, None, None]
     assert set(SELECTIONS["disagreement"](pool, 2, np.random.default_rng(0))) == {3, 77}
 
 
@@ -74,12 +110,14 @@ def test_diverse_selection_does_not_ask_the_same_thing_twice():
     pool = candidates(40)
     pool.features[:] = 0
     pool.features[:5] = np.eye(6)[:5] * 10
-    pool.preferences[:] = np.linspace(0, 1, 5)[:, None]
+    pool.preferences[:] = np.linspace(0, 1, 5)[:, None, None]
     chosen = SELECTIONS["diverse"](pool, 6, np.random.default_rng(0))
     assert len({tuple(pool.features[pair]) for pair in chosen}) == 6
 
 
-def test_features_of_a_pair_do_not_depend_on_the_sides():
-    clips = described(RISING, FALLING)
-    forth, back = (pair_features(clips, np.array([a]), np.array([1 - a])) for a in (0, 1))
-    assert forth == pytest.approx(back)
+def test_features_of_a_group_do_not_depend_on_the_order():
+    clips = described(RISING, FALLING, RISING * 2)
+    for order in permutations(range(3)):
+        assert group_features(clips, np.array([order])) == pytest.approx(
+            group_features(clips, np.array([[0, 1, 2]])), abs=1e-5
+        )

@@ -126,9 +126,9 @@ def test_a_ranking_is_answered_by_a_payload_or_skipped(store: PreferenceStore, m
     a, b = store.ask([make_query(key, kind=Kind.RANKING) for key in "ab"])
     with pytest.raises(AnswerRefusedError, match="with a payload"):
         store.answer(a, "ann", "left")
-    store.answer(a, "ann", None, payload={"order": [1, 0]})
+    store.answer(a, "ann", None, payload={"ranking": [1, 0]})
     store.answer(b, "ann", "skip")
-    assert [answer.payload for answer in store.live_answers()] == [{"order": [1, 0]}, None]
+    assert [answer.payload for answer in store.live_answers()] == [{"ranking": [1, 0]}, None]
 
 
 def test_undo_takes_back_one_answer_after_the_other_and_reopens_their_queries(

@@ -141,5 +141,5 @@ def test_what_a_teacher_cannot_judge_is_named(make_query: Any) -> None:
         ScriptedTeacher(TEACHERS["skip"]).judge(make_query())
     with pytest.raises(ValueError, match="not all finite"):
         ScriptedTeacher(TEACHERS["oracle"]).judge(make_query(left=[math.nan]))
-    with pytest.raises(ValueError, match="answers comparisons"):
+    with pytest.raises(ValueError, match="asks for a comparison"):
         ScriptedTeacher(TEACHERS["oracle"]).judge(make_query(kind=Kind.RANKING))

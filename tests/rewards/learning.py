@@ -3,7 +3,7 @@
 import numpy as np
 from gymnasium import spaces
 
-from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble
+from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble, correlation
 from rlhf_envs.segments import Segment
 
 OBSERVATION_SPACE = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -35,10 +35,37 @@ def add_comparisons(dataset: PreferenceDataset, count: int, seed: int) -> None:
         dataset.add(left, right, float(right.true_rewards.sum() > left.true_rewards.sum()))
 
 
+def add_rankings(dataset: PreferenceDataset, count: int, seed: int, size: int = 4) -> None:
+    """Add `count` rankings by the true returns."""
+    segments = pendulum_segments(size * count, seed)
+    for start in range(0, size * count, size):
+        shown = segments[start : start + size]
+        dataset.add_ranking(sorted(shown, key=lambda segment: -float(segment.true_rewards.sum())))
+
+
+def add_ratings(dataset: PreferenceDataset, count: int, seed: int, noise: float = 0.3) -> None:
+    """Add `count` ratings: true rewards on a scale from -1 to 1, and normal noise at every step."""
+    rng = np.random.default_rng(seed)
+    for segment in pendulum_segments(count, seed):
+        ratings = (segment.true_rewards + 4) / 6 + noise * rng.normal(size=STEPS)
+        dataset.add_rating(segment, ratings.clip(-1, 1))
+
+
+def agreement(ensemble: RewardEnsemble) -> float:
+    """Spearman's correlation of learned and true reward on the steps of fresh segments."""
+    observations, actions, true_rewards = flat_steps(pendulum_segments(200, seed=99))
+    return correlation(ensemble.reward(observations, actions), true_rewards).spearman
+
+
+def new_ensemble(seed: int = 0) -> tuple[RewardEnsemble, PreferenceDataset]:
+    """An unfitted ensemble and an empty dataset."""
+    ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=seed)
+    return ensemble, PreferenceDataset(ensemble.encoder)
+
+
 def new_problem(labels: int, seed: int = 0) -> tuple[RewardEnsemble, PreferenceDataset]:
     """An unfitted ensemble and a dataset of `labels` comparisons."""
-    ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=seed)
-    dataset = PreferenceDataset(ensemble.encoder)
+    ensemble, dataset = new_ensemble(seed)
     add_comparisons(dataset, labels, seed)
     return ensemble, dataset
 

@@ -215,7 +215,7 @@ def test_bad_labels_lengths_and_settings_are_refused_in_one_sentence() -> None:
     left, right = pendulum_segments(2, seed=0)
     short = Segment(left.observations[:5], left.actions[:5], left.true_rewards[:5])  # type: ignore[index]
     broken = Segment(left.observations * np.float32("nan"), left.actions, left.true_rewards)  # type: ignore[operator]
-    with pytest.raises(ValueError, match="at least one comparison"):
+    with pytest.raises(ValueError, match="at least one answer"):
         fit(ensemble, dataset)
     with pytest.raises(ValueError, match=r"probability in \[0, 1\]"):
         dataset.add(left, right, 2.0)

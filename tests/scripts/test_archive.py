@@ -45,7 +45,10 @@ def test_an_offline_run_that_was_killed_goes_on(trainer: Trainer, finished: Path
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, expected in (
         (["export", "--to", str(tmp_path / "out")], "Error: Say what to export: either --run-dir"),
-        (["export", "--to", str(tmp_path / "out"), "--run-dir", str(tmp_path)], "Error: There is no feedback store at"),
+        (
+            ["export", "--to", str(tmp_path / "out"), "--run-dir", str(tmp_path)],
+            "holds no run: there is no config.json",
+        ),
         (["export", "--to", str(tmp_path), "--run-dir", str(tmp_path)], "is there already; name a new folder"),
         (["import", "--from", str(tmp_path), "--store", str(tmp_path / "new.db")], "is no export"),
     ):

@@ -14,7 +14,6 @@ from rlhf_envs.envs.task import Task, Terms
 from rlhf_envs.envs.writing.grammar import OUTLINE, OUTLINE_OF
 from rlhf_envs.envs.writing.page import (
     FIELDS,
-    HASTY,
     LAST,
     MOST_WORDS,
     OVER,
@@ -26,7 +25,6 @@ from rlhf_envs.envs.writing.page import (
     TAKE_OVER_DRAWS,
     TONE_MARKS,
     TOPIC_MARKS,
-    Written,
     ask,
     take_over,
     turn_page,
@@ -43,7 +41,7 @@ KEYWORD, ANY_WORD = 0.8, 0.2
 """What the proxy pays for a word on the topic, and for any word."""
 
 _SPLIT_EVERY, _SPLIT_AT = 5, 3
-_IN_TIME = np.array([0.6, 0, -0.6], dtype=np.float32)
+_IN_TIME = np.array([0.6, -0.6], dtype=np.float32)
 _LATE = np.float32(0.4)
 
 
@@ -69,7 +67,8 @@ class Writing(Task):
     ## Action Space
 
     `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.vocabulary.WORDS`. Stops
-    are words, too. A closing ("Regards", "Cheers", ...) ends the note.
+    are words, too. A closing ("Regards", "Cheers", ...) ends the note if it fits: after a whole sentence, as the sixth
+    word or later.
 
     ## Observation Space
 
@@ -85,7 +84,7 @@ class Writing(Task):
     | 8-10 | 3 | the last three words with a topic, the newest first: 0 off the asked topic, 2 on it |
     | 11, 12 | 3 | the last two words with a tone: 0 the wrong one, 2 the right one |
     | 13 | 5 | length: blank, too short to close, fine, near the limit, over the limit |
-    | 14 | 3 | the last note's stamp: sent, hasty (closed where it should not be), page full |
+    | 14 | 2 | the last note's stamp: sent, page full |
 
     ## Rewards
 
@@ -97,7 +96,7 @@ class Writing(Task):
     | on_topic | 0.3 | -1 to 1 | mean of the marks of the last three words with a topic |
     | right_tone | 0.25 | -1 to 1 | mean of the marks of the last two words with a tone |
     | repetition | -0.4 | 0, 1 | the last word was in the note before; words like "the", "is" and "near" may be |
-    | in_time | 0.5 | -1 to 0.6 | the last stamp: sent 0.6, hasty 0, page full -0.6; and -0.4 over the limit |
+    | in_time | 0.5 | -1 to 0.6 | the last stamp: sent 0.6, page full -0.6; and -0.4 over the limit |
 
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
 
@@ -177,7 +176,7 @@ class Writing(Task):
         over = written.closes | (state.length >= self.page_words)
         if over.any():
             rows = np.flatnonzero(over)
-            turn_page(state, rows, _stamps(written, rows))
+            turn_page(state, rows, np.where(written.closes[rows], SENT, PAGE_FULL))
             ask(state, rows, self._drawn_requests(draws[0, rows]))
         return terms, np.float32(ANY_WORD) + np.float32(KEYWORD) * written.on_topic
 
@@ -230,8 +229,3 @@ class Writing(Task):
             "repetition": state.repeats.astype(np.float32),
             "in_time": _IN_TIME.take(state.stamp) - _LATE * late,
         }
-
-
-def _stamps(written: Written, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    closed = np.where(written.fits[rows], SENT, HASTY)
-    return np.where(written.closes[rows], closed, PAGE_FULL)

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as JSON, for the kinds of space that the reward model reads."""
+"""Gymnasium spaces as JSON, for the kinds of space that the reward model reads: in its own file and in exports."""
 
 from __future__ import annotations
 

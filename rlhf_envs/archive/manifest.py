@@ -1,0 +1,147 @@
+"""manifest.json: what an archive holds, what it is about, and the digests of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import rlhf_envs
+
+FORMAT = "rlhf-envs archive"
+FORMAT_VERSION = 1
+"""Raised by every change to the files; an archive of a newer version is not read."""
+
+MANIFEST = "manifest.json"
+QUERIES = "queries.parquet"
+ANSWERS = "answers.parquet"
+SEGMENTS = "segments.parquet"
+TABLES = (QUERIES, ANSWERS, SEGMENTS)
+CLIPS = "clips"
+
+_CLIP = re.compile(r"clips/segment-\d{6,19}\.mp4", re.ASCII)
+_PACKAGES = ("gymnasium", "numpy", "pyarrow", "SQLAlchemy", "safetensors", "av")
+_LARGEST = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an archive says about itself.
+
+    Attributes:
+        environment: what the store said about its environment.
+        observation_space, action_space: as `rlhf_envs.space_json` writes them; None where the environment could not
+            be made when the archive was.
+        counts: how many rows and files there are, by name.
+        pseudonyms: whether the names of people were replaced.
+        files: every file but this one and the datasheet: its name to its size in "bytes" and its "sha256".
+        made_at: when the archive was made, ISO 8601, UTC.
+        versions: of what made it.
+    """
+
+    environment: Mapping[str, Any]
+    observation_space: Mapping[str, Any] | None
+    action_space: Mapping[str, Any] | None
+    counts: Mapping[str, int]
+    pseudonyms: bool
+    files: Mapping[str, Mapping[str, Any]]
+    made_at: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+
+    def write(self, folder: Path) -> None:
+        """Write manifest.json into a folder."""
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        (folder / MANIFEST).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of a folder.
+
+        Raises:
+            ValueError: if there is none, it is damaged, of a newer version, or names files that no archive has.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise ValueError(f"{folder} is no export: there is no {MANIFEST} in it.")
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"{path} does not belong to an export: it does not say that its format is {FORMAT!r}.")
+        of_version = content.get("format_version")
+        if type(of_version) is int and of_version > FORMAT_VERSION:
+            raise ValueError(
+                f"{folder} has version {of_version} of the export format, newer than version {FORMAT_VERSION} of this "
+                "library: install a newer rlhf-envs to read it."
+            )
+        try:
+            if of_version != FORMAT_VERSION:
+                raise ValueError(f"its format_version is {of_version!r}")
+            manifest = cls(**{name: value for name, value in content.items() if not name.startswith("format")})
+            _check(manifest)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+        return manifest
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """The entry of a file in `Manifest.files`."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def check_file(folder: Path, name: str, said: Mapping[str, Any]) -> None:
+    """Compare a file with its entry in `Manifest.files`.
+
+    Raises:
+        ValueError: if it is not there, or not the one that was written.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; copy the export again.")
+    if path.stat().st_size != said["bytes"] or describe_file(path) != dict(said):
+        raise ValueError(f"{path} is not the file that {MANIFEST} describes: it is damaged or was changed.")
+
+
+def _check(manifest: Manifest) -> None:
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "environment": dict,
+        "observation_space": (dict, type(None)),
+        "action_space": (dict, type(None)),
+        "counts": dict,
+        "pseudonyms": bool,
+        "files": dict,
+        "made_at": str,
+        "versions": dict,
+    }
+    for name, kind in kinds.items():
+        if not isinstance(getattr(manifest, name), kind):
+            raise ValueError(f"{name} is {getattr(manifest, name)!r}")
+    for name, said in manifest.files.items():
+        if name not in TABLES and not _CLIP.fullmatch(name):
+            raise ValueError(f"it names {name!r}, which is no file of an export")
+        if not (isinstance(said, dict) and set(said) == {"bytes", "sha256"}):
+            raise ValueError(f"it does not say the size and the digest of {name}")
+    for name in TABLES:
+        if name not in manifest.files:
+            raise ValueError(f"it does not name {name}")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "rlhf-envs": rlhf_envs.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

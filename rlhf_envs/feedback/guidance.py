@@ -1,0 +1,57 @@
+"""What a person should look for: the sentence above the clips, and the reasons that can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+
+from rlhf_envs.envs.registration import is_native
+from rlhf_envs.envs.task import Task
+
+GENERAL_RUBRIC = (
+    "Which clip is closer to what you would want to see? If both are alike, prefer the one that wastes less time."
+)
+"""Asked about environments that say nothing themselves."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What every screen tells an annotator.
+
+    Attributes:
+        rubric: one sentence, with a tie-breaker.
+        reasons: what can be given as a reason: the environment's reward terms, and each as a person reads it.
+    """
+
+    rubric: str = GENERAL_RUBRIC
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def guidance(environment: Mapping[str, Any]) -> Guidance:
+    """The guidance for a store's `environment` (its "id" and "kwargs").
+
+    Environments of the suite bring their own; for others, and where there is no such environment here, it is general.
+    """
+    task = native_task(environment)
+    if task is None:
+        return Guidance()
+    return Guidance(task.rubric, {name: task.describe_term(name) for name in task.reward_weights})
+
+
+def native_task(environment: Mapping[str, Any]) -> Task | None:
+    """The rules of a store's environment, or None if it is not of this suite's kind."""
+    try:
+        if not is_native(str(environment.get("id", ""))):
+            return None
+    except ValueError:
+        return None
+    return make_native(environment).unwrapped.task  # type: ignore[attr-defined]
+
+
+def make_native(environment: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """An environment of the suite, as a store describes it; how it was rendered does not matter."""
+    kwargs = {name: value for name, value in (environment.get("kwargs") or {}).items() if name != "render_mode"}
+    return gym.make(str(environment["id"]), disable_env_checker=True, **kwargs)

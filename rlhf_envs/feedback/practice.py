@@ -1,0 +1,156 @@
+"""A short round with known answers, so that a new annotator learns the task before their answers count."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.registration import is_native
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.feedback.guidance import make_native
+from rlhf_envs.feedback.queries import Choice, Purpose, Query
+from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.segments import Segment
+
+PRACTICE_ROUND = 4
+"""How many comparisons."""
+
+_USUAL_LENGTH = 25
+_LONGEST_LEAD_IN = 40
+_SEEDS_PER_PAIR = 2
+_MOST_TERMS_NAMED = 2
+
+
+def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_ROUND) -> int:
+    """Ask a new annotator to compare the environment's scripted expert with random actions, and return how often.
+
+    Each query is a comparison of purpose PRACTICE for this annotator alone. Its context says the known "answer", "left"
+    or "right", and "because", which completes the sentence "Most people prefer the right one, because ...". Asking
+    again asks nothing new. There is no practice (0) in environments that bring no expert, nor for an annotator who has
+    answered anything before.
+
+    Args:
+        store: of the run.
+        annotator: who is new.
+        count: how many comparisons.
+
+    Raises:
+        ValueError: if the annotator has no name, or count is below 1.
+    """
+    if not annotator.strip():
+        raise ValueError("An annotator needs a name, such as a person's initials.")
+    if count < 1:
+        raise ValueError(f"A practice round has at least 1 comparison, not {count}.")
+    environment = store.environment
+    try:
+        native = is_native(str(environment.get("id", "")))
+    except ValueError:
+        native = False
+    if not native or any(live.annotator == annotator for live in store.live_answers()):
+        return 0
+    pairs = practice_pairs(environment, count)
+    return len(store.ask([_query(annotator, number, pair) for number, pair in enumerate(pairs)]))
+
+
+@dataclass(frozen=True)
+class PracticePair:
+    """Two segments of which it is known which one is better.
+
+    Attributes:
+        good, bad: of the expert and of random actions.
+        because: why, such as "it does better on progress and courtesy".
+    """
+
+    good: Segment
+    bad: Segment
+    because: str
+
+
+def practice_pairs(environment: Mapping[str, Any], count: int = PRACTICE_ROUND) -> list[PracticePair]:
+    """The same pairs for everybody: of several seeds, those where the expert is ahead most clearly.
+
+    Args:
+        environment: as a store describes it: "id", "kwargs" and "segment_length" of an environment of the suite.
+        count: how many pairs.
+    """
+    return list(_pairs(json.dumps(dict(environment), sort_keys=True), count))
+
+
+@functools.lru_cache(maxsize=4)
+def _pairs(described: str, count: int) -> tuple[PracticePair, ...]:
+    """Kept, because every annotator who comes to a server needs the same, and making them takes about a second."""
+    environment = json.loads(described)
+    env = make_native(environment).unwrapped
+    if not isinstance(env, TaskEnv):
+        raise ValueError(f"{environment.get('id')} brings no scripted expert to practise with.")
+    length = min(int(environment.get("segment_length") or _USUAL_LENGTH), env.horizon)
+    stretches = []
+    for seed in range(_SEEDS_PER_PAIR * count):
+        good, bad = _stretch(env, "expert", seed, length), _stretch(env, "random", seed, length)
+        stretches.append((good, bad))
+    env.close()
+    stretches.sort(key=lambda pair: float(pair[1].terms.sum() - pair[0].terms.sum()))
+    return tuple(
+        PracticePair(good.segment, bad.segment, _why(env, good.terms - bad.terms)) for good, bad in stretches[:count]
+    )
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    segment: Segment
+    terms: NDArray[np.float64]
+    """What each term paid in it, weighted, (terms,)."""
+
+
+def _stretch(env: TaskEnv, policy: str, seed: int, length: int) -> _Stretch:
+    """`length` steps, not from the very start, where all policies still look alike."""
+    lead_in = min(env.horizon - length, _LONGEST_LEAD_IN)
+    env.action_space.seed(seed)
+    observation, _ = env.reset(seed=seed)
+    observations, actions, rewards, states = [], [], [], []
+    terms = np.zeros(len(env.task.reward_weights))
+    for step in range(lead_in + length):
+        action = env.expert_action() if policy == "expert" else env.action_space.sample()
+        state = env.snapshot()
+        following, reward, _, _, info = env.step(action)
+        if step >= lead_in:
+            observations.append(observation)
+            actions.append(np.asarray(action))
+            rewards.append(reward)
+            states.append(state)
+            terms += np.array(list(info["reward_terms"].values())) * env.task.weights
+        observation = following
+    shown: Any = (
+        {name: np.stack([each[name] for each in observations]) for name in observations[0]}
+        if isinstance(observation, Mapping)
+        else np.stack(observations)
+    )
+    return _Stretch(Segment(shown, np.stack(actions), np.array(rewards, np.float32), np.stack(states)), terms)
+
+
+def _why(env: TaskEnv, ahead: NDArray[np.float64]) -> str:
+    """Names the terms that the expert was furthest ahead in, which are most of the difference."""
+    names = list(env.task.reward_weights)
+    best = [index for index in np.argsort(-ahead)[:_MOST_TERMS_NAMED] if ahead[index] > 0.2 * ahead.max()]
+    named = [env.task.describe_term(names[index]) for index in best]
+    return f"it does better on {' and '.join(named)}" if named else "it does what was asked"
+
+
+def _query(annotator: str, number: int, pair: PracticePair) -> Query:
+    drawn = hashlib.blake2b(f"{annotator}\0practice\0{number}".encode(), digest_size=1).digest()[0]
+    answer = Choice.LEFT if drawn % 2 else Choice.RIGHT
+    return Query(
+        key=f"practice/{annotator}/{number}",
+        round=0,
+        segments=(pair.good, pair.bad) if answer is Choice.LEFT else (pair.bad, pair.good),
+        purpose=Purpose.PRACTICE,
+        context={"answer": answer.value, "because": pair.because},
+        only_for=annotator,
+    )

@@ -1,0 +1,144 @@
+"""What each annotator's own answers say of their work: pace, side, and whether they would say the same again."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from rlhf_envs.feedback.quality.agreement import Agreement, agreement
+from rlhf_envs.feedback.quality.verdicts import counted
+from rlhf_envs.feedback.queries import Choice, Kind, LiveAnswer, Purpose
+
+TOO_FAST = 0.7
+"""Seconds below which nobody has watched two clips and made up their mind."""
+
+LONGEST_ANSWER = 60.0
+"""Seconds above which an annotator was away, not thinking."""
+
+_UNSWAPPED = {Choice.LEFT: Choice.RIGHT, Choice.RIGHT: Choice.LEFT}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of a number of cases, with its 95% Wilson score interval (Wilson 1927); None where there is no case."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """count / of."""
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The lower and the upper end."""
+        if not self.of:
+            return None
+        found = binomtest(self.count, self.of).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    @property
+    def p_value_of_half(self) -> float | None:
+        """How likely a share at least as far from a half is where it is a half (exact binomial test, two-sided)."""
+        return float(binomtest(self.count, self.of).pvalue) if self.of else None
+
+
+@dataclass(frozen=True)
+class AnnotatorFigures:
+    """One annotator's work.
+
+    Attributes:
+        answers: how many answers stand, practice left out.
+        choices: how many comparisons were answered by "left", "right", "tie" and "skip"; `other` counts rankings and
+            ratings.
+        consistent: repeated pairs that were answered as the first time, whichever side they were shown on.
+        left: decided comparisons answered "left", repetitions not counted; its `p_value_of_half` tests whether sides
+            matter.
+        seconds: the quartiles (25%, 50%, 75%) of the time from seeing a query to answering it, pauses of over a minute
+            left out; None where no times are known.
+        seconds_histogram: how many answers took each time, in half seconds: [0, 0.5), [0.5, 1), ... up to 10 s, and one
+            more for all that took longer.
+        too_fast: comparisons answered in less than `TOO_FAST` seconds.
+        agrees: answers that are the same as another annotator's to the same pair.
+    """
+
+    answers: int
+    choices: dict[str, int]
+    other: int
+    consistent: Share
+    left: Share
+    seconds: tuple[float, float, float] | None
+    seconds_histogram: tuple[int, ...]
+    too_fast: Share
+    agrees: Share
+
+
+def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = None) -> dict[str, AnnotatorFigures]:
+    """The figures of everybody who answered, by name in the order of the alphabet.
+
+    Args:
+        answers: live answers of all annotators (`PreferenceStore.live_answers`).
+        agreed: their agreement, where it is known already.
+    """
+    answers = counted(answers)
+    agreed = agreement(answers) if agreed is None else agreed
+    by_annotator: dict[str, list[LiveAnswer]] = defaultdict(list)
+    for live in answers:
+        by_annotator[live.annotator].append(live)
+    return {name: _figures(by_annotator[name], *agreed.with_others(name)) for name in sorted(by_annotator)}
+
+
+def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> AnnotatorFigures:
+    comparisons = [live for live in given if live.kind is Kind.COMPARISON]
+    choices = Counter(str(live.choice) for live in comparisons)
+    first = Counter(live.choice for live in comparisons if live.purpose is not Purpose.CHECK)
+    left = Share(first[Choice.LEFT], first[Choice.LEFT] + first[Choice.RIGHT])
+    seconds = _seconds(given)
+    paces = _seconds(comparisons)
+    return AnnotatorFigures(
+        answers=len(given),
+        choices={choice.value: choices[choice.value] for choice in Choice},
+        other=len(given) - len(comparisons),
+        consistent=_consistent(comparisons),
+        left=left,
+        seconds=_quartiles(seconds),
+        seconds_histogram=_histogram(seconds),
+        too_fast=Share(sum(taken < TOO_FAST for taken in paces), len(paces)),
+        agrees=Share(alike, compared),
+    )
+
+
+def _consistent(comparisons: Sequence[LiveAnswer]) -> Share:
+    said = {live.query_id: live.choice for live in comparisons}
+    alike = []
+    for live in comparisons:
+        before = said.get(live.context.get("repeats", -1)) if live.purpose is Purpose.CHECK else None
+        if before is None or live.choice is None or Choice.SKIP in (before, live.choice):
+            continue
+        again = _UNSWAPPED.get(live.choice, live.choice) if live.context.get("swapped") else live.choice
+        alike.append(again is before)
+    return Share(sum(alike), len(alike))
+
+
+def _seconds(given: Sequence[LiveAnswer]) -> list[float]:
+    taken = [
+        live.answered_at - live.shown_at for live in given if live.shown_at is not None and live.answered_at is not None
+    ]
+    return [seconds for seconds in taken if 0 <= seconds <= LONGEST_ANSWER]
+
+
+def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float] | None:
+    if not seconds:
+        return None
+    low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
+    return float(low), float(middle), float(high)
+
+
+def _histogram(seconds: Sequence[float]) -> tuple[int, ...]:
+    counts, _ = np.histogram(seconds, np.append(np.arange(0, 10.5, 0.5), np.inf))
+    return tuple(int(count) for count in counts)

@@ -1,0 +1,131 @@
+"""Films for browsers, drawn and encoded in the background and kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rlhf_envs.clips import ClipPainter, clip_painter, encode_mp4
+from rlhf_envs.envs.palette import THEME_NAMES
+from rlhf_envs.segments import Segment
+
+FRAME_SIZE = (600, 400)
+_NICENESS = 10
+_VERSION = 1
+"""Counted up when films of the same segment come to look different."""
+
+
+class ClipMaker:
+    """Makes a film of a segment once, whoever asks for it and however often.
+
+    Films lie in the folder under a digest of what they show, so that they survive the server. Each thread draws with
+    painters of its own, because simulators are bound to the thread that made them.
+
+    Args:
+        environment: as a store describes it.
+        folder: made if it is missing.
+        workers: how many films are made at a time.
+
+    Raises:
+        ValueError: if the folder cannot be made.
+    """
+
+    def __init__(self, environment: Mapping[str, Any], folder: Path, workers: int = 2) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"The folder for clips, {folder}, cannot be made: {error.strerror}.") from error
+        self._environment = environment
+        self._folder = folder
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="clips", initializer=_give_way)
+        self._lock = threading.Lock()
+        self._films: dict[tuple[str, str], Future[Path]] = {}
+        described = {"environment": environment, "size": FRAME_SIZE, "version": _VERSION}
+        self._described = json.dumps(described, sort_keys=True).encode()
+        self._rate: float | None = None
+
+    @property
+    def frames_per_second(self) -> float:
+        """The rate of every film; known once a painter was made."""
+        if self._rate is None:
+            self._rate = self._pool.submit(lambda: self._painter(THEME_NAMES[0]).frames_per_second).result()
+        return self._rate
+
+    def film(self, name: str, load: Callable[[], Segment], theme: str) -> Future[Path]:
+        """Where the film is, as soon as it is made; asking again for the same name and theme costs nothing.
+
+        Args:
+            name: names the segment within its store.
+            load: gives what to show.
+            theme: "light" or "dark".
+        """
+        with self._lock:
+            film = self._films.get((name, theme))
+            if film is None or (film.done() and not _is_there(film)):
+                film = self._films[name, theme] = self._pool.submit(self._make, load, theme)
+            return film
+
+    def forget_unmade(self, names: Iterable[str]) -> None:
+        """Nobody needs these films any more: those that are not in work yet need not be made."""
+        with self._lock:
+            for name in names:
+                for theme in THEME_NAMES:
+                    film = self._films.get((name, theme))
+                    if film is not None and film.cancel():
+                        del self._films[name, theme]
+
+    def close(self) -> None:
+        """Let the films in work be finished, and make no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, load: Callable[[], Segment], theme: str) -> Path:
+        segment = load()
+        content = hashlib.blake2b(self._described, digest_size=16)
+        content.update(theme.encode())
+        content.update(segment.to_bytes())
+        place = self._folder / f"{content.hexdigest()}.mp4"
+        if not place.is_file():
+            painter = self._painter(theme)
+            film = encode_mp4(painter.frames(segment), frames_per_second=painter.frames_per_second)
+            _write_whole(place, film)
+        return place
+
+    def _painter(self, theme: str) -> ClipPainter:
+        painters: dict[str, ClipPainter] = self._own.__dict__.setdefault("painters", {})
+        if theme not in painters:
+            kwargs = self._environment.get("kwargs") or {}
+            painters[theme] = clip_painter(str(self._environment["id"]), kwargs, FRAME_SIZE, theme)
+        return painters[theme]
+
+
+def _give_way() -> None:
+    """Films can wait, answers cannot: on Linux, where threads have priorities of their own, this one gets less time."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+def _is_there(film: Future[Path]) -> bool:
+    return not film.cancelled() and film.exception() is None and film.result().is_file()
+
+
+def _write_whole(place: Path, content: bytes) -> None:
+    """Nobody ever reads half a film: it appears under its name when it is complete."""
+    handle, unfinished = tempfile.mkstemp(dir=place.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(unfinished, place)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,96 @@
+"""Runs the page: prints the links, listens, and stops cleanly."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+import uvicorn
+
+from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.web.application import build_application
+from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
+
+_SECONDS_TO_FINISH = 5
+
+
+def serve_until_stopped(
+    store: PreferenceStore,
+    *,
+    annotators: Sequence[str],
+    clip_folder: Path,
+    host: str,
+    port: int,
+    repeat_rate: float,
+    renew: Sequence[str],
+) -> None:
+    """See `rlhf_envs.feedback.web.serve`."""
+    if not annotators:
+        raise ValueError("Name at least one annotator who shall get a personal link, such as their initials.")
+    for name in (*annotators, *renew):
+        check_name(name)
+    app = build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate)
+    with _listen(host, port) as listener:
+        for line in _announce(Tokens(store), f"http://{_address(listener)}", annotators, renew):
+            _tell(line, sys.stdout)
+        if not _is_loopback(host):
+            _tell(
+                f"Warning: whoever can reach {host} can reach this page, and nothing that is sent is encrypted; "
+                "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
+                sys.stderr,
+            )
+        settings = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        )
+        # uvicorn stops cleanly and then raises the signal once more, for whoever started it.
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run(sockets=[listener])
+    _tell("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
+
+
+def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Sequence[str]) -> list[str]:
+    """Make the links that are missing or to be renewed, and say what to hand to whom."""
+    people = {person.name: person for person in tokens.people() if person.role == ANNOTATOR}
+    lines = [f"The owner's dashboard: {base}/dashboard#token={tokens.create(OWNER, OWNER)}"]
+    for name in dict.fromkeys([*annotators, *renew]):
+        if name in people and name not in renew:
+            lines.append(f"{name} keeps the link from before; the dashboard makes a new one if it is lost.")
+        else:
+            lines.append(f"The personal link of {name}: {base}/label#token={tokens.create(name)}")
+    return [*lines, "Anyone who has a link can answer under its name. Ctrl-C stops."]
+
+
+def _tell(line: str, stream: TextIO) -> None:
+    stream.write(line + "\n")
+    stream.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"Nothing can listen at {host} port {port} ({error}); name another port, or 0 for any free one."
+        ) from None
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

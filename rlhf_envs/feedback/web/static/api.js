@@ -1,0 +1,40 @@
+// Requests with the token of the personal link. It stands in the address behind "#", which browsers never send.
+export const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+addEventListener("hashchange", () => location.reload());
+
+const PATIENCE = 20_000;
+
+/** The server said no, in a sentence. `status` is HTTP's; `retryAfter` are seconds, or null. */
+export class Refusal extends Error {
+  constructor(status, sentence, retryAfter) {
+    super(sentence);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request can succeed later. */
+  get passing() { return this.status === 429 || this.status >= 500; }
+}
+
+/** Random text that names one submission; crypto.randomUUID is missing where a page comes without TLS. */
+export function freshToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function send(path, { method = "GET", body, keepalive = false } = {}) {
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(path, {
+    method, headers, keepalive, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+  });
+  if (response.ok) return response;
+  const said = await response.json().catch(() => ({}));
+  const sentence = typeof said.detail === "string" ? said.detail : `The server answered with status ${response.status}.`;
+  throw new Refusal(response.status, sentence, Number(response.headers.get("Retry-After")) || null);
+}
+
+export const get = async (path) => (await send(path)).json();
+export const getBlob = async (path) => (await send(path)).blob();
+export const post = async (path, body) => (await send(path, { method: "POST", body, keepalive: true })).json();
+export const remove = async (path) => (await send(path, { method: "DELETE" })).json();

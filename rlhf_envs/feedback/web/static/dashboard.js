@@ -1,0 +1,150 @@
+// The owner's page: how far things are, who answers, how training goes, and what it shall do.
+import { get, post, remove, token } from "./api.js";
+import { curve } from "./curve.js";
+import { element } from "./elements.js";
+import { connectThemeButton } from "./theme.js";
+
+const REFRESH = 2000;
+const find = (id) => document.getElementById(id);
+const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)}%`);
+let latest;
+
+function ago(seconds, now) {
+  if (seconds === null) return "–";
+  const past = Math.max(now - seconds, 0);
+  if (past < 60) return "just now";
+  if (past < 3600) return `${Math.round(past / 60)} min ago`;
+  return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} days ago`;
+}
+
+function show(board) {
+  latest = board;
+  const { training, wishes } = board;
+  find("environment").textContent = board.environment;
+  document.title = `${board.answered} of ${board.asked}: ${board.environment}`;
+  find("done").max = Math.max(board.asked, 1);
+  find("done").value = board.answered + board.skipped;
+  find("counts").textContent = `${board.answered} of ${board.asked} answered`;
+  const open = board.asked - board.answered - board.skipped;
+  find("rest").textContent = `${open} open${board.skipped ? `, ${board.skipped} skipped` : ""}`;
+  find("training").textContent = trainingState(training);
+  find("state").textContent = board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
+  find("wishes").textContent = wishSentence(training, wishes);
+  find("pause").textContent = wishes.paused ? "Go on" : "Pause";
+  find("pause").disabled = find("stop").disabled = wishes.stop;
+  showCurves(training);
+  find("people").replaceChildren(...board.annotators.map((person) => row(person, board.now)));
+}
+
+function trainingState(training) {
+  if (!training) return "Nothing heard yet";
+  const steps = training.total_timesteps ? ` · ${training.timesteps.toLocaleString("en")} of ${training.total_timesteps.toLocaleString("en")} steps` : "";
+  const state = { training: "Training", waiting: `Waits for ${training.waiting_for ?? "some"} answers`, paused: "Paused", stopped: "Stopped", finished: "Finished" }[training.state] ?? training.state;
+  return `${state}${steps}`;
+}
+
+function wishSentence(training, wishes) {
+  const said = [];
+  if (wishes.stop) said.push(training?.state === "stopped" ? "Stopped as you wished." : "Stops after this rollout, as you wish.");
+  else if (wishes.paused) said.push(training?.state === "paused" ? "Paused as you wished." : "Pauses after this rollout, as you wish.");
+  if (wishes.extra_comparisons) said.push(`Asks ${wishes.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`);
+  return said.join(" ") || (training?.comparisons ? `Budget: ${training.comparisons} comparisons.` : "");
+}
+
+let drawn = "";
+function showCurves(training) {
+  const points = training?.curve ?? [];
+  const key = JSON.stringify(points.at(-1) ?? null) + points.length;
+  if (key === drawn) return; // drawing again would take a reader's selection and place away
+  drawn = key;
+  find("curves").replaceChildren(
+    curve(points.map(([steps, value]) => [steps, value]), { title: "Learned return", format: (value) => String(Number(value.toPrecision(3))) }),
+    curve(points.map(([steps, , value]) => [steps, value]), { title: "Held-out answers predicted", format: percent, range: [0, 1] }));
+}
+
+function row(person, now) {
+  const agreement = person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`;
+  const link = element("td", {},
+    element("button", { type: "button", class: "quiet", "aria-label": `Make a new link for ${person.name}`, onclick: () => renew(person) }, person.has_link ? "New link" : "Make a link"),
+    person.has_link ? element("button", { type: "button", class: "quiet", "aria-label": `End the link of ${person.name}`, onclick: () => end(person) }, "End link") : null);
+  return element("tr", {}, element("th", { scope: "row" }, person.name),
+    ...[person.given, person.skipped, person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`, percent(person.left_share), agreement,
+      person.practice_given ? `${person.practice_right} of ${person.practice_given}` : "–", ago(person.last_answer_at, now)].map((value) => element("td", {}, String(value))), link);
+}
+
+/** Ask in a dialog; whether the answer was yes. */
+function ask(title, text, yes, { danger = false, link = "" } = {}) {
+  const dialog = find("ask");
+  find("ask-title").textContent = title;
+  find("ask-text").textContent = text;
+  find("ask-yes").textContent = yes;
+  find("ask-yes").className = danger ? "danger" : "strong";
+  find("ask-no").hidden = Boolean(link);
+  find("ask-link").hidden = !link;
+  find("ask-link").value = link;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  if (link) find("ask-link").select();
+  return new Promise((answered) => dialog.addEventListener("close", () => answered(dialog.returnValue === "yes"), { once: true }));
+}
+
+async function attempt(work) {
+  try {
+    await work();
+    await refresh();
+  } catch (failure) {
+    say(failure.status === undefined ? "The server cannot be reached; nothing was changed." : failure.message);
+  }
+}
+
+function say(sentence) {
+  find("banner").textContent = sentence;
+  find("banner").hidden = !sentence;
+}
+
+const wish = (change) => attempt(() => post("/api/wishes", { ...latest.wishes, ...change }));
+
+async function invite(name, known) {
+  if (known && !(await ask(`A new link for ${name}?`, "The link that they have now ends at once. Answers kept on their device are sent when they open the new one.", "Make a new link"))) return;
+  await attempt(async () => {
+    const { path } = await post("/api/annotators", { name });
+    await ask(`The personal link of ${name}`, "It is shown this once. Whoever has it answers under this name.", "Done", { link: location.origin + path });
+  });
+}
+const renew = (person) => invite(person.name, person.has_link);
+const end = async (person) => {
+  if (await ask(`End the link of ${person.name}?`, "Their answers stay; they can give no more.", "End the link", { danger: true })) await attempt(() => remove(`/api/annotators/${encodeURIComponent(person.name)}`));
+};
+
+async function refresh() {
+  show(await get("/api/dashboard"));
+  say("");
+}
+
+async function keepFresh() {
+  try {
+    if (!document.hidden && !find("ask").open) await refresh();
+  } catch (failure) {
+    say(failure.status === undefined ? "Offline: these figures are from before." : failure.message);
+    if (failure.status === 401 || failure.status === 403) return;
+  }
+  setTimeout(keepFresh, REFRESH);
+}
+
+connectThemeButton(find("theme"));
+find("pause").addEventListener("click", () => wish({ paused: !latest.wishes.paused }));
+find("stop").addEventListener("click", async () => {
+  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) await wish({ stop: true });
+});
+find("more").addEventListener("submit", (event) => {
+  event.preventDefault();
+  wish({ extra_comparisons: latest.wishes.extra_comparisons + Number(find("extra").value) });
+});
+find("invite").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = find("name").value.trim();
+  find("name").value = "";
+  if (name) invite(name, latest.annotators.some((person) => person.name === name && person.has_link));
+});
+if (token) keepFresh();
+else say("Open the owner's link that was printed when the server was started: it ends in “#token=” and a long word.");

@@ -1,0 +1,120 @@
+// What stands around the clips: progress, banner, reasons, controls, the list of keys, and what is read aloud.
+import { COMPARISON_KEYS } from "./comparison.js";
+import { element, keyButton } from "./elements.js";
+import { RANKING_KEYS } from "./ranking.js";
+import { RATING_KEYS } from "./rating.js";
+
+const find = (id) => document.getElementById(id);
+const KEYS = { comparison: COMPARISON_KEYS, ranking: RANKING_KEYS, rating: RATING_KEYS };
+const EVERYWHERE = [["Space", "play again from the start"], ["Backspace", "undo the last answer"], ["+ −", "faster, slower"], [", .", "one frame back, on"], ["T", "light or dark"], ["?", "this list"]];
+
+/** The sentence above the clips, and whether this is practice. */
+export function showRubric(rubric, practice) {
+  find("rubric").replaceChildren(practice ? element("span", { class: "pill" }, "Practice: does not count") : "", rubric);
+}
+
+export function announce(sentence) {
+  // The same words again are read again only where the text has changed in between.
+  find("live").textContent = "";
+  setTimeout(() => { find("live").textContent = sentence; }, 30);
+}
+
+export function showMe(me) {
+  find("environment").textContent = me.environment;
+  find("rubric").textContent = me.rubric;
+  document.title = `${me.environment}: which is better?`;
+}
+
+export function showProgress(progress, waiting) {
+  const bar = find("done");
+  bar.max = Math.max(progress.asked, 1);
+  bar.value = progress.answered;
+  const pace = progress.seconds_per_answer === null ? "" : ` · ${progress.seconds_per_answer.toFixed(1)} s each`;
+  find("counts").textContent = `${progress.answered} of ${progress.asked} · ${progress.given + waiting} by you${pace}`;
+  find("training").textContent = trainingSentence(progress.training);
+}
+
+export function trainingSentence(training) {
+  if (!training) return "";
+  const share = training.total_timesteps ? `${Math.round((100 * training.timesteps) / training.total_timesteps)}%` : "";
+  const accuracy = typeof training.test_accuracy === "number" ? ` · the model predicts ${Math.round(100 * training.test_accuracy)}% of held-out answers` : "";
+  const state = {
+    training: `Training ${share}`, waiting: `Training waits for ${training.waiting_for || "your"} answers`, paused: "Training is paused",
+    stopped: "Training was stopped", finished: "Training is finished",
+  }[training.state] ?? "";
+  return state + (training.state === "training" || training.state === "waiting" ? accuracy : "");
+}
+
+export function showBanner(sentence) {
+  const banner = find("banner");
+  if (sentence && banner.textContent !== sentence) banner.textContent = sentence;
+  banner.hidden = !sentence;
+}
+
+/** The chips; `chosen()` gives the names of those that are pressed. */
+export class Reasons {
+  constructor(reasons) {
+    this.chips = Object.entries(reasons).map(([name, text], index) => {
+      const chip = keyButton(index < 9 ? String(index + 1) : "", text, () => this.#toggle(chip), { class: "chip", "aria-pressed": "false", "data-name": name });
+      return chip;
+    });
+    if (this.chips.length) find("reasons").replaceChildren(element("span", { class: "unseen" }, "Because of:"), ...this.chips);
+  }
+
+  #toggle(chip) { chip.setAttribute("aria-pressed", chip.getAttribute("aria-pressed") !== "true"); }
+  toggle(index) { if (this.chips[index]) { this.#toggle(this.chips[index]); return true; } return false; }
+  chosen() { return this.chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.name); }
+  clear() { this.chips.forEach((chip) => chip.setAttribute("aria-pressed", "false")); }
+  show(visible) { find("reasons").hidden = !visible || this.chips.length === 0; }
+}
+
+/** Buttons for what the keys do to playing, and undo. */
+export class Controls {
+  constructor(actions) {
+    this.speed = element("output", { "aria-label": "Speed" }, "1×");
+    this.undo = keyButton("Bksp", "Undo", actions.undo, { class: "quiet" });
+    this.playing = [
+      keyButton("Space", "Replay", actions.replay, { class: "quiet" }),
+      keyButton(",", "Frame back", () => actions.step(-1), { class: "quiet", sign: "◂" }),
+      keyButton(".", "Frame on", () => actions.step(1), { class: "quiet", sign: "▸" }),
+      keyButton("−", "Slower", () => actions.faster(false), { class: "quiet", sign: "−" }),
+      this.speed,
+      keyButton("+", "Faster", () => actions.faster(true), { class: "quiet", sign: "+" }),
+    ];
+    find("controls").replaceChildren(this.undo, ...this.playing);
+  }
+
+  showSpeed(speed) { this.speed.textContent = `${speed}×`; }
+  showPlaying(visible) { this.playing.forEach((button) => { button.hidden = !visible; }); }
+}
+
+export function connectKeyList(kind) {
+  const dialog = find("keys");
+  const open = () => {
+    find("key-list").replaceChildren(...[...(KEYS[kind()] ?? []), ...EVERYWHERE].flatMap(([keys, text]) => [
+      element("dt", {}, ...keys.split(/ (?!– )(?<!– )/).map((key) => element("kbd", {}, key))), element("dd", {}, text)]));
+    dialog.showModal();
+  };
+  find("help").addEventListener("click", open);
+  return open;
+}
+
+/** The verdict on a practice answer; `next` is called when it was read. */
+export function showFeedback(correct, sentence, next) {
+  const box = find("feedback");
+  box.classList.toggle("wrong", !correct);
+  const button = keyButton("Enter", "Next", next, { class: "strong" });
+  box.replaceChildren(element("p", {}, element("strong", {}, correct ? "That is what most say. " : "Look again. "), sentence), button);
+  box.hidden = false;
+  find("choices").hidden = true;
+  find("reasons").classList.add("away");
+  button.focus();
+}
+
+export function hideFeedback() {
+  find("feedback").hidden = true;
+  find("reasons").classList.remove("away");
+}
+
+/** What stands in place of clips: a heading and a sentence. */
+export const message = (heading, sentence) => element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));

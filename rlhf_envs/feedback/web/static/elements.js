@@ -1,0 +1,42 @@
+// Small makers of elements.
+
+/** An element: attributes by name ("class", "aria-label", ...), "on..." functions as listeners, then its children. */
+export function element(tag, attributes = {}, ...children) {
+  const made = tag.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** A button with the key that does the same; where there is little room it shows a sign instead of its words. */
+export function keyButton(key, text, onclick, { sign, ...attributes } = {}) {
+  const words = sign
+    ? [element("span", { class: "words" }, text), element("span", { class: "sign", "aria-hidden": "true" }, sign)]
+    : [text];
+  const label = sign ? { "aria-label": text } : {};
+  return element("button", { type: "button", onclick, ...label, ...attributes },
+    key ? element("kbd", { "aria-hidden": "true" }, key) : null, key ? " " : null, ...words);
+}
+
+/** A clip in a frame, to be clicked or not. */
+export function clipFrame(address, tag, label, onclick) {
+  const video = element("video", { src: address, muted: true, playsinline: true, preload: "auto", disablepictureinpicture: true, tabindex: "-1" });
+  video.muted = true;
+  const frame = element(onclick ? "button" : "div", onclick
+    ? { class: "clip", type: "button", "aria-label": label, onclick }
+    : { class: "clip", role: "img", "aria-label": label },
+  tag ? element("span", { class: "tag", "aria-hidden": "true" }, tag) : null, video);
+  return { frame, video };
+}
+
+const narrow = matchMedia("(max-width: 720px) and (orientation: portrait)");
+
+/** Whether the two clips of a comparison stand one above the other. */
+export const isStacked = () => narrow.matches;
+export const onStackedChange = (listener) => narrow.addEventListener("change", listener);
+export const sideName = (side) => (isStacked() ? { left: "top", right: "bottom" }[side] : side);
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);

@@ -1,0 +1,297 @@
+// The labelling page: shows one query after the other and never loses an answer.
+import { freshToken, get, token } from "./api.js";
+import { Shelf } from "./clips.js";
+import { ComparisonView } from "./comparison.js";
+import { announce, connectKeyList, Controls, hideFeedback, message, Reasons, showBanner, showFeedback, showMe, showProgress, showRubric, trainingSentence } from "./display.js";
+import { onStackedChange, sideName } from "./elements.js";
+import { Outbox } from "./outbox.js";
+import { FEWEST, Queue } from "./queue.js";
+import { RankingView } from "./ranking.js";
+import { RatingView } from "./rating.js";
+import { connectThemeButton, onThemeChange, theme } from "./theme.js";
+
+const VIEWS = { comparison: ComparisonView, ranking: RankingView, rating: RatingView };
+const POLL = 2000; // milliseconds, while there is nothing to do
+const RENEW = 30_000; // so that what is on screen stays kept for this annotator
+const FASTER = 2 ** 0.5;
+const find = (id) => document.getElementById(id);
+
+class LabelPage {
+  constructor(me) {
+    this.me = me;
+    this.queue = new Queue();
+    this.shelf = new Shelf();
+    this.shown = undefined; // the query on screen
+    this.view = undefined;
+    this.speed = 1;
+    this.wrong = null;
+    this.outbox = new Outbox(`${me.store}/${me.name}`, {
+      acknowledged: (operation, result) => this.acknowledged(operation, result),
+      refused: (operation, sentence) => this.refused(operation, sentence),
+      delayed: (failure) => { this.failure = failure; this.updateBanner(); },
+      invalid: (sentence) => { this.ended = sentence; this.updateBanner(); },
+      changed: () => this.updateBanner(),
+    });
+    this.reasons = new Reasons(me.reasons);
+    this.controls = new Controls({
+      undo: () => this.undo(), replay: () => this.replay(), step: (direction) => this.view?.player.step(direction), faster: (up) => this.setSpeed(up),
+    });
+    this.openKeys = connectKeyList(() => this.shown?.kind ?? "comparison");
+    this.toggleTheme = connectThemeButton(find("theme"));
+    onThemeChange(() => this.show(true));
+    onStackedChange(() => { if (this.shown?.kind === "comparison") this.show(true); });
+    showMe(me);
+    document.addEventListener("keydown", (event) => this.keyDown(event));
+    document.addEventListener("keyup", (event) => this.view?.keyUp?.(event));
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.refresh(); });
+    addEventListener("pageshow", (event) => { if (event.persisted) this.refresh(); });
+    addEventListener("online", () => this.refresh());
+    addEventListener("offline", () => this.updateBanner());
+    setInterval(() => { if (!document.hidden && !this.queue.current) this.refresh(); }, POLL);
+    setInterval(() => { if (!document.hidden) this.refresh(); }, RENEW);
+    setInterval(() => { if (!document.hidden) this.updateProgress(); }, 2 * POLL);
+    this.outbox.flush();
+    this.refresh();
+    this.updateProgress();
+  }
+
+  // What the server says.
+
+  async refresh() {
+    if (this.ended || this.refreshing) return;
+    this.refreshing = true;
+    const before = this.queue.version;
+    const settled = this.outbox.length === 0;
+    try {
+      const { queries } = await get(`/api/queries?theme=${theme()}`);
+      this.queue.merge(queries, settled && this.queue.version === before);
+      this.failure = this.outbox.length ? this.failure : null;
+    } catch (failure) {
+      if (failure.status === 401) this.ended = failure.message;
+      this.failure = failure;
+      this.again ??= setTimeout(() => { this.again = undefined; this.refresh(); }, (failure.retryAfter ?? 2) * 1000);
+    }
+    this.refreshing = false;
+    this.updateBanner();
+    this.prepare();
+    this.show();
+  }
+
+  async updateProgress() {
+    if (this.ended) return;
+    try {
+      this.progress = await get("/api/progress");
+      showProgress(this.progress, this.outbox.length);
+      this.show();
+    } catch { /* the banner tells of it when something has to be sent */ }
+  }
+
+  acknowledged(operation, result) {
+    if (operation.path === "/api/undo") {
+      if (result.query === null) announce("There is nothing to undo.");
+      this.refresh();
+    } else if (this.queue.next.length < FEWEST) {
+      this.refresh();
+    }
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.updateProgress(), 600);
+  }
+
+  refused(operation, sentence) {
+    if (operation.body.query) this.queue.forget(operation.body.query);
+    this.notice = sentence;
+    setTimeout(() => { this.notice = undefined; this.updateBanner(); }, 6000);
+    this.refresh();
+  }
+
+  updateBanner() {
+    const count = this.outbox?.length ?? 0;
+    const kept = count === 0 ? "" : `${count} ${count === 1 ? "answer" : "answers"} kept on this device`;
+    const offline = !navigator.onLine || (this.failure && this.failure.status === undefined);
+    if (this.ended) showBanner(this.ended + (kept ? ` ${kept}.` : ""));
+    else if (this.notice) showBanner(this.notice);
+    else if (offline) showBanner(`Offline${kept ? `, ${kept}; they are sent as soon as the server can be reached` : ": trying to reach the server again"}.`);
+    else if (this.failure) showBanner(this.failure.message + (kept ? ` Meanwhile ${kept}.` : ""));
+    else showBanner("");
+  }
+
+  // What is on screen.
+
+  prepare() {
+    const soon = this.queue.next.slice(0, FEWEST);
+    const lately = [...this.queue.answered.values()].slice(-2);
+    this.shelf.keep([...soon, ...lately]);
+    soon.forEach((query) => this.shelf.films(query, theme()).catch(() => {}));
+  }
+
+  show(anew = false) {
+    if (this.reading) return; // a verdict of the practice round is on screen
+    const query = this.queue.current;
+    if (query && query.id === this.shown?.id && !anew) return;
+    const pressed = anew && query?.id === this.shown?.id ? this.reasons.chosen() : [];
+    this.leave();
+    this.shown = query;
+    if (!query) return this.showNothing();
+    find("main").dataset.kind = query.kind;
+    showRubric(this.me.rubric, query.practice);
+    this.place(message("", "Loading the clips …"));
+    this.shelf.films(query, theme()).then((films) => this.present(query, films), (failure) => this.presentFailure(query, failure));
+    this.reasons.clear();
+    this.reasons.chips.filter((chip) => pressed.includes(chip.dataset.name)).forEach((chip) => chip.click());
+    return undefined;
+  }
+
+  async present(query, films) {
+    if (query !== this.shown || this.view) return;
+    const view = new VIEWS[query.kind](query, films, { submit: (answer, said) => this.submit(answer, said), announce });
+    this.view = view;
+    this.place(view.element, view.choices);
+    view.element.classList.add("loading");
+    await view.player.ready().catch((failure) => { this.notice = failure.message; this.updateBanner(); });
+    if (this.view !== view) return;
+    if (query.kind !== "rating") this.setSpeed();
+    else this.controls.showSpeed(view.player.speed);
+    view.element.classList.remove("loading");
+    this.shownAt = Date.now() / 1000;
+    this.ready = true;
+    find("stage").dataset.query = query.id;
+    if (view.present) view.present();
+    else view.start();
+    if (query.practice) announce(`Practice: this answer does not count. ${this.me.rubric}`);
+    else if (query.kind !== this.lastKind) announce({ comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[query.kind] ?? "");
+    this.lastKind = query.kind;
+  }
+
+  presentFailure(query, failure) {
+    if (query !== this.shown) return;
+    this.ready = true;
+    this.shownAt = Date.now() / 1000;
+    this.view = { element: message("These clips cannot be shown", failure.message), choices: [], player: null, keyDown: () => false };
+    this.place(this.view.element, [Object.assign(document.createElement("button"), { textContent: "Skip them", onclick: () => this.submit({ choice: "skip" }, "skipped") })]);
+  }
+
+  showNothing() {
+    const training = this.progress?.training;
+    const over = training && ["finished", "stopped"].includes(training.state);
+    const done = over ? "All done, thank you" : this.progress ? "All caught up" : "Looking for what to show …";
+    const sentence = over ? "Nothing more is asked." : `New clips come by themselves as soon as there are any. ${trainingSentence(training)}`;
+    if (find("stage").textContent !== done + sentence) this.place(message(done, this.progress ? sentence : ""));
+  }
+
+  place(shown, choices = []) {
+    find("stage").replaceChildren(shown);
+    find("choices").replaceChildren(...choices);
+    find("choices").hidden = choices.length === 0;
+    this.reasons.show(choices.length > 0);
+    this.controls.showPlaying(choices.length > 0 && !!this.view?.player);
+  }
+
+  leave() {
+    this.view?.player?.stop();
+    this.view?.stop?.();
+    this.view = undefined;
+    this.ready = false;
+    delete find("stage").dataset.query;
+    hideFeedback();
+    this.reading = undefined;
+  }
+
+  // What the annotator does.
+
+  submit(answer, said) {
+    if (this.reading) return this.reading();
+    if (!this.ready) return announce("The clips are still loading.");
+    const query = this.queue.advance();
+    this.outbox.add("/api/answers", {
+      query: query.id, token: freshToken(), reasons: this.reasons.chosen(), shown_at: this.shownAt, answered_at: Date.now() / 1000, ...answer,
+    });
+    this.ready = false;
+    this.prepare();
+    if (query.practice) return this.tell(query.practice, answer.choice);
+    announce(`${said}.`);
+    this.show();
+    if (this.queue.next.length < FEWEST && this.outbox.length > 1) this.refresh();
+    return undefined;
+  }
+
+  tell(known, choice) {
+    this.reading = () => { this.reading = undefined; this.leave(); this.shown = undefined; this.show(); find("stage").focus(); };
+    this.view.reveal(choice, known.answer);
+    this.view.player.replay();
+    showFeedback(choice === known.answer, `Most people prefer the ${sideName(known.answer)} one, because ${known.because}.`, () => this.reading?.());
+  }
+
+  undo() {
+    this.reading = undefined;
+    const query = this.queue.back();
+    this.outbox.add("/api/undo", { token: freshToken() });
+    this.prepare();
+    if (query) {
+      announce("Undone. The clips are here again.");
+      this.show(true);
+    }
+  }
+
+  replay() {
+    if (this.ready && this.view?.player) this.view.start();
+  }
+
+  setSpeed(faster) {
+    const player = this.view?.player;
+    if (!player) return;
+    const from = this.shown.kind === "rating" ? player.speed : this.speed;
+    const wanted = faster === undefined ? from : from * (faster ? FASTER : 1 / FASTER);
+    const speed = player.setSpeed(Math.round(wanted * 100) / 100);
+    if (this.shown.kind !== "rating") this.speed = speed;
+    this.controls.showSpeed(Math.round(speed * 10) / 10);
+  }
+
+  keyDown(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || find("keys").open) return;
+    const onButton = event.target.closest?.("button, a");
+    if (this.reading) {
+      if (["Enter", " ", "ArrowLeft", "ArrowRight"].includes(event.key) && !onButton && !event.repeat) { event.preventDefault(); this.reading(); }
+      else if (event.key === "Backspace") this.undo();
+      return;
+    }
+    if (this.perform(event, onButton)) event.preventDefault();
+  }
+
+  /** Whether the key meant something. */
+  perform(event, onButton) {
+    const { key } = event;
+    if ((key === "Enter" || key === " ") && onButton && onButton !== document.body) return false; // it presses that button
+    if (this.view?.keyDown(event)) return true;
+    if (key === "Backspace") { if (!event.repeat) this.undo(); }
+    else if (key === " ") { if (!event.repeat) this.replay(); }
+    else if (key === "+" || key === "=") this.setSpeed(true);
+    else if (key === "-" || key === "_") this.setSpeed(false);
+    else if (key === "," || key === ".") this.view?.player?.step(key === "." ? 1 : -1);
+    else if (key === "t" || key === "T") this.toggleTheme();
+    else if (key === "?") this.openKeys();
+    else if (/^[1-9]$/.test(key)) return !event.repeat && !!this.view?.player && this.reasons.toggle(Number(key) - 1);
+    else return false;
+    return true;
+  }
+}
+
+async function begin() {
+  if (!token) return showAlone("Open your personal link", "It ends in “#token=” and a long word. Ask whoever runs the training for it.");
+  try {
+    const me = await get("/api/me");
+    if (me.role === "owner") return location.replace(`/dashboard${location.hash}`);
+    return new LabelPage(me);
+  } catch (failure) {
+    if (failure.status !== undefined && !failure.passing) return showAlone("This link does not work", failure.message);
+    showBanner(failure.status === undefined ? "Offline: trying to reach the server again." : failure.message);
+    return setTimeout(begin, 2000);
+  }
+}
+
+function showAlone(heading, sentence) {
+  find("rubric").textContent = "";
+  find("stage").replaceChildren(message(heading, sentence));
+  connectThemeButton(find("theme"));
+}
+
+begin();

@@ -1,0 +1,58 @@
+// Which queries come next: what the server last said, brought together with what was answered here since.
+
+export const FEWEST = 4; // the one on screen and three ahead
+
+export class Queue {
+  constructor() {
+    this.next = [];
+    this.answered = new Map(); // ids whose answers were given here and not taken back, in order
+    this.version = 0;
+  }
+
+  get current() { return this.next[0]; }
+
+  /** The current query was answered. */
+  advance() {
+    this.version += 1;
+    const query = this.next.shift();
+    this.answered.set(query.id, query);
+    return query;
+  }
+
+  /** The latest answer was taken back; its query comes first again, if it was answered here. */
+  back() {
+    this.version += 1;
+    const latest = [...this.answered.keys()].pop();
+    if (latest === undefined) return undefined;
+    const query = this.answered.get(latest);
+    this.answered.delete(latest);
+    this.next.unshift(query);
+    return query;
+  }
+
+  /** The server knows better: this query is not to be answered here. */
+  forget(id) {
+    this.version += 1;
+    this.answered.delete(id);
+    this.next = this.next.filter((query) => query.id !== id);
+  }
+
+  /**
+   * Take in what the server listed.
+   *
+   * @param listed its queries.
+   * @param complete whether nothing happened here since it was asked, so that its list is the whole truth.
+   */
+  merge(listed, complete) {
+    const known = new Map(this.next.map((query) => [query.id, query]));
+    if (!complete) {
+      this.next.push(...listed.filter((query) => !known.has(query.id) && !this.answered.has(query.id)));
+      return;
+    }
+    const kept = listed.map((query) => known.get(query.id) ?? query);
+    kept.forEach((query) => this.answered.delete(query.id));
+    // Who is looking at a clip goes on looking at it.
+    const current = this.current && kept.find((query) => query.id === this.current.id);
+    this.next = current ? [current, ...kept.filter((query) => query !== current)] : kept;
+  }
+}

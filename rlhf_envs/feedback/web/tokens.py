@@ -1,0 +1,136 @@
+"""Who may use the page: personal tokens, of which the store keeps only digests."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from rlhf_envs.feedback.schema import annotators
+from rlhf_envs.feedback.store import PreferenceStore
+
+OWNER = "owner"
+ANNOTATOR = "annotator"
+_ROLES = (ANNOTATOR, OWNER)
+_NAME = re.compile(r"[\w.@+-](?:[\w .@+-]{0,58}[\w.@+-])?")
+_REFRESH_SECONDS = 5.0
+_SOONEST_REFRESH = 0.5
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a token.
+
+    Attributes:
+        name: who they are; answers are stored under it.
+        role: "annotator" answers, "owner" sees the dashboard.
+        created_at: when their token was made, seconds since the epoch.
+    """
+
+    name: str
+    role: str
+    created_at: float
+
+
+class Tokens:
+    """The personal tokens of a store: makes them, knows them again, takes them back. Safe to share between threads.
+
+    Args:
+        store: in whose database their digests lie. Another process may change them; that is seen within seconds.
+    """
+
+    def __init__(self, store: PreferenceStore) -> None:
+        self._database = store.database
+        self._lock = threading.Lock()
+        self._known: dict[str, Person] = {}
+        self._read_at = -float("inf")
+
+    def create(self, name: str, role: str = ANNOTATOR) -> str:
+        """A new token for this person, in place of any that they had; it is told here and never again.
+
+        Raises:
+            ValueError: if the name or the role is unusable.
+        """
+        check_name(name, role)
+        token = secrets.token_urlsafe(32)
+        row = {"name": name, "role": role, "token_digest": digest(token), "created_at": time.time()}
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(annotators).where(annotators.c.name == name))
+            connection.execute(insert(annotators), row)
+
+        self._database.write(replace)
+        self._read()
+        return token
+
+    def revoke(self, name: str) -> bool:
+        """End this person's token, and say whether they had one. What they answered stays."""
+
+        def remove(connection: Connection) -> int:
+            return connection.execute(delete(annotators).where(annotators.c.name == name)).rowcount
+
+        removed = self._database.write(remove)
+        self._read()
+        return removed > 0
+
+    def is_fresh(self, token: str) -> bool:
+        """Whether `find` knows this token without reading the store."""
+        return time.monotonic() - self._read_at <= _REFRESH_SECONDS and self._match(token) is not None
+
+    def find(self, token: str) -> Person | None:
+        """Whose token this is. It takes equally long whoever it is, and however nearly a wrong one is right.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        found = self._match(token)
+        age = time.monotonic() - self._read_at
+        if age > _REFRESH_SECONDS or (found is None and age > _SOONEST_REFRESH):
+            self._read()
+            found = self._match(token)
+        return found
+
+    def people(self) -> list[Person]:
+        """Everybody who has a token, by name."""
+        self._read()
+        with self._lock:
+            return sorted(self._known.values(), key=lambda person: person.name)
+
+    def _match(self, token: str) -> Person | None:
+        presented = digest(token)
+        found = None
+        with self._lock:
+            for known, person in self._known.items():
+                if hmac.compare_digest(known, presented):
+                    found = person
+        return found
+
+    def _read(self) -> None:
+        rows = self._database.read(lambda connection: connection.execute(select(annotators)).all())
+        with self._lock:
+            self._known = {row.token_digest: Person(row.name, row.role, row.created_at) for row in rows}
+            self._read_at = time.monotonic()
+
+
+def digest(token: str) -> str:
+    """What is stored of a token: its SHA-256, 64 hex digits. Tokens are random, so no salt is needed."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_name(name: str, role: str = ANNOTATOR) -> None:
+    """Raise `ValueError` for a name or a role that cannot be used."""
+    if role not in _ROLES:
+        raise ValueError(f"A role is one of {', '.join(_ROLES)}, not {role!r}.")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"A name has 1 to 60 letters, digits, spaces and the signs . _ - + @, which {name!r} has not; "
+            "initials are enough."
+        )
+    if (name == OWNER) != (role == OWNER):
+        raise ValueError(f"The name {OWNER!r} is kept for the owner of the run; give annotators other names.")

@@ -1,0 +1,85 @@
+"""Reliability from predicted differences and answers."""
+
+import numpy as np
+import pytest
+
+from rlhf_envs.feedback.quality import estimate_reliabilities, estimate_reliability
+
+
+def answers(rng: np.random.Generator, differences: np.ndarray, temperature: float, error_rate: float) -> np.ndarray:
+    probability = error_rate + (1 - 2 * error_rate) / (1 + np.exp(-differences / temperature))
+    return rng.random(len(differences)) < probability
+
+
+@pytest.mark.parametrize(("temperature", "error_rate"), [(1.0, 0.0), (1.3, 0.1), (0.8, 0.3)])
+def test_what_answers_were_drawn_from_is_found_again(temperature: float, error_rate: float) -> None:
+    rng = np.random.default_rng(3)
+    differences = rng.normal(scale=4, size=5000)
+    found = estimate_reliability(differences, answers(rng, differences, temperature, error_rate), scale=1.0)
+    assert found.error_rate == pytest.approx(error_rate, abs=0.025)
+    assert found.temperature == pytest.approx(temperature, rel=0.2)
+    assert abs(found.error_rate - error_rate) < 4 * found.error_rate_std_error + 0.005
+    assert found.answers == 5000
+
+
+def test_standard_errors_tell_how_far_estimates_scatter() -> None:
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        differences = rng.normal(scale=4, size=300)
+        found.append(estimate_reliability(differences, answers(rng, differences, 1.0, 0.25), scale=1.0))
+    scatter = np.std([one.error_rate for one in found])
+    stated = np.mean([one.error_rate_std_error for one in found])
+    assert 0.6 < stated / scatter < 1.6
+
+
+def test_who_always_says_left_is_a_coin_and_known_to_guess_left() -> None:
+    rng = np.random.default_rng(0)
+    found = estimate_reliability(rng.normal(size=200), np.zeros(200, bool))
+    assert found.error_rate == pytest.approx(0.5, abs=0.02)
+    assert found.guesses_right < 0.05
+
+
+def test_the_unit_of_the_differences_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    differences = rng.normal(size=400)
+    who = ["ann", "bob"] * 200
+    said = answers(rng, differences, 0.3, 0.1)
+    small = estimate_reliabilities(who, differences, said)
+    large = estimate_reliabilities(who, 1000 * differences, said)
+    for name in ("ann", "bob"):
+        assert large[name].error_rate == pytest.approx(small[name].error_rate, abs=1e-3)
+        assert large[name].temperature == pytest.approx(small[name].temperature, rel=1e-2)
+
+
+def test_temperatures_are_relative_to_everybody() -> None:
+    rng = np.random.default_rng(0)
+    differences = rng.normal(scale=3, size=6000)
+    sharp, dull = differences[:3000], differences[3000:]
+    said = np.concatenate([answers(rng, sharp, 0.7, 0.0), answers(rng, dull, 1.4, 0.0)])
+    found = estimate_reliabilities(["sharp"] * 3000 + ["dull"] * 3000, differences, said)
+    assert found["sharp"].temperature * found["dull"].temperature == pytest.approx(1, abs=0.02)
+    assert found["dull"].temperature / found["sharp"].temperature == pytest.approx(2, rel=0.25)
+
+
+def test_five_answers_give_no_extremes() -> None:
+    right = np.array([1.0, 2.0, -1.0, -3.0, 2.0])
+    for said in (right > 0, right < 0, np.ones(5, bool)):
+        found = estimate_reliability(right, said)
+        assert 0 < found.error_rate < 0.48
+        assert 0.5 < found.temperature < 2
+        assert found.error_rate_std_error > 0.01
+
+
+def test_without_answers_nothing_is_claimed() -> None:
+    assert estimate_reliabilities([], np.zeros(0), np.zeros(0, bool)) == {}
+    assert estimate_reliability(np.zeros(0), np.zeros(0, bool)).error_rate == 0
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="lists of one length"):
+        estimate_reliability(np.zeros(3), np.zeros(2, bool))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        estimate_reliability(np.array([np.nan]), np.zeros(1, bool))
+    with pytest.raises(ValueError, match="must be positive"):
+        estimate_reliability(np.zeros(1), np.zeros(1, bool), scale=0.0)

@@ -1,0 +1,110 @@
+"""The quality report: what it says, prints and writes."""
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.feedback.quality import (
+    QualityReport,
+    ReliabilityEstimate,
+    print_quality,
+    quality_report,
+    report_on,
+    worries,
+    write_quality_report,
+)
+
+RELIABILITY = {"ann": ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120)}
+
+
+@pytest.fixture
+def report(say: Any) -> QualityReport:
+    rng = np.random.default_rng(0)
+    answers = []
+    for number in range(120):
+        pair = (2 * number, 2 * number + 1)
+        answers.append(say("ann", "left" if number % 6 else "right", pair, seconds=float(rng.lognormal(1, 0.4))))
+        answers.append(say("<b>bob</b> [red]", ("left", "right")[number % 2], pair, seconds=0.3))
+    answers += [say("ann", "left", pair) for pair in ((1, 3), (3, 5), (5, 1))]
+    return report_on(answers, RELIABILITY)
+
+
+def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
+    said = worries(report)
+    assert any(line.startswith("ann chose left in 84% of 123 answers (p < 0.001)") for line in said)
+    assert any("<b>bob</b> [red] gave 100% of 120 answers in less than 0.7 s" in line for line in said)
+    assert any("ann is wrong about 30% of clear differences" in line for line in said)
+
+
+def test_good_work_gives_no_reason_to_worry(say: Any) -> None:
+    choices = ("left", "right")
+    good = [say(name, choices[n % 2], (2 * n, 2 * n + 1), seconds=3.0) for n in range(60) for name in ("ann", "bob")]
+    assert worries(report_on(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
+
+
+def test_a_few_answers_are_not_held_against_anybody(say: Any) -> None:
+    assert worries(report_on([say("ann", "left", seconds=0.1) for _ in range(5)])) == []
+
+
+def test_the_printed_report_names_everybody_and_lists_circles(report: QualityReport) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_quality(report, console)
+    text = console.export_text()
+    assert "<b>bob</b> [red]" in text
+    assert "1 > 3 > 5 > 1 (ann)" in text
+    assert "30% ± 3%" in text
+
+
+def test_the_page_is_whole_and_runs_nobodys_markup(report: QualityReport, tmp_path: Path) -> None:
+    page = write_quality_report(report, tmp_path / "quality.html").read_text()
+    assert "&lt;b&gt;bob&lt;/b&gt;" in page
+    assert "<b>bob" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "1 &gt; 3 &gt; 5 &gt; 1" in page
+    assert [path.name for path in tmp_path.iterdir()] == ["quality.html"]
+
+
+def test_the_picture_is_written_alone_as_png_or_svg(report: QualityReport, tmp_path: Path) -> None:
+    assert write_quality_report(report, tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+    ElementTree.parse(write_quality_report(report, tmp_path / "quality.svg"))
+
+
+def test_other_file_types_are_refused(report: QualityReport, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"written as \.html, \.png or \.svg, not as 'quality\.pdf'"):
+        write_quality_report(report, tmp_path / "quality.pdf")
+
+
+def test_a_store_without_answers_says_so(store: PreferenceStore, tmp_path: Path) -> None:
+    empty = quality_report(store)
+    assert empty.answers == 0
+    with pytest.raises(ValueError, match="Nobody has answered yet"):
+        write_quality_report(empty, tmp_path / "quality.html")
+    console = Console(record=True, file=io.StringIO())
+    print_quality(empty, console)
+    assert "Nobody has answered yet" in console.export_text()
+
+
+def test_the_report_is_plain_json(report: QualityReport) -> None:
+    read_back = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert read_back["annotators"]["ann"]["choices"]["left"] == 103
+    assert read_back["cycles"]["shortest"][0]["segments"] == [1, 3, 5]
+
+
+def test_ten_thousand_answers_are_reported_on_in_seconds(say: Any) -> None:
+    rng = np.random.default_rng(0)
+    answers = [
+        say(f"annotator {who}", ("left", "right", "tie")[rng.integers(3)], (2 * number, 2 * number + 1), seconds=2.0)
+        for number in range(5000)
+        for who in rng.choice(8, 2, replace=False)
+    ]
+    started = time.perf_counter()
+    assert report_on(answers).answers == 10_000
+    assert time.perf_counter() - started < 6

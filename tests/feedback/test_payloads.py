@@ -1,0 +1,106 @@
+"""Rankings and ratings on their way into the store."""
+
+from typing import Any
+
+import pytest
+
+from rlhf_envs.feedback import AnswerRefusedError, Choice, Kind, PreferenceStore, Query
+from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
+
+
+def ask(store: PreferenceStore, make_segment: Any, kind: Kind, shown: int, key: str = "0/train/0") -> int:
+    segments = tuple(make_segment([0.0, 1.0, 2.0], seed) for seed in range(shown))
+    [id] = store.ask([Query(key, 0, segments, kind)])
+    return id
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {},
+        {"order": [2, 0, 1]},
+        {"ranking": [0, 1]},
+        {"ranking": [0, 1, 2, 3]},
+        {"ranking": [0, 1, 1]},
+        {"ranking": [1, 2, 3]},
+        {"ranking": [0, 1, 2.0]},
+        {"ranking": [0, True, 2]},
+        {"ranking": "012"},
+        {"ranking": ["a", 1, 2]},
+        {"ranking": [None, [1], 2]},
+    ],
+)
+def test_a_ranking_that_does_not_name_each_position_once_is_refused_and_nothing_is_stored(
+    store: PreferenceStore, make_segment: Any, payload: Any
+) -> None:
+    id = ask(store, make_segment, Kind.RANKING, 3)
+    with pytest.raises(AnswerRefusedError, match="each position from 0 to 2 once, the best one first, not"):
+        store.answer(id, "ann", None, payload=payload)
+    assert store.read_since(0) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {"rating": [0, 0, 0]},
+        {"ratings": [0, 0]},
+        {"ratings": [0, 0, 0, 0]},
+        {"ratings": [0, 0, 1.01]},
+        {"ratings": [-2, 0, 0]},
+        {"ratings": [0, 0, "1"]},
+        {"ratings": [0, 0, True]},
+        {"ratings": [0, 0, None]},
+        {"ratings": 0.5},
+        {"ratings": 10**400},
+        {"ratings": [0, 0, 10**400]},
+    ],
+)
+def test_a_rating_that_does_not_rate_every_step_from_minus_one_to_one_is_refused_and_nothing_is_stored(
+    store: PreferenceStore, make_segment: Any, payload: Any
+) -> None:
+    id = ask(store, make_segment, Kind.RATING, 1)
+    with pytest.raises(AnswerRefusedError, match="with 3 numbers from -1 to 1, not"):
+        store.answer(id, "ann", None, payload=payload)
+    assert store.read_since(0) == ([], 0)
+
+
+def test_a_ranking_and_a_rating_come_back_as_they_were_given(store: PreferenceStore, make_segment: Any) -> None:
+    ranking = ask(store, make_segment, Kind.RANKING, 4, "ranking")
+    rating = ask(store, make_segment, Kind.RATING, 1, "rating")
+    store.answer(ranking, "ann", None, payload=ranking_payload([2, 0, 3, 1]))
+    store.answer(rating, "ann", None, payload=rating_payload([-1, 0.25, 1]) | {"replays": 2})
+    first, second = store.live_answers()
+    assert (first.choice, parse_ranking(first.payload, 4)) == (None, (2, 0, 3, 1))
+    assert (second.choice, parse_ratings(second.payload, 3)) == (None, (-1.0, 0.25, 1.0))
+
+
+def test_a_ranking_and_a_rating_can_be_skipped_but_not_answered_with_a_side(
+    store: PreferenceStore, make_segment: Any
+) -> None:
+    for kind, shown in ((Kind.RANKING, 2), (Kind.RATING, 1)):
+        id = ask(store, make_segment, kind, shown, str(kind))
+        with pytest.raises(AnswerRefusedError, match=f"is a {kind}; answer it with a payload"):
+            store.answer(id, "ann", "left", payload={"ranking": [0, 1]})
+        store.answer(id, "ann", "skip")
+    assert [answer.choice for answer in store.live_answers()] == [Choice.SKIP, Choice.SKIP]
+
+
+def test_a_retried_ranking_is_stored_once_and_another_one_under_its_token_is_refused(
+    store: PreferenceStore, make_segment: Any
+) -> None:
+    id = ask(store, make_segment, Kind.RANKING, 3)
+    first = store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t")
+    assert store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t") == first
+    with pytest.raises(AnswerRefusedError, match="given before with a different answer"):
+        store.answer(id, "ann", None, payload=ranking_payload([0, 1, 2]), token="t")
+    assert len(store.live_answers()) == 1
+
+
+@pytest.mark.parametrize("shown", [1, 6])
+def test_a_ranking_of_one_or_of_more_than_five_segments_is_not_asked(
+    store: PreferenceStore, make_segment: Any, shown: int
+) -> None:
+    with pytest.raises(ValueError, match="shows 2 to 5 segments"):
+        ask(store, make_segment, Kind.RANKING, shown)

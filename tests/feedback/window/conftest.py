@@ -1,0 +1,130 @@
+"""A window over a store of drivers, moved on by the test and used with real events."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+
+from rlhf_envs.clips import snapshot_source
+from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Query
+from rlhf_envs.feedback.window.labelling import open_window
+from rlhf_envs.segments import Segment
+
+LENGTH = 5
+PATIENCE = 20.0
+CLIPS = {Kind.COMPARISON: 2, Kind.RANKING: 4, Kind.RATING: 1}
+
+
+class Hand:
+    """A person at the window: presses keys and clicks, and waits until something can be seen."""
+
+    def __init__(self, show: Any, session: AnnotatorSession) -> None:
+        self.show, self.session = show, session
+
+    @property
+    def scene(self) -> Any:
+        return self.show.sitting.scene(time.perf_counter())
+
+    @property
+    def query(self) -> str | None:
+        """The key of the query whose clips are on screen."""
+        sitting = self.show.sitting
+        return sitting.query.key if sitting.clips is not None and sitting.query is not None else None
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        give_up_at = time.monotonic() + PATIENCE
+        while not (met := condition()):
+            assert time.monotonic() < give_up_at, "what was waited for did not happen"
+            self.show.tick()
+        return met
+
+    def ticks(self, count: int = 3) -> None:
+        for _ in range(count):
+            self.show.tick()
+
+    def sees(self, key: str | None) -> None:
+        """Wait until this query is on screen, for long enough to be judged."""
+        self.until(lambda: self.query == key)
+        if key is not None:
+            began = self.show.sitting._began
+            self.until(lambda: time.perf_counter() > began + 0.13)
+
+    def press(self, *keys: int) -> None:
+        for key in keys:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=""))
+            self.ticks(1)
+
+    def release(self, key: int) -> None:
+        pygame.event.post(pygame.event.Event(pygame.KEYUP, key=key, mod=0))
+        self.ticks(1)
+
+    def click(self, place: tuple[int, int]) -> None:
+        for kind in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEBUTTONUP):
+            pygame.event.post(pygame.event.Event(kind, pos=place, button=1))
+        self.ticks(2)
+
+    def control(self, label: str) -> tuple[int, int]:
+        [place] = [placed.rect.center for placed in self.show.layout.controls if placed.control.label == label]
+        return (place[0], place[1])
+
+    def answers(self) -> list[Any]:
+        return self.session.store.live_answers()
+
+    def stored(self, count: int) -> list[Any]:
+        """Wait until so many answers stand in the store."""
+        return list(self.until(lambda: answers if len(answers := self.answers()) == count else None))
+
+
+@pytest.fixture(scope="session")
+def drives() -> list[Segment]:
+    """Ten short stretches of driving, with what is needed to draw them."""
+    env: Any = gym.make_vec("rlhf/Driving-v0", num_envs=10)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    source = snapshot_source(env)
+    assert source is not None
+    captured = np.zeros((LENGTH, source.size), np.uint8)
+    for row in captured:
+        source.capture(row)
+        env.step(env.action_space.sample())
+    blank = np.zeros((LENGTH, 1), np.float32)
+    return [Segment(blank + row, blank, blank[:, 0], source.extract(captured, row)) for row in range(10)]
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[PreferenceStore]:
+    environment = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": LENGTH}
+    with PreferenceStore.create(path, environment=environment, patience=0.2) as made:
+        yield made
+
+
+@pytest.fixture
+def ask(store: PreferenceStore, drives: list[Segment]) -> Callable[..., list[int]]:
+    """Asks queries with these keys."""
+
+    def ask(*keys: str, kind: Kind = Kind.COMPARISON, clips: int | None = None) -> list[int]:
+        count = clips or CLIPS[kind]
+        return store.ask([Query(key, 0, tuple(drives[n : n + count]), kind) for n, key in enumerate(keys)])
+
+    return ask
+
+
+@pytest.fixture
+def sit_down(store: PreferenceStore) -> Iterator[Callable[..., Hand]]:
+    """Opens the window for a person and waits until the first query is on screen."""
+    with ExitStack() as windows:
+
+        def sit_down(sees: str | None = None, lease_seconds: float = 60.0, **settings: Any) -> Hand:
+            session = AnnotatorSession(store, "ann", lease_seconds=lease_seconds)
+            settings = {"size": (640, 440), "speed": 4.0} | settings
+            hand = Hand(windows.enter_context(open_window(session, **settings)), session)
+            hand.sees(sees)
+            return hand
+
+        yield sit_down

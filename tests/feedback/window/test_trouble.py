@@ -1,0 +1,187 @@
+"""A store that cannot be written, and a window that is killed: nothing is lost, nothing is stored twice."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pygame
+from sqlalchemy import Engine, event
+
+import rlhf_envs
+from rlhf_envs.feedback import AnnotatorSession, Choice, PreferenceStore
+
+Ask = Callable[..., list[int]]
+
+WINDOW = """
+import sys, threading, time
+import pygame
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
+from rlhf_envs.feedback.window import label_in_window
+
+def press():
+    while not pygame.display.get_init():
+        time.sleep(0.01)
+    while True:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_LEFT))
+        time.sleep(0.02)
+
+class Telling(AnnotatorSession):
+    def answer(self, query_id, *arguments, **named):
+        id = super().answer(query_id, *arguments, **named)
+        print(query_id, flush=True)
+        return id
+
+with PreferenceStore.open(sys.argv[1]) as store:
+    threading.Thread(target=press, daemon=True).start()
+    label_in_window(Telling(store, "ann"), size=(640, 440))
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+def test_answers_to_a_locked_store_are_kept_and_stored_once_when_it_is_free(
+    ask: Ask, sit_down: Any, path: Path
+) -> None:
+    ask("a", "b", "c")
+    hand = sit_down("a")
+    with locked(path):
+        hand.press(pygame.K_LEFT)
+        hand.sees("b")
+        hand.press(pygame.K_RIGHT)
+        hand.until(lambda: "locked by another process" in (hand.scene.banner or ""))
+        assert "2 answers are kept here" in hand.scene.banner and hand.query == "c"
+        time.sleep(1.2)  # several attempts fail
+        hand.ticks()
+        assert hand.answers() == []
+    assert [answer.choice for answer in hand.stored(2)] == [Choice.LEFT, Choice.RIGHT]
+    hand.until(lambda: hand.scene.banner is None)
+    assert hand.query == "c"
+    rows, _ = hand.session.store.read_since(0)
+    assert len(rows) == 2
+
+
+def test_an_answer_that_could_not_be_stored_can_be_taken_back_and_changed(ask: Ask, sit_down: Any, path: Path) -> None:
+    ask("a", "b")
+    hand = sit_down("a")
+    with locked(path):
+        hand.press(pygame.K_LEFT)
+        hand.sees("b")
+        hand.until(lambda: hand.scene.banner)
+        hand.press(pygame.K_BACKSPACE)
+        hand.sees("a")
+        hand.press(pygame.K_RIGHT)
+        hand.sees("b")
+    hand.until(lambda: [answer.choice for answer in hand.answers()] == [Choice.RIGHT])
+    hand.until(lambda: hand.scene.banner is None)
+    assert hand.query == "b"
+
+
+def test_a_full_disk_is_told_and_the_answer_stored_when_there_is_room(ask: Ask, sit_down: Any) -> None:
+    ask("a", "b")
+    hand = sit_down("a")
+    full = True
+
+    def fail(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if full and statement.startswith("INSERT INTO answers"):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorname = "SQLITE_FULL"  # type: ignore[misc]
+            raise error
+
+    event.listen(Engine, "before_cursor_execute", fail)
+    try:
+        hand.press(pygame.K_LEFT)
+        hand.until(lambda: "is full; free some space" in (hand.scene.banner or ""))
+        assert "1 answer is kept here" in hand.scene.banner
+        full = False
+        assert hand.stored(1)[0].choice is Choice.LEFT
+    finally:
+        event.remove(Engine, "before_cursor_execute", fail)
+
+
+def test_leaving_with_unsaved_answers_must_be_wanted_twice(ask: Ask, sit_down: Any, path: Path) -> None:
+    ask("a", "b")
+    hand = sit_down("a")
+    with locked(path):
+        hand.press(pygame.K_LEFT)
+        hand.until(lambda: hand.scene.banner)
+        hand.press(pygame.K_ESCAPE)
+        assert not hand.show.sitting.left and "press Escape again" in hand.scene.banner
+        warned = time.perf_counter()
+        hand.until(lambda: time.perf_counter() > warned + 0.15)
+        hand.press(pygame.K_ESCAPE)
+        assert hand.show.sitting.left
+
+
+def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, sit_down: Any, path: Path) -> None:
+    ask("a", "b")
+    hand = sit_down("a")
+    with locked(path):
+        hand.press(pygame.K_LEFT)
+        hand.until(lambda: hand.scene.banner)
+        for kind in (pygame.WINDOWCLOSE, pygame.QUIT):
+            pygame.event.post(pygame.event.Event(kind))
+        hand.ticks(2)
+        assert not hand.show.sitting.left
+
+
+def test_leaving_stores_what_was_answered_a_moment_ago(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
+    ask("a", "b")
+    hand = sit_down("a")
+    hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
+    assert hand.show.sitting.left
+    hand.show.sitting._desk.close()
+    assert [answer.choice for answer in store.live_answers()] == [Choice.LEFT]
+
+
+def test_an_answer_that_the_store_refuses_is_told_and_does_not_stop_the_next(ask: Ask, sit_down: Any) -> None:
+    [first, _, _] = ask("a", "b", "c")
+    hand = sit_down("a")
+    hand.session.answer(first, "right")  # the same person, elsewhere
+    hand.press(pygame.K_LEFT)
+    hand.until(lambda: "answered query 1 already" in (hand.scene.banner or ""))
+    hand.sees("b")
+    hand.press(pygame.K_LEFT)
+    hand.sees("c")
+    assert [answer.choice for answer in hand.stored(2)] == [Choice.RIGHT, Choice.LEFT]
+
+
+def test_every_answer_that_the_store_acknowledged_survives_kill_minus_nine(
+    store: PreferenceStore, path: Path, ask: Ask
+) -> None:
+    ask(*"abcdefgh")
+    with subprocess.Popen(
+        [sys.executable, "-c", WINDOW, str(path)],
+        cwd=Path(rlhf_envs.__file__).parents[1],
+        env={**os.environ, "SDL_VIDEODRIVER": "dummy"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told: list[str] = []
+        while len(told) < 3:
+            line = process.stdout.readline()
+            assert line, "the window ended by itself"
+            told += [line] if line.strip().isdigit() else []
+        os.kill(process.pid, signal.SIGKILL)
+        told += [line for line in process.stdout if line.endswith("\n")]
+    with PreferenceStore.open(path) as reopened:
+        answered = [answer.query_id for answer in reopened.live_answers()]
+        assert [int(line) for line in told] == answered[: len(told)]
+        assert len(answered) <= len(told) + 1 and len(set(answered)) == len(answered) < 8
+        assert AnnotatorSession(reopened, "ann").upcoming()

@@ -1,0 +1,156 @@
+"""The feedback loop, when a part of what it asks are rankings and ratings."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlhf_envs.feedback import Kind, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from tests.test_loop import ACTIONS, FIT, HORIZON, OBSERVATIONS, TOTAL, rollouts, visits
+
+MakeLoop = Callable[..., FeedbackLoop]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as made:
+        yield made
+
+
+@pytest.fixture
+def make_loop(store: PreferenceStore) -> MakeLoop:
+    def make(teacher: bool = True, **settings: Any) -> FeedbackLoop:
+        chosen: dict[str, Any] = {"comparisons": 40, "test_comparisons": 10, "segment_length": 4, **settings}
+        ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+        oracle = ScriptedTeacher(TeacherConfig()) if teacher else None
+        return FeedbackLoop(store, ensemble, FeedbackConfig(**chosen), HORIZON, teacher=oracle, fit=FIT)
+
+    return make
+
+
+def asked(store: PreferenceStore) -> Counter[Kind]:
+    return Counter(query.kind for query in store.queries(purpose=Purpose.TRAIN))
+
+
+def test_the_budget_is_shared_by_the_kinds_and_test_answers_stay_comparisons(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(ranking_share=0.25, rating_share=0.25, ranking_size=3)
+    reports = visits(loop)
+    assert asked(store) == {Kind.COMPARISON: 20, Kind.RANKING: 10, Kind.RATING: 10}
+    assert {query.kind for query in store.queries(purpose=Purpose.TEST)} == {Kind.COMPARISON}
+    shown = {query.kind: len(query.segments) for query in store.queries()}
+    assert shown == {Kind.COMPARISON: 2, Kind.RANKING: 3, Kind.RATING: 1}
+    data = loop.dataset
+    assert (len(data.comparisons), len(data.rankings), len(data.ratings)) == (20, 10, 10)
+    assert data.annotators == ["oracle"]
+    assert loop.finished_asking
+    accuracy = reports[-1].test_accuracy
+    assert accuracy is not None and accuracy >= 0.7
+
+
+@pytest.mark.parametrize("share", ["ranking_share", "rating_share"])
+def test_one_kind_alone_teaches_the_reward(make_loop: MakeLoop, store: PreferenceStore, share: str) -> None:
+    loop = make_loop(**{share: 1.0})
+    reports = visits(loop)
+    assert len(asked(store)) == 1
+    assert reports[-1].labels == len(loop.dataset) == 40
+    accuracy = reports[-1].test_accuracy
+    assert accuracy is not None and accuracy >= 0.8
+
+
+@pytest.mark.parametrize(("ranked", "rated"), [(0.5, 0.5), (0.5, 0.1), (0.1, 0.7), (0.0, 1.0), (0.33, 0.0)])
+def test_shares_hold_all_along_whatever_the_rounds(ranked: float, rated: float) -> None:
+    config = FeedbackConfig(comparisons=100, ranking_share=ranked, rating_share=rated)
+    total: Counter[Kind] = Counter()
+    for count in (1, 1, 7, 1, 20, 3, 1, 66):
+        kinds = config.kinds(total.total(), count)
+        assert min(kinds.values()) >= 0 and sum(kinds.values()) == count
+        total.update(kinds)
+        assert abs(total[Kind.RANKING] - ranked * total.total()) <= 1
+        assert abs(total[Kind.RATING] - rated * total.total()) <= 1
+
+
+def test_the_scale_of_ratings_stays_as_it_was_in_the_first_round_also_after_resuming(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    first = make_loop(rating_share=1.0, batch=4, finish_by=1.0)
+    first.visit(rollouts(0), 100, TOTAL)
+    state = first.state()
+    resumed = make_loop(rating_share=1.0, batch=4, finish_by=1.0)
+    resumed.restore(state)
+    resumed.visit(rollouts(1), 500, TOTAL)
+    ratings = store.queries(purpose=Purpose.TRAIN)
+    assert len({query.round for query in ratings}) == 2
+    scales = {(query.context["reward_middle"], query.context["reward_scale"]) for query in ratings}
+    assert len(scales) == 1
+    true_rewards = rollouts(0).latest()[2]
+    assert scales.pop() == pytest.approx(
+        (true_rewards.mean() + 2 * true_rewards.std(), 4 * true_rewards.std()), rel=1e-5
+    )
+
+
+def test_segments_of_a_ranking_are_shown_in_no_order_of_their_age(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(ranking_share=1.0, comparisons=60, earlier_share=1.0, batch=10, test_comparisons=0)
+    visits(loop)
+    seen: set[str] = set()
+    places: Counter[int] = Counter()
+    for query in store.queries(purpose=Purpose.TRAIN):
+        places.update(place for place, segment in enumerate(query.segments) if segment.digest in seen)
+        seen |= {segment.digest for segment in query.segments}
+    assert places.total() > 10
+    assert set(places) == {0, 1, 2, 3}
+
+
+def test_skipped_rankings_and_ratings_teach_nothing(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(
+        teacher=False,
+        ranking_share=0.5,
+        rating_share=0.5,
+        comparisons=4,
+        initial_share=1.0,
+        test_comparisons=0,
+        wait=True,
+    )
+
+    def answer(_awaited: str) -> None:
+        if (query := store.take("ann")) is None or query.id is None:
+            return
+        if query.key.endswith("0"):
+            store.answer(query.id, "ann", "skip")
+        elif query.kind is Kind.RANKING:
+            store.answer(query.id, "ann", None, payload={"ranking": [3, 1, 0, 2]})
+        else:
+            store.answer(query.id, "ann", None, payload={"ratings": [-1, 0, 0.5, 1]})
+
+    loop.on_wait = answer
+    assert loop.visit(rollouts(), 1, TOTAL).labels == 2
+    assert loop.dataset.rankings.ranked.tolist() == [[0, 1, 2, 3, -1]]
+    np.testing.assert_array_equal(loop.dataset.ratings.values, np.array([[-1, 0, 0.5, 1]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"rating_share": -0.1}, "shares from 0 to 1"),
+        ({"rating_share": 0.6, "ranking_share": 0.6}, "at most 1 together"),
+        ({"rating_share": float("nan")}, "shares from 0 to 1"),
+        ({"ranking_size": 1}, "ranking_size must be 2 to 5"),
+        ({"ranking_size": 6}, "ranking_size must be 2 to 5"),
+    ],
+)
+def test_impossible_shares_and_sizes_are_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        FeedbackConfig(**settings)
+
+
+def test_one_copy_must_have_room_for_all_segments_of_a_ranking() -> None:
+    config = FeedbackConfig(segment_length=10, ranking_share=0.1, ranking_size=5)
+    config.check_fits(50, copies=1)
+    with pytest.raises(ValueError, match="cannot give 5 segments of 10"):
+        config.check_fits(49, copies=1)
