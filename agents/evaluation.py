@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.copies import FIRST_SEED, ROLES, Copies, Moment, make_copies, play
 from agents.policies import AnyPolicy, MixedPolicy, RandomPolicy, ScriptedPolicy, bound
-from rlhf_envs.feedback import PreferenceStore, Purpose
+from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
 from rlhf_envs.rewards import RewardEnsemble, correlation, preference_metrics
 from rlhf_envs.rewards.metrics import Correlation, PreferenceMetrics
 from rlhf_envs.segments import Observations
@@ -166,7 +166,8 @@ def held_out_predictions(
         The predicted probability that right is better, and the answer (0 left, 1 right, 0.5 a tie, NaN a skip), each
         (answers,). Every answer to a test query counts that was not taken back.
     """
-    answers = [live for live in store.live_answers(Purpose.TEST) if live.choice is not None]
+    given = store.live_answers(Purpose.TEST)
+    answers = [live for live in given if live.kind is Kind.COMPARISON and live.choice is not None]
     if not answers:
         return np.zeros(0, dtype=np.float32), np.zeros(0)
     left = store.segments(live.segment_ids[0] for live in answers)

@@ -23,6 +23,7 @@ from rlhf_envs.feedback.queries import (
     Query,
     QueryCounts,
     Submission,
+    Tally,
 )
 from rlhf_envs.feedback.reliability import Reliability
 from rlhf_envs.feedback.schedule import SCHEDULES, due
@@ -57,6 +58,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreVersionError",
     "Submission",
+    "Tally",
     "TeacherConfig",
     "due",
     "parse_ranking",

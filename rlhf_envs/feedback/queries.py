@@ -157,6 +157,20 @@ class LiveAnswer:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What one annotator has done.
+
+    Attributes:
+        given: answers that stand.
+        times: when their latest queries came on screen and were answered, in seconds since the epoch, newest first;
+            None where it is not known.
+    """
+
+    given: int
+    times: tuple[tuple[float | None, float | None], ...]
+
+
+@dataclass(frozen=True)
 class QueryCounts:
     """How far the queries of one purpose have come: asked = answered + open + skipped.
 

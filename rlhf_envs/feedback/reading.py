@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, select
 
 from rlhf_envs.feedback.asking import content_digest
 from rlhf_envs.feedback.errors import StoreDamagedError
 from rlhf_envs.feedback.liveness import is_live
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts
+from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Tally
 from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
@@ -122,7 +122,9 @@ def load_answer(connection: Connection, id: int) -> Answer:
     return _answer(connection.execute(select(answers).where(answers.c.id == id)).one())
 
 
-def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: int | None) -> list[LiveAnswer]:
+def load_live_answers(
+    connection: Connection, purpose: Purpose | None, as_of: int | None, annotator: str | None
+) -> list[LiveAnswer]:
     """Answers that were not taken back, in the order of arrival."""
     given = (
         select(answers, queries.c.round, queries.c.kind, queries.c.purpose, queries.c.context)
@@ -132,7 +134,11 @@ def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: in
     )
     if purpose is not None:
         given = given.where(queries.c.purpose == purpose.value)
-    shown = _segment_ids(connection, select(answers.c.query_id).where(is_live(answers, as_of)))
+    of_queries = select(answers.c.query_id).where(is_live(answers, as_of))
+    if annotator is not None:
+        given = given.where(answers.c.annotator == annotator)
+        of_queries = of_queries.where(answers.c.annotator == annotator)
+    shown = _segment_ids(connection, of_queries)
     return [
         LiveAnswer(
             answer_id=row.id,
@@ -151,6 +157,16 @@ def load_live_answers(connection: Connection, purpose: Purpose | None, as_of: in
         )
         for row in connection.execute(given)
     ]
+
+
+def load_tally(connection: Connection, annotator: str, latest: int) -> Tally:
+    """How many answers of an annotator stand, and the times of the latest of them."""
+    theirs = and_(answers.c.annotator == annotator, is_live(answers))
+    given = connection.execute(select(func.count()).select_from(answers).where(theirs)).scalar_one()
+    times = connection.execute(
+        select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)
+    )
+    return Tally(given, tuple((row.shown_at, row.answered_at) for row in times))
 
 
 def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query
+from rlhf_envs.feedback.queries import Answer, Choice, Kind, Purpose, Query
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 
 REPEAT_AFTER = 5
 """A pair is not shown again before this many others were answered, so that nobody answers it from memory."""
 
-_PACE_OVER = 20
+PACE_OVER = 20
+"""An annotator's pace is told over this many of their latest answers."""
 _LONGEST_ANSWER = 60.0
 
 
@@ -121,20 +122,20 @@ class AnnotatorSession:
 
     def progress(self) -> SessionProgress:
         """How far things are."""
-        given = [live for live in self.store.live_answers() if live.annotator == self.annotator]
+        tally = self.store.tally(self.annotator, PACE_OVER)
         counts = [count for purpose, count in self.store.counts().items() if purpose in self.purposes]
         training = self.store.notices().get(TRAINING)
         return SessionProgress(
-            given=len(given),
+            given=tally.given,
             answered=sum(count.answered + count.skipped for count in counts),
             asked=sum(count.asked for count in counts),
-            seconds_per_answer=pace(given),
+            seconds_per_answer=pace(tally.times),
             training=None if training is None else training.value,
         )
 
     def _ask_again(self, answer_id: int) -> None:
         """Ask a pair once more that this annotator has answered some time ago."""
-        given = [live for live in self.store.live_answers() if live.annotator == self.annotator]
+        given = self.store.live_answers(annotator=self.annotator)
         repeated = {live.context.get("repeats") for live in given if live.purpose is Purpose.CHECK}
         old = [
             live
@@ -160,13 +161,13 @@ class AnnotatorSession:
         self.store.ask([again])
 
 
-def pace(given: Sequence[LiveAnswer]) -> float | None:
-    """Median seconds from seeing a query to answering it, over the last answers; None where no times are known."""
-    seconds = [
-        live.answered_at - live.shown_at
-        for live in given[-_PACE_OVER:]
-        if live.shown_at is not None and live.answered_at is not None
-    ]
+def pace(times: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """Median seconds from seeing a query to answering it; None where no times are known.
+
+    Args:
+        times: when queries came on screen and when they were answered. Over a minute counts as a pause.
+    """
+    seconds = [answered - shown for shown, answered in times if shown is not None and answered is not None]
     working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
     return statistics.median(working) if working else None
 

@@ -16,7 +16,7 @@ from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.founding import found_store, recognise_store
 from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.feedback.notices import Notice
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission
+from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 from rlhf_envs.feedback.segment_cache import SegmentCache
 from rlhf_envs.segments import Segment
 
@@ -131,14 +131,21 @@ class PreferenceStore:
         rows = self._database.read(lambda connection: reading.load_answers_since(connection, cursor, up_to_round))
         return rows, rows[-1].id if rows else cursor
 
-    def live_answers(self, purpose: Purpose | None = None, *, as_of: int | None = None) -> list[LiveAnswer]:
+    def live_answers(
+        self, purpose: Purpose | None = None, *, as_of: int | None = None, annotator: str | None = None
+    ) -> list[LiveAnswer]:
         """All answers that were not taken back, in order of arrival, without loading a segment.
 
         Args:
             purpose: only answers to queries of this purpose.
             as_of: a cursor of `read_since`: answers and undos that came after it are left out.
+            annotator: only answers by this one.
         """
-        return self._database.read(lambda connection: reading.load_live_answers(connection, purpose, as_of))
+        return self._database.read(lambda connection: reading.load_live_answers(connection, purpose, as_of, annotator))
+
+    def tally(self, annotator: str, latest: int = 20) -> Tally:
+        """How many answers an annotator has given, and when they gave the latest of them."""
+        return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest))
 
     # What an annotator does: take, answer, undo.
 

@@ -169,7 +169,8 @@ class FeedbackLoop:
         asked_before = [
             query
             for query in self.store.queries(round=progress.round)
-            if query.purpose in (Purpose.TRAIN, Purpose.TEST)
+            # Checks and imported queries of the round have other keys.
+            if query.key.startswith(f"{progress.round}/") and query.only_for is None
         ]
         if asked_before:
             queries = asked_before

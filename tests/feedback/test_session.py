@@ -48,6 +48,17 @@ def test_practice_and_judging_are_shown_only_to_who_asks_for_them(store: Prefere
     assert store.take("ann", kinds=[Kind.RATING]) is None
 
 
+def test_one_annotators_answers_are_counted_without_the_others(store: PreferenceStore, make_query: Any) -> None:
+    ids = store.ask([make_query(str(number)) for number in range(3)])
+    for id in ids:
+        store.answer(id, "ann", "left", shown_at=float(id), answered_at=float(id) + 1)
+    store.answer(store.ask([make_query("b")])[0], "bob", "right")
+    store.undo("ann")
+    tally = store.tally("ann", latest=1)
+    assert (tally.given, tally.times) == (2, ((float(ids[1]), float(ids[1]) + 1),))
+    assert [live.query_id for live in store.live_answers(annotator="ann")] == ids[:2]
+
+
 def test_progress_tells_pace_and_what_training_says(store: PreferenceStore, make_query: Any) -> None:
     store.ask([make_query(str(number)) for number in range(3)])
     session = AnnotatorSession(store, "ann")

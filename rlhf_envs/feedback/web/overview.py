@@ -11,7 +11,7 @@ from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING, WISHES, Notice
 from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, QueryCounts
-from rlhf_envs.feedback.session import pace
+from rlhf_envs.feedback.session import PACE_OVER, pace
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 
 _SECONDS_KEPT = 1.0
@@ -50,7 +50,8 @@ class Overview:
 
     def seconds_per_answer(self, annotator: str) -> float | None:
         """The annotator's pace, over their last answers."""
-        return pace(self.given.get(annotator, ()))
+        latest = self.given.get(annotator, [])[-PACE_OVER:]
+        return pace([(live.shown_at, live.answered_at) for live in latest])
 
     def left_share(self, annotator: str) -> float | None:
         """How often they say left, of all times that they say left or right; None before they do."""

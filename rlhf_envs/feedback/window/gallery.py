@@ -136,6 +136,8 @@ class Gallery:
             painter = self._painter(task.look)
             frames = []
             for pixels in _frames(painter, task.segment):
+                if self._closing:
+                    break
                 if not task.urgent:
                     # Python runs one thread at a time: the one that draws on screen goes first.
                     time.sleep(_BREATH_SECONDS)
