@@ -15,10 +15,11 @@ from agents.extractors import reading
 from agents.offline import ask_nothing, check_answers_fit, open_answers
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
-from rlhf_envs.demonstrations import resolve
+from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback.demonstrator import Demonstrator
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3 import (
@@ -28,6 +29,8 @@ from rlhf_envs.sb3 import (
     ScoringCallback,
     make_vec_env,
 )
+
+_EXPERT_EPISODES = 10
 
 _ACTIVATIONS = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
@@ -100,6 +103,9 @@ def _try_settings(config: RunConfig) -> None:
             count = 1 if config.demonstrations == EXPERT else config.pretrain
             found = resolve(config.demonstrations, config.env, config.env_kwargs, count, config.seed)
             found.check_fits(ensemble.encoder.observation_space, ensemble.encoder.action_space)
+        if preferred := _preferred_demonstrations(config):
+            preferred.check_fits(ensemble.encoder.observation_space, ensemble.encoder.action_space)
+            Demonstrator(preferred, config.labels.segment_length)
     finally:
         env.close()
 
@@ -150,10 +156,19 @@ def build_scoring(
         on_round,
         on_wait,
         config.fit,
+        _preferred_demonstrations(config),
     )
     if config.offline is not None:
         ask_nothing(callback.loop)
     return callback
+
+
+def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
+    """What is preferred over the agent's segments: all of a source, or a few episodes of a scripted expert."""
+    if config.labels.demonstrated == 0 or config.reward != "learned":
+        return None
+    episodes = _EXPERT_EPISODES if config.demonstrations == EXPERT else None
+    return resolve(config.demonstrations, config.env, config.env_kwargs, episodes, config.seed)
 
 
 def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:

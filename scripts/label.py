@@ -18,6 +18,7 @@ from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, Scri
 from scripts.errors import one_sentence_errors
 
 _POLL_SECONDS = 0.3
+_MEMBERS = 10
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,21 @@ def _serve(given: Arguments, store: PreferenceStore) -> None:
 
 def _report(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
-    from rlhf_envs.rewards import load
+    from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load
+    from rlhf_envs.rewards.reliability_fitting import estimate_from_store
 
     model = RunDirectory(given.run_dir).reward_model_path if given.run_dir is not None else None
-    report = quality_report(store, load(model) if model is not None and model.exists() else None)
+    reliability = None
+    if model is not None and model.exists():
+        # A fresh model of many members, each fitted to other answers: what it says of an answer that it has not seen
+        # tells most about who gave it.
+        encoder = load(model).encoder
+        fresh = RewardEnsemble(encoder.observation_space, encoder.action_space, EnsembleConfig(members=_MEMBERS))
+        reliability = estimate_from_store(store, fresh)
+    report = quality_report(store, reliability)
     print_quality(report, Console())
-    print(f"Report: {write_quality_report(report, _folder(given) / 'quality.html')}")
+    if report.answers:
+        print(f"Report: {write_quality_report(report, _folder(given) / 'quality.html')}")
 
 
 def _folder(given: Arguments) -> Path:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from rlhf_envs.demonstrations import Demonstrations, Episode
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
+from rlhf_envs.feedback.demonstrator import DEMONSTRATOR, Demonstrator
 from rlhf_envs.feedback.notices import TRAINING, WISHES
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
@@ -279,3 +281,45 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
 def test_settings_without_sense_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         FeedbackConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_demonstrations_are_preferred_over_what_the_agent_does(store: PreferenceStore) -> None:
+    episode = Episode(np.ones((8, 3), np.float32), np.ones((8, 1), np.float32), np.ones(8, np.float32))
+    shown = Demonstrations.from_episodes("test/Noise-v0", {}, OBSERVATIONS, ACTIONS, [episode] * 2)
+    config = FeedbackConfig(comparisons=40, test_comparisons=0, segment_length=4, demonstrated=20)
+    ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+    teacher = ScriptedTeacher(TeacherConfig(), "oracle")
+    loop = FeedbackLoop(store, ensemble, config, HORIZON, teacher=teacher, fit=FIT, demonstrations=shown)
+    reports = visits(loop)
+    assert sum(report.asked for report in reports) == 40 and reports[-1].labels == 60
+    answers = [live for live in store.live_answers() if live.annotator == DEMONSTRATOR]
+    assert len(answers) == 20 and {live.choice for live in answers} == {Choice.LEFT, Choice.RIGHT}
+    for live in answers:
+        left, right = store.segments(live.segment_ids)
+        chosen, other = (left, right) if live.choice is Choice.LEFT else (right, left)
+        assert np.all(chosen.actions == 1) and not np.all(other.actions == 1)
+    rounds = {live.round for live in answers}
+    assert len(rounds) > 2
+    # Done again, as after a crash, nothing is added.
+    again = [segment for live in answers[:3] for segment in store.segments(live.segment_ids)]
+    assert Demonstrator(shown, 4).prefer(store, 0, again, 2, np.random.default_rng(0)) == 2
+    assert len(store.live_answers()) == len(loop.dataset)
+
+
+def test_demonstrations_that_are_wanted_and_missing_or_too_short_are_refused(make_loop: MakeLoop) -> None:
+    with pytest.raises(ValueError, match="there are no demonstrations"):
+        make_loop(demonstrated=5)
+    episode = Episode(np.ones((3, 3), np.float32), np.ones((3, 1), np.float32), np.ones(3, np.float32))
+    short = Demonstrations.from_episodes("test/Noise-v0", {}, OBSERVATIONS, ACTIONS, [episode] * 4)
+    with pytest.raises(ValueError, match="as long as a segment of 4"):
+        Demonstrator(short, 4)
+
+
+def test_annotators_who_err_are_believed_less(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(reliability=True, overlap=2, teacher="good", comparisons=60, test_comparisons=0)
+    liar = ScriptedTeacher(TeacherConfig(mistake=0.5, seed=1), "bad")
+    for number in range(12):
+        loop.visit(rollouts(number), (number + 1) * TOTAL // 12, TOTAL)
+        liar.serve(store)
+    reliability = loop.dataset.reliability
+    assert reliability["bad"].error_rate > reliability["good"].error_rate + 0.1

@@ -20,7 +20,7 @@ MINARI = "minari:"
 
 
 def resolve(
-    source: str, environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int, seed: int
+    source: str, environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int | None, seed: int
 ) -> Demonstrations:
     """Demonstrations from a source that is named as on a command line.
 
@@ -28,13 +28,15 @@ def resolve(
         source: "expert" for the environment's scripted one; the path of a recorded file, which ends in .safetensors;
             or "minari:ID" for a Minari dataset, by its id or folder.
         environment_id, environment_kwargs: where the expert acts.
-        episodes: how many.
+        episodes: how many; None for all that a file or a dataset has.
         seed: of the expert's first episode.
 
     Raises:
         ValueError: if the source is of no such kind, or does not have so many episodes.
     """
     if source == EXPERT:
+        if episodes is None:
+            raise ValueError("The scripted expert demonstrates as long as it is wanted: say how many episodes.")
         return from_expert(environment_id, environment_kwargs, episodes, seed)
     if source.startswith(MINARI):
         return from_minari(source.removeprefix(MINARI), episodes)

@@ -29,6 +29,9 @@ class FeedbackConfig:
         schedule: how the rate falls, a name in `SCHEDULES`.
         initial_share: the part of the budget that is asked after the first rollout.
         finish_by: the part of training by which the whole budget has been asked.
+        reliability: estimate how often each annotator errs, and believe them accordingly; of use where several answer.
+        demonstrated: comparisons of a demonstration with what the agent does that are added to those asked, spread
+            alike, and answered in favour of the demonstration without asking anybody.
         wait: whether training waits until people have answered everything that it asked. Otherwise it goes on with the
             reward that it has while they answer, but not further ahead of them than `open_limit`.
         open_limit: how many comparisons may be open while training goes on; a batch where None. There is always
@@ -50,6 +53,8 @@ class FeedbackConfig:
     schedule: str = "hyperbolic"
     initial_share: float = 0.25
     finish_by: float = 0.5
+    reliability: bool = False
+    demonstrated: int = 0
     wait: bool = False
     open_limit: int | None = None
     overlap: int = 1
@@ -64,6 +69,8 @@ class FeedbackConfig:
             raise ValueError(f"A batch must have at least 1 comparison, not {self.batch}.")
         if self.open_limit is not None and self.open_limit < 0:
             raise ValueError(f"open_limit must be 0 or more, not {self.open_limit}.")
+        if self.demonstrated < 0:
+            raise ValueError(f"demonstrated must be 0 or more comparisons, not {self.demonstrated}.")
         if self.overlap < 1:
             raise ValueError(f"overlap is how many annotators answer each query, at least 1, not {self.overlap}.")
         if self.segment_length < 1 or self.candidate_factor < 1:

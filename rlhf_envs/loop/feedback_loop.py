@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import schedule
+from rlhf_envs.feedback.demonstrator import Demonstrator
 from rlhf_envs.feedback.queries import Choice, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
@@ -16,8 +18,9 @@ from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.progress import LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
-from rlhf_envs.rewards import FitConfig, PreferenceDataset, RewardEnsemble
+from rlhf_envs.rewards import FitConfig, FitReport, PreferenceDataset, RewardEnsemble
 from rlhf_envs.rewards import fit as fit_reward
+from rlhf_envs.rewards.reliability_fitting import fit_with_reliability
 
 _POLL_SECONDS = 0.2
 
@@ -34,6 +37,10 @@ class FeedbackLoop:
         teacher: an annotator that answers at once, or None when people answer elsewhere.
         on_wait: told in words, some times a second, what the loop waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
+        demonstrations: what is preferred over the agent's segments, if the configuration wants that.
+
+    Raises:
+        ValueError: if demonstrations are wanted and missing, or shorter than a segment.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class FeedbackLoop:
         teacher: ScriptedTeacher | None = None,
         on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
+        demonstrations: Demonstrations | None = None,
     ) -> None:
         self.store = store
         self.ensemble = ensemble
@@ -58,6 +66,7 @@ class FeedbackLoop:
         self.progress = LoopState()
         self.announcer = Announcer(store)
         self._chooser = QueryChooser(config, horizon, seed)
+        self._demonstrator = _demonstrator(config, demonstrations)
         self._served = False
         self._wishes = Wishes()
         withdraw_stop(store)
@@ -108,7 +117,7 @@ class FeedbackLoop:
         report = None
         if self._read_answers(self.progress.round if asked else self.progress.round - 1):
             observations, actions, _ = recorder.latest()
-            report = fit_reward(self.ensemble, self.dataset, self.fit)
+            report = self._fit()
             self.ensemble.normalise(observations, actions)
             self.progress.test_accuracy = self._test_accuracy()
         ended = time.perf_counter()
@@ -124,6 +133,11 @@ class FeedbackLoop:
             ended - answered,
             self._wishes.stop,
         )
+
+    def _fit(self) -> FitReport:
+        if self.config.reliability:
+            return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1).report
+        return fit_reward(self.ensemble, self.dataset, self.fit)
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
@@ -146,7 +160,9 @@ class FeedbackLoop:
                 "from; put the store back that it had."
             )
         self._chooser.forget()
-        self._chooser.remember([query for query in self.store.queries() if query.round < state.round])
+        self._chooser.remember(
+            [query for query in self.store.queries() if query.round < state.round and query.only_for is None]
+        )
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> int:
         config, progress = self.config, self.progress
@@ -180,6 +196,13 @@ class FeedbackLoop:
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
         progress.asked_test += len(queries) - asked
+        if self._demonstrator is not None:
+            agent = [segment for query in queries for segment in query.segments]
+            count = config.demonstrated * min(progress.asked, config.comparisons) // config.comparisons
+            count -= progress.demonstrated
+            progress.demonstrated += self._demonstrator.prefer(
+                self.store, progress.round, agent, count, self._chooser.rng
+            )
         return asked
 
     def _wait_while_paused(self) -> None:
@@ -238,3 +261,11 @@ class FeedbackLoop:
         left, right = ([pair[side] for pair in pairs] for side in (0, 1))
         said_right = np.array([live.choice is Choice.RIGHT for live in answered])
         return float(((self.ensemble.probability_right(left, right) > 0.5) == said_right).mean())
+
+
+def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:
+    if config.demonstrated == 0:
+        return None
+    if demonstrations is None:
+        raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
+    return Demonstrator(demonstrations, config.segment_length)

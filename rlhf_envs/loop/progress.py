@@ -15,6 +15,7 @@ class LoopState:
     round: int = 0
     asked: int = 0
     asked_test: int = 0
+    demonstrated: int = 0
     cursor: int = 0
     labels: int = 0
     test_accuracy: float | None = None

@@ -136,6 +136,11 @@ class PreferenceDataset:
             self.add(left, right, label, annotator=answer.annotator)
         return True
 
+    @property
+    def reliability(self) -> dict[str, Reliability]:
+        """How each annotator is believed; those who are not in it, without reserve."""
+        return dict(self._reliability)
+
     def set_reliability(self, reliability: Mapping[str, Reliability]) -> None:
         """Say how far each annotator's comparisons and rankings can be trusted, in place of what was said before.
 

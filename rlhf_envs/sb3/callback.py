@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import TEACHERS, PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -31,6 +32,7 @@ class PreferenceCallback(ScoringCallback):
         on_round: told what each visit to the loop did.
         on_wait: told in words what training waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
+        demonstrations: what is preferred over the agent's segments, if `feedback.demonstrated` wants that.
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
@@ -50,6 +52,7 @@ class PreferenceCallback(ScoringCallback):
         on_round: Callable[[RoundReport], None] | None = None,
         on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
+        demonstrations: Demonstrations | None = None,
     ) -> None:
         super().__init__(env)
         feedback = feedback or FeedbackConfig()
@@ -62,7 +65,9 @@ class PreferenceCallback(ScoringCallback):
         self.on_round = on_round
         self.fit_seconds = 0.0
         self._stop_wished = False
-        self.loop = FeedbackLoop(store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit)
+        self.loop = FeedbackLoop(
+            store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit, demonstrations
+        )
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

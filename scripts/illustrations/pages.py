@@ -17,8 +17,8 @@ This page is made of the environments' docstrings by `python -m scripts.illustra
 Each picture shows the scripted expert on the left and, from the same start, a policy that games the proxy reward on the
 right. All environments have a fixed number of steps per episode, observations and actions of one fixed shape, and
 `info["reward_terms"]`, the named parts of the true reward, which `gym.make(id)` pays; `objective="proxy"` pays the
-proxy instead. All take `render_mode` ("rgb_array" or "human"), `frame_size` in pixels and `theme` ("light" or "dark") besides
-the arguments below.
+proxy instead. All take `render_mode` ("rgb_array" or "human"), `frame_size` in pixels and `theme` ("light" or "dark")
+besides the arguments below.
 
 """
 

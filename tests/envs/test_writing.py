@@ -10,7 +10,7 @@ import pytest
 
 from rlhf_envs.envs.registration import register_environments
 from rlhf_envs.envs.writing.grammar import BLANK, FITS, NEXT_PLACE, STOPPED
-from rlhf_envs.envs.writing.page import PAGE_FULL, SENT
+from rlhf_envs.envs.writing.page import HASTY, PAGE_FULL, SENT
 from rlhf_envs.envs.writing.vocabulary import (
     CLOSING,
     FORMAL,
@@ -125,11 +125,11 @@ def test_the_next_note_may_use_the_same_words_again() -> None:
     assert not any(judged(env, NOTE, "repetition"))
 
 
-def test_a_closing_in_the_middle_of_a_sentence_or_before_the_note_says_anything_is_a_slip_and_closes_nothing() -> None:
+def test_a_note_closed_in_the_middle_of_a_sentence_or_before_it_says_anything_is_hasty() -> None:
     for text in ("Dear guest, the spicy soup simmers near our Regards", "Dear guest, . Regards"):
         env = make()
         assert judged(env, text, "fluent")[-1] == -1
-        assert env.simulation.state.length[0] == len(text.split()) + 1
+        assert env.simulation.state.stamp[0] == HASTY
 
 
 def test_a_note_that_is_never_closed_costs_from_the_limit_on_until_the_page_is_full() -> None:

@@ -47,9 +47,10 @@ def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path, capsys: pyt
         (["export", "--to", str(tmp_path / "out")], "Error: Say what to export: either --run-dir"),
         (
             ["export", "--to", str(tmp_path / "out"), "--run-dir", str(tmp_path)],
-            "holds no run: there is no config.json",
+            "holds no run: there is no",
         ),
-        (["export", "--to", str(tmp_path), "--run-dir", str(tmp_path)], "is there already; name a new folder"),
+        (["export", "--to", str(tmp_path), "--store", str(tmp_path / "a.db")], "is there already; name a new folder"),
+        (["export", "--to", str(tmp_path / "b"), "--store", str(tmp_path / "a.db")], "There is no feedback store at"),
         (["import", "--from", str(tmp_path), "--store", str(tmp_path / "new.db")], "is no export"),
     ):
         with pytest.raises(SystemExit) as exit:

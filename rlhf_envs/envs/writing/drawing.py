@@ -82,7 +82,7 @@ def _draw_chips(topic: int, tone: int, area: tuple[float, float, float, float], 
 def _draw_note_before(row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, width, height = _BEFORE
     canvas.rectangle(*_BEFORE, canvas.colors.surface, radius=12)
-    color = (canvas.colors.good, canvas.colors.bad)[row.stamp]
+    color = (canvas.colors.good, canvas.colors.warning, canvas.colors.bad)[row.stamp]
     left, middle = x + width - 120, y + height / 2
     canvas.rectangle(left, middle - 18, 106, 36, color, radius=8, outline=3)
     canvas.text(left + 53, middle, STAMPS[row.stamp], color, size=18, anchor="center", bold=True)

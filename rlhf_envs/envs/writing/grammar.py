@@ -1,7 +1,7 @@
 """A small grammar of English notes: where a sentence stands, and which classes of words may come next.
 
-A finite automaton over word classes: greeting, clauses of subject, verb and the rest, stops, a closing. A word that
-does not fit is read over, so that one slip is one mistake.
+A finite automaton over word classes: greeting, clauses of subject, verb and the rest, stops, a closing. After a word
+that does not fit, the sentence is read as if it had fitted, so that one slip is one mistake.
 """
 
 from __future__ import annotations
@@ -64,14 +64,31 @@ _FOLLOWS = {
     STOPPED: {DETERMINER: SUBJECT_BEGUN, CLOSING: BLANK},
 }
 
+_READ_AS = {
+    SALUTATION: GREETING,
+    ADDRESSEE: OPEN,
+    DETERMINER: SUBJECT_BEGUN,
+    DEGREE: SUBJECT_DEGREE,
+    ADJECTIVE: SUBJECT_DESCRIBED,
+    NOUN: SUBJECT_NAMED,
+    VERB: PREDICATE,
+    TRANSITIVE: WANTS_OBJECT,
+    LINKING: LINKED,
+    ADVERB: TAIL,
+    PREPOSITION: WANTS_OBJECT,
+    CONJUNCTION: OPEN,
+    STOP: STOPPED,
+    CLOSING: BLANK,
+}
+
 FITS = np.array([[word_class in follows for word_class in range(len(CLASSES))] for follows in _FOLLOWS.values()])
 """Whether a class may come next, (places, classes) bool."""
 
 NEXT_PLACE = np.array(
-    [[follows.get(number, place) for number in range(len(CLASSES))] for place, follows in _FOLLOWS.items()],
+    [[follows.get(number, _READ_AS[number]) for number in range(len(CLASSES))] for follows in _FOLLOWS.values()],
     dtype=np.int8,
 )
-"""Where the sentence stands after a class, (places, classes): where it stood, if the class does not fit."""
+"""Where the sentence stands after a class, (places, classes)."""
 
 OUTLINE = ("blank", "greeting", "opening", "subject", "wants a verb", "wants the rest", "may end", "ended")
 """Where a sentence stands, as coarsely as a writer feels it."""

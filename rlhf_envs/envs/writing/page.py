@@ -23,8 +23,8 @@ LAST, TOPIC_MARKS, TONE_MARKS = 3, 3, 2
 SQUIGGLE, REPEATED = 1, 2
 """What can be wrong with a word, as bits."""
 
-STAMPS = ("sent", "page full")
-SENT, PAGE_FULL = range(len(STAMPS))
+STAMPS = ("sent", "hasty", "page full")
+SENT, HASTY, PAGE_FULL = range(len(STAMPS))
 
 TAKE_OVER_DRAWS = 1 + TOPIC_MARKS + TONE_MARKS
 
@@ -55,8 +55,9 @@ _FITS, _NEXT = FITS.ravel(), NEXT_PLACE.ravel()
 
 
 class Written(NamedTuple):
-    """What became of a word at each desk, (N,) bool: it is on the asked topic, it closes the note."""
+    """What became of a word at each desk, (N,) bool: it fits, it is on the asked topic, it closes the note."""
 
+    fits: NDArray[np.bool_]
     on_topic: NDArray[np.bool_]
     closes: NDArray[np.bool_]
 
@@ -92,7 +93,6 @@ def write(state: State, words: NDArray[Any]) -> Written:
     fits = _FITS.take(step)
     # A closing where the note says nothing yet is a slip like a word in the wrong place.
     fits &= ~closes | (state.length >= SHORTEST - 1)
-    closes &= fits
     repeated = (state.words == words).any(axis=0)
     repeated &= ~IS_REPEATABLE.take(words)
     on_topic = topic == state.topic
@@ -101,7 +101,7 @@ def write(state: State, words: NDArray[Any]) -> Written:
     _mark(state.tone_marks, tone == state.tone, (tone != NONE) & new)
     state.fluency = np.where(fits, 1, -1)
     state.repeats = repeated
-    state.place = np.where(fits, _NEXT.take(step), state.place)
+    state.place = _NEXT.take(step)
     slot, rows = state.length.astype(np.intp), np.arange(state.copies)
     state.words[slot, rows] = words
     state.flaws[slot, rows] = SQUIGGLE * ~fits + REPEATED * repeated
@@ -109,7 +109,7 @@ def write(state: State, words: NDArray[Any]) -> Written:
     for place in range(LAST - 1, 0, -1):
         state.last[place] = state.last[place - 1]
     state.last[0] = words + 1
-    return Written(on_topic, closes)
+    return Written(fits, on_topic, closes)
 
 
 def turn_page(state: State, rows: NDArray[np.intp], stamps: NDArray[Any]) -> None:

@@ -14,6 +14,7 @@ from rlhf_envs.envs.task import Task, Terms
 from rlhf_envs.envs.writing.grammar import OUTLINE, OUTLINE_OF
 from rlhf_envs.envs.writing.page import (
     FIELDS,
+    HASTY,
     LAST,
     MOST_WORDS,
     OVER,
@@ -25,6 +26,7 @@ from rlhf_envs.envs.writing.page import (
     TAKE_OVER_DRAWS,
     TONE_MARKS,
     TOPIC_MARKS,
+    Written,
     ask,
     take_over,
     turn_page,
@@ -41,7 +43,7 @@ KEYWORD, ANY_WORD = 0.8, 0.2
 """What the proxy pays for a word on the topic, and for any word."""
 
 _SPLIT_EVERY, _SPLIT_AT = 5, 3
-_IN_TIME = np.array([0.6, -0.6], dtype=np.float32)
+_IN_TIME = np.array([0.6, 0, -0.6], dtype=np.float32)
 _LATE = np.float32(0.4)
 
 
@@ -52,7 +54,7 @@ class Writing(Task):
     An assistant answers requests with short notes, word by word. A request asks for a topic (travel, cooking, garden,
     ...) and a tone (formal, friendly). A good note says something on the topic in whole sentences, greets if there is
     room, and closes before the page is full; then the next request comes. Words have a class, and some a topic or a
-    tone; a small grammar, a finite automaton over classes, says what may follow what, and reads over what may not.
+    tone; a small grammar, a finite automaton over classes, says what may follow what.
 
     As in a word processor, the margin shows what there is to say of the text: a squiggle under a word that does not
     fit, a line through a repeated one, dots for the last words that have a topic or a tone, how long the note is, and
@@ -67,8 +69,7 @@ class Writing(Task):
     ## Action Space
 
     `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.vocabulary.WORDS`. Stops
-    are words, too. A closing ("Regards", "Cheers", ...) ends the note if it fits: after a whole sentence, as the sixth
-    word or later.
+    are words, too. A closing ("Regards", "Cheers", ...) ends the note. It fits after a stop, as the sixth word or later.
 
     ## Observation Space
 
@@ -84,7 +85,7 @@ class Writing(Task):
     | 8-10 | 3 | the last three words with a topic, the newest first: 0 off the asked topic, 2 on it |
     | 11, 12 | 3 | the last two words with a tone: 0 the wrong one, 2 the right one |
     | 13 | 5 | length: blank, too short to close, fine, near the limit, over the limit |
-    | 14 | 2 | the last note's stamp: sent, page full |
+    | 14 | 3 | the last note's stamp: sent, hasty (closed where it does not fit), page full |
 
     ## Rewards
 
@@ -92,11 +93,11 @@ class Writing(Task):
 
     | term | weight | values | meaning |
     |---|---|---|---|
-    | fluent | 0.5 | -1, 0, 1 | whether the last word fits |
+    | fluent | 0.8 | -1, 0, 1 | whether the last word fits |
     | on_topic | 0.3 | -1 to 1 | mean of the marks of the last three words with a topic |
     | right_tone | 0.25 | -1 to 1 | mean of the marks of the last two words with a tone |
     | repetition | -0.4 | 0, 1 | the last word was in the note before; words like "the", "is" and "near" may be |
-    | in_time | 0.5 | -1 to 0.6 | the last stamp: sent 0.6, page full -0.6; and -0.4 over the limit |
+    | in_time | 0.5 | -1 to 0.6 | the last stamp: sent 0.6, hasty 0, page full -0.6; and -0.4 over the limit |
 
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
 
@@ -129,7 +130,7 @@ class Writing(Task):
     """
 
     fields = FIELDS
-    reward_weights = {"fluent": 0.5, "on_topic": 0.3, "right_tone": 0.25, "repetition": -0.4, "in_time": 0.5}
+    reward_weights = {"fluent": 0.8, "on_topic": 0.3, "right_tone": 0.25, "repetition": -0.4, "in_time": 0.5}
     draws_per_reset = 1 + TAKE_OVER_DRAWS
     draws_per_step = 1
     render_fps = 6
@@ -176,7 +177,7 @@ class Writing(Task):
         over = written.closes | (state.length >= self.page_words)
         if over.any():
             rows = np.flatnonzero(over)
-            turn_page(state, rows, np.where(written.closes[rows], SENT, PAGE_FULL))
+            turn_page(state, rows, _stamps(written, rows))
             ask(state, rows, self._drawn_requests(draws[0, rows]))
         return terms, np.float32(ANY_WORD) + np.float32(KEYWORD) * written.on_topic
 
@@ -229,3 +230,8 @@ class Writing(Task):
             "repetition": state.repeats.astype(np.float32),
             "in_time": _IN_TIME.take(state.stamp) - _LATE * late,
         }
+
+
+def _stamps(written: Written, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    closed = np.where(written.fits[rows], SENT, HASTY)
+    return np.where(written.closes[rows], closed, PAGE_FULL)

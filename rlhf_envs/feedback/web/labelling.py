@@ -163,8 +163,14 @@ class Labelling:
         if position >= len(query.segment_ids):
             raise KeyError(query_id)
         segment_id = query.segment_ids[position]
-        made = self.clips.film(str(segment_id), partial(self.store.segment, segment_id), theme)
-        return await asyncio.wrap_future(made)
+        while True:
+            made = self.clips.film(str(segment_id), partial(self.store.segment, segment_id), theme)
+            try:
+                return await asyncio.wrap_future(made)
+            except asyncio.CancelledError:
+                if not made.cancelled():
+                    raise
+                # Somebody who answered needed the film no more; this annotator does, so it is ordered again.
 
     async def _seat(self, annotator: str) -> _Seat:
         seat = self._seats.get(annotator)
