@@ -204,8 +204,8 @@ def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tu
 def _positions(rows: Iterable[Row[Any]]) -> dict[int, tuple[int, ...]]:
     """The segments of each query, from rows in the order of their positions."""
     shown: dict[int, list[int]] = defaultdict(list)
-    for query_id, segment_id in rows:
-        shown[query_id].append(segment_id)
+    for row in rows:
+        shown[row.query_id].append(row.segment_id)
     return {query_id: tuple(ids) for query_id, ids in shown.items()}
 
 

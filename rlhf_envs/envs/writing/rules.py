@@ -69,7 +69,8 @@ class Writing(Task):
     ## Action Space
 
     `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.vocabulary.WORDS`. Stops
-    are words, too. A closing ("Regards", "Cheers", ...) ends the note. It fits after a stop, as the sixth word or later.
+    are words, too. A closing ("Regards", "Cheers", ...) ends the note; it fits after a stop, as the sixth word or
+    later.
 
     ## Observation Space
 

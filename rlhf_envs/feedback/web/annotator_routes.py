@@ -24,6 +24,7 @@ from rlhf_envs.feedback.web.messages import (
 from rlhf_envs.feedback.web.overview import Overlook
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "Not a request that can be read."},
     401: {"model": Problem, "description": "No valid token."},
     403: {"model": Problem, "description": "Not for this role."},
     413: {"model": Problem, "description": "Too large."},

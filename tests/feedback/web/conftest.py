@@ -23,7 +23,7 @@ def make_queries(segments: list[Segment]) -> Callable[..., list[Query]]:
     def make(count: int, kind: Kind = Kind.COMPARISON, shown: int = 2, **fields: Any) -> list[Query]:
         return [
             Query(
-                f"{kind}/{number}",
+                f"{kind}/{fields.get('purpose', 'train')}/{number}",
                 0,
                 tuple(segments[(number + position) % len(segments)] for position in range(shown)),
                 kind=kind,

@@ -29,7 +29,6 @@ class Served:
 
     def __init__(self, store: PreferenceStore, clip_folder: Path) -> None:
         self.store = store
-        self.tokens = Tokens(store)
         self._clips = clip_folder
         self.port = 0
         self.start()
@@ -39,6 +38,8 @@ class Served:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
         app = create_app(self.store, clip_folder=self._clips)
+        self.app = app
+        self.tokens: Tokens = app.state.tokens
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
         )
@@ -86,6 +87,13 @@ class Screen:
         query = self.query() if query is None else query
         self.page.keyboard.press(key)
         return query
+
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Wait for a condition that depends on what this test does for the browser, such as routing its requests."""
+        give_up_at = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            assert time.monotonic() < give_up_at, "waited in vain"
+            self.page.wait_for_timeout(10)
 
     def text(self, selector: str) -> str:
         return str(self.page.locator(selector).inner_text())

@@ -151,7 +151,7 @@ def test_an_answer_whose_acknowledgement_got_lost_is_not_stored_twice(
 
     screen.page.route("**/api/answers", lose_the_reply)
     screen.press("ArrowLeft")
-    wait_until(lambda: len(sent) == 2)
+    screen.wait_until(lambda: len(sent) == 2)
     screen.page.locator("#banner").wait_for(state="hidden")
     assert sent[0] == sent[1]
     assert len(given(ready)) == 1

@@ -62,9 +62,10 @@ class LabelPage {
     this.refreshing = true;
     const before = this.queue.version;
     const settled = this.outbox.length === 0;
+    const { pending } = this.outbox;
     try {
       const { queries } = await get(`/api/queries?theme=${theme()}`);
-      this.queue.merge(queries, settled && this.queue.version === before);
+      this.queue.merge(queries, settled && this.queue.version === before, pending);
       this.failure = this.outbox.length ? this.failure : null;
     } catch (failure) {
       if (failure.status === 401) this.ended = failure.message;

@@ -42,11 +42,13 @@ export class Queue {
    *
    * @param listed its queries.
    * @param complete whether nothing happened here since it was asked, so that its list is the whole truth.
+   * @param pending ids of queries whose answers were still on their way when it was asked.
    */
-  merge(listed, complete) {
+  merge(listed, complete, pending = new Set()) {
     const known = new Map(this.next.map((query) => [query.id, query]));
     if (!complete) {
-      this.next.push(...listed.filter((query) => !known.has(query.id) && !this.answered.has(query.id)));
+      const news = (query) => !known.has(query.id) && !this.answered.has(query.id) && !pending.has(query.id);
+      this.next.push(...listed.filter(news));
       return;
     }
     const kept = listed.map((query) => known.get(query.id) ?? query);
