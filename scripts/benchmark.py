@@ -15,6 +15,7 @@ import tyro
 
 from agents.interruption import RunInterrupted
 from agents.run_directory import read_json, versions, write_json
+from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.inference import Inference
 from scripts.benchmarks.learning import Learning
@@ -25,9 +26,9 @@ from scripts.errors import INTERRUPTED, one_sentence_errors
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = Environments | Inference | Overhead | Learning
+Benchmark = Environments | Inference | Overhead | Learning | Annotators
 
-ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Overhead, Learning)
+ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Overhead, Learning, Annotators)
 """All benchmarks, the quick ones first."""
 
 
@@ -40,12 +41,14 @@ class All:
         inference: cost of the reward.
         overhead: cost of the whole.
         learning: what is learned.
+        annotators: what mistakes cost.
     """
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
     overhead: Overhead = field(default_factory=Overhead)
     learning: Learning = field(default_factory=Learning)
+    annotators: Annotators = field(default_factory=Annotators)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Arguments:
         | Annotated[Environments, tyro.conf.subcommand("environments")]
         | Annotated[Inference, tyro.conf.subcommand("inference")]
         | Annotated[Overhead, tyro.conf.subcommand("overhead")]
-        | Annotated[Learning, tyro.conf.subcommand("learning")],
+        | Annotated[Learning, tyro.conf.subcommand("learning")]
+        | Annotated[Annotators, tyro.conf.subcommand("annotators")],
         tyro.conf.arg(name=""),
     ]
     out: Path = field(default_factory=lambda: Path("runs") / time.strftime("benchmark-%Y-%m-%d"))

@@ -38,6 +38,7 @@ class TeacherConfig:
             where the average is negative, worse than 1 / `skip` times it.
         equal: calls two segments a tie when their returns differ by less than `equal` times an average stretch. There
             is no tie in a ranking or a rating.
+        habit: probability that a comparison is answered "left" without looking.
         seed: of the random choices. Two teachers that answer the same queries need different seeds to err apart.
 
     Raises:
@@ -49,6 +50,7 @@ class TeacherConfig:
     mistake: float = 0.0
     skip: float = 0.0
     equal: float = 0.0
+    habit: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,7 +58,8 @@ class TeacherConfig:
             raise ValueError(f"A teacher's beta must be 0 (a coin) to inf (an oracle), not {self.beta}.")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"A teacher's gamma must be above 0 and at most 1, not {self.gamma}.")
-        for name, share in (("mistake", self.mistake), ("skip", self.skip), ("equal", self.equal)):
+        for name in ("mistake", "skip", "equal", "habit"):
+            share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"A teacher's {name} must be between 0 and 1, not {share}.")
 
@@ -99,6 +102,8 @@ class ScriptedTeacher:
                 that its context does not have.
         """
         left, right = _true_rewards(query, Kind.COMPARISON)
+        if self.config.habit and _uniforms(self.config.seed, f"habit/{query.key}")[0] < self.config.habit:
+            return Choice.LEFT
         if self._skips(query, [left, right]):
             return Choice.SKIP
         if self.config.equal:

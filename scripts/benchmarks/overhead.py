@@ -13,7 +13,7 @@ import numpy as np
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
 from scripts.benchmarks.markdown import markdown_table
-from scripts.benchmarks.runs import ENVIRONMENTS, configure, finish
+from scripts.benchmarks.runs import configure, finish
 
 _WARM_UP_ROLLOUTS = 3
 _FIGURES = ("wall_seconds", "rollout_seconds", "reward_inference_seconds", "reward_fit_seconds")
@@ -35,7 +35,7 @@ class Overhead:
     """
 
     name: ClassVar[str] = "overhead"
-    env: tuple[str, ...] = ENVIRONMENTS
+    env: tuple[str, ...] = ("Pendulum-v1", "rlhf/Driving-v0")
     comparisons: int = 200
     timesteps: int | None = None
     repeats: int = 5

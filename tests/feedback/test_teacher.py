@@ -143,3 +143,10 @@ def test_what_a_teacher_cannot_judge_is_named(make_query: Any) -> None:
         ScriptedTeacher(TEACHERS["oracle"]).judge(make_query(left=[math.nan]))
     with pytest.raises(ValueError, match="asks for a comparison"):
         ScriptedTeacher(TEACHERS["oracle"]).judge(make_query(kind=Kind.RANKING))
+
+
+def test_a_habit_answers_left_without_looking(make_query: Any) -> None:
+    queries = [make_query(str(number)) for number in range(200)]  # right is always better
+    said = [ScriptedTeacher(TeacherConfig(habit=0.3, seed=4)).judge(query) for query in queries]
+    assert 0.2 < said.count(Choice.LEFT) / 200 < 0.4
+    assert {ScriptedTeacher(TeacherConfig(habit=1.0)).judge(query) for query in queries} == {Choice.LEFT}

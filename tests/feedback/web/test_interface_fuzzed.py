@@ -13,14 +13,12 @@ from tests.feedback.web.screens import Served, practised
 
 schemathesis = pytest.importorskip("schemathesis")
 
-_EXAMPLES = 8
+_EXAMPLES = 5
 
 
 @pytest.mark.parametrize("role", ["annotator", "owner", "stranger"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_no_request_makes_the_server_fail(
-    store: PreferenceStore, served: Served, make_queries: Any, role: str
-) -> None:
+def test_no_request_makes_the_server_fail(store: PreferenceStore, served: Served, make_queries: Any, role: str) -> None:
     store.ask(make_queries(6))
     practised(store, "ann")
     served.app.state.door._rate = RateLimit(per_second=1e9, burst=1e9)
@@ -32,7 +30,12 @@ def test_no_request_makes_the_server_fail(
     before = {live.answer_id for live in store.live_answers()}
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{served.port}/api/openapi.json")
     schemathesis.checks.load_all_checks()
-    chosen = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
+    chosen = (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_schema_conformance",
+    )
     checks = schemathesis.checks.CHECKS.get_by_names(chosen)
     statuses: dict[str, set[int]] = {}
 

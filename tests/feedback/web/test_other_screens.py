@@ -160,6 +160,7 @@ def test_the_owner_makes_and_ends_links(
     owner = open_screen(served.owner_link())
     owner.page.get_by_label("New annotator").fill("carol")
     owner.page.get_by_role("button", name="Make a personal link").click()
+    owner.page.get_by_role("button", name="Done").wait_for()
     link = owner.page.get_by_label("Personal link").input_value()
     owner.page.get_by_role("button", name="Done").click()
     carol = open_screen(link)

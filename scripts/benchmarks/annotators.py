@@ -1,0 +1,141 @@
+"""What it costs that some annotators err, and what estimating their reliability gains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+from agents.building import build_environment, build_policy
+from agents.configuration import RunConfig
+from agents.evaluation import evaluate
+from agents.policies import sb3_policy
+from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards.reliability_fitting import estimate_from_store
+from rlhf_envs.sb3 import PreferenceCallback
+from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
+from scripts.benchmarks.runs import configure
+
+CLEAN, TRUSTED, WEIGHED = "all answers right", "mixed, trusted alike", "mixed, reliability estimated"
+
+_CARELESS = 0.3
+_MEMBERS = 10
+
+
+@dataclass(frozen=True)
+class Annotators:
+    """Train on the answers of an oracle, one who errs in 30% and one who always says left, a third of them each.
+
+    Beside it the same number of answers by oracles alone, and the mixed answers believed alike.
+
+    Attributes:
+        env: the environments.
+        comparisons: answers of each of the three annotators.
+        timesteps: environment steps of a run; by default those of the learning benchmark.
+        seeds: how many runs of each kind.
+    """
+
+    name: ClassVar[str] = "annotators"
+    env: tuple[str, ...] = ("rlhf/Driving-v0", "rlhf/Recommender-v0")
+    comparisons: int = 200
+    timesteps: int | None = None
+    seeds: int = 3
+
+    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Train every run; the true return of each, and the error rates that were estimated."""
+        runs = []
+        for seed in range(self.seeds):
+            for environment_id in self.env:
+                for kind in (CLEAN, TRUSTED, WEIGHED):
+                    found = self._run(environment_id, kind, seed)
+                    runs.append({"env": environment_id, "kind": kind, "seed": seed, **found})
+                    tell(f"{environment_id}, seed {seed}, {kind}: true return {figure(found['true_return'])}")
+        return {"runs": runs}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """Returns per kind of answers, and estimated beside real error rates."""
+        runs = measured["runs"]
+        environments = list(dict.fromkeys(run["env"] for run in runs))
+        returns, rates = [], []
+        for environment_id in environments:
+            cells = []
+            for kind in (CLEAN, TRUSTED, WEIGHED):
+                of_kind = [run for run in runs if run["env"] == environment_id and run["kind"] == kind]
+                cells.append(mean_and_spread([run["true_return"] for run in of_kind]))
+            returns.append([f"`{environment_id}`", *cells])
+            for run in runs:
+                if run["env"] == environment_id and run["kind"] == WEIGHED:
+                    told = [
+                        f"{run['estimated'][name]:.0%} ({run['wrong'][name]:.0%})" for name in sorted(run["estimated"])
+                    ]
+                    rates.append([f"`{environment_id}`", str(run["seed"]), *told])
+        return "\n\n".join(
+            [
+                "True returns, mean ± standard deviation over seeds:",
+                markdown_table(["environment", CLEAN, TRUSTED, WEIGHED], returns),
+                "Estimated error rate of each annotator, and in brackets the share of answers that really was wrong:",
+                markdown_table(["environment", "seed", "always left", "careless", "oracle"], rates),
+            ]
+        )
+
+    def _run(self, environment_id: str, kind: str, seed: int) -> dict[str, Any]:
+        config = configure(environment_id, "learned", seed, self.timesteps, 3 * self.comparisons)
+        labels = replace(config.labels, wait=True, reliability=kind == WEIGHED)
+        with TemporaryDirectory() as folder:
+            return _train(config, labels, _team(seed, clean=kind == CLEAN), Path(folder) / "feedback.db")
+
+
+def _team(seed: int, clean: bool) -> list[ScriptedTeacher]:
+    oracle = ScriptedTeacher(TeacherConfig(), "oracle")
+    if clean:
+        return [oracle]
+    careless = ScriptedTeacher(TeacherConfig(mistake=_CARELESS, seed=seed), "careless")
+    return [oracle, careless, ScriptedTeacher(TeacherConfig(habit=1.0), "always left")]
+
+
+def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher], place: Path) -> dict[str, Any]:
+    env = build_environment(config)
+    model = build_policy(config, env)
+
+    def answer(_awaited: str) -> None:
+        """Everybody answers in turn, so that each gives the same number of answers in every round."""
+        while sum(_answer_one(store, teacher) for teacher in team):
+            pass
+
+    with PreferenceStore.create(place, environment={"id": config.env}) as store:
+        callback = PreferenceCallback(
+            env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
+        )
+        model.learn(config.timesteps, callback=callback)
+        judged = evaluate(sb3_policy(model), config.env, config.env_kwargs, episodes=config.evaluation_episodes)
+        env.close()
+        found: dict[str, Any] = {"true_return": judged.mean}
+        if labels.reliability:
+            many = EnsembleConfig(members=_MEMBERS)
+            fresh = RewardEnsemble(env.observation_space, env.action_space, many, config.seed)
+            estimates = estimate_from_store(store, fresh)
+            found["estimated"] = {name: estimates[name].error_rate for name in estimates}
+            found["wrong"] = {teacher.name: _share_wrong(store, teacher.name) for teacher in team}
+        return found
+
+
+def _answer_one(store: PreferenceStore, teacher: ScriptedTeacher) -> bool:
+    query = store.take(teacher.name)
+    if query is None:
+        return False
+    store.answer_many([teacher.answer(query)])
+    return True
+
+
+def _share_wrong(store: PreferenceStore, annotator: str) -> float:
+    """How many of an annotator's answers an oracle would not have given."""
+    truth = ScriptedTeacher(TeacherConfig())
+    answers = {live.query_id: live.choice for live in store.live_answers(annotator=annotator)}
+    wrong = [truth.judge(query) != answers[query.id] for query in store.queries() if query.id in answers]
+    return sum(wrong) / len(wrong) if wrong else math.nan

@@ -1,0 +1,253 @@
+"""What survives when the trainer, the server or the window is killed while people answer."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import PreferenceStore, StoreError
+from rlhf_envs.feedback.store import QUEUE
+from scripts.benchmarks.markdown import markdown_table
+from scripts.benchmarks.robustness_cast import Command, Server, Trainer, WebAnnotator, Window
+
+VICTIMS = ("trainer", "server", "window")
+
+_WEB_ANNOTATORS = ("ann", "bob")
+_LATEST = 0.9
+_LONGEST_PAUSE = 1.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Kill what people and training stand on, at random moments, and see whether an answer is lost.
+
+    Each round is a small training run that two annotators answer over HTTP and one in a window, each of them a process
+    of its own. One of the trainer, the server and the window, in turn, is ended by SIGKILL after a random number of
+    answers and a random part of a second, and started again as a person would. Then the round goes on to its end.
+
+    Attributes:
+        rounds: how many kills.
+        comparisons: asked in each round.
+        seed: of the moments.
+        seconds: after which a round is given up.
+    """
+
+    name: ClassVar[str] = "robustness"
+    rounds: int = 20
+    comparisons: int = 60
+    seed: int = 0
+    seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.comparisons < 1:
+            raise ValueError(f"rounds and comparisons must be at least 1, not {self.rounds} and {self.comparisons}.")
+
+    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+        """What became of each round, and of its answers."""
+        generator = np.random.default_rng(self.seed)
+        found = []
+        for number in range(self.rounds):
+            victim = VICTIMS[number % len(VICTIMS)]
+            after = int(generator.integers(0, max(round(_LATEST * self.comparisons), 1)))
+            pause = float(generator.uniform(0, _LONGEST_PAUSE))
+            folder = _new_folder(out / self.name, number)
+            figures = disturbed_round(folder, victim, after, pause, self.comparisons, self.seconds)
+            tell(
+                f"round {number + 1}: the {victim} killed after {after} answers; {figures.acknowledged} acknowledged, "
+                f"{figures.lost} lost, {figures.doubled} doubled, {figures.seconds:.0f} s"
+                + (f"; {figures.trouble}" if figures.trouble else "")
+            )
+            found.append(asdict(figures))
+        return {"rounds": found}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """One row for each victim."""
+        rows = []
+        for victim in VICTIMS:
+            mine = [each for each in measured["rounds"] if each["victim"] == victim]
+            total = Counter[str]()
+            for each in mine:
+                total.update({name: int(each[name]) for name in ("killed", "acknowledged", "lost", "doubled")})
+            ended = sum(not each["trouble"] for each in mine)
+            figures = (total["killed"], total["acknowledged"], total["lost"], total["doubled"])
+            rows.append([victim, *(f"{value:,}" for value in figures), f"{ended} of {len(mine)}"])
+        return markdown_table(["killed", "kills", "acknowledged answers", "lost", "doubled", "runs that ended"], rows)
+
+
+@dataclass(frozen=True)
+class RoundFigures:
+    """What became of one round.
+
+    Attributes:
+        victim: what was killed: the "trainer", the "server" or the "window".
+        killed: whether it still ran when its moment came.
+        acknowledged: answers that somebody was told are stored.
+        lost: those of them that are not in the store as they were given.
+        doubled: queries answered more often than wanted, and answers over HTTP that nobody was told of.
+        trouble: why the round did not come to its end; empty if it did.
+        seconds: that it took.
+    """
+
+    victim: str
+    killed: bool
+    acknowledged: int
+    lost: int
+    doubled: int
+    trouble: str
+    seconds: float
+
+
+def disturbed_round(
+    folder: Path, victim: str, after: int, pause: float, comparisons: int, seconds: float
+) -> RoundFigures:
+    """One training run that people answer, with one kill in it.
+
+    Args:
+        folder: for the run and for what the processes say; it must exist.
+        victim: one of `VICTIMS`.
+        after: how many answers must have been acknowledged before the kill.
+        pause: seconds from then to the kill.
+        comparisons: of the run.
+        seconds: after which it is given up.
+    """
+    began = time.monotonic()
+    run = folder / "run"
+    cast: dict[str, Command] = {
+        "trainer": Trainer(run, comparisons),
+        "server": Server(run, _WEB_ANNOTATORS),
+        "window": Window(run, "cyd"),
+    }
+    trouble, killed = "", False
+    with ExitStack() as put_away:
+        for command in cast.values():
+            put_away.callback(command.kill)
+        wait = _Waiting(cast, began + seconds)
+        server, window = cast["server"], cast["window"]
+        assert isinstance(server, Server) and isinstance(window, Window)
+        people = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
+        for person in people:
+            put_away.callback(person.leave)
+
+        def acknowledged() -> int:
+            return sum(person.queued for person in people) + len(window.acknowledged())
+
+        try:
+            cast["trainer"].start()
+            wait.until(lambda: _is_store(run), "the run to make its store")
+            server.start()
+            window.start()
+            for person in people:
+                person.start()
+            wait.until(lambda: acknowledged() >= after or cast[victim].ended, "the answers before the kill")
+            time.sleep(pause)
+            killed = cast[victim].kill()
+            if killed:
+                cast[victim].start()
+            wait.until(lambda: cast["trainer"].ended, "training to end")
+            wait.until(lambda: _open_queries(run) == 0, "the last answers")
+            trouble = _what_is_left(run, cast)
+        except TimeoutError as timeout:
+            trouble = str(timeout)
+        for person in people:
+            person.leave()
+    given = [person.acknowledged for person in people]
+    lost, doubled = _compared(run, given, window.acknowledged(), window.annotator)
+    return RoundFigures(
+        victim,
+        killed,
+        sum(len(each) for each in given) + len(window.acknowledged()),
+        lost,
+        doubled,
+        trouble,
+        round(time.monotonic() - began, 1),
+    )
+
+
+@dataclass
+class _Waiting:
+    """Waits for conditions, as long as nothing has ended that should not have.
+
+    Attributes:
+        cast: the processes.
+        give_up_at: a time of the monotonic clock.
+    """
+
+    cast: dict[str, Command]
+    give_up_at: float
+
+    def until(self, condition: Callable[[], bool], awaited: str) -> None:
+        """Return when the condition holds; `TimeoutError` if it does not in time, or somebody has gone."""
+        while not condition():
+            for name, command in self.cast.items():
+                if command.ended_badly:
+                    raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {command.last_words}")
+            if time.monotonic() > self.give_up_at:
+                raise TimeoutError(f"waited too long for {awaited}")
+            time.sleep(_POLL_SECONDS)
+
+
+def _new_folder(parent: Path, number: int) -> Path:
+    """A folder that is not there yet; what an earlier, stopped measurement left stays where it is."""
+    attempt = 0
+    while True:
+        folder = parent / (f"round-{number + 1}" + (f"-{attempt + 1}" if attempt else ""))
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            return folder
+        attempt += 1
+
+
+def _is_store(run: Path) -> bool:
+    try:
+        PreferenceStore.open(RunDirectory(run).store_path).close()
+    except StoreError:
+        return False
+    return True
+
+
+def _open_queries(run: Path) -> int:
+    with PreferenceStore.open(RunDirectory(run).store_path) as store:
+        return sum(count.open for purpose, count in store.counts().items() if purpose in QUEUE)
+
+
+def _what_is_left(run: Path, cast: dict[str, Command]) -> str:
+    """What hinders the owner of a run that has ended; nothing, if all is well."""
+    directory = RunDirectory(run)
+    try:
+        directory.read_metrics()
+        with directory.claimed():
+            pass
+    except ValueError as error:
+        return str(error)
+    for name in ("server", "window"):
+        status = cast[name].stop()
+        if status != 0:
+            return f"the {name} stopped with status {status}: {cast[name].last_words}"
+    return ""
+
+
+def _compared(
+    run: Path, over_http: list[dict[int, tuple[int, str]]], in_window: list[int], window_annotator: str
+) -> tuple[int, int]:
+    """How many acknowledged answers are not in the store, and how many are there too often."""
+    if not _is_store(run):
+        return sum(len(each) for each in over_http) + len(in_window), 0
+    with PreferenceStore.open(RunDirectory(run).store_path) as store:
+        stored = store.live_answers()
+    known = {live.answer_id: (live.query_id, live.annotator) for live in stored}
+    told = {id: (query, name) for each in over_http for id, (query, name) in each.items()}
+    by_window = [live.query_id for live in stored if live.annotator == window_annotator]
+    lost = sum(known.get(id) != answer for id, answer in told.items()) + len(set(in_window) - set(by_window))
+    often = sum(count - 1 for count in Counter(live.query_id for live in stored).values())
+    untold = sum(name != window_annotator and id not in told for id, (_, name) in known.items())
+    return lost, often + untold

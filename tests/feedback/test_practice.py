@@ -1,0 +1,50 @@
+"""The practice round of a new annotator."""
+
+from pathlib import Path
+
+import pytest
+
+from rlhf_envs.clips import clip_painter
+from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
+from rlhf_envs.feedback.practice import PRACTICE_ROUND, ask_practice
+
+NATIVE = {"id": "rlhf/Recommender-v0", "kwargs": {}, "segment_length": 5}
+
+
+def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known(tmp_path: Path) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment=NATIVE) as store:
+        assert ask_practice(store, "ann") == PRACTICE_ROUND == ask_practice(store, "ann")
+        asked = store.queries(purpose=Purpose.PRACTICE)
+        assert len(asked) == PRACTICE_ROUND
+        painter = clip_painter(NATIVE["id"], frame_size=(120, 80))
+        for query in asked:
+            assert query.kind is Kind.COMPARISON and query.only_for == "ann"
+            left, right = query.segments
+            better = "left" if left.true_rewards.sum() > right.true_rewards.sum() else "right"
+            assert query.context["answer"] == better
+            assert str(query.context["because"]).startswith("it does better on ")
+            assert len(painter.frames(left)) == len(right) == NATIVE["segment_length"]
+        assert store.take("ann") is None and store.take("bob", purposes=[Purpose.PRACTICE]) is None
+
+
+def test_who_has_answered_before_does_not_practise_again(tmp_path: Path) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment=NATIVE) as store:
+        ask_practice(store, "ann", 1)
+        store.answer(1, "ann", "left")
+        assert ask_practice(store, "ann") == 0
+
+
+@pytest.mark.parametrize("id", ["CartPole-v1", "nobody/Knows-v0"])
+def test_other_environments_have_no_practice_and_a_general_rubric(tmp_path: Path, id: str) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": id, "kwargs": {}}) as store:
+        assert ask_practice(store, "ann") == 0
+    assert guidance({"id": id}).rubric == GENERAL_RUBRIC and not guidance({"id": id}).reasons
+
+
+def test_practice_refuses_settings_without_sense(tmp_path: Path) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment=NATIVE) as store:
+        with pytest.raises(ValueError, match="name"):
+            ask_practice(store, " ")
+        with pytest.raises(ValueError, match="at least 1"):
+            ask_practice(store, "ann", 0)
