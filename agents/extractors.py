@@ -20,11 +20,11 @@ FEWEST_TOKENS = 33
 
 
 class SmallImageExtractor(BaseFeaturesExtractor):
-    """A convolutional network for pictures of about 16 to 36 pixels a side.
+    """A convolutional network for pictures of about 16 to 36 pixels a side, which it halves twice.
 
     Args:
         observation_space: a Box of shape (channels, height, width), scaled to [0, 1] before it arrives here.
-        channels: of the two convolutions.
+        channels: of the convolution.
         features_dim: numbers that come out.
     """
 
@@ -32,9 +32,8 @@ class SmallImageExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim)
         depth = observation_space.shape[0]
         convolutions = nn.Sequential(
+            nn.AvgPool2d(2),
             nn.Conv2d(depth, channels, kernel_size=3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1),
             nn.ReLU(),
             nn.Flatten(),
         )

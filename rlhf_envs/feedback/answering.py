@@ -209,6 +209,6 @@ def _who_answered() -> Select[Any]:
 
 
 @functools.cache
-def _new_answers() -> ReturningInsert[tuple[int]]:
+def _new_answers() -> ReturningInsert[Any]:
     """Adds answers and gives their ids in the same order."""
     return insert(answers).returning(answers.c.id, sort_by_parameter_order=True)

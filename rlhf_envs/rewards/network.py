@@ -14,8 +14,11 @@ from rlhf_envs.rewards.encoding import InputEncoder
 EMBEDDING_WIDTH = 16
 """Columns that a category with an embedding table contributes."""
 
-IMAGE_CHANNELS = (16, 32, 32)
-"""Filters of the convolutions. The first brings a large picture down to 16 to 32 pixels, each further one halves it."""
+IMAGE_CHANNELS = (8, 16)
+"""Filters of the convolutions, each of which halves the picture."""
+
+_SMALL_SIDE, _LARGE_SIDE = 14, 28
+"""About how many pixels the shorter side of a picture is shrunk to, of a small one and of a large one."""
 
 OUTPUT_SCALE = 0.1
 """A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
@@ -74,39 +77,38 @@ class MemberNetwork(nn.Module):
 
 
 class _ImageEncoder(nn.Module):
-    """K small convolutional networks as grouped convolutions; (B, C, H, W) uint8 to (K, B, features)."""
+    """K small convolutional networks as grouped convolutions; (B, C, H, W) uint8 to (K, B, features).
+
+    A picture is shrunk first: a few hundred clips cannot teach what single pixels mean, and every rollout is scored.
+    """
 
     def __init__(self, shape: tuple[int, int, int], members: int, features: int, generator: torch.Generator) -> None:
         super().__init__()
         self.members = members
         channels, height, width = shape
-        self.stride = max(1, min(height, width) // 16)
+        side = _SMALL_SIDE if min(height, width) < _LARGE_SIDE * 3 // 2 else _LARGE_SIDE
+        self.shrink = max(1, min(height, width) // side)
+        height, width = height // self.shrink, width // self.shrink
         self.filters = nn.ParameterList()
         self.offsets = nn.ParameterList()
-        for layer, outputs in enumerate(IMAGE_CHANNELS):
-            kernel, stride = (3, 2) if layer else (self.stride + 2, self.stride)
-            scale = math.sqrt(2 / (channels * kernel**2))
-            self.filters.append(_normal((members * outputs, channels, kernel, kernel), scale, generator))
+        for outputs in IMAGE_CHANNELS:
+            scale = math.sqrt(2 / (channels * 9))
+            self.filters.append(_normal((members * outputs, channels, 3, 3), scale, generator))
             self.offsets.append(nn.Parameter(torch.zeros(members * outputs)))
             channels = outputs
-            height, width = ((side + 2 - kernel) // stride + 1 for side in (height, width))
-        size = channels * min(height, _POOLED) * min(width, _POOLED)
-        self.pooled = (min(height, _POOLED), min(width, _POOLED))
+            height, width = (height - 1) // 2 + 1, (width - 1) // 2 + 1
+        size = channels * height * width
         self.weight = _normal((members, size, features), math.sqrt(2 / size), generator)
         self.bias = nn.Parameter(torch.zeros(members, 1, features))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        values = pixels.float().div(255)
+        values = functional.avg_pool2d(pixels.float().div(255), self.shrink)
         for layer, (filters, offsets) in enumerate(zip(self.filters, self.offsets, strict=True)):
             # All members look at the same picture, so only the layers behind the first need groups.
-            groups, stride = (self.members, 2) if layer else (1, self.stride)
-            values = functional.relu(functional.conv2d(values, filters, offsets, stride, 1, groups=groups))
-        values = functional.adaptive_avg_pool2d(values, self.pooled)
+            groups = self.members if layer else 1
+            values = functional.relu(functional.conv2d(values, filters, offsets, 2, 1, groups=groups))
         values = values.reshape(len(pixels), self.members, -1).transpose(0, 1)
         return functional.silu(torch.baddbmm(self.bias, values, self.weight))
-
-
-_POOLED = 7
 
 
 def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> nn.Parameter:

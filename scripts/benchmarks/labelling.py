@@ -28,14 +28,16 @@ FEWEST_AHEAD = 4
 
 _START_SECONDS = 60.0
 
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 @dataclass(frozen=True)
 class Labelling:
     """Let scripted clients answer over HTTP as fast as they can.
 
-    Each does what the page does: it keeps a few queries at hand, sends an answer, and asks for more when it has few
-    left. The time to the next query runs from sending an answer until that is acknowledged and the next query is at
-    hand. Films of the queries are made meanwhile, as they are for people.
+    Each does what the page does: it keeps a few queries at hand, sends an answer, and asks for more beside that when it
+    has few left. The time to the next query runs from sending an answer until that is acknowledged and the next query
+    is at hand; the next answer is sent at once. Films of the queries are made meanwhile, as they are for people.
 
     Attributes:
         clients: how many at once, each with a token of its own.
@@ -178,12 +180,14 @@ class _Client:
         self._head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
         self._at_hand: list[int] = []
         self._answered: set[int] = set()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Connect, and go through the practice round, which is not measured."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._for_answers = await asyncio.open_connection("127.0.0.1", self._port)
+        self._for_queries = await asyncio.open_connection("127.0.0.1", self._port)
         while True:
-            listed = (await self._request("GET", "/api/queries"))["queries"]
+            listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
             if not listed or listed[0]["practice"] is None:
                 self._at_hand = [query["id"] for query in listed]
                 return
@@ -195,40 +199,48 @@ class _Client:
         while len(acknowledged) < queries:
             if not self._at_hand:
                 await self._fetch()
-                await asyncio.sleep(0 if self._at_hand else 0.02)
+                await asyncio.sleep(0 if self._at_hand else 0.05)
                 continue
             query = self._at_hand.pop(0)
+            self._answered.add(query)
+            if len(self._at_hand) < FEWEST_AHEAD and (self._fetching is None or self._fetching.done()):
+                self._fetching = asyncio.create_task(self._fetch())
             sent = time.perf_counter()
             acknowledged.append(await self._answer(query))
-            self._answered.add(query)
-            if len(self._at_hand) < FEWEST_AHEAD:
-                await self._fetch()
+            if not self._at_hand and self._fetching is not None:
+                await self._fetching
             if self._at_hand:
                 waits.append(time.perf_counter() - sent)
+        if self._fetching is not None:
+            await self._fetching
 
     async def close(self) -> None:
         """Hang up."""
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
+        for _, writer in (self._for_answers, self._for_queries):
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _fetch(self) -> None:
-        listed = (await self._request("GET", "/api/queries"))["queries"]
+        listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
         self._at_hand = [query["id"] for query in listed if query["id"] not in self._answered]
 
     async def _answer(self, query: int) -> int:
         now = time.time()
         given = {"query": query, "choice": "left", "token": secrets.token_hex(8), "shown_at": now, "answered_at": now}
-        return int((await self._request("POST", "/api/answers", given))["answer"])
+        return int((await self._request(self._for_answers, "POST", "/api/answers", given))["answer"])
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _request(
+        self, connection: _Connection, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        reader, writer = connection
         content = b"" if body is None else json.dumps(body).encode()
         length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
         while True:
-            self._writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + content)
-            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+            writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + content)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             size = int(head.split("content-length:")[1].split("\r\n")[0])
-            answered = json.loads(await self._reader.readexactly(size))
+            answered = json.loads(await reader.readexactly(size))
             status = int(head.split(" ")[1])
             if status == 200:
                 return dict(answered)

@@ -37,7 +37,7 @@ _TREES = (
 
 
 def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
-    """Draw one copy: the road and its cars, whether there is room ahead of and behind the ego, and two readouts."""
+    """Draw one copy: the road and its cars, whether there is room ahead of and behind the ego, and three readouts."""
     lane_height = _LANE_HEIGHT[task.lanes]
     top = _ROAD_MIDDLE - lane_height * task.lanes / 2
     bottom = _ROAD_MIDDLE + lane_height * task.lanes / 2
@@ -62,6 +62,7 @@ def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
     for y in (top, bottom):
         canvas.rectangle(0, y - 1, 600, 2, _paint(canvas))
     canvas.text(236, 60, f"limit {task.speed_limit * 3.6:.0f}", colors.muted, size=13)
+    canvas.text(324, 33, "in its lane", colors.muted, size=13)
     canvas.text(456, 33, "smooth ride", colors.muted, size=13)
 
 
@@ -147,11 +148,13 @@ def _turned_body(canvas: Canvas, x: float, y: float, angle: float, color: Color)
 
 
 def _readouts(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
-    """How smooth the last second was, and the speed with a mark at the limit."""
+    """How well it keeps its lane, how smooth the last second was, and the speed with a mark at the limit."""
     colors = canvas.colors
-    smooth = 1.0 - row.roughness
-    tone = colors.good if smooth > 0.85 else colors.warning if smooth > 0.6 else colors.bad
-    _bar(canvas, 456, 120, smooth, tone)
+    lane = min(max(round(row.lateral), 0), task.lanes - 1)
+    centred = 1.0 - min((2.0 * (row.lateral - lane)) ** 2, 1.0)
+    for x, share in ((324, centred), (456, 1.0 - row.roughness)):
+        tone = colors.good if share > 0.85 else colors.warning if share > 0.6 else colors.bad
+        _bar(canvas, x, 120, share, tone)
     pace = row.speed / task.speed_limit
     tone = colors.bad if pace > 1.05 else colors.ink
     figure = f"{row.speed * 3.6:.0f}"

@@ -127,8 +127,8 @@ class Driving(Task):
     draws_per_step = 2
     render_fps: ClassVar[int] = 10
     rubric = (
-        "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, and without "
-        "cutting others off? If both are alike, prefer the one that gets along faster."
+        "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, well in a "
+        "lane, and without cutting others off? If both are alike, prefer the one that gets along faster."
     )
 
     def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:

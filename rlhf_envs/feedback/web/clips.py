@@ -19,7 +19,7 @@ from rlhf_envs.envs.palette import THEME_NAMES
 from rlhf_envs.segments import Segment
 
 FRAME_SIZE = (600, 400)
-_NICENESS = 10
+_NICENESS = 5
 _VERSION = 1
 """Counted up when films of the same segment come to look different."""
 
@@ -52,14 +52,13 @@ class ClipMaker:
         self._films: dict[tuple[str, str], Future[Path]] = {}
         described = {"environment": environment, "size": FRAME_SIZE, "version": _VERSION}
         self._described = json.dumps(described, sort_keys=True).encode()
-        self._rate: float | None = None
+        # The first work of all, so that nobody who asks for the rate waits for films.
+        self._rate = self._pool.submit(lambda: self._painter(THEME_NAMES[0]).frames_per_second)
 
     @property
     def frames_per_second(self) -> float:
-        """The rate of every film; known once a painter was made."""
-        if self._rate is None:
-            self._rate = self._pool.submit(lambda: self._painter(THEME_NAMES[0]).frames_per_second).result()
-        return self._rate
+        """The rate of every film; known once a painter was made. Raises what a simulator says that cannot be made."""
+        return self._rate.result()
 
     def film(self, name: str, load: Callable[[], Segment], theme: str) -> Future[Path]:
         """Where the film is, as soon as it is made; asking again for the same name and theme costs nothing.

@@ -28,6 +28,7 @@ from rlhf_envs.segments import Segment
 AHEAD = 8
 """Queries kept for an annotator: the one on screen, three whose films are loaded already, and room to fetch more."""
 
+_FILMS_AHEAD = 4
 _REMEMBERED = 5000
 _USUAL_RATE = 15.0
 _ANSWERABLE = (*QUEUE, Purpose.PRACTICE)
@@ -99,9 +100,11 @@ class Labelling:
             seat.practising = bool(shown)
         if not shown:
             shown = await self._thread.run(seat.queue.upcoming)
-        for query in shown:
+        for number, query in enumerate(shown):
             facts = self._remember(query)
             _put(self._given, (annotator, facts.id), None)
+            if number >= _FILMS_AHEAD:
+                continue
             for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
                 self.clips.film(str(segment_id), partial(_itself, segment), theme)
         rate = await asyncio.to_thread(self._rate)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +19,7 @@ from rlhf_envs.feedback.web.application import build_application
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
 
 _SECONDS_TO_FINISH = 5
+_LAST_PORT = 65535
 
 
 def serve_until_stopped(
@@ -51,10 +54,22 @@ def serve_until_stopped(
             server_header=False,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
-        # uvicorn stops cleanly and then raises the signal once more, for whoever started it.
-        with suppress(KeyboardInterrupt):
+        with _signals_end_serving():
             uvicorn.Server(settings).run(sockets=[listener])
     _tell("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
+
+
+@contextmanager
+def _signals_end_serving() -> Iterator[None]:
+    """uvicorn stops cleanly on a signal and raises it once more; that must end the serving, not the process."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None) if in_main_thread else None
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Sequence[str]) -> list[str]:
@@ -75,10 +90,12 @@ def _tell(line: str, stream: TextIO) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"Nothing can listen at port {port}; name one from 1 to {_LAST_PORT}, or 0 for any free one.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ValueError(
             f"Nothing can listen at {host} port {port} ({error}); name another port, or 0 for any free one."
         ) from None

@@ -83,11 +83,11 @@ def test_a_person_judges_at_the_window_without_learning_whose_clips_these_are(ru
 
 
 def test_closing_the_window_leaves_the_rest_for_later_and_shows_what_there_is(run: Path) -> None:
-    config = JudgingConfig(human="window", annotator="ann", clip_seconds=0.5, comparisons=30)
+    config = JudgingConfig(human="window", annotator="ann", clip_seconds=0.5, comparisons=12)
     first = sit_down(run, 1, config)
-    assert 1 <= first.answers < 30 and first.open == 30 - first.answers
+    assert 1 <= first.answers < 12 and first.open == 12 - first.answers
     second = sit_down(run, first.answers + 1, config)
-    assert second.answers > first.answers and second.answers + second.open == 30
+    assert second.answers > first.answers and second.answers + second.open == 12
 
 
 def test_without_a_screen_nothing_is_begun(

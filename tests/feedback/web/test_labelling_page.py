@@ -1,7 +1,7 @@
 """Comparisons on the page, in a real browser on a real server: keys, reload, lost connections, several people."""
 
 from collections.abc import Callable
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -240,7 +240,7 @@ def test_both_clips_play_in_step_and_begin_again(
 
     def began_again() -> bool:
         seen.append(screen.page.evaluate(times))
-        return any(later[0] < earlier[0] for earlier, later in zip(seen, seen[1:], strict=False))
+        return any(later[0] < earlier[0] for earlier, later in pairwise(seen))
 
     wait_until(began_again)
     apart = sorted(abs(left - right) for left, right in seen)
@@ -248,12 +248,13 @@ def test_both_clips_play_in_step_and_begin_again(
 
 
 def test_everything_can_be_done_and_heard_without_a_mouse(
-    ready: PreferenceStore, served: Served, open_screen: OpenScreen, tmp_path: Path
+    ready: PreferenceStore, served: Served, open_screen: OpenScreen
 ) -> None:
     screen = open_screen(served.link("ann"))
     first = screen.query()
     unnamed = """() => [...document.querySelectorAll('button, input, [role=img], progress')]
-        .filter((each) => !(each.getAttribute('aria-label') || each.textContent.trim())).map((each) => each.outerHTML)"""
+        .filter((each) => !each.getAttribute('aria-label') && !each.textContent.trim())
+        .map((each) => each.outerHTML)"""
     assert screen.page.evaluate(unnamed) == []
     reached = set()
     for _ in range(25):

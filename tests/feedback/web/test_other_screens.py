@@ -99,7 +99,7 @@ def test_a_rating_follows_the_keys_that_are_held_while_the_clip_plays(
     wait_until(lambda: store.live_answers(Purpose.TRAIN)[-1].query_id == query)
     ratings = (store.live_answers()[-1].payload or {})["ratings"]
     assert len(ratings) == 6 and all(-1 <= rating <= 1 for rating in ratings)
-    assert ratings == sorted(ratings) and ratings[0] < 0.3 < 0.5 < ratings[-1]
+    assert ratings == sorted(ratings) and 0 <= ratings[0] < 0.5 < ratings[-1]
 
 
 def test_the_dashboard_shows_who_did_what_and_how_training_goes(
@@ -161,7 +161,7 @@ def test_the_owner_makes_and_ends_links(
     owner.page.get_by_label("New annotator").fill("carol")
     owner.page.get_by_role("button", name="Make a personal link").click()
     owner.page.get_by_role("button", name="Done").wait_for()
-    link = owner.page.get_by_label("Personal link").input_value()
+    link = owner.page.get_by_role("textbox", name="Personal link").input_value()
     owner.page.get_by_role("button", name="Done").click()
     carol = open_screen(link)
     carol.query()

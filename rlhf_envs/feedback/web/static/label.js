@@ -67,6 +67,7 @@ class LabelPage {
       const { queries } = await get(`/api/queries?theme=${theme()}`);
       this.queue.merge(queries, settled && this.queue.version === before, pending);
       this.failure = this.outbox.length ? this.failure : null;
+      this.listed = true;
     } catch (failure) {
       if (failure.status === 401) this.ended = failure.message;
       this.failure = failure;
@@ -174,9 +175,9 @@ class LabelPage {
   showNothing() {
     const training = this.progress?.training;
     const over = training && ["finished", "stopped"].includes(training.state);
-    const done = over ? "All done, thank you" : this.progress ? "All caught up" : "Looking for what to show …";
+    const done = !this.listed ? "Looking for what to show …" : over ? "All done, thank you" : "All caught up";
     const sentence = over ? "Nothing more is asked." : `New clips come by themselves as soon as there are any. ${trainingSentence(training)}`;
-    if (find("stage").textContent !== done + sentence) this.place(message(done, this.progress ? sentence : ""));
+    if (find("stage").textContent !== done + (this.listed ? sentence : "")) this.place(message(done, this.listed ? sentence : ""));
   }
 
   place(shown, choices = []) {

@@ -18,7 +18,7 @@ export class RankingView {
     this.player = new Player(clips.map((clip) => clip.video), query.frames_per_second);
     this.slots = this.places.map((_, place) => element("li", { class: "place", "data-place": place }));
     const grid = element("div", { class: `clips ${this.count > 2 ? "many" : ""}` }, ...this.frames);
-    grid.style.setProperty("--across", this.count === 4 ? 4 : Math.min(this.count, 3));
+    grid.style.setProperty("--across", this.count === 4 ? 2 : Math.min(this.count, 3));
     this.element = element("div", { class: "ranking" }, grid, element("ol", { class: "places", "aria-label": "Your order, the best first" }, ...this.slots));
     this.confirmButton = keyButton("Enter", "This is my order", () => this.confirm(), { class: "strong" });
     this.choices = [this.confirmButton, keyButton("↓", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped"))];

@@ -3,6 +3,7 @@ import { Player } from "./clips.js";
 import { clipFrame, element, keyButton } from "./elements.js";
 
 const USUAL_SPEED = 0.5;
+const LONGEST_TICK = 50; // milliseconds: where the browser was held up, the slider does not jump
 const RATE = 1.6; // of the scale's length of 2, per second that a key is held
 
 export class RatingView {
@@ -66,7 +67,8 @@ export class RatingView {
   stop() { cancelAnimationFrame(this.tick); }
 
   #follow(now) {
-    const value = Math.min(Math.max(Number(this.slider.value) + (this.held * RATE * (now - this.lastTick)) / 1000, -1), 1);
+    const tick = Math.min(Math.max(now - this.lastTick, 0), LONGEST_TICK);
+    const value = Math.min(Math.max(Number(this.slider.value) + (this.held * RATE * tick) / 1000, -1), 1);
     this.lastTick = now;
     this.slider.value = value;
     this.#record(value, Math.min(Math.floor(this.video.currentTime / this.player.frame), this.steps - 1));
