@@ -14,6 +14,10 @@ from rlhf_envs.rewards.encoding import InputEncoder
 EMBEDDING_WIDTH = 16
 """Columns that a category with an embedding table contributes."""
 
+EMBEDDING_SCALE = 0.1
+"""Of fresh embeddings. A table has many columns and most of its rows are hardly ever seen: at the scale of one-hots they
+would drown what the other inputs say."""
+
 IMAGE_CHANNELS = (8, 16)
 """Filters of the convolutions, each of which halves the picture."""
 
@@ -41,7 +45,7 @@ class MemberNetwork(nn.Module):
             _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
         )
         self.embeddings = nn.ParameterList(
-            _normal((members, count, EMBEDDING_WIDTH), 1.0, generator) for count in encoder.vocabularies
+            _normal((members, count, EMBEDDING_WIDTH), EMBEDDING_SCALE, generator) for count in encoder.vocabularies
         )
         width = encoder.columns + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
         self.weights = nn.ParameterList()
