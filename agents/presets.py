@@ -1,10 +1,12 @@
-"""PPO settings that train well, per environment."""
+"""PPO settings that train well, and what is asked when, per environment."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from rlhf_envs.loop import FeedbackConfig
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,18 @@ THIRD_PARTY = PPOConfig(
     num_envs=8, n_steps=256, batch_size=256, n_epochs=10, learning_rate=3e-4, anneal=False, gamma=0.99
 )
 """For any other environment: Stable-Baselines3's defaults with a wider rollout."""
+
+
+LABEL_PRESETS: dict[str, FeedbackConfig] = {
+    # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
+    "rlhf/Glimpse-v0": FeedbackConfig(finish_by=0.25),
+}
+"""What is asked when, by environment id, where the usual schedule does not fit."""
+
+
+def labels_for(environment_id: str) -> FeedbackConfig:
+    """What is asked when in an environment."""
+    return LABEL_PRESETS.get(environment_id, FeedbackConfig())
 
 
 def preset_for(environment_id: str) -> PPOConfig:

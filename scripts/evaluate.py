@@ -1,10 +1,11 @@
-"""Judge a trained policy on the true reward, on seeds that training never saw, beside others."""
+"""Judge a trained policy on seeds that training never saw, beside others: on the true reward, or by people."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import tyro
@@ -14,6 +15,8 @@ from rich.table import Table
 from agents.configuration import RunConfig
 from agents.copies import FIRST_SEED
 from agents.evaluation import Evaluation, baselines, evaluate, normalised
+from agents.judging import PAGE, JudgingConfig, judge, print_judgement
+from agents.judging.contenders import check_same_task
 from agents.policies import POLICY_NAMES, sb3_policy
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy
@@ -22,23 +25,28 @@ from scripts.errors import one_sentence_errors
 
 @dataclass(frozen=True)
 class Arguments:
-    """Judge a trained policy on the true reward, on seeds that training never saw, beside others.
+    """Judge a trained policy on seeds that training never saw, beside others: on the true reward, or by people.
 
     The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
     for the first other run. The last column is the proxy return, where the environment has one.
+
+    With --human, people compare clips of the policies without knowing whose they are, and with --judge a scripted judge
+    does. The answers are kept, and the figures and a page about them are written into the run's folder.
 
     Attributes:
         run_dir: the run to judge.
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
             training: random, and in the suite's environments expert and proxy.
-        episodes: how many each policy plays; all play the same ones.
+        episodes: how many each policy plays on the true reward; all play the same ones.
         seed: episode i begins with seed + i.
+        judging: how policies are compared side by side. On the command line these have no prefix.
     """
 
     run_dir: Path
     against: tuple[str, ...] = ("random",)
     episodes: int = 50
     seed: int = FIRST_SEED
+    judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,15 +54,24 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     with one_sentence_errors():
         given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.evaluate")
-        Console().print(_table(given))
+        if given.judging.wanted:
+            _judge_side_by_side(given)
+        else:
+            Console().print(_table(given))
     return 0
+
+
+def _judge_side_by_side(given: Arguments) -> None:
+    console = Console()
+    print_judgement(judge(given.run_dir, given.against, given.judging, given.seed, console), console)
+    console.print(f"The page: {given.run_dir / PAGE}", highlight=False, soft_wrap=True)
 
 
 def _table(given: Arguments) -> Table:
     config = RunDirectory(given.run_dir).read_config()
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
-        _check_same_task(config, RunDirectory(name))
+        check_same_task(config, RunDirectory(name))
     untrained = baselines(
         config.env,
         config.env_kwargs,
@@ -70,16 +87,6 @@ def _table(given: Arguments) -> Table:
     judged = {name: trained.get(name) or untrained[name] for name in [str(given.run_dir), *given.against]}
     reference = untrained.get("expert") or (trained[runs[0]] if runs else None)
     return _drawn(judged, untrained["random"], reference, f"{config.env}, {given.episodes} episodes")
-
-
-def _check_same_task(config: RunConfig, other: RunDirectory) -> None:
-    theirs = other.read_config()
-    for name in ("env", "env_kwargs", "horizon", "on_termination"):
-        if getattr(theirs, name) != getattr(config, name):
-            raise ValueError(
-                f"The run in {other.path} has {name} = {getattr(theirs, name)} and not {getattr(config, name)}; only "
-                "runs of one task can be compared."
-            )
 
 
 def _judge(directory: RunDirectory, config: RunConfig, given: Arguments) -> Evaluation:

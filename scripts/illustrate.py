@@ -14,6 +14,7 @@ from rlhf_envs.envs.registration import ENVIRONMENTS
 from scripts.errors import one_sentence_errors
 from scripts.illustrations.pages import picture_name, write_page
 from scripts.illustrations.pairs import FILM_FRAME, pair_films, save_gif
+from scripts.illustrations.window import save_window
 
 _FILM_SECONDS = 4.0
 
@@ -46,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(_film(environment_id, pictures, given))
         if not given.only:
             print(_question(pictures))
+            save_window("rlhf/Driving-v0", pictures / "window.png")
+            print(pictures / "window.png")
             write_page(given.folder / "environments.md", pictures)
             print(given.folder / "environments.md")
     return 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,8 @@ class Arguments:
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         theme: of the window, light or dark.
         wait_seconds: how long to wait for a run that is just starting to make its store.
+        until_gone: end as well when the process of this id, which started this one, has gone, however it ended; a
+            training run that opens the window or the page gives its own.
     """
 
     run_dir: Path | None = None
@@ -59,6 +63,7 @@ class Arguments:
     repeat_rate: float = 0.1
     theme: Literal["light", "dark"] = "light"
     wait_seconds: float = 60.0
+    until_gone: int | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,6 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     with one_sentence_errors():
         given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.label")
         _check(given)
+        if given.until_gone is not None:
+            threading.Thread(target=_end_after, args=(given.until_gone,), daemon=True).start()
         with _open(given) as store:
             if given.report:
                 _report(given, store)
@@ -81,10 +88,21 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(given: Arguments) -> None:
     if (given.run_dir is None) == (given.store is None):
         raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
+    if given.web + given.report + (given.teacher is not None) > 1:
+        raise ValueError("--web, --report and --teacher are three different things to do; give at most one of them.")
     if not 0 <= given.port <= 65535:
         raise ValueError(f"A port is a number from 0 to 65535, not {given.port}.")
     if not 0 <= given.repeat_rate <= 1:
         raise ValueError(f"repeat_rate is a share from 0 to 1, not {given.repeat_rate}.")
+    if not given.wait_seconds >= 0:
+        raise ValueError(f"wait_seconds must be 0 or more, not {given.wait_seconds}.")
+
+
+def _end_after(parent: int) -> None:
+    """Ask this process to end, as Ctrl-C would, once the one that started it has gone."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _open(given: Arguments) -> PreferenceStore:
@@ -106,7 +124,12 @@ def _open(given: Arguments) -> PreferenceStore:
 
 
 def _name(given: Arguments) -> str:
-    return given.annotator or getpass.getuser()
+    if given.annotator:
+        return given.annotator
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # in a container the user's number often has no name
+        raise ValueError("This system has no name for you; say who answers with --annotator.") from error
 
 
 def _show(given: Arguments, store: PreferenceStore) -> None:

@@ -17,9 +17,10 @@ from agents.building import check_settings
 from agents.configuration import PARTS, RunConfig
 from agents.interruption import RunInterrupted
 from agents.offline import learn_reward, settled
-from agents.presets import preset_for
+from agents.presets import labels_for, preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.feedback import StoreError
 from rlhf_envs.loop import FeedbackConfig
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
@@ -55,8 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
         except (RunInterrupted, KeyboardInterrupt):
             print(f"Stopped. To go on: {go_on}", file=sys.stderr)
             return INTERRUPTED
+        except StoreError as error:
+            raise RuntimeError(f"{error} To go on: {go_on}") from error
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
                 raise
             raise OSError(
                 f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."
@@ -78,7 +81,7 @@ def _defaults(given: list[str]) -> RunConfig:
             environment = given[place + 1]
         elif word.startswith("--env="):
             environment = word.partition("=")[2]
-    return RunConfig(env=environment, ppo=preset_for(environment))
+    return RunConfig(env=environment, ppo=preset_for(environment), labels=labels_for(environment))
 
 
 def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:

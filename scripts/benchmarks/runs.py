@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 
 from agents.configuration import Reward, RunConfig
-from agents.presets import preset_for
+from agents.presets import labels_for, preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.loop import FeedbackConfig
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""
@@ -68,10 +67,11 @@ def configure(
         ValueError: if there is no such environment, or a number is out of range.
     """
     find_spec(environment_id)
+    labels = labels_for(environment_id)
     return RunConfig(
         env=environment_id,
         reward=reward,
-        labels=FeedbackConfig() if comparisons is None else FeedbackConfig(comparisons=comparisons),
+        labels=labels if comparisons is None else replace(labels, comparisons=comparisons),
         timesteps=amount_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
         ppo=preset_for(environment_id),
