@@ -81,7 +81,7 @@ PRESETS: dict[str, PPOConfig] = {
     "rlhf/Recommender-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
     "rlhf/Headset-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
     "rlhf/Support-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
-    "rlhf/Rival-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92),
+    "rlhf/Rival-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92, activation="relu"),
     "rlhf/Writing-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
     "rlhf/Glimpse-v0": PPOConfig(
         num_envs=128,
