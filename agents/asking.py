@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from agents.run_directory import RunDirectory
 from rlhf_envs.envs.rendering import open_display
 
 _SECONDS_TO_CLOSE = 10.0
+_USUAL_PORT = 8000
 
 
 def check_people_can_be_asked(config: RunConfig) -> None:
@@ -43,7 +46,8 @@ def check_people_can_be_asked(config: RunConfig) -> None:
 def asking_people(config: RunConfig, directory: RunDirectory, stop: StopRequest, console: Console) -> Iterator[None]:
     """Keep a window or a web page open as long as the context lasts; when people close it, the run should stop.
 
-    It is a process of its own, so that neither its pictures nor the training ever wait for the other.
+    It is a process of its own, so that neither its pictures nor the training ever wait for the other. It ends with this
+    one even where this one is killed: a page that was left behind would keep the port from the resumed run.
     """
     if config.feedback == "elsewhere":
         console.print(
@@ -52,8 +56,10 @@ def asking_people(config: RunConfig, directory: RunDirectory, stop: StopRequest,
         )
         yield
         return
-    command = [sys.executable, "-m", "scripts.label", "--run-dir", str(directory.path)]
-    process = subprocess.Popen([*command, "--web"] if config.feedback == "web" else command)
+    command = [sys.executable, "-m", "scripts.label", "--run-dir", str(directory.path), "--until-gone", str(os.getpid())]
+    if config.feedback == "web":
+        command += ["--web", "--port", str(_port())]
+    process = subprocess.Popen(command)
     stop.also_when(lambda: process.poll() is not None)
     try:
         yield
@@ -64,3 +70,12 @@ def asking_people(config: RunConfig, directory: RunDirectory, stop: StopRequest,
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _port() -> int:
+    """The usual port, so that links stay good when the run is resumed; any free one where another program has it."""
+    try:
+        socket.create_server(("127.0.0.1", _USUAL_PORT)).close()
+    except OSError:
+        return 0
+    return _USUAL_PORT

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         except StoreError as error:
             raise RuntimeError(f"{error} To go on: {go_on}") from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise OSError(
                 f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."

@@ -43,8 +43,11 @@ def recognise_store(database: Database) -> dict[str, Any]:
     """
 
     def read_facts(connection: Connection) -> dict[str, Any]:
-        if not inspect(connection).has_table(meta.name):
+        inspected = inspect(connection)
+        if not inspected.has_table(meta.name):
             raise StoreDamagedError(f"{database.place} is not a feedback store: it has none of its tables.")
+        if not {meta.c.name.name, meta.c.value.name} <= {column["name"] for column in inspected.get_columns(meta.name)}:
+            raise StoreDamagedError(f"{database.place} is not a feedback store: its tables are another program's.")
         return {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
 
     database.require_file()

@@ -18,6 +18,7 @@ REPEAT_AFTER = 5
 PACE_OVER = 20
 """An annotator's pace is told over this many of their latest answers."""
 _LONGEST_ANSWER = 60.0
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class AnnotatorSession:
     ) -> None:
         if not annotator.strip():
             raise ValueError("An annotator needs a name, such as a person's initials.")
+        if not annotator.isprintable() or len(annotator) > _LONGEST_NAME:
+            raise ValueError(
+                f"An annotator's name has at most {_LONGEST_NAME} characters, all on one line, not {annotator[:80]!r}; "
+                "initials are enough."
+            )
         if ahead < 1:
             raise ValueError(f"ahead is how many queries are kept ready and must be at least 1, not {ahead}.")
         if not 0 <= repeat_rate <= 1:
@@ -112,9 +118,16 @@ class AnnotatorSession:
             payload=payload,
             token=token,
         )
-        if self.repeat_rate > 0 and _uniform(self.annotator, "whether", id) < self.repeat_rate:
-            self._ask_again(id)
+        self.follow_up(id)
         return id
+
+    def follow_up(self, answer_id: int) -> None:
+        """What an answer of this annotator leads to: now and then, an earlier pair is asked again.
+
+        `answer` does this itself; it is for those who store the answers of many annotators in one transaction.
+        """
+        if self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate:
+            self._ask_again(answer_id)
 
     def undo(self, token: str | None = None) -> Answer | None:
         """Take back the latest answer that stands; its query is shown next. None if there is nothing to take back."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from rlhf_envs.feedback.errors import StoreLockedError
 from rlhf_envs.feedback.notices import TRAINING, WISHES
 from rlhf_envs.feedback.store import PreferenceStore
 
@@ -85,7 +87,9 @@ class Announcer:
         if at_once or time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + _SECONDS_BETWEEN
             value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
-            self._store.post_notice(TRAINING, value)
+            # News is no reason to end a training: while another process has locked the store, it is told later.
+            with suppress(StoreLockedError):
+                self._store.post_notice(TRAINING, value)
 
     def begin_at(self, timesteps: int) -> None:
         """Forget what an earlier part of the run has told of steps that come again."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import schedule
 from rlhf_envs.feedback.demonstrator import Demonstrator
+from rlhf_envs.feedback.errors import StoreLockedError
 from rlhf_envs.feedback.queries import Choice, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
@@ -21,6 +24,8 @@ from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import FitConfig, FitReport, PreferenceDataset, RewardEnsemble
 from rlhf_envs.rewards import fit as fit_reward
 from rlhf_envs.rewards.reliability_fitting import fit_with_reliability
+
+_Result = TypeVar("_Result")
 
 _POLL_SECONDS = 0.2
 
@@ -109,7 +114,7 @@ class FeedbackLoop:
         if self.teacher is not None:
             # After a crash there may be queries that were asked and not answered, so the first visit always serves.
             if asked or not self._served:
-                self.teacher.serve(self.store)
+                self._once_free(partial(self.teacher.serve, self.store))
                 self._served = True
         else:
             self._wait_for_answers()
@@ -191,7 +196,7 @@ class FeedbackLoop:
         if asked_before:
             queries = asked_before
         else:
-            self.store.ask(queries, config.overlap)
+            self._once_free(partial(self.store.ask, queries, config.overlap))
         self._chooser.remember(queries)
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
@@ -200,8 +205,8 @@ class FeedbackLoop:
             agent = [segment for query in queries for segment in query.segments]
             count = config.demonstrated * min(progress.asked, config.comparisons) // config.comparisons
             count -= progress.demonstrated
-            progress.demonstrated += self._demonstrator.prefer(
-                self.store, progress.round, agent, count, self._chooser.rng
+            progress.demonstrated += self._once_free(
+                partial(self._demonstrator.prefer, self.store, progress.round, agent, count, self._chooser.rng)
             )
         return asked
 
@@ -228,6 +233,16 @@ class FeedbackLoop:
             self.on_wait(awaited)
         time.sleep(_POLL_SECONDS)
         self._wishes = read_wishes(self.store)
+
+    def _once_free(self, work: Callable[[], _Result]) -> _Result:
+        """Write to the store; where another process has locked it, training waits, as long as somebody is told."""
+        while True:
+            try:
+                return work()
+            except StoreLockedError:
+                if self.on_wait is None:
+                    raise
+                self.on_wait("the feedback store, which another process has locked")
 
     def _read_answers(self, up_to_round: int) -> bool:
         # A resumed run may find answers to rounds that it has not come to again; reading those now would fit the

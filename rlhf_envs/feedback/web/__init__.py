@@ -5,12 +5,13 @@ Needs the extra `web` (FastAPI and uvicorn), which is imported only when a page 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.queries import Purpose
+from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["create_app", "serve"]
 
 
-def create_app(store: PreferenceStore, *, clip_folder: Path, repeat_rate: float = 0.0) -> FastAPI:
+def create_app(
+    store: PreferenceStore, *, clip_folder: Path, repeat_rate: float = 0.0, purposes: Collection[Purpose] = QUEUE
+) -> FastAPI:
     """The web application on a store.
 
     Args:
         store: whose queries are answered. It stays open while the application is used.
         clip_folder: where films of segments are kept; made if it is missing, and safe to delete.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that the same person answered before.
+        purposes: only queries of these are shown. New annotators practise first where they include training.
 
     Raises:
         ValueError: if the extra is not installed, or a setting makes no sense.
@@ -32,7 +36,7 @@ def create_app(store: PreferenceStore, *, clip_folder: Path, repeat_rate: float 
     _require_extra()
     from rlhf_envs.feedback.web.application import build_application
 
-    return build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate)
+    return build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
 
 
 def serve(
@@ -44,6 +48,7 @@ def serve(
     port: int = 8000,
     repeat_rate: float = 0.0,
     renew: Sequence[str] = (),
+    purposes: Collection[Purpose] = QUEUE,
 ) -> None:
     """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C or SIGTERM.
 
@@ -53,7 +58,7 @@ def serve(
     Args:
         store: whose queries are answered.
         annotators: the names of those who answer.
-        clip_folder, repeat_rate: see `create_app`.
+        clip_folder, repeat_rate, purposes: see `create_app`.
         host: the address to listen at; anything but this machine's own prints a warning.
         port: where to listen; 0 for any free port.
         renew: names of annotators whose old link shall end and who get a new one.
@@ -72,6 +77,7 @@ def serve(
         port=port,
         repeat_rate=repeat_rate,
         renew=renew,
+        purposes=purposes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 
 from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
+from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web import annotator_routes, owner_routes
 from rlhf_envs.feedback.web.access import Door
@@ -25,9 +26,11 @@ STATIC = Path(__file__).parent / "static"
 _RETRY_AFTER = "2"
 
 
-def build_application(store: PreferenceStore, *, clip_folder: Path, repeat_rate: float = 0.0) -> FastAPI:
+def build_application(
+    store: PreferenceStore, *, clip_folder: Path, repeat_rate: float, purposes: Collection[Purpose]
+) -> FastAPI:
     """See `rlhf_envs.feedback.web.create_app`."""
-    labelling = Labelling(store, ClipMaker(store.environment, clip_folder), repeat_rate)
+    labelling = Labelling(store, ClipMaker(store.environment, clip_folder), repeat_rate, purposes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,7 +44,7 @@ def build_application(store: PreferenceStore, *, clip_folder: Path, repeat_rate:
     app.state.labelling = labelling
     app.state.tokens = tokens
     app.state.door = Door(tokens, RateLimit())
-    app.state.overlook = Overlook(store)
+    app.state.overlook = Overlook(store, purposes)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(StoreError, _say_unavailable)

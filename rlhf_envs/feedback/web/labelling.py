@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,10 @@ from sqlalchemy import Connection, or_, select
 from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.feedback.practice import ask_practice
-from rlhf_envs.feedback.queries import Kind, Purpose, Query
+from rlhf_envs.feedback.queries import Choice, Kind, Purpose, Query, Submission
 from rlhf_envs.feedback.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.session import AnnotatorSession
-from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.clips import ClipMaker
 from rlhf_envs.feedback.web.messages import AnswerGiven, Practice, Question
 from rlhf_envs.feedback.web.store_thread import StoreThread
@@ -31,7 +32,6 @@ AHEAD = 8
 _FILMS_AHEAD = 4
 _REMEMBERED = 5000
 _USUAL_RATE = 15.0
-_ANSWERABLE = (*QUEUE, Purpose.PRACTICE)
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -64,17 +64,20 @@ class Labelling:
     Args:
         store: where queries and answers meet.
         clips: makes the films.
-        repeat_rate: see `AnnotatorSession`.
+        repeat_rate, purposes: see `AnnotatorSession`. There is practice where the purposes include training.
 
     Raises:
         ValueError: if the repeat rate is not a share.
     """
 
-    def __init__(self, store: PreferenceStore, clips: ClipMaker, repeat_rate: float = 0.0) -> None:
+    def __init__(
+        self, store: PreferenceStore, clips: ClipMaker, repeat_rate: float, purposes: Collection[Purpose]
+    ) -> None:
         AnnotatorSession(store, "anybody", repeat_rate=repeat_rate)  # refuses a rate that makes no sense at once
         self.store = store
         self.clips = clips
         self.repeat_rate = repeat_rate
+        self.purposes = frozenset(purposes)
         self.guidance = guidance(store.environment)
         self.identity = store_identity(store)
         self._thread = StoreThread(store)
@@ -120,22 +123,25 @@ class Labelling:
         seat = await self._seat(annotator)
         query = await self._answerable(annotator, given.query)
         self._check(query, given)
-        session = seat.practice if query.purpose is Purpose.PRACTICE else seat.queue
-
-        def store() -> int:
-            return session.answer(
-                given.query,
-                given.choice,
-                reasons=given.reasons,
-                shown_at=given.shown_at,
-                answered_at=given.answered_at,
-                payload=given.stored_payload(),
-                token=given.token,
-            )
-
-        id = await self._thread.run(store)
+        submission = Submission(
+            given.query,
+            annotator,
+            None if given.choice is None else Choice(given.choice),
+            tuple(given.reasons),
+            given.shown_at,
+            given.answered_at,
+            given.stored_payload(),
+            given.token,
+        )
+        id = await self._thread.answer(submission)
+        if query.purpose is not Purpose.PRACTICE:
+            await self._repeat_some(seat.queue, id)
         self.clips.forget_unmade(str(segment_id) for segment_id in query.segment_ids)
         return id
+
+    async def _repeat_some(self, session: AnnotatorSession, answer_id: int) -> None:
+        if session.repeat_rate > 0:
+            await self._thread.run(lambda: session.follow_up(answer_id))
 
     async def undo(self, annotator: str, token: str) -> int | None:
         """Take back the latest answer; the query that is open again, or None if there was nothing to take back.
@@ -178,9 +184,12 @@ class Labelling:
     async def _seat(self, annotator: str) -> _Seat:
         seat = self._seats.get(annotator)
         if seat is None:
-            await asyncio.to_thread(ask_practice, self.store, annotator)
+            if Purpose.TRAIN in self.purposes:
+                await asyncio.to_thread(ask_practice, self.store, annotator)
             practice = AnnotatorSession(self.store, annotator, purposes=(Purpose.PRACTICE,), ahead=AHEAD)
-            queue = AnnotatorSession(self.store, annotator, ahead=AHEAD, repeat_rate=self.repeat_rate)
+            queue = AnnotatorSession(
+                self.store, annotator, purposes=self.purposes, ahead=AHEAD, repeat_rate=self.repeat_rate
+            )
             seat = self._seats.setdefault(annotator, _Seat(practice, queue))
         return seat
 
@@ -198,7 +207,7 @@ class Labelling:
             query = await self._facts(query_id)
         except KeyError:
             raise AnswerRefusedError(f"There is no query {query_id} in this store to answer.") from None
-        if query.only_for not in (None, annotator) or query.purpose not in _ANSWERABLE:
+        if query.only_for not in (None, annotator) or query.purpose not in {*self.purposes, Purpose.PRACTICE}:
             raise AnswerRefusedError(f"There is no query {query_id} for {annotator} to answer.")
         return query
 

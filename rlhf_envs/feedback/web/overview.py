@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING, WISHES, Notice
 from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, QueryCounts
 from rlhf_envs.feedback.session import PACE_OVER, pace
-from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.feedback.store import PreferenceStore
 
 _SECONDS_KEPT = 1.0
 _SHARE_OF_TIME = 0.1
@@ -75,10 +75,12 @@ class Overlook:
 
     Args:
         store: what is looked over.
+        purposes: which queries make up the queue.
     """
 
-    def __init__(self, store: PreferenceStore) -> None:
+    def __init__(self, store: PreferenceStore, purposes: Collection[Purpose]) -> None:
         self._store = store
+        self._purposes = frozenset(purposes)
         self._lock = threading.Lock()
         self._latest: Overview | None = None
         self._good_until = -float("inf")
@@ -92,7 +94,7 @@ class Overlook:
         with self._lock:
             started = time.monotonic()
             if self._latest is None or started > self._good_until:
-                self._latest = _overview(self._store)
+                self._latest = _overview(self._store, self._purposes)
                 ended = time.monotonic()
                 # Of a large store, looking takes long: it may have a tenth of the time, answers come first.
                 self._good_until = ended + max(_SECONDS_KEPT, (ended - started) / _SHARE_OF_TIME)
@@ -104,13 +106,16 @@ class Overlook:
             self._latest = None
 
 
-def _overview(store: PreferenceStore) -> Overview:
+def _overview(store: PreferenceStore, purposes: Collection[Purpose]) -> Overview:
     given: dict[str, list[LiveAnswer]] = defaultdict(list)
     practice: dict[str, list[LiveAnswer]] = defaultdict(list)
     for live in store.live_answers():
-        (practice if live.purpose is Purpose.PRACTICE else given)[live.annotator].append(live)
+        if live.purpose is Purpose.PRACTICE:
+            practice[live.annotator].append(live)
+        elif live.purpose in purposes:
+            given[live.annotator].append(live)
     counts = store.counts()
-    queue = [counts[purpose] for purpose in QUEUE]
+    queue = [counts[purpose] for purpose in purposes]
     return Overview(
         dict(given),
         dict(practice),

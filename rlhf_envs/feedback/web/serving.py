@@ -7,13 +7,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 import uvicorn
 
+from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.application import build_application
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
@@ -31,13 +32,14 @@ def serve_until_stopped(
     port: int,
     repeat_rate: float,
     renew: Sequence[str],
+    purposes: Collection[Purpose],
 ) -> None:
     """See `rlhf_envs.feedback.web.serve`."""
     if not annotators:
         raise ValueError("Name at least one annotator who shall get a personal link, such as their initials.")
     for name in (*annotators, *renew):
         check_name(name)
-    app = build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate)
+    app = build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
     with _listen(host, port) as listener:
         for line in _announce(Tokens(store), f"http://{_address(listener)}", annotators, renew):
             _tell(line, sys.stdout)

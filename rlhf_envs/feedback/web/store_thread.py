@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from rlhf_envs.feedback.errors import StoreError
+from rlhf_envs.feedback.queries import Submission
 from rlhf_envs.feedback.store import PreferenceStore
 
 _Result = TypeVar("_Result")
@@ -18,7 +20,7 @@ _LARGEST_BATCH = 100
 
 @dataclass
 class _Waiting:
-    work: Callable[[], Any]
+    work: Callable[[], Any] | Submission
     done: asyncio.Future[Any]
 
 
@@ -45,15 +47,28 @@ class StoreThread:
         Raises:
             StoreError: if the store cannot do it; else what the work itself raises, and then it has left no trace.
         """
-        done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(work, done))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
-        return await done
+        result: _Result = await self._wait_for(work)
+        return result
+
+    async def answer(self, submission: Submission) -> int:
+        """Store an answer, and return its id when it is on the disk. Those that arrive together are stored as one.
+
+        Raises:
+            StoreError: if the store cannot do it.
+            ValueError: if this one makes no sense; the others are stored all the same.
+        """
+        return int(await self._wait_for(submission))
 
     def close(self) -> None:
         """Finish what is being written."""
         self._thread.shutdown(wait=True)
+
+    async def _wait_for(self, work: Callable[[], Any] | Submission) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(work, done))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await done
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -71,16 +86,28 @@ class StoreThread:
                 else:
                     each.done.set_result(result)
 
-    def _do(self, batch: list[Callable[[], Any]]) -> list[Any]:
-        if len(batch) == 1:
-            return [batch[0]()]
-        results: list[Any] = []
+    def _do(self, batch: list[Callable[[], Any] | Submission]) -> list[Any]:
+        """The result of each, or what it raised."""
         with self._store.database.together():
-            for work in batch:
-                try:
-                    results.append(work())
-                except StoreError:
-                    raise
-                except Exception as failure:  # this one's alone
-                    results.append(failure)
-        return results
+            ids = self._answer_all([work for work in batch if isinstance(work, Submission)])
+            # Answers come first: what is given out next then is what they have left open.
+            return [next(ids) if isinstance(work, Submission) else _outcome(work) for work in batch]
+
+    def _answer_all(self, submissions: list[Submission]) -> Iterator[Any]:
+        try:
+            return iter(self._store.answer_many(submissions))
+        except ValueError:  # one of them makes no sense, or repeats another's token
+            return iter([_outcome(partial(self._answer_one, submission)) for submission in submissions])
+
+    def _answer_one(self, submission: Submission) -> int:
+        return self._store.answer_many([submission])[0]
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    """What a piece of work gives, or what it raises, unless the store itself failed."""
+    try:
+        return work()
+    except StoreError:
+        raise
+    except Exception as failure:
+        return failure

@@ -40,6 +40,13 @@ def test_the_interval_of_whole_wins_is_that_of_scipy(wins: int, count: int) -> N
     assert wilson_interval(wins / count, count) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
+def test_the_interval_always_holds_the_rate() -> None:
+    for count in range(1, 60):
+        for rate in (0.0, 0.5 / count, 0.5, 1 - 0.5 / count, 1.0):
+            low, high = wilson_interval(rate, count)
+            assert 0 <= low <= rate <= high <= 1 and high - low < 1
+
+
 def test_a_win_counts_for_the_policy_whichever_side_it_was_shown_on() -> None:
     answers = judged(("a", "b", "left"), ("b", "a", "right"), ("b", "a", "left"), ("a", "b", "tie"), ("a", "b", "skip"))
     [pair] = pair_figures(answers, ["a", "b"])

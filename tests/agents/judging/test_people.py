@@ -1,5 +1,6 @@
 """People judge blind, at the window and on the page, and what they say is kept like every other answer."""
 
+import json
 import threading
 import time
 from contextlib import suppress
@@ -13,11 +14,12 @@ from agents.configuration import RunConfig
 from agents.judging import JudgingConfig, judge
 from agents.judging.arena import Arena
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, StoreError
+from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, StoreError, web
 from scripts import evaluate
 from tests.sb3.environments import Walk
 
 COMPARISONS = 3
+PATIENCE = 60.0
 WINDOW = JudgingConfig(human="window", annotator="ann", clip_seconds=0.5, comparisons=COMPARISONS)
 
 
@@ -30,9 +32,10 @@ class Person(threading.Thread):
         self.gone = threading.Event()
 
     def run(self) -> None:
-        give_up_at = time.monotonic() + 60
-        while not self.gone.wait(0.05) and time.monotonic() < give_up_at:
-            key = pygame.K_LEFT if self._given() < self.answers else pygame.K_ESCAPE
+        give_up_at = time.monotonic() + PATIENCE
+        while not self.gone.wait(0.05):
+            goes_on = self._given() < self.answers and time.monotonic() < give_up_at
+            key = pygame.K_LEFT if goes_on else pygame.K_ESCAPE
             with suppress(pygame.error):  # there is no window yet, or no longer
                 pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=""))
 
@@ -88,6 +91,33 @@ def test_closing_the_window_leaves_the_rest_for_later_and_shows_what_there_is(ru
     assert 1 <= first.answers < 12 and first.open == 12 - first.answers
     second = sit_down(run, first.answers + 1, config)
     assert second.answers > first.answers and second.answers + second.open == 12
+
+
+def test_the_page_tells_no_more_than_the_window(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    testclient = pytest.importorskip("fastapi.testclient")
+    told: list[str] = []
+
+    def somebody_answers(store: PreferenceStore, **settings: Any) -> None:
+        app = web.create_app(store, clip_folder=settings["clip_folder"], purposes=settings["purposes"])
+        headers = {"Authorization": f"Bearer {app.state.tokens.create(settings['annotators'][0])}"}
+        with testclient.TestClient(app, headers=headers) as page:
+            told.append(page.get("/api/me").text)
+            while queries := page.get("/api/queries").json()["queries"]:
+                told.append(json.dumps(queries))
+                film = page.get(queries[0]["clips"][1])
+                assert film.status_code == 200 and film.headers["content-type"] == "video/mp4"
+                told.append(str(film.headers))
+                given = {"query": queries[0]["id"], "choice": "tie", "token": f"token-{queries[0]['id']:04}"}
+                assert page.post("/api/answers", json=given).status_code == 200
+                told.append(page.get("/api/progress").text)
+
+    monkeypatch.setattr(web, "serve", somebody_answers)
+    config = JudgingConfig(human="web", annotators=("ann",), clip_seconds=0.5, comparisons=COMPARISONS)
+    found = judge(run, ("expert", "random"), config)
+    assert [(pair.ties, pair.rate) for pair in found.pairs] == [(1, 0.5)] * 3
+    names = {name for policy in found.policies for name in (policy.name, policy.key)}
+    assert len(told) == 1 + 3 * COMPARISONS and len(names) == 4
+    assert not [(name, text) for name in names for text in told if name.lower() in text.lower()]
 
 
 def test_without_a_screen_nothing_is_begun(

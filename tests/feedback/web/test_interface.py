@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from rlhf_envs.feedback.web.limits import BURST, LARGEST_BODY, RateLimit
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 from tests.feedback.web.screens import practised
 
-Request = Callable[..., httpx.Response]
-
 
 class Interface:
     """Requests to the application within this process."""
@@ -26,18 +25,26 @@ class Interface:
     def __init__(self, store: PreferenceStore, clips: Path) -> None:
         self.app = create_app(store, clip_folder=clips)
         self.tokens = Tokens(store)
+        # In a thread of its own, because the browser of other tests keeps a loop running in this one.
         self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     def __call__(self, method: str, path: str, token: str | None = None, **options: Any) -> httpx.Response:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return self.loop.run_until_complete(self.client.request(method, path, headers=headers, **options))
+        return self.wait_for(self.client.request(method, path, headers=headers, **options))
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def close(self) -> None:
-        self.loop.run_until_complete(self.client.aclose())
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.wait_for(self.client.aclose())
+        self.wait_for(self.loop.shutdown_default_executor())
         self.app.state.labelling.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(20)
         self.loop.close()
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(
 
 
 def test_many_clients_at_full_speed_lose_and_double_nothing(tmp_path: Path) -> None:
-    figures = measure_labelling(str(tmp_path / "load.db"), clients=8, queries=120)
+    with ThreadPoolExecutor(1) as elsewhere:  # the browser of other tests keeps an event loop in this thread
+        figures = elsewhere.submit(measure_labelling, str(tmp_path / "load.db"), clients=8, queries=120).result()
     assert (figures.lost, figures.doubled) == (0, 0)
     assert len(figures.milliseconds) > 60

@@ -82,10 +82,13 @@ function ask(title, text, yes, { danger = false, link = "" } = {}) {
   find("ask-no").hidden = Boolean(link);
   find("ask-link").hidden = !link;
   find("ask-link").value = link;
-  dialog.returnValue = "no";
   dialog.showModal();
   if (link) find("ask-link").select();
-  return new Promise((answered) => dialog.addEventListener("close", () => answered(dialog.returnValue === "yes"), { once: true }));
+  // Not the dialog's "close" event: it comes late, perhaps after the dialog was opened for another question.
+  return new Promise((answered) => {
+    find("ask-yes").onclick = () => answered(true);
+    find("ask-no").onclick = dialog.oncancel = () => answered(false);
+  });
 }
 
 async function attempt(work) {
