@@ -56,7 +56,8 @@ def asking_people(config: RunConfig, directory: RunDirectory, stop: StopRequest,
         )
         yield
         return
-    command = [sys.executable, "-m", "scripts.label", "--run-dir", str(directory.path), "--until-gone", str(os.getpid())]
+    command = [sys.executable, "-m", "scripts.label", "--run-dir", str(directory.path)]
+    command += ["--until-gone", str(os.getpid())]
     if config.feedback == "web":
         command += ["--web", "--port", str(_port())]
     process = subprocess.Popen(command)

@@ -67,7 +67,13 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
-        write_json(self.config_path, {"config": config.to_json(), "versions": versions()})
+        try:
+            write_json(self.config_path, {"config": config.to_json(), "versions": versions()})
+        except OSError as error:
+            raise ValueError(
+                f"Nothing can be written into {self.path} ({error.strerror}); make room there, or choose another "
+                "--run-dir."
+            ) from error
 
     @property
     def has_checkpoint(self) -> bool:

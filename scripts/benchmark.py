@@ -21,20 +21,21 @@ from scripts.benchmarks.inference import Inference
 from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Overhead
+from scripts.benchmarks.robustness import Robustness
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = Environments | Inference | Overhead | Learning | Annotators
+Benchmark = Environments | Inference | Overhead | Learning | Annotators | Robustness
 
 ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Overhead, Learning, Annotators)
-"""All benchmarks, the quick ones first."""
+"""What `all` measures, the quick ones first."""
 
 
 @dataclass(frozen=True)
 class All:
-    """All of them, the quick ones first.
+    """All of them but robustness, the quick ones first.
 
     Attributes:
         environments: speed of the environments.
@@ -68,7 +69,8 @@ class Arguments:
         | Annotated[Inference, tyro.conf.subcommand("inference")]
         | Annotated[Overhead, tyro.conf.subcommand("overhead")]
         | Annotated[Learning, tyro.conf.subcommand("learning")]
-        | Annotated[Annotators, tyro.conf.subcommand("annotators")],
+        | Annotated[Annotators, tyro.conf.subcommand("annotators")]
+        | Annotated[Robustness, tyro.conf.subcommand("robustness")],
         tyro.conf.arg(name=""),
     ]
     out: Path = field(default_factory=lambda: Path("runs") / time.strftime("benchmark-%Y-%m-%d"))

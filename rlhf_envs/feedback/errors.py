@@ -66,6 +66,11 @@ def store_error(cause: BaseException | None, place: str) -> StoreError:
             f"The file {place} is damaged or is not a feedback store ({cause}); it was left as it is, "
             "restore it from a copy or recover it with sqlite3's .recover."
         )
+    if code.startswith("SQLITE_IOERR"):
+        return StoreError(
+            f"The disk of the feedback store {place} failed ({cause}); if it is full, free some space, and go on: what "
+            "was stored is kept."
+        )
     return StoreError(f"The feedback store {place} failed: {cause}.")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, inspect, select, update
 
 from rlhf_envs.feedback.database import Database
-from rlhf_envs.feedback.errors import StoreDamagedError, StoreExistsError, StoreVersionError
+from rlhf_envs.feedback.errors import StoreDamagedError, StoreExistsError, StoreMissingError, StoreVersionError
 from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.feedback.schema import SCHEMA_VERSION, annotators, meta, metadata, notices
 
@@ -44,6 +44,8 @@ def recognise_store(database: Database) -> dict[str, Any]:
 
     def read_facts(connection: Connection) -> dict[str, Any]:
         inspected = inspect(connection)
+        if not inspected.get_table_names():
+            raise StoreMissingError(f"There is no feedback store at {database.place} yet: it is empty.")
         if not inspected.has_table(meta.name):
             raise StoreDamagedError(f"{database.place} is not a feedback store: it has none of its tables.")
         if not {meta.c.name.name, meta.c.value.name} <= {column["name"] for column in inspected.get_columns(meta.name)}:

@@ -126,7 +126,7 @@ def test_opening_where_nothing_is_makes_nothing(path: Path) -> None:
 
 def test_a_store_whose_making_was_interrupted_can_be_made_again(path: Path) -> None:
     path.touch()
-    with pytest.raises(StoreDamagedError, match="not a feedback store"):
+    with pytest.raises(StoreMissingError, match="it is empty"):
         PreferenceStore.open(path)
     assert path.read_bytes() == b""
     PreferenceStore.create(path, environment={"id": "x"}).close()
@@ -154,8 +154,12 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
 def test_a_database_of_another_program_is_not_taken_for_a_store(path: Path) -> None:
     with sqlite3.connect(path) as raw:
         raw.execute("CREATE TABLE recipes (name TEXT)")
-    raw.close()
     with pytest.raises(StoreDamagedError, match="none of its tables"):
+        PreferenceStore.open(path)
+    with raw:
+        raw.execute("CREATE TABLE meta (recipes INTEGER)")
+    raw.close()
+    with pytest.raises(StoreDamagedError, match="another program's"):
         PreferenceStore.open(path)
 
 

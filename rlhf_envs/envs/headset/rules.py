@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
 
 PLEASANT_PACE, PACE_SPREAD = 0.6, 0.55
-_FACING_SHARPNESS = 10.0
+_FACING_SHARPNESS = 5.0
 
 
 class Headset(Task):
@@ -67,7 +67,7 @@ class Headset(Task):
     |---|---|---|---|
     | immersion | 1.0 | 0 to 1 | liveliness x (1 - 0.6 vignette²) x (1 + facing) / 2 |
     | sickness | -1.0 | 0 to 1 | how sick the wearer feels |
-    | disorientation | -0.8 | 0 to 1 | 1 - facing, where facing = 1 / (1 + 10 (gaze / 1.2 rad)²) |
+    | disorientation | -0.8 | 0 to 1 | 1 - facing, where facing = 1 / (1 + 5 (gaze / 1.2 rad)²) |
     | jolts | -0.3 | 0 to 1 | sudden changes of pace, turning and vignette, squared |
 
     Liveliness is 1 - ((speed / 6 m/s - 0.6) / 0.55)², at least 0: a crawl bores, and haste leaves no time to look.

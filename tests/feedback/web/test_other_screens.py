@@ -170,3 +170,10 @@ def test_the_owner_makes_and_ends_links(
     carol.press("ArrowLeft")
     carol.page.get_by_text("1 answer kept on this device").wait_for()
     owner.page.get_by_role("button", name="Make a new link for carol").wait_for()
+
+
+def test_the_dashboard_fits_a_phone(store: PreferenceStore, served: Served, open_screen: OpenScreen) -> None:
+    served.tokens.create("ann")
+    screen = open_screen(served.owner_link(), viewport={"width": 390, "height": 844})
+    screen.page.locator("#people tr").wait_for()
+    assert screen.page.evaluate("document.documentElement.scrollWidth") <= 390
