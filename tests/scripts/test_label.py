@@ -1,0 +1,134 @@
+"""The command with which people answer: what it refuses, and when it ends."""
+
+import getpass
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agents.building import open_store
+from agents.configuration import RunConfig
+from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import PreferenceStore
+from scripts import label
+from tests.trainer import ROOT
+
+STARTER = """
+import os, subprocess, sys, time
+subprocess.Popen([*sys.argv[1:], "--until-gone", str(os.getpid())])
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that has asked nothing yet."""
+    directory = RunDirectory(tmp_path / "run")
+    config = RunConfig(env="rlhf/Driving-v0", feedback="elsewhere")
+    directory.create(config)
+    open_store(config, directory).close()
+    return directory.path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says when it refuses, on one line."""
+    with pytest.raises(SystemExit) as stopped:
+        label.main(list(arguments))
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("Error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Say whose queries to answer"),
+        (["--run-dir", "somewhere", "--store", "feedback.db"], "Say whose queries to answer"),
+        (["--run-dir", "nowhere"], "nowhere holds no run"),
+        (["--store", "nowhere.db", "--report"], "There is no feedback store"),
+        (["--store", "mysql://host/labels"], "SQLite or PostgreSQL, not in mysql"),
+        (["--run-dir", "somewhere", "--report", "--web"], "give at most one of them"),
+        (["--run-dir", "somewhere", "--teacher", "oracle", "--web"], "give at most one of them"),
+        (["--run-dir", "somewhere", "--port", "70000"], "A port is a number from 0 to 65535"),
+        (["--run-dir", "somewhere", "--repeat-rate", "nan"], "repeat_rate is a share from 0 to 1"),
+        (["--run-dir", "somewhere", "--wait-seconds", "nan"], "wait_seconds must be 0 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert said in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "x" * 61, " "])
+@pytest.mark.parametrize("page", [[], ["--web", "--port", "0"]])
+def test_a_name_that_would_spoil_tables_and_terminals_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str], name: str, page: list[str]
+) -> None:
+    assert "name" in refused(capsys, "--run-dir", str(run), "--annotator", name, *page)
+
+
+def test_somebody_without_a_name_in_the_system_is_asked_for_one(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert "say who answers with --annotator" in refused(capsys, "--run-dir", str(run))
+
+
+def test_a_port_that_is_taken_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}" in refused(capsys, "--run-dir", str(run), "--web", "--port", port)
+
+
+def test_a_store_that_a_starting_run_is_still_making_is_waited_for(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "feedback.db").unlink()
+    sqlite3.connect(run / "feedback.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    began = time.monotonic()
+    assert "it is empty" in refused(capsys, "--run-dir", str(run), "--wait-seconds", "0.5")
+    assert time.monotonic() - began >= 0.5
+
+
+def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
+    directory = RunDirectory(run)
+    directory.store_path.write_bytes(b"")
+    with open_store(directory.read_config(), directory, resume=True) as store:
+        assert store.environment["id"] == "rlhf/Driving-v0"
+
+
+@pytest.mark.slow
+def test_a_page_does_not_outlive_the_training_that_opened_it(run: Path) -> None:
+    serve = [
+        sys.executable,
+        "-m",
+        "scripts.label",
+        "--run-dir",
+        str(run),
+        "--web",
+        "--port",
+        "0",
+        "--annotators",
+        "ann",
+    ]
+    with subprocess.Popen([sys.executable, "-c", STARTER, *serve], cwd=ROOT, stdout=subprocess.PIPE) as training:
+        assert training.stdout is not None
+        for line in training.stdout:
+            if b"Ctrl-C stops" in line:
+                break
+        os.kill(training.pid, signal.SIGKILL)
+        # Whoever still serves keeps this end of the pipe open.
+        assert b"Stopped. Every answer that was acknowledged is in the store." in training.stdout.read()
+    with PreferenceStore.open(run / "feedback.db") as store:
+        assert store.live_answers() == []
