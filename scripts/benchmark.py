@@ -18,18 +18,20 @@ from agents.run_directory import read_json, versions, write_json
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.inference import Inference
+from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Overhead
 from scripts.benchmarks.robustness import Robustness
+from scripts.benchmarks.window import Window
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = Environments | Inference | Overhead | Learning | Annotators | Robustness
+Benchmark = Environments | Inference | Window | Labelling | Overhead | Learning | Annotators | Robustness
 
-ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Overhead, Learning, Annotators)
+ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Labelling, Overhead, Learning, Annotators)
 """What `all` measures, the quick ones first."""
 
 
@@ -40,6 +42,8 @@ class All:
     Attributes:
         environments: speed of the environments.
         inference: cost of the reward.
+        window: how quickly the labelling window follows.
+        labelling: how quickly the web page serves many.
         overhead: cost of the whole.
         learning: what is learned.
         annotators: what mistakes cost.
@@ -47,6 +51,8 @@ class All:
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
+    window: Window = field(default_factory=Window)
+    labelling: Labelling = field(default_factory=Labelling)
     overhead: Overhead = field(default_factory=Overhead)
     learning: Learning = field(default_factory=Learning)
     annotators: Annotators = field(default_factory=Annotators)
@@ -70,6 +76,8 @@ class Arguments:
         | Annotated[Overhead, tyro.conf.subcommand("overhead")]
         | Annotated[Learning, tyro.conf.subcommand("learning")]
         | Annotated[Annotators, tyro.conf.subcommand("annotators")]
+        | Annotated[Window, tyro.conf.subcommand("window")]
+        | Annotated[Labelling, tyro.conf.subcommand("labelling")]
         | Annotated[Robustness, tyro.conf.subcommand("robustness")],
         tyro.conf.arg(name=""),
     ]

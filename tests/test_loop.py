@@ -1,6 +1,5 @@
 """The feedback loop: what it asks when, what it waits for, and what it makes of the answers."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.demonstrations import Demonstrations, Episode
-from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, StoreLockedError, TeacherConfig
+from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
 from rlhf_envs.feedback.demonstrator import DEMONSTRATOR, Demonstrator
 from rlhf_envs.feedback.notices import TRAINING, WISHES
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
@@ -125,41 +124,6 @@ def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeL
     loop.on_wait = answers(loop, Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 3
     assert loop.dataset.comparisons.probability_right.tolist() == [0.5, 0.0, 1.0]
-
-
-def test_training_waits_while_another_process_has_locked_the_store(tmp_path: Path, make_loop: MakeLoop) -> None:
-    loop = make_loop()
-    with PreferenceStore.open(tmp_path / "feedback.db", patience=0.05) as hasty:
-        loop.store = loop.announcer._store = hasty
-        holder = sqlite3.connect(tmp_path / "feedback.db", isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        told: list[str] = []
-
-        def release_at_third(awaited: str) -> None:
-            told.append(awaited)
-            if len(told) == 3:
-                holder.execute("ROLLBACK")
-
-        loop.on_wait = release_at_third
-        report = loop.visit(rollouts(), 100, TOTAL)
-        loop.announcer.tell("training", at_once=True)
-        assert told == ["the feedback store, which another process has locked"] * 3
-        assert report.asked == report.labels == 10
-        holder.execute("BEGIN IMMEDIATE")
-        loop.announcer.tell("waiting", at_once=True)
-        assert hasty.notices()[TRAINING].value["state"] == "training"
-        holder.close()
-
-
-def test_a_locked_store_is_an_error_where_nobody_would_hear_of_the_waiting(tmp_path: Path, make_loop: MakeLoop) -> None:
-    loop = make_loop()
-    with PreferenceStore.open(tmp_path / "feedback.db", patience=0.05) as hasty:
-        loop.store = hasty
-        holder = sqlite3.connect(tmp_path / "feedback.db", isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreLockedError, match="locked by another process"):
-            loop.visit(rollouts(), 100, TOTAL)
-        holder.close()
 
 
 def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop, store: PreferenceStore) -> None:

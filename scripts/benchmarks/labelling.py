@@ -107,7 +107,7 @@ def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) 
         queries: how many comparisons are asked.
     """
     with PreferenceStore.create(url_or_path, environment=ENVIRONMENT) as store:
-        _ask(store, queries)
+        ask(store, queries)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as clips:
@@ -136,7 +136,8 @@ def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) 
     )
 
 
-def _ask(store: PreferenceStore, queries: int) -> None:
+def ask(store: PreferenceStore, queries: int) -> None:
+    """Ask so many comparisons of driving in a store whose environment is `ENVIRONMENT`."""
     pairs = practice_pairs(ENVIRONMENT, 8)
     segments = [segment for pair in pairs for segment in (pair.good, pair.bad)]
     count = len(segments)
