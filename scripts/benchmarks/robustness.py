@@ -45,7 +45,7 @@ class Robustness:
     rounds: int = 20
     comparisons: int = 60
     seed: int = 0
-    seconds: float = 300.0
+    seconds: float = 900.0
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.comparisons < 1:

@@ -36,6 +36,7 @@ AMOUNTS: dict[str, Amount] = {
     "CartPole-v1": Amount(timesteps=100_000),
     "rlhf/Rival-v0": Amount(timesteps=1_000_000),
     "rlhf/Overlay-v0": Amount(timesteps=1_000_000),
+    "rlhf/Glimpse-v0": Amount(timesteps=800_000),
 }
 """Amounts by environment id; any other environment gets what `Amount` says."""
 

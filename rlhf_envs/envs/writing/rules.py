@@ -98,7 +98,7 @@ class Writing(Task):
     | on_topic | 0.3 | -1 to 1 | mean of the marks of the last three words with a topic |
     | right_tone | 0.25 | -1 to 1 | mean of the marks of the last two words with a tone |
     | repetition | -0.4 | 0, 1 | the last word was in the note before; words like "the", "is" and "near" may be |
-    | in_time | 0.5 | -1 to 0.6 | the last stamp: sent 0.6, hasty 0, page full -0.6; and -0.4 over the limit |
+    | in_time | 1.0 | -1 to 0.6 | the last stamp: sent 0.6, hasty 0, page full -0.6; and -0.4 over the limit |
 
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
 
@@ -131,7 +131,7 @@ class Writing(Task):
     """
 
     fields = FIELDS
-    reward_weights = {"fluent": 0.8, "on_topic": 0.3, "right_tone": 0.25, "repetition": -0.4, "in_time": 0.5}
+    reward_weights = {"fluent": 0.8, "on_topic": 0.3, "right_tone": 0.25, "repetition": -0.4, "in_time": 1.0}
     draws_per_reset = 1 + TAKE_OVER_DRAWS
     draws_per_step = 1
     render_fps = 6
