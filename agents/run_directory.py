@@ -85,9 +85,13 @@ class RunDirectory:
         """Keep other processes from training in this folder meanwhile.
 
         Raises:
-            ValueError: if another one does so already.
+            ValueError: if another one does so already, or nothing can be written there.
         """
-        with (self.path / "lock").open("w") as file:
+        try:
+            file = (self.path / "lock").open("w")
+        except OSError as error:
+            raise ValueError(f"Nothing can be written into {self.path} ({error.strerror}); mend that first.") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

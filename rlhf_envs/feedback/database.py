@@ -43,12 +43,14 @@ class Database:
         self._patience = patience
         self.place = str(self._file) if self._file else url.render_as_string(hide_password=True)
         self._engine = _engine(url, self._is_sqlite)
+        self._inode: tuple[int, int] | None = None
         self._shared = threading.local()
 
     def require_file(self) -> None:
         """Raise `StoreMissingError` where an SQLite file should be and is not; SQLite would make an empty one."""
         if self._file and not self._file.is_file():
             raise StoreMissingError(f"There is no feedback store at {self.place}; a training run creates it.")
+        self._inode = _inode(self._file)
 
     def prepare_file(self) -> None:
         """Make ready for `CREATE TABLE`: on SQLite, check the directory and turn on write-ahead logging.
@@ -66,6 +68,7 @@ class Database:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
         self._patiently(turn_on)
+        self._inode = _inode(self._file)
 
     def write(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run `work` in one transaction with no other writer beside it; when this returns, it is on the disk.
@@ -136,6 +139,12 @@ class Database:
 
     @contextmanager
     def _begin_writing(self, connection: Connection) -> Iterator[Connection]:
+        # SQLite would go on writing to a file that has no name any more, and lose it all when it is closed.
+        if _inode(self._file) != self._inode:
+            raise StoreMissingError(
+                f"The feedback store {self.place} was moved, removed or replaced while it was in use; put it back, or "
+                "start again with what is there now."
+            )
         connection = connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         with connection.begin():
             if not self._is_sqlite:
@@ -161,6 +170,15 @@ class Database:
                     raise error from failure
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
+
+
+def _inode(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        status = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _url(url_or_path: str | os.PathLike[str]) -> URL:

@@ -59,7 +59,8 @@ def store_error(cause: BaseException | None, place: str) -> StoreError:
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or code == _READ_ONLY_TRANSACTION:
         return StoreReadOnlyError(
-            f"The feedback store {place} cannot be written ({cause}); its directory and file must both be writable."
+            f"The feedback store {place} cannot be written ({cause}); its directory and file must both be writable, "
+            "even to read it."
         )
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return StoreDamagedError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import (
     BindParameter,
     Connection,
     Delete,
+    Float,
     Integer,
     Select,
     String,
@@ -25,6 +25,8 @@ from sqlalchemy import (
 from rlhf_envs.feedback.liveness import is_live
 from rlhf_envs.feedback.queries import Kind, Purpose
 from rlhf_envs.feedback.schema import answers, leases, queries
+
+_LONGEST_LEASE = 86_400
 
 
 def lease_next(
@@ -72,9 +74,9 @@ def check_annotator(annotator: str) -> None:
 
 
 def check_lease(lease_seconds: float) -> None:
-    """Raise `ValueError` for a lease that ends before it begins."""
-    if not (math.isfinite(lease_seconds) and lease_seconds > 0):
-        raise ValueError(f"A lease lasts a positive number of seconds, not {lease_seconds}.")
+    """Raise `ValueError` for a lease that ends before it begins, or takes over a day."""
+    if not 0 < lease_seconds <= _LONGEST_LEASE:
+        raise ValueError(f"A lease lasts more than 0 and at most {_LONGEST_LEASE:,} seconds, not {lease_seconds}.")
 
 
 @functools.cache
@@ -85,8 +87,9 @@ def _released() -> Delete:
 
 @functools.cache
 def _expired() -> Delete:
-    """Ends the leases that ran out by `:now`."""
-    return delete(leases).where(leases.c.expires_at <= bindparam("now"))
+    """Ends the leases that ran out by `:now`, and those that a clock has given which was far ahead."""
+    now = bindparam("now", type_=Float)
+    return delete(leases).where(or_(leases.c.expires_at <= now, leases.c.expires_at > now + 2 * _LONGEST_LEASE))
 
 
 @functools.cache

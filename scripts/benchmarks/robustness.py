@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,38 +32,43 @@ class Robustness:
     """Kill what people and training stand on, at random moments, and see whether an answer is lost.
 
     Each round is a small training run that two annotators answer over HTTP and one in a window, each of them a process
-    of its own. One of the trainer, the server and the window, in turn, is ended by SIGKILL after a random number of
-    answers and a random part of a second, and started again as a person would. Then the round goes on to its end.
+    of its own. The trainer, the server and the window, in turn, are ended by SIGKILL after a random number of answers
+    and a random part of a second, and started again as a person would. Then the round goes on to its end.
 
     Attributes:
-        rounds: how many kills.
-        comparisons: asked in each round.
+        rounds: training runs.
+        kills: in each of them.
+        comparisons: asked in each of them.
         seed: of the moments.
         seconds: after which a round is given up.
     """
 
     name: ClassVar[str] = "robustness"
-    rounds: int = 20
+    rounds: int = 4
+    kills: int = 5
     comparisons: int = 60
     seed: int = 0
     seconds: float = 900.0
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.comparisons < 1:
-            raise ValueError(f"rounds and comparisons must be at least 1, not {self.rounds} and {self.comparisons}.")
+        for name in ("rounds", "kills", "comparisons"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
 
     def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         """What became of each round, and of its answers."""
         generator = np.random.default_rng(self.seed)
         found = []
         for number in range(self.rounds):
-            victim = VICTIMS[number % len(VICTIMS)]
-            after = int(generator.integers(0, max(round(_LATEST * self.comparisons), 1)))
-            pause = float(generator.uniform(0, _LONGEST_PAUSE))
-            folder = _new_folder(out / self.name, number)
-            figures = disturbed_round(folder, victim, after, pause, self.comparisons, self.seconds)
+            latest = max(round(_LATEST * self.comparisons), 1)
+            moments = zip(sorted(generator.integers(0, latest, self.kills)), generator.random(self.kills), strict=True)
+            kills = [
+                Kill(VICTIMS[(number * self.kills + turn) % len(VICTIMS)], int(after), float(pause * _LONGEST_PAUSE))
+                for turn, (after, pause) in enumerate(moments)
+            ]
+            figures = disturbed_round(_new_folder(out / self.name, number), kills, self.comparisons, self.seconds)
             tell(
-                f"round {number + 1}: the {victim} killed after {after} answers; {figures.acknowledged} acknowledged, "
+                f"round {number + 1}: {len(figures.killed)} kills, {figures.acknowledged} answers acknowledged, "
                 f"{figures.lost} lost, {figures.doubled} doubled, {figures.seconds:.0f} s"
                 + (f"; {figures.trouble}" if figures.trouble else "")
             )
@@ -71,17 +77,29 @@ class Robustness:
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
-        """One row for each victim."""
-        rows = []
-        for victim in VICTIMS:
-            mine = [each for each in measured["rounds"] if each["victim"] == victim]
-            total = Counter[str]()
-            for each in mine:
-                total.update({name: int(each[name]) for name in ("killed", "acknowledged", "lost", "doubled")})
-            ended = sum(not each["trouble"] for each in mine)
-            figures = (total["killed"], total["acknowledged"], total["lost"], total["doubled"])
-            rows.append([victim, *(f"{value:,}" for value in figures), f"{ended} of {len(mine)}"])
-        return markdown_table(["killed", "kills", "acknowledged answers", "lost", "doubled", "runs that ended"], rows)
+        """One row."""
+        rounds = measured["rounds"]
+        killed = Counter(victim for each in rounds for victim in each["killed"])
+        totals = [sum(each[name] for each in rounds) for name in ("acknowledged", "lost", "doubled")]
+        ended = sum(not each["trouble"] for each in rounds)
+        figures = [f"{value:,}" for value in (*(killed[victim] for victim in VICTIMS), *totals)]
+        columns = [*(f"kills of the {victim}" for victim in VICTIMS), "acknowledged answers", "lost", "doubled"]
+        return markdown_table([*columns, "runs that ended"], [[*figures, f"{ended} of {len(rounds)}"]])
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When what is killed.
+
+    Attributes:
+        victim: one of `VICTIMS`.
+        after: how many answers must have been acknowledged.
+        pause: seconds from then to the kill.
+    """
+
+    victim: str
+    after: int
+    pause: float
 
 
 @dataclass(frozen=True)
@@ -89,8 +107,7 @@ class RoundFigures:
     """What became of one round.
 
     Attributes:
-        victim: what was killed: the "trainer", the "server" or the "window".
-        killed: whether it still ran when its moment came.
+        killed: who was, in this order; whoever had ended already when its moment came is left out.
         acknowledged: answers that somebody was told are stored.
         lost: those of them that are not in the store as they were given.
         doubled: queries answered more often than wanted, and answers over HTTP that nobody was told of.
@@ -98,8 +115,7 @@ class RoundFigures:
         seconds: that it took.
     """
 
-    victim: str
-    killed: bool
+    killed: list[str]
     acknowledged: int
     lost: int
     doubled: int
@@ -107,70 +123,56 @@ class RoundFigures:
     seconds: float
 
 
-def disturbed_round(
-    folder: Path, victim: str, after: int, pause: float, comparisons: int, seconds: float
-) -> RoundFigures:
-    """One training run that people answer, with one kill in it.
+def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, seconds: float) -> RoundFigures:
+    """One training run that people answer, with some kills in it.
 
     Args:
         folder: for the run and for what the processes say; it must exist.
-        victim: one of `VICTIMS`.
-        after: how many answers must have been acknowledged before the kill.
-        pause: seconds from then to the kill.
+        kills: in the order in which they come.
         comparisons: of the run.
         seconds: after which it is given up.
     """
     began = time.monotonic()
     run = folder / "run"
-    cast: dict[str, Command] = {
-        "trainer": Trainer(run, comparisons),
-        "server": Server(run, _WEB_ANNOTATORS),
-        "window": Window(run, "cyd"),
-    }
-    trouble, killed = "", False
+    trainer, server, window = Trainer(run, comparisons), Server(run, _WEB_ANNOTATORS), Window(run, "cyd")
+    cast: dict[str, Command] = dict(zip(VICTIMS, (trainer, server, window), strict=True))
+    people = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
+    wait = _Waiting(cast, people, began + seconds)
+    trouble, killed = "", []
+
+    def answered(least: int) -> bool:
+        return trainer.ended or sum(person.queued for person in people) + len(window.acknowledged()) >= least
+
     with ExitStack() as put_away:
         for command in cast.values():
             put_away.callback(command.kill)
-        wait = _Waiting(cast, began + seconds)
-        server, window = cast["server"], cast["window"]
-        assert isinstance(server, Server) and isinstance(window, Window)
-        people = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
         for person in people:
             put_away.callback(person.leave)
-
-        def acknowledged() -> int:
-            return sum(person.queued for person in people) + len(window.acknowledged())
-
         try:
-            cast["trainer"].start()
+            trainer.start()
             wait.until(lambda: _is_store(run), "the run to make its store")
             server.start()
             window.start()
             for person in people:
                 person.start()
-            wait.until(lambda: acknowledged() >= after or cast[victim].ended, "the answers before the kill")
-            time.sleep(pause)
-            killed = cast[victim].kill()
-            if killed:
-                cast[victim].start()
-            wait.until(lambda: cast["trainer"].ended, "training to end")
+            for kill in kills:
+                wait.until(partial(answered, kill.after), "the answers before a kill")
+                time.sleep(kill.pause)
+                if cast[kill.victim].kill():
+                    cast[kill.victim].start()
+                    killed.append(kill.victim)
+            wait.until(lambda: trainer.ended, "training to end")
             wait.until(lambda: _open_queries(run) == 0, "the last answers")
+            # Whoever has sent something is told what became of it before the server stops.
+            for person in people:
+                person.leave()
             trouble = _what_is_left(run, cast)
         except TimeoutError as timeout:
             trouble = str(timeout)
-        for person in people:
-            person.leave()
     given = [person.acknowledged for person in people]
     lost, doubled = _compared(run, given, window.acknowledged(), window.annotator)
-    return RoundFigures(
-        victim,
-        killed,
-        sum(len(each) for each in given) + len(window.acknowledged()),
-        lost,
-        doubled,
-        trouble,
-        round(time.monotonic() - began, 1),
-    )
+    answers = sum(len(each) for each in given) + len(window.acknowledged())
+    return RoundFigures(killed, answers, lost, doubled, trouble, round(time.monotonic() - began, 1))
 
 
 @dataclass
@@ -179,10 +181,12 @@ class _Waiting:
 
     Attributes:
         cast: the processes.
+        people: who answer over HTTP.
         give_up_at: a time of the monotonic clock.
     """
 
     cast: dict[str, Command]
+    people: Sequence[WebAnnotator]
     give_up_at: float
 
     def until(self, condition: Callable[[], bool], awaited: str) -> None:
@@ -191,6 +195,9 @@ class _Waiting:
             for name, command in self.cast.items():
                 if command.ended_badly:
                     raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {command.last_words}")
+            for person in self.people:
+                if person.refusal:
+                    raise TimeoutError(f"while waiting for {awaited}, {person.refusal}")
             if time.monotonic() > self.give_up_at:
                 raise TimeoutError(f"waited too long for {awaited}")
             time.sleep(_POLL_SECONDS)

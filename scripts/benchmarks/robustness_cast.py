@@ -202,12 +202,14 @@ class WebAnnotator:
     Attributes:
         acknowledged: by the id of each answer that was said to be stored, its query and this name.
         queued: how many of them were no practice.
+        refusal: what the server said that it should not have said, after which nothing more is answered; or empty.
     """
 
     def __init__(self, name: str, server: Server) -> None:
         self.name = name
         self.acknowledged: dict[int, tuple[int, str]] = {}
         self.queued = 0
+        self.refusal = ""
         self._server = server
         self._answered: set[int] = set()
         self._left = threading.Event()
@@ -224,7 +226,7 @@ class WebAnnotator:
             self._thread.join()
 
     def _answer_all(self) -> None:
-        while not self._left.wait(_RETRY_SECONDS):
+        while not self.refusal and not self._left.wait(_RETRY_SECONDS):
             listed = self._request("GET", "/api/queries") or {"queries": []}
             for query in listed["queries"]:
                 if query["id"] not in self._answered and not self._left.wait(_PACE_SECONDS):
@@ -235,7 +237,7 @@ class WebAnnotator:
         given = {"query": query["id"], "choice": "left", "token": secrets.token_hex(8), "shown_at": now}
         give_up_at = time.monotonic() + _SECONDS_TO_STOP
         while (stored := self._request("POST", "/api/answers", given)) is None:
-            if self._left.is_set() and time.monotonic() > give_up_at:
+            if self.refusal or (self._left.is_set() and time.monotonic() > give_up_at):
                 return
             time.sleep(_RETRY_SECONDS)
         self.acknowledged[int(stored["answer"])] = (int(query["id"]), self.name)
@@ -260,5 +262,6 @@ class WebAnnotator:
         if response.status in (401, 429, 503):
             return None
         if response.status != 200:
-            raise RuntimeError(f"{method} {path} was answered with {response.status}: {content.decode()}")
+            self.refusal = f"{method} {path} of {self.name} was answered with {response.status}: {content.decode()}"
+            return None
         return dict(json.loads(content))

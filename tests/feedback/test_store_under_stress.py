@@ -254,6 +254,21 @@ def test_a_disk_that_fills_loses_nothing_that_was_acknowledged(
         assert len(roomy.ask([make_query(str(number)) for number in range(100)])) == 100
 
 
+def test_nothing_is_acknowledged_once_the_file_has_gone(
+    store: PreferenceStore, path: Path, tmp_path: Path, make_query: Any
+) -> None:
+    [id] = store.ask([make_query("a")])
+    elsewhere = path.rename(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreMissingError, match="was moved, removed or replaced"):
+        store.answer(id, "ann", "left")
+    path.write_bytes(b"another file")
+    with pytest.raises(StoreMissingError, match="was moved, removed or replaced"):
+        store.answer(id, "ann", "left")
+    elsewhere.replace(path)
+    store.answer(id, "ann", "left")
+    assert len(store.live_answers()) == 1
+
+
 def test_a_copy_taken_after_closing_is_complete(store: PreferenceStore, path: Path, make_query: Any) -> None:
     [id] = store.ask([make_query("a")])
     store.answer(id, "ann", "left")

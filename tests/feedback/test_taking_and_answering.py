@@ -50,6 +50,18 @@ def test_a_lease_that_ran_out_frees_the_query(store: PreferenceStore, make_query
     assert store.take("ann", now=111) is None
 
 
+def test_a_clock_that_was_far_ahead_keeps_no_query_from_others(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query("a")])
+    assert store.take("ann", now=1e9)
+    assert store.take("bob", now=100)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e6])
+def test_a_lease_that_makes_no_sense_is_refused(store: PreferenceStore, seconds: float) -> None:
+    with pytest.raises(ValueError, match="A lease lasts more than 0 and at most 86,400 seconds"):
+        store.take("ann", lease_seconds=seconds)
+
+
 def test_an_answer_after_the_lease_ran_out_is_kept_even_if_another_has_answered(
     store: PreferenceStore, make_query: Any
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -49,6 +51,7 @@ def build_application(
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(StoreError, _say_unavailable)
     app.add_exception_handler(AnswerRefusedError, _say_refused)
+    app.add_exception_handler(RequestValidationError, _say_unreadable)
     app.include_router(annotator_routes.router)
     app.include_router(owner_routes.router)
     _add_pages(app)
@@ -80,3 +83,10 @@ async def _say_unavailable(request: Request, failure: Exception) -> Response:
 
 async def _say_refused(request: Request, refused: Exception) -> Response:
     return JSONResponse({"detail": str(refused)}, status_code=409)
+
+
+async def _say_unreadable(request: Request, failure: Exception) -> Response:
+    """FastAPI's own answer, but ASCII and without what was sent, which may be no text or no number that JSON knows."""
+    problems = failure.errors() if isinstance(failure, RequestValidationError) else ()
+    told = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")

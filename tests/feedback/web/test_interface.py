@@ -228,6 +228,24 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(request_: Interfac
     assert request_("POST", "/api/answers", ann, content=b"x" * 1000).status_code == 422
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"query": 1e999}',
+        b'{"query": NaN, "token": "aaaaaaaa"}',
+        b'{"query": 1, "token": "aaaaaaaa", "choice": "left", "shown_at": -Infinity}',
+        b'{"query": 1, "token": "aaaaaaaa", "choice": "left", "reasons": ["\\ud800"], "\\ud800": 1}',
+        b'{"query": 1, "token": "aaaaaaaa", "choice": "\xed\xa0\x80"}',
+    ],
+)
+def test_what_json_has_no_words_for_is_refused_and_makes_nothing_fail(
+    request_: Interface, ann: str, content: bytes
+) -> None:
+    headers = {"Authorization": f"Bearer {ann}", "Content-Type": "application/json"}
+    response = request_.wait_for(request_.client.post("/api/answers", content=content, headers=headers))
+    assert response.status_code == 422 and response.json()["detail"]
+
+
 def test_who_asks_too_often_is_told_to_wait_and_others_are_not(request_: Interface, ann: str) -> None:
     request_.app.state.door._rate = RateLimit(clock=lambda: 0.0)
     statuses = [request_("GET", "/api/me", ann).status_code for _ in range(int(BURST) + 1)]
