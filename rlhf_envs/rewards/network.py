@@ -15,8 +15,8 @@ EMBEDDING_WIDTH = 16
 """Columns that a category with an embedding table contributes."""
 
 EMBEDDING_SCALE = 0.1
-"""Of fresh embeddings. A table has many columns and most of its rows are hardly ever seen: at the scale of one-hots they
-would drown what the other inputs say."""
+"""Of fresh embeddings. A table has many columns and most of its rows are hardly ever seen: at the scale of one-hots
+they would drown what the other inputs say."""
 
 IMAGE_CHANNELS = (8, 16)
 """Filters of the convolutions, each of which halves the picture."""
