@@ -80,11 +80,13 @@ class Robustness:
         """One row."""
         rounds = measured["rounds"]
         killed = Counter(victim for each in rounds for victim in each["killed"])
-        totals = [sum(each[name] for each in rounds) for name in ("acknowledged", "lost", "doubled")]
+        totals = [sum(each[name] for each in rounds) for name in ("acknowledged", "lost", "doubled", "overlapping")]
         ended = sum(not each["trouble"] for each in rounds)
         figures = [f"{value:,}" for value in (*(killed[victim] for victim in VICTIMS), *totals)]
         columns = [*(f"kills of the {victim}" for victim in VICTIMS), "acknowledged answers", "lost", "doubled"]
-        return markdown_table([*columns, "runs that ended"], [[*figures, f"{ended} of {len(rounds)}"]])
+        return markdown_table(
+            [*columns, "answered by two", "runs that ended"], [[*figures, f"{ended} of {len(rounds)}"]]
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ class RoundFigures:
         killed: who was, in this order; whoever had ended already when its moment came is left out.
         acknowledged: answers that somebody was told are stored.
         lost: those of them that are not in the store as they were given.
-        doubled: queries answered more often than wanted, and answers over HTTP that nobody was told of.
+        doubled: answers that are there although their annotator had given one, or over HTTP although nobody was told.
+        overlapping: queries that several annotators answered where one was wanted. That is right where somebody was cut
+            off for longer than a query is kept for them, and answers it after all: no one's work is thrown away.
         trouble: why the round did not come to its end; empty if it did.
         seconds: that it took.
     """
@@ -119,6 +123,7 @@ class RoundFigures:
     acknowledged: int
     lost: int
     doubled: int
+    overlapping: int
     trouble: str
     seconds: float
 
@@ -170,9 +175,9 @@ def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, secon
         except TimeoutError as timeout:
             trouble = str(timeout)
     given = [person.acknowledged for person in people]
-    lost, doubled = _compared(run, given, window.acknowledged(), window.annotator)
+    compared = _compared(run, given, window.acknowledged(), window.annotator)
     answers = sum(len(each) for each in given) + len(window.acknowledged())
-    return RoundFigures(killed, answers, lost, doubled, trouble, round(time.monotonic() - began, 1))
+    return RoundFigures(killed, answers, *compared, trouble, round(time.monotonic() - began, 1))
 
 
 @dataclass
@@ -245,16 +250,18 @@ def _what_is_left(run: Path, cast: dict[str, Command]) -> str:
 
 def _compared(
     run: Path, over_http: list[dict[int, tuple[int, str]]], in_window: list[int], window_annotator: str
-) -> tuple[int, int]:
-    """How many acknowledged answers are not in the store, and how many are there too often."""
+) -> tuple[int, int, int]:
+    """How many acknowledged answers are not stored, how many are stored too often, and how many queries overlap."""
     if not _is_store(run):
-        return sum(len(each) for each in over_http) + len(in_window), 0
+        return sum(len(each) for each in over_http) + len(in_window), 0, 0
     with PreferenceStore.open(RunDirectory(run).store_path) as store:
         stored = store.live_answers()
     known = {live.answer_id: (live.query_id, live.annotator) for live in stored}
     told = {id: (query, name) for each in over_http for id, (query, name) in each.items()}
     by_window = [live.query_id for live in stored if live.annotator == window_annotator]
     lost = sum(known.get(id) != answer for id, answer in told.items()) + len(set(in_window) - set(by_window))
-    often = sum(count - 1 for count in Counter(live.query_id for live in stored).values())
+    by_person = Counter(known.values())
+    often = len(stored) - len(by_person)
+    overlapping = sum(count > 1 for count in Counter(query for query, _ in by_person).values())
     untold = sum(name != window_annotator and id not in told for id, (_, name) in known.items())
-    return lost, often + untold
+    return lost, often + untold, overlapping

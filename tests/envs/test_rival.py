@@ -192,7 +192,6 @@ def test_keys_cover_every_move_and_stroke() -> None:
     keys = env.unwrapped.get_keys_to_action()  # type: ignore[attr-defined]
     assert sorted([*keys.values(), env.unwrapped.task.idle_action]) == list(range(9))  # type: ignore[attr-defined]
     assert keys[("w", "d")] == UP + SMASH
-    assert keys[()] == STAY + DRIVE
     assert STROKES == ("soft", "drive", "smash")
 
 

@@ -57,21 +57,21 @@ def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
         for query, name in ((1, "ann"), (2, "ann"), (3, "cyd")):
             store.answer(query, name, "left")
 
-    def counted(told: dict[int, int], in_window: list[int]) -> tuple[int, int]:
+    def counted(told: dict[int, int], in_window: list[int]) -> tuple[int, int, int]:
         over_http = {answer: (query, "ann") for answer, query in told.items()}
         return robustness._compared(tmp_path, [over_http], in_window, "cyd")
 
-    assert counted({1: 1, 2: 2}, [3]) == (0, 0)
-    assert counted({1: 1, 2: 2, 9: 9}, [3, 8]) == (2, 0)
-    assert counted({1: 1, 2: 1}, [3]) == (1, 0)
-    assert counted({1: 1}, []) == (0, 1)
+    assert counted({1: 1, 2: 2}, [3]) == (0, 0, 0)
+    assert counted({1: 1, 2: 2, 9: 9}, [3, 8]) == (2, 0, 0)
+    assert counted({1: 1, 2: 1}, [3]) == (1, 0, 0)
+    assert counted({1: 1}, []) == (0, 1, 0)
     with PreferenceStore.open(tmp_path / "feedback.db") as store:
         store.answer(1, "cyd", "left")
-    assert counted({1: 1, 2: 2}, [3, 1]) == (0, 1)
+    assert counted({1: 1, 2: 2}, [3, 1]) == (0, 0, 1)
 
 
 def test_a_round_that_came_to_no_end_shows_in_the_table() -> None:
-    good = RoundFigures(["trainer", "server", "trainer"], 60, 0, 0, "", 12.0)
-    stuck = RoundFigures(["server"], 1200, 1, 2, "waited too long for training to end", 300.0)
+    good = RoundFigures(["trainer", "server", "trainer"], 60, 0, 0, 0, "", 12.0)
+    stuck = RoundFigures(["server"], 1200, 1, 2, 3, "waited too long for training to end", 300.0)
     table = Robustness.table({"rounds": [vars(good), vars(stuck)]}).splitlines()
-    assert table[2:] == ["| 2 | 2 | 0 | 1,260 | 1 | 2 | 1 of 2 |"]
+    assert table[2:] == ["| 2 | 2 | 0 | 1,260 | 1 | 2 | 3 | 1 of 2 |"]
