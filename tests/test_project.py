@@ -164,7 +164,8 @@ def test_the_installed_version_is_this_one() -> None:
 def test_every_direct_dependency_is_pinned_in_the_constraints() -> None:
     options = settings()
     extras = options["options.extras_require"].values()
-    requirements = "\n".join([options["options"]["install_requires"], *extras]).split()
+    listed = "\n".join([options["options"]["install_requires"], *extras]).splitlines()
+    requirements = [line.partition(";")[0].strip() for line in listed if line.strip()]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {distribution_name(line) for line in lines if re.fullmatch(r"[^#\s]+==\S+", line)}
     assert {distribution_name(requirement) for requirement in requirements} <= pinned
