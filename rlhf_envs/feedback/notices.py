@@ -31,6 +31,14 @@ def post(connection: Connection, name: str, value: Mapping[str, Any], at: float)
     connection.execute(insert(notices), {"name": name, "value": value, "posted_at": at})
 
 
+def change(connection: Connection, name: str, changed: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Put up a notice again with some of its values changed; the whole of it, as it is now."""
+    before = load(connection).get(name)
+    value = {**(before.value if before is not None else {}), **changed}
+    post(connection, name, value, at)
+    return value
+
+
 def load(connection: Connection) -> dict[str, Notice]:
     """All notices by name."""
     return {row.name: Notice(row.value, row.posted_at) for row in connection.execute(select(notices))}

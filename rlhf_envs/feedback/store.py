@@ -263,6 +263,15 @@ class PreferenceStore:
         checked = require_json(dict(value), f"notice {name!r}")
         self._database.write(lambda connection: notices.post(connection, name, checked, time.time()))
 
+    def change_notice(self, name: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some values of a notice and leave the others, whoever changes those meanwhile; all of them, after it.
+
+        Raises:
+            ValueError: if the values are not JSON.
+        """
+        checked = require_json(dict(changed), f"notice {name!r}")
+        return self._database.write(lambda connection: notices.change(connection, name, checked, time.time()))
+
     def notices(self) -> dict[str, Notice]:
         """All notices by name, each the newest of its name."""
         return self._database.read(notices.load)

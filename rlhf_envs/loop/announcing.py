@@ -45,9 +45,8 @@ def read_wishes(store: PreferenceStore) -> Wishes:
 
 def withdraw_stop(store: PreferenceStore) -> None:
     """Forget a wish to stop or to pause, which was for a training that has ended by now; the others stay."""
-    notice = store.notices().get(WISHES)
-    if notice is not None:
-        store.post_notice(WISHES, {**notice.value, "stop": False, "paused": False})
+    if WISHES in store.notices():
+        store.change_notice(WISHES, {"stop": False, "paused": False})
 
 
 class Announcer:

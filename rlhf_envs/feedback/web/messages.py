@@ -120,8 +120,17 @@ class Wishes(BaseModel):
     model_config = _STRICT
     paused: Annotated[bool, Field(strict=True)] = False
     stop: Annotated[bool, Field(strict=True)] = False
-    extra_comparisons: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
-        default=0, description="Beyond the run's own budget, all in all; sending it twice adds nothing."
+    extra_comparisons: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+
+
+class WishChange(BaseModel):
+    """What the owner wants otherwise than before; what is left out stays as it is."""
+
+    model_config = _STRICT
+    paused: Annotated[bool | None, Field(strict=True)] = None
+    stop: Annotated[bool | None, Field(strict=True)] = None
+    extra_comparisons: Annotated[int | None, Field(ge=0, le=100_000, strict=True)] = Field(
+        default=None, description="Beyond the run's own budget, all in all; sending it twice adds nothing."
     )
 
 

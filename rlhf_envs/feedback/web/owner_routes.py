@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request
@@ -13,7 +14,7 @@ from rlhf_envs.feedback.notices import TRAINING, WISHES
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.access import Owner
 from rlhf_envs.feedback.web.annotator_routes import REFUSALS
-from rlhf_envs.feedback.web.messages import AnnotatorFigures, Dashboard, Link, NameGiven, Problem, Wishes
+from rlhf_envs.feedback.web.messages import AnnotatorFigures, Dashboard, Link, NameGiven, Problem, WishChange, Wishes
 from rlhf_envs.feedback.web.overview import Overlook, Overview
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
 
@@ -41,18 +42,19 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
         annotators=[_figures(seen, name, name in with_link) for name in names],
         training=None if posted is None else dict(posted.value),
         training_posted_at=None if posted is None else posted.posted_at,
-        wishes=_wishes(seen),
+        wishes=_wishes(seen.wishes),
         now=time.time(),
     )
 
 
 @router.post("/wishes")
-async def wish(request: Request, person: Owner, wishes: Wishes) -> Wishes:
-    """Pause or stop the training run, or have it ask more; all wishes at once, in place of the earlier ones."""
+async def wish(request: Request, person: Owner, change: WishChange) -> Wishes:
+    """Pause or stop the training run, or have it ask more."""
     store: PreferenceStore = request.app.state.store
-    await asyncio.to_thread(store.post_notice, WISHES, wishes.model_dump())
+    changed = change.model_dump(exclude_none=True)
+    after = await asyncio.to_thread(store.change_notice, WISHES, changed)
     request.app.state.overlook.forget()
-    return wishes
+    return _wishes(after)
 
 
 @router.post("/annotators", responses=_UNUSABLE)
@@ -99,8 +101,8 @@ def _figures(seen: Overview, name: str, has_link: bool) -> AnnotatorFigures:
     )
 
 
-def _wishes(seen: Overview) -> Wishes:
-    known = {name: value for name, value in seen.wishes.items() if name in Wishes.model_fields}
+def _wishes(said: Mapping[str, Any]) -> Wishes:
+    known = {name: value for name, value in said.items() if name in Wishes.model_fields}
     try:
         return Wishes(**known)
     except ValidationError:

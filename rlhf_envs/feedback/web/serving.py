@@ -56,16 +56,24 @@ def serve_until_stopped(
             server_header=False,
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
-        with _signals_end_serving():
-            uvicorn.Server(settings).run(sockets=[listener])
+        server = uvicorn.Server(settings)
+        with _signals_end(server):
+            server.run(sockets=[listener])
     _tell("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
 
 
 @contextmanager
-def _signals_end_serving() -> Iterator[None]:
-    """uvicorn stops cleanly on a signal and raises it once more; that must end the serving, not the process."""
+def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """uvicorn stops cleanly on a signal and raises it once more; that must end the serving, not the process.
+
+    A signal that comes before uvicorn listens to signals is for it too.
+    """
     in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: None) if in_main_thread else None
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end) if in_main_thread else None
     try:
         with suppress(KeyboardInterrupt):
             yield

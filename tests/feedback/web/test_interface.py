@@ -100,6 +100,16 @@ def test_owners_and_annotators_each_keep_to_their_own(request_: Interface, ann: 
     assert request_("POST", "/api/answers", owner, json=answer(1)).status_code == 403
 
 
+def test_a_wish_changes_what_it_names_and_leaves_the_others(request_: Interface, owner: str) -> None:
+    nothing = {"paused": False, "stop": False, "extra_comparisons": 0}
+    assert request_("POST", "/api/wishes", owner, json={}).json() == nothing
+    request_("POST", "/api/wishes", owner, json={"extra_comparisons": 30})
+    request_("POST", "/api/wishes", owner, json={"paused": True})
+    after = request_("POST", "/api/wishes", owner, json={"stop": True}).json()
+    assert after == request_("GET", "/api/dashboard", owner).json()["wishes"]
+    assert after == {"paused": True, "stop": True, "extra_comparisons": 30}
+
+
 def test_only_digests_of_tokens_are_kept_and_none_is_logged(
     request_: Interface, tmp_path: Path, ann: str, caplog: pytest.LogCaptureFixture
 ) -> None:

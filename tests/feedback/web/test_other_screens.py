@@ -130,7 +130,7 @@ def test_the_owners_buttons_pause_ask_for_more_and_stop_only_when_sure(
 ) -> None:
     def wishes() -> Any:
         notice = store.notices().get(WISHES)
-        return None if notice is None else dict(notice.value)
+        return {"paused": None, "stop": False, "extra_comparisons": 0} | dict(notice.value if notice else {})
 
     screen = open_screen(served.owner_link())
     click = lambda name: screen.page.get_by_role("button", name=name, exact=True).click()  # noqa: E731
@@ -143,13 +143,14 @@ def test_the_owners_buttons_pause_ask_for_more_and_stop_only_when_sure(
     wait_until(lambda: wishes()["extra_comparisons"] == 30)
     screen.page.get_by_text("Asks 30 comparisons beyond").wait_for()
     click("more")
-    wait_until(lambda: wishes()["extra_comparisons"] == 60)
+    click("more")
+    wait_until(lambda: wishes()["extra_comparisons"] == 90)
     click("Stop …")
     click("Cancel")
     assert wishes()["stop"] is False
     click("Stop …")
     click("Stop training")
-    wait_until(lambda: wishes() == {"paused": False, "stop": True, "extra_comparisons": 60})
+    wait_until(lambda: wishes() == {"paused": False, "stop": True, "extra_comparisons": 90})
 
 
 def test_the_owner_makes_and_ends_links(

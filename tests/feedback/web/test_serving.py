@@ -59,6 +59,24 @@ def test_a_server_for_other_machines_warns_that_nothing_is_encrypted(store: Pref
         server.communicate(timeout=60)
 
 
+_STOPPED_EARLY = """
+import os, signal, uvicorn
+run = uvicorn.Server.run
+def run_late(server, **settings):
+    os.kill(os.getpid(), signal.SIGTERM)
+    run(server, **settings)
+uvicorn.Server.run = run_late
+"""
+
+
+def test_a_server_that_is_stopped_while_it_starts_ends_too(store: PreferenceStore, tmp_path: Path) -> None:
+    code = _STOPPED_EARLY + _SERVE
+    command = [sys.executable, "-c", code, str(tmp_path / "feedback.db"), str(tmp_path / "clips"), "127.0.0.1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "Stopped." in ended.stdout
+    assert ended.stderr == ""
+
+
 def test_bad_settings_are_refused_in_a_sentence(store: PreferenceStore, tmp_path: Path) -> None:
     def serve(**changed: Any) -> None:
         web.serve(store, **{"annotators": ["ann"], "clip_folder": tmp_path / "clips", "port": 0} | changed)

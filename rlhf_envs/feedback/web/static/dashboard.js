@@ -32,6 +32,7 @@ function show(board) {
   find("wishes").textContent = wishSentence(training, wishes);
   find("pause").textContent = wishes.paused ? "Go on" : "Pause";
   find("pause").disabled = find("stop").disabled = wishes.stop;
+  find("ask-more").disabled = false;
   showCurves(training);
   find("people").replaceChildren(...board.annotators.map((person) => row(person, board.now)));
 }
@@ -105,7 +106,9 @@ function say(sentence) {
   find("banner").hidden = !sentence;
 }
 
-const wish = (change) => attempt(() => post("/api/wishes", { ...latest.wishes, ...change }));
+/** Send what shall change. One after the other, so that each is reckoned from what the one before it brought about. */
+let wished = Promise.resolve();
+const wish = (change) => { wished = wished.then(() => attempt(() => post("/api/wishes", change(latest.wishes)))); };
 
 async function invite(name, known) {
   if (known && !(await ask(`A new link for ${name}?`, "The link that they have now ends at once. Answers kept on their device are sent when they open the new one.", "Make a new link"))) return;
@@ -119,8 +122,13 @@ const end = async (person) => {
   if (await ask(`End the link of ${person.name}?`, "Their answers stay; they can give no more.", "End the link", { danger: true })) await attempt(() => remove(`/api/annotators/${encodeURIComponent(person.name)}`));
 };
 
+let asked = 0, shown = 0;
 async function refresh() {
-  show(await get("/api/dashboard"));
+  const number = ++asked;
+  const board = await get("/api/dashboard");
+  if (number < shown) return; // what was asked later has come before
+  shown = number;
+  show(board);
   say("");
 }
 
@@ -135,13 +143,17 @@ async function keepFresh() {
 }
 
 connectThemeButton(find("theme"));
-find("pause").addEventListener("click", () => wish({ paused: !latest.wishes.paused }));
+find("pause").addEventListener("click", () => {
+  const paused = !latest.wishes.paused;
+  wish(() => ({ paused }));
+});
 find("stop").addEventListener("click", async () => {
-  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) await wish({ stop: true });
+  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) wish(() => ({ stop: true }));
 });
 find("more").addEventListener("submit", (event) => {
   event.preventDefault();
-  wish({ extra_comparisons: latest.wishes.extra_comparisons + Number(find("extra").value) });
+  const more = Number(find("extra").value);
+  wish((before) => ({ extra_comparisons: before.extra_comparisons + more }));
 });
 find("invite").addEventListener("submit", (event) => {
   event.preventDefault();
