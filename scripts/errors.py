@@ -31,8 +31,14 @@ def one_sentence_errors() -> Iterator[None]:
     except EXPECTED as error:
         if sys.flags.dev_mode:
             traceback.print_exc()
-        print(f"Error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
         raise SystemExit(BAD_INPUT) from error
     except KeyboardInterrupt as interrupt:
         print("Stopped.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from interrupt
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror.lower()}; name another place, or mend this one."
+    return " ".join(str(error).split()) or type(error).__name__

@@ -141,7 +141,10 @@ class Canvas:
         s = self.scale
         left, top = round(x * s), round(y * s)
         area = (left, top, max(round((x + width) * s) - left, 1), max(round((y + height) * s) - top, 1))
-        pygame.draw.rect(self._target, color, area, self._thickness(outline), border_radius=round(radius * s))
+        if radius or outline:
+            pygame.draw.rect(self._target, color, area, self._thickness(outline), border_radius=round(radius * s))
+        else:
+            self._target.fill(color, area)
 
     def circle(self, x: float, y: float, radius: float, color: Color, outline: float = 0) -> None:
         """A smooth-edged circle, filled or as a ring of thickness `outline`."""

@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from rlhf_envs.feedback.errors import StoreError, StoreLockedError, StoreMissingError, StoreReadOnlyError, store_error
+from rlhf_envs.feedback.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreLockedError,
+    StoreMissingError,
+    StoreReadOnlyError,
+    store_error,
+)
 
 _Result = TypeVar("_Result")
 
@@ -57,11 +64,13 @@ class Database:
 
         Raises:
             StoreReadOnlyError: if the directory does not exist or cannot be written.
+            StoreDamagedError: if the log of another store, whose file is gone, lies there.
         """
         if not self._is_sqlite:
             return
         if self._file and not self._file.parent.is_dir():
             raise StoreReadOnlyError(f"The feedback store {self.place} needs a directory that exists: make it first.")
+        self._require_no_orphan()
 
         def turn_on() -> None:
             with self._engine.connect().execution_options(sqlite_begin="") as connection:
@@ -69,6 +78,18 @@ class Database:
 
         self._patiently(turn_on)
         self._inode = _inode(self._file)
+
+    def _require_no_orphan(self) -> None:
+        """SQLite would throw away the log of a store whose file is gone, and with it answers."""
+        if self._file is None:
+            return
+        log = self._file.with_name(self._file.name + "-wal")
+        # Looked for in this order: who makes a store at this moment makes its file before its log.
+        if log.exists() and log.stat().st_size and not self._file.exists():
+            raise StoreDamagedError(
+                f"{log} is left from a feedback store whose file is gone, and may hold answers: put that file back, or "
+                "move this one away."
+            )
 
     def write(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run `work` in one transaction with no other writer beside it; when this returns, it is on the disk.

@@ -11,11 +11,19 @@ _TRY_AGAIN = ("40001", "40P01", "55P03")
 
 
 class StoreError(RuntimeError):
-    """The feedback store cannot do what was asked of it. Everything it acknowledged before is kept."""
+    """The feedback store cannot do what was asked of it. Everything it acknowledged before is kept.
+
+    Attributes:
+        brief: the same for strangers: what is wrong, and nothing of where the store is.
+    """
+
+    brief = "The store of the answers cannot be used at the moment."
 
 
 class StoreMissingError(StoreError):
     """There is no feedback store at this place."""
+
+    brief = "The store of the answers is not where it was."
 
 
 class StoreExistsError(StoreError):
@@ -29,17 +37,25 @@ class StoreVersionError(StoreError):
 class StoreDamagedError(StoreError):
     """The file is not a feedback store, or is damaged."""
 
+    brief = "The store of the answers is damaged."
+
 
 class StoreLockedError(StoreError):
     """Another process held the store for longer than this one was willing to wait."""
+
+    brief = "The store of the answers is locked by another process at the moment."
 
 
 class StoreReadOnlyError(StoreError):
     """The store, or the directory it stands in, cannot be written."""
 
+    brief = "The store of the answers cannot be written at the moment."
+
 
 class StoreFullError(StoreError):
     """The disk is full."""
+
+    brief = "The disk that keeps the answers is full."
 
 
 class AnswerRefusedError(ValueError):

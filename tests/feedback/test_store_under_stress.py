@@ -254,6 +254,21 @@ def test_a_disk_that_fills_loses_nothing_that_was_acknowledged(
         assert len(roomy.ask([make_query(str(number)) for number in range(100)])) == 100
 
 
+def test_the_log_of_a_store_whose_file_is_gone_is_not_thrown_away(
+    store: PreferenceStore, path: Path, make_query: Any
+) -> None:
+    store.ask([make_query("a")])
+    log = path.with_name(path.name + "-wal")
+    kept = log.read_bytes()
+    moved = path.rename(path.with_name("moved.db"))
+    with pytest.raises(StoreDamagedError, match="put that file back"):
+        PreferenceStore.create(path, environment={"id": "CartPole-v1"})
+    assert log.read_bytes() == kept
+    moved.rename(path)
+    with PreferenceStore.open(path) as restored:
+        assert [query.key for query in restored.queries()] == ["a"]
+
+
 def test_nothing_is_acknowledged_once_the_file_has_gone(
     store: PreferenceStore, path: Path, tmp_path: Path, make_query: Any
 ) -> None:

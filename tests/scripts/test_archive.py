@@ -31,6 +31,15 @@ def test_a_run_is_exported_imported_and_learned_from(
     assert {"policy.zip", "reward_model.safetensors"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
+def test_a_folder_that_cannot_be_made_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    within_a_file = finished / "config.json" / "out"
+    with pytest.raises(SystemExit) as exit:
+        archive.main(["export", "--run-dir", str(finished), "--to", str(within_a_file), "--no-clips"])
+    said = capsys.readouterr().err
+    assert exit.value.code == 2
+    assert "config.json" in said and "cannot be used: file exists" in said and "Errno" not in said
+
+
 def test_an_offline_run_that_was_killed_goes_on(trainer: Trainer, finished: Path, tmp_path: Path) -> None:
     said, store = tmp_path / "said.txt", str(finished / "feedback.db")
     arguments = ["--checkpoint-seconds", "0", *DRIVING, "--offline", store]

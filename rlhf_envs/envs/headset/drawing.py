@@ -150,7 +150,7 @@ def _vignette(vignette: float, canvas: Canvas) -> None:
     level = round(vignette * _SHADES)
     if level:
         open_to = 1.36 - 0.95 * level / _SHADES
-        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.24 + 1.0)
+        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.2 + 1.0)
 
 
 def _gaze(gaze: float, canvas: Canvas) -> None:

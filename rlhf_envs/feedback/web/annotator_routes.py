@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
@@ -27,6 +28,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "Not a request that can be read."},
     401: {"model": Problem, "description": "No valid token."},
     403: {"model": Problem, "description": "Not for this role."},
+    408: {"model": Problem, "description": "Did not arrive whole in time."},
     413: {"model": Problem, "description": "Too large."},
     429: {"model": Problem, "description": "Too often; Retry-After says when."},
     503: {"model": Problem, "description": "The store cannot do it now; Retry-After says when to try again."},
@@ -34,6 +36,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 _REFUSED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The answer makes no sense."}}
 
 Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are drawn.")]
+
+_log = logging.getLogger("uvicorn.error")
 
 router = APIRouter(prefix="/api", responses=REFUSALS, tags=["annotators"])
 
@@ -83,7 +87,8 @@ async def clip(
     except StoreError:
         raise
     except Exception as failure:  # whatever a simulator, a codec or the disk says
-        raise HTTPException(404, f"This clip cannot be shown: {failure}") from failure
+        _log.warning("A clip cannot be shown: %s", failure)
+        raise HTTPException(404, "This clip cannot be shown; whoever runs the training was told why.") from failure
     return FileResponse(place, media_type="video/mp4", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from rlhf_envs.feedback.web.tokens import Tokens
 
 STATIC = Path(__file__).parent / "static"
 _RETRY_AFTER = "2"
+_log = logging.getLogger("uvicorn.error")
 
 
 def build_application(
@@ -78,7 +80,10 @@ def _add_pages(app: FastAPI) -> None:
 
 
 async def _say_unavailable(request: Request, failure: Exception) -> Response:
-    return JSONResponse({"detail": str(failure)}, status_code=503, headers={"Retry-After": _RETRY_AFTER})
+    """Whoever runs the server reads all of it; who has a link need not know where the store is."""
+    _log.warning("%s", failure)
+    brief = failure.brief if isinstance(failure, StoreError) else StoreError.brief
+    return JSONResponse({"detail": brief}, status_code=503, headers={"Retry-After": _RETRY_AFTER})
 
 
 async def _say_refused(request: Request, refused: Exception) -> Response:

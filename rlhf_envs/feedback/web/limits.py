@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY = 64 * 1024
 """Bytes. A rating of 1,000 steps takes about 20 kB."""
+
+SECONDS_FOR_BODY = 20.0
+"""How long a request may take to arrive whole."""
 
 REQUESTS_PER_SECOND = 50.0
 BURST = 200.0
@@ -53,34 +57,56 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Refuses request bodies above `LARGEST_BODY` with 413, whether they say their length or not."""
+    """Refuses bodies above `LARGEST_BODY` with 413, whether they say their length or not, and slow ones with 408.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: what gets the others.
+        seconds: how long a request may take to arrive whole.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float = SECONDS_FOR_BODY) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > LARGEST_BODY:
-                detail = f"A request may have at most {LARGEST_BODY // 1024} kB."
-                await JSONResponse({"detail": detail}, status_code=413)(scope, receive, send)
-                return
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await _whole_body(receive)
+        # Cancelled is what a server does to requests that are unfinished when it stops.
+        except (TimeoutError, asyncio.CancelledError):
+            await JSONResponse({"detail": "The request took too long to arrive."}, status_code=408)(
+                scope, receive, send
+            )
+            return
+        if body is None:
+            return
+        if len(body) > LARGEST_BODY:
+            detail = f"A request may have at most {LARGEST_BODY // 1024} kB."
+            await JSONResponse({"detail": detail}, status_code=413)(scope, receive, send)
+            return
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return whole.pop() if whole else await receive()
 
         await self._app(scope, replay, send)
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """The body, or as much of it as shows that it is too large; None where the sender has gone."""
+    body = b""
+    more = True
+    while more and len(body) <= LARGEST_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
 
 
 class RateLimit:

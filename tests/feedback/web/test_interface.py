@@ -14,7 +14,7 @@ import pytest
 
 from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
 from rlhf_envs.feedback.web import create_app
-from rlhf_envs.feedback.web.limits import BURST, LARGEST_BODY, RateLimit
+from rlhf_envs.feedback.web.limits import BURST, LARGEST_BODY, BodyLimit, RateLimit
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 from tests.feedback.web.screens import practised
 
@@ -238,6 +238,23 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(request_: Interfac
     assert request_("POST", "/api/answers", ann, content=b"x" * 1000).status_code == 422
 
 
+def test_a_body_that_does_not_come_is_not_waited_for_endlessly() -> None:
+    sent: list[Any] = []
+
+    async def silent() -> Any:
+        await asyncio.sleep(60)
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("half a request was taken")
+
+    asyncio.run(BodyLimit(never, seconds=0.05)({"type": "http", "method": "POST"}, silent, keep))
+    assert sent[0]["status"] == 408
+    assert b"too long" in sent[1]["body"]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -299,6 +316,7 @@ def test_a_locked_store_is_told_as_such_and_the_answer_goes_through_later(
         holder.execute("BEGIN IMMEDIATE")
         refused = request_("POST", "/api/answers", ann, json=answer(1))
         assert refused.status_code == 503 and "locked" in refused.json()["detail"]
+        assert str(tmp_path) not in refused.text
         assert int(refused.headers["retry-after"]) > 0
         holder.execute("ROLLBACK")
         holder.close()

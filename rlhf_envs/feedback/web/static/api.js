@@ -13,7 +13,7 @@ export class Refusal extends Error {
   }
 
   /** Whether the same request can succeed later. */
-  get passing() { return this.status === 429 || this.status >= 500; }
+  get passing() { return this.status === 408 || this.status === 429 || this.status >= 500; }
 }
 
 /** Random text that names one submission; crypto.randomUUID is missing where a page comes without TLS. */
