@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf_envs.envs.driving.rules import Driving
+from rlhf_envs.envs.driving.task import Driving
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
 

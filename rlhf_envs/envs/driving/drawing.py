@@ -14,7 +14,7 @@ from rlhf_envs.envs.driving.vehicle import SCENERY_LENGTH
 from rlhf_envs.envs.palette import Color
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.driving.rules import Driving
+    from rlhf_envs.envs.driving.rules import DrivingRules
 
 _PER_METRE = 7.0
 _EGO_X = 200.0
@@ -36,7 +36,7 @@ _TREES = (
 )  # fmt: skip
 
 
-def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: DrivingRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the road and its cars, whether there is room ahead of and behind the ego, and three readouts."""
     lane_height = _LANE_HEIGHT[task.lanes]
     top = _ROAD_MIDDLE - lane_height * task.lanes / 2
@@ -54,7 +54,7 @@ def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     _readouts(task, row, canvas)
 
 
-def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
+def _road(task: DrivingRules, canvas: Canvas, top: float, bottom: float) -> None:
     """What stays where it is: grass, asphalt, the edges, and the captions."""
     colors = canvas.colors
     canvas.rectangle(0, _HEADER, 600, 400 - _HEADER, _mix(colors.good, colors.background, 0.16))
@@ -66,7 +66,7 @@ def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
     canvas.text(456, 33, "smooth ride", colors.muted, size=13)
 
 
-def _markings(task: Driving, row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
+def _markings(task: DrivingRules, row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
     """The dashed lines, which pass by; they look one of 70 ways, so each is painted once and kept."""
     first = round((_EGO_X / _PER_METRE - row.travelled) % _DASH_PERIOD * _PER_METRE)
     for lane in range(1, task.lanes):
@@ -147,7 +147,7 @@ def _turned_body(canvas: Canvas, x: float, y: float, angle: float, color: Color)
     canvas.polygon([(x + along * c - across * s, y + along * s + across * c) for along, across in outline], color)
 
 
-def _readouts(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
+def _readouts(task: DrivingRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """How well it keeps its lane, how smooth the last second was, and the speed with a mark at the limit."""
     colors = canvas.colors
     lane = min(max(round(row.lateral), 0), task.lanes - 1)

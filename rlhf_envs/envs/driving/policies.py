@@ -11,12 +11,12 @@ from rlhf_envs.envs.driving.vehicle import BRAKE, LANE_WIDTH, MOST_HEADING, THRO
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.driving.rules import Driving
+    from rlhf_envs.envs.driving.rules import DrivingRules
 
 _LEFT, _OWN, _RIGHT = 0, 1, 2
 
 
-def considerate(task: Driving, state: State) -> Array:
+def considerate(task: DrivingRules, state: State) -> Array:
     """Drives at the limit with two seconds of headway and overtakes only where it costs nobody anything, (N, 2).
 
     A lane is worth what it lets the driver gain (after MOBIL: Kesting, Treiber & Helbing 2007), and open when the car
@@ -41,7 +41,7 @@ def considerate(task: Driving, state: State) -> Array:
     return _actions(pedal, np.clip(wheel, -0.45, 0.45))
 
 
-def reckless(task: Driving, state: State) -> Array:
+def reckless(task: DrivingRules, state: State) -> Array:
     """Full throttle into the emptiest lane; brakes at the last moment, only because a crash costs speed, (N, 2)."""
     ahead, behind = state.gaps
     speed_ahead, _ = state.speeds
@@ -55,7 +55,7 @@ def reckless(task: Driving, state: State) -> Array:
     return _actions(np.where(late, -1.0, 1.0), wheel)
 
 
-def _steer_to(task: Driving, state: State, lane: Array, seconds: float) -> Array:
+def _steer_to(task: DrivingRules, state: State, lane: Array, seconds: float) -> Array:
     """The steering that would reach the centre of `lane` (N,) in about this time."""
     metres = (lane - state.lateral) * LANE_WIDTH
     wheel: Array = metres / (np.maximum(state.speed, 2.0) * seconds * MOST_HEADING)

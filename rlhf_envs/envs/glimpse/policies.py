@@ -13,7 +13,7 @@ from rlhf_envs.envs.glimpse.data import CELL, CELLS, ILLEGIBLE, PLACES, load_pic
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.glimpse.rules import Glimpse
+    from rlhf_envs.envs.glimpse.rules import GlimpseRules
 
 _PROTOTYPES = 4
 _ROUNDS = 10
@@ -26,7 +26,7 @@ _CENTRE, _TOP, _BOTTOM = 4, 1, 7
 _TOWARDS_CENTRE = np.array([RIGHT, DOWN, LEFT, RIGHT, UP, LEFT, RIGHT, UP, LEFT])
 
 
-def careful_answers(task: Glimpse, state: State) -> NDArray[np.intp]:
+def careful_answers(task: GlimpseRules, state: State) -> NDArray[np.intp]:
     """Looks at three to five places, until one reading is likely enough, and says so when that is none, (N,)."""
     likely = _readings(task, state)
     looks = state.seen.sum(axis=0)
@@ -34,7 +34,7 @@ def careful_answers(task: Glimpse, state: State) -> NDArray[np.intp]:
     return np.where(sure | (looks >= _MOST_LOOKS), likely.argmax(axis=1), _next_look(state))
 
 
-def hasty_answers(task: Glimpse, state: State) -> NDArray[np.intp]:
+def hasty_answers(task: GlimpseRules, state: State) -> NDArray[np.intp]:
     """Names the likeliest digit at first sight, whether or not it can be read, (N,)."""
     guesses: NDArray[np.intp] = _readings(task, state)[:, :ILLEGIBLE].argmax(axis=1)
     return guesses
@@ -47,7 +47,7 @@ def _next_look(state: State) -> NDArray[np.intp]:
     return np.where(crossed, RIGHT, np.where(came_from_above, DOWN, _TOWARDS_CENTRE[state.place]))
 
 
-def _readings(task: Glimpse, state: State) -> NDArray[np.float32]:
+def _readings(task: GlimpseRules, state: State) -> NDArray[np.float32]:
     """How likely each digit is, and that nobody can read it, from what was seen, (N, 11).
 
     Every kind of picture is a mixture of spherical Gaussians around a few prototypes; what was not seen is left out of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf_envs.envs.headset.rules import Headset
+from rlhf_envs.envs.headset.task import Headset
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
 

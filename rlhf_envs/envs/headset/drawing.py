@@ -15,7 +15,7 @@ from rlhf_envs.envs.headset.scenery import PATH_WIDTH, Array, Scene, path_direct
 from rlhf_envs.envs.palette import Color
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.headset.rules import Headset
+    from rlhf_envs.envs.headset.rules import HeadsetRules
 
 Place = tuple[float, float, float]
 """Across and down in the picture, and how many pixels a metre takes there: 0 for what lies behind the eyes."""
@@ -44,7 +44,7 @@ _SUN_PLACE = 420.0
 class _Road:
     """The path ahead, as seen: where a place so far along it and so far beside it appears."""
 
-    def __init__(self, task: Headset, row: SimpleNamespace) -> None:
+    def __init__(self, task: HeadsetRules, row: SimpleNamespace) -> None:
         angle = path_direction(task.scenery, row.phases, row.travelled + _GRID) - row.view
         sin, cos = np.sin(angle), np.cos(angle)
         self._lines = np.zeros((4, len(_GRID)), dtype=np.float32)
@@ -78,7 +78,7 @@ def _beside(scene: Scene) -> Array:
     return np.array([-metres for metres in edges] + edges, dtype=np.float32)
 
 
-def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: HeadsetRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the view with the gaze in it, and below it the wearer with three gauges."""
     canvas.background("headset", lambda: _land(canvas))
     canvas.backdrop("mountains", _SKY, _AROUND, row.view * _FOCAL, lambda: _mountains(canvas))

@@ -12,12 +12,12 @@ from rlhf_envs.envs.headset.senses import STEP_SECONDS
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.headset.rules import Headset
+    from rlhf_envs.envs.headset.rules import HeadsetRules
 
 _EAGERNESS = 4.0
 
 
-def caring(task: Headset, state: State) -> Array:
+def caring(task: HeadsetRules, state: State) -> Array:
     """Turns where the wearer looks, rides as briskly as this wearer can bear, and narrows the view in bends, (N, 3).
 
     Nobody sees how susceptible a wearer is; how sick so much motion has made them tells.
@@ -30,13 +30,13 @@ def caring(task: Headset, state: State) -> Array:
     return _actions(_EAGERNESS * (pace - state.speed), wheel, _EAGERNESS * (narrow - state.vignette))
 
 
-def thrilling(task: Headset, state: State) -> Array:
+def thrilling(task: HeadsetRules, state: State) -> Array:
     """Full speed with the widest view, straight at whatever the wearer looks at, (N, 3)."""
     full = np.ones(state.copies, dtype=np.float32)
     return _actions(full, _follow_gaze(task, state), -full)
 
 
-def _follow_gaze(task: Headset, state: State) -> Array:
+def _follow_gaze(task: HeadsetRules, state: State) -> Array:
     """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""
     bend = direction(task.scenery, state, AHEAD_METRES) - direction(task.scenery, state)
     bend *= state.speed * (TOP_SPEED / (AHEAD_METRES * TOP_TURN))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf_envs.envs.overlay.rules import Overlay
+from rlhf_envs.envs.overlay.task import Overlay
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
 

@@ -12,7 +12,7 @@ from rlhf_envs.envs.overlay.scenes import Array
 from rlhf_envs.envs.palette import Color
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.overlay.rules import Overlay
+    from rlhf_envs.envs.overlay.rules import OverlayRules
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge in the picture."""
@@ -33,7 +33,7 @@ _HIDDEN, _BLURRED = 0.12, 0.2
 _ARM, _MARGIN = 9.0, 4.0
 
 
-def draw(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: OverlayRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: scenery, glare, objects in brackets, labels, and two gauges on the rim of the glasses."""
     yaw, pitch = (row.head * _PER_DEGREE).tolist()
     corner = (_BEYOND[0] + yaw, _BEYOND[1] + pitch)
@@ -210,7 +210,7 @@ def _rim(canvas: Canvas) -> None:
         canvas.rectangle(x + _CAPTION, _GAUGE_Y - 3, _GAUGE_LENGTH, 7, colors.surface_strong)
 
 
-def _readouts(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
+def _readouts(task: OverlayRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """How steady the labels are, and how much of the objects and of one another they leave free."""
     means = row.qualities[:, : task.objects].mean(axis=1).tolist()
     free = 1.0 - min(means[COVERING] + means[CROWDING], 1.0)

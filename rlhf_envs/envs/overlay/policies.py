@@ -12,7 +12,7 @@ from rlhf_envs.envs.overlay.scenes import STEP_SECONDS, Array, strides_per_secon
 from rlhf_envs.envs.state import State
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.overlay.rules import Overlay
+    from rlhf_envs.envs.overlay.rules import OverlayRules
 
 _SIDES = np.array([[0, -1], [0, 1], [-1, 0], [1, 0]], dtype=np.float32)
 _GAP = 0.9
@@ -20,7 +20,7 @@ _TRUST_IN_CHANGE = np.array([[0.5], [0.9]], dtype=np.float32)
 _PATIENCE, _TOP_DRIFT = 1.2, 4.0
 
 
-def tidy(task: Overlay, state: State) -> Array:
+def tidy(task: OverlayRules, state: State) -> Array:
     """Moves with the head, and drifts to the freest side of each object, (N, 2 * objects).
 
     What the head will do next is told by its rate and by how that changed; the noisy places of the objects are only
@@ -44,13 +44,13 @@ def tidy(task: Overlay, state: State) -> Array:
     return _actions(task, _scenery_speed(task, state) + drift)
 
 
-def clinging(task: Overlay, state: State) -> Array:
+def clinging(task: OverlayRules, state: State) -> Array:
     """Puts every label right onto where its object was last seen, (N, 2 * objects)."""
     labels, tracked = state.labels[: task.objects], state.tracked[: task.objects]
     return _actions(task, _scenery_speed(task, state) + (tracked - labels) / STEP_SECONDS)
 
 
-def _scenery_speed(task: Overlay, state: State) -> Array:
+def _scenery_speed(task: OverlayRules, state: State) -> Array:
     """How fast the scenery will move over the display, as far as the head's motion tells, (2, N) degrees a second.
 
     A wave that advances by an angle d per step goes on by (2 cos d - 1) times its rate and once the rate's change; a
@@ -62,6 +62,6 @@ def _scenery_speed(task: Overlay, state: State) -> Array:
     return speed
 
 
-def _actions(task: Overlay, speed: Array) -> Array:
+def _actions(task: OverlayRules, speed: Array) -> Array:
     actions = np.clip(speed * (1.0 / task.top_speed), -1.0, 1.0)
     return np.ascontiguousarray(actions.reshape(2 * task.objects, -1).T, dtype=np.float32)

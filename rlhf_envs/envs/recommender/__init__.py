@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf_envs.envs.recommender.rules import Recommender
+from rlhf_envs.envs.recommender.task import Recommender
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
 

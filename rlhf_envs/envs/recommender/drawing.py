@@ -12,7 +12,7 @@ from rlhf_envs.envs.recommender.icons import draw_burst, draw_face, draw_topic
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.palette import Color
-    from rlhf_envs.envs.recommender.rules import Recommender
+    from rlhf_envs.envs.recommender.rules import RecommenderRules
 
 _CARD = (24, 24, 328, 252)
 _READER = (372, 24, 204, 252)
@@ -27,7 +27,7 @@ _WELL_READ = 0.55
 _HUES = (0, 1, 2, 4, 5, 3)
 
 
-def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: RecommenderRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one reader, as `Task.draw` asks."""
     canvas.background("recommender", lambda: _draw_panels(canvas))
     newest = (row.elapsed - 1) % PAST
@@ -140,7 +140,7 @@ def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
             canvas.rectangle(_GAUGE_LEFT, top, max(share * _GAUGE_WIDTH, 8), 8, color, radius=4)
 
 
-def _draw_history(task: Recommender, row: SimpleNamespace, newest: int, canvas: Canvas) -> None:
+def _draw_history(task: RecommenderRules, row: SimpleNamespace, newest: int, canvas: Canvas) -> None:
     x, y, width, height = _HISTORY
     pitch = (width - 24) / PAST
     base = y + height - 16

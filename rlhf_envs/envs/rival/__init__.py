@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlhf_envs.envs.rival.rules import Rival
+from rlhf_envs.envs.rival.task import Rival
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
 

@@ -11,7 +11,7 @@ from rlhf_envs.envs.rival.ball import OWN_REACH
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.palette import Color
-    from rlhf_envs.envs.rival.rules import Rival
+    from rlhf_envs.envs.rival.rules import RivalRules
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 24.0, 78.0, 552.0, 244.0
 _PLAYER_X, _OWN_X = 58.0, 542.0
@@ -23,7 +23,7 @@ _LONG_RALLY, _ENDLESS_RALLY = 8, 14
 _DOUBT = 0.3
 
 
-def draw(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: RivalRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the score, the rally, the court with the stretch that the player can reach, and their mood."""
     canvas.background("rival", lambda: _court(canvas))
     _scoreboard(task, row, canvas)
@@ -54,7 +54,7 @@ def _court(canvas: Canvas) -> None:
         canvas.rectangle(_RIGHT + tick * 12, _GAUGE_Y, 9, 8, colors.surface_strong)
 
 
-def _scoreboard(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
+def _scoreboard(task: RivalRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Points in large figures, games won as dots; whoever just scored in their own colour."""
     colors = canvas.colors
     middle = _LEFT + _WIDTH / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.envs.support.rules import Support
+from rlhf_envs.envs.support.task import Support
 from rlhf_envs.envs.vector import TaskVectorEnv
 
 

@@ -32,7 +32,7 @@ from rlhf_envs.envs.support.wording import (
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
-    from rlhf_envs.envs.support.rules import Support
+    from rlhf_envs.envs.support.rules import SupportRules
 
 _CHAT = (16, 16, 348, 368)
 _CUSTOMER = (376, 16, 208, 124)
@@ -44,7 +44,7 @@ _SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE}
 _HUES = {ANSWER: 1, REFUND: 2, ESCALATE: 0}
 
 
-def draw(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: SupportRules, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one desk, as `Task.draw` asks."""
     canvas.background("support", lambda: _draw_panels(canvas))
     _draw_chat(row, canvas)
@@ -165,7 +165,7 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
             canvas.rectangle(x + 92, middle - 5, max(share, 10), 10, color if likely else colors.muted, radius=5)
 
 
-def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
+def _draw_line(task: SupportRules, row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, width, height = _LINE
     pitch = 32

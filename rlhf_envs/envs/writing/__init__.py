@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
-from rlhf_envs.envs.writing.rules import Writing
+from rlhf_envs.envs.writing.task import Writing
 
 
 class WritingEnv(TaskEnv):
