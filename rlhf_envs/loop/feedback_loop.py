@@ -7,16 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import schedule
 from rlhf_envs.feedback.demonstrator import Demonstrator
 from rlhf_envs.feedback.errors import StoreLockedError
-from rlhf_envs.feedback.queries import Choice, Purpose
+from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
 from rlhf_envs.loop.announcing import Announcer, Wishes, read_wishes, withdraw_stop
+from rlhf_envs.loop.answers import AnswerReader
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.progress import LoopState, RoundReport
@@ -67,7 +66,7 @@ class FeedbackLoop:
         self.teacher = teacher
         self.on_wait = on_wait
         self.fit = fit or FitConfig()
-        self.dataset = PreferenceDataset(ensemble.encoder)
+        self._answers = AnswerReader(store, ensemble)
         self.progress = LoopState()
         self.announcer = Announcer(store)
         self._chooser = QueryChooser(config, horizon, seed)
@@ -75,6 +74,11 @@ class FeedbackLoop:
         self._served = False
         self._wishes = Wishes()
         withdraw_stop(store)
+
+    @property
+    def dataset(self) -> PreferenceDataset:
+        """What the reward is learned from."""
+        return self._answers.dataset
 
     @property
     def has_labels(self) -> bool:
@@ -120,11 +124,13 @@ class FeedbackLoop:
             self._wait_for_answers()
         answered = time.perf_counter()
         report = None
-        if self._read_answers(self.progress.round if asked else self.progress.round - 1):
+        something_new = self._answers.read(self.progress.round if asked else self.progress.round - 1)
+        self.progress.cursor = self._answers.cursor
+        if something_new:
             observations, actions, _ = recorder.latest()
             report = self._fit()
             self.ensemble.normalise(observations, actions)
-            self.progress.test_accuracy = self._test_accuracy()
+            self.progress.test_accuracy = self._answers.test_accuracy()
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
@@ -158,7 +164,7 @@ class FeedbackLoop:
         """
         self.progress = state
         self._chooser.rng.bit_generator.state = state.generator
-        self._rebuild_dataset()
+        self._answers.read_again(state.cursor)
         if len(self.dataset) != state.labels:
             raise ValueError(
                 f"The feedback store holds {len(self.dataset)} of the {state.labels} answers that this run has learned "
@@ -243,39 +249,6 @@ class FeedbackLoop:
                 if self.on_wait is None:
                     raise
                 self.on_wait("the feedback store, which another process has locked")
-
-    def _read_answers(self, up_to_round: int) -> bool:
-        # A resumed run may find answers to rounds that it has not come to again; reading those now would fit the
-        # reward earlier than the undisturbed run did.
-        answers, self.progress.cursor = self.store.read_since(self.progress.cursor, up_to_round=up_to_round)
-        if not answers:
-            return False
-        before = len(self.dataset)
-        if any(answer.undoes is not None for answer in answers):
-            self._rebuild_dataset()
-            return self.has_labels
-        for live in self.store.live_answers(Purpose.TRAIN, as_of=self.progress.cursor):
-            if live.answer_id >= answers[0].id:
-                self.dataset.add_answer(live, self.store.segments(live.segment_ids))
-        return len(self.dataset) > before
-
-    def _rebuild_dataset(self) -> None:
-        self.dataset = PreferenceDataset(self.ensemble.encoder)
-        for live in self.store.live_answers(Purpose.TRAIN, as_of=self.progress.cursor):
-            self.dataset.add_answer(live, self.store.segments(live.segment_ids))
-
-    def _test_accuracy(self) -> float | None:
-        answered = [
-            live
-            for live in self.store.live_answers(Purpose.TEST, as_of=self.progress.cursor)
-            if live.choice in (Choice.LEFT, Choice.RIGHT)
-        ]
-        if not answered:
-            return None
-        pairs = [[self.store.segment(id) for id in live.segment_ids] for live in answered]
-        left, right = ([pair[side] for pair in pairs] for side in (0, 1))
-        said_right = np.array([live.choice is Choice.RIGHT for live in answered])
-        return float(((self.ensemble.probability_right(left, right) > 0.5) == said_right).mean())
 
 
 def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:
