@@ -22,6 +22,7 @@ from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Overhead
+from scripts.benchmarks.page import Page
 from scripts.benchmarks.robustness import Robustness
 from scripts.benchmarks.window import Window
 from scripts.errors import INTERRUPTED, one_sentence_errors
@@ -29,9 +30,9 @@ from scripts.errors import INTERRUPTED, one_sentence_errors
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = Environments | Inference | Window | Labelling | Overhead | Learning | Annotators | Robustness
+Benchmark = Environments | Inference | Window | Page | Labelling | Overhead | Learning | Annotators | Robustness
 
-ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Labelling, Overhead, Learning, Annotators)
+ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Page, Labelling, Overhead, Learning, Annotators)
 """What `all` measures, the quick ones first."""
 
 
@@ -43,6 +44,7 @@ class All:
         environments: speed of the environments.
         inference: cost of the reward.
         window: how quickly the labelling window follows.
+        page: how quickly the labelling page follows.
         labelling: how quickly the web page serves many.
         overhead: cost of the whole.
         learning: what is learned.
@@ -52,6 +54,7 @@ class All:
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
     window: Window = field(default_factory=Window)
+    page: Page = field(default_factory=Page)
     labelling: Labelling = field(default_factory=Labelling)
     overhead: Overhead = field(default_factory=Overhead)
     learning: Learning = field(default_factory=Learning)
@@ -77,6 +80,7 @@ class Arguments:
         | Annotated[Learning, tyro.conf.subcommand("learning")]
         | Annotated[Annotators, tyro.conf.subcommand("annotators")]
         | Annotated[Window, tyro.conf.subcommand("window")]
+        | Annotated[Page, tyro.conf.subcommand("page")]
         | Annotated[Labelling, tyro.conf.subcommand("labelling")]
         | Annotated[Robustness, tyro.conf.subcommand("robustness")],
         tyro.conf.arg(name=""),

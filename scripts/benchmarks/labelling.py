@@ -9,8 +9,8 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -108,21 +108,10 @@ def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) 
     """
     with PreferenceStore.create(url_or_path, environment=ENVIRONMENT) as store:
         ask(store, queries)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    with tempfile.TemporaryDirectory() as clips:
-        server = context.Process(target=_serve, args=(url_or_path, clips, clients, theirs), daemon=True)
-        server.start()
-        try:
-            if not ours.poll(_START_SECONDS):
-                raise RuntimeError("The server did not start within a minute.")
-            port, tokens = ours.recv()
-            started = time.perf_counter()
-            acknowledged, waits = asyncio.run(_answer_all(port, tokens, queries))
-            seconds = time.perf_counter() - started
-        finally:
-            server.terminate()
-            server.join(10)
+    with serving(url_or_path, clients) as (port, tokens):
+        started = time.perf_counter()
+        acknowledged, waits = asyncio.run(_answer_all(port, tokens, queries))
+        seconds = time.perf_counter() - started
     with PreferenceStore.open(url_or_path) as store:
         stored = [live.answer_id for live in store.live_answers(Purpose.TRAIN)]
         answered = {live.query_id for live in store.live_answers(Purpose.TRAIN)}
@@ -134,6 +123,23 @@ def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) 
         lost=len(set(acknowledged) - set(stored)),
         doubled=len(stored) - len(answered) + len(set(stored) - set(acknowledged)),
     )
+
+
+@contextmanager
+def serving(url_or_path: str, clients: int) -> Iterator[tuple[int, list[str]]]:
+    """Serve a store in another process; its port, and a token for each client."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.TemporaryDirectory() as clips:
+        server = context.Process(target=_serve, args=(url_or_path, clips, clients, theirs), daemon=True)
+        server.start()
+        try:
+            if not ours.poll(_START_SECONDS):
+                raise RuntimeError("The server did not start within a minute.")
+            yield ours.recv()
+        finally:
+            server.terminate()
+            server.join(10)
 
 
 def ask(store: PreferenceStore, queries: int) -> None:

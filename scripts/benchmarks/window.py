@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
 from rlhf_envs.feedback.window import rehearse
+from scripts.benchmarks.beside import ALONE, TRAINING, beside
 from scripts.benchmarks.labelling import ENVIRONMENT, ask
 from scripts.benchmarks.markdown import markdown_table
-
-ALONE, TRAINING = "nothing", "a training"
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,10 @@ class Window:
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         found: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as folder:
-            for beside in (ALONE, TRAINING):
-                tell(f"{self.answers} answers beside {beside}")
-                with _training(Path(folder)) if beside == TRAINING else _nothing():
-                    found.append({"beside": beside, **self._rehearse(Path(folder) / f"{len(found)}.db")})
+            for what in (ALONE, TRAINING):
+                tell(f"{self.answers} answers beside {what}")
+                with beside(what, Path(folder)):
+                    found.append({"beside": what, **self._rehearse(Path(folder) / f"{len(found)}.db")})
         return {"rows": found}
 
     @staticmethod
@@ -84,21 +81,3 @@ class Window:
             "skipped": figures.skipped,
             "frames": figures.skipped + figures.shown,
         }
-
-
-@contextmanager
-def _training(folder: Path) -> Iterator[None]:
-    """A run that goes on for as long as the context; it is stopped then."""
-    command = [sys.executable, "-m", "scripts.train", "--env", str(ENVIRONMENT["id"]), "--timesteps", "100000000"]
-    with (folder / "said.txt").open("w") as said:
-        run = subprocess.Popen([*command, "--run-dir", str(folder / "run")], stdout=said, stderr=said)
-        try:
-            yield
-        finally:
-            run.kill()
-            run.wait()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
