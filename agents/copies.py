@@ -102,7 +102,10 @@ class BatchedCopies(Copies):
     """Copies of an environment of the suite, advanced together."""
 
     def __init__(self, environment_id: str, count: int, environment_kwargs: Mapping[str, Any] | None = None) -> None:
-        self._env = gym.make_vec(environment_id, num_envs=count, **(environment_kwargs or {}))
+        try:
+            self._env = gym.make_vec(environment_id, num_envs=count, **(environment_kwargs or {}))
+        except TypeError as error:
+            raise ValueError(f"{environment_id} does not take these arguments: {error}.") from error
         native = self._env.unwrapped
         if not isinstance(native, TaskVectorEnv):
             raise ValueError(f"{environment_id} has no batched definition in this suite; step its copies one by one.")

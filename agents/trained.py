@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from stable_baselines3 import PPO
 
@@ -59,3 +61,20 @@ def _for_acting(config: RunConfig) -> RunConfig:
     """The same policy on a single copy, with nothing recorded but the least that can be."""
     smallest = replace(config.ppo, num_envs=1, n_steps=2, batch_size=2)
     return replace(config, ppo=smallest, labels=replace(config.labels, segment_length=1), processes=False)
+
+
+def check_can_act(model: PPO, config: RunConfig, env_kwargs: Mapping[str, Any]) -> None:
+    """Refuse an environment that differs from the one of training in what is seen or what can be done.
+
+    Raises:
+        ValueError: if it does, or cannot be made with these arguments.
+    """
+    env = build_environment(_for_acting(replace(config, env_kwargs=dict(env_kwargs))))
+    try:
+        if (env.observation_space, env.action_space) != (model.observation_space, model.action_space):
+            raise ValueError(
+                f"With {dict(env_kwargs)} {config.env} shows {env.observation_space} and takes {env.action_space}; the "
+                f"policy knows {model.observation_space} and {model.action_space}."
+            )
+    finally:
+        env.close()

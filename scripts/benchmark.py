@@ -24,13 +24,16 @@ from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Overhead
 from scripts.benchmarks.page import Page
 from scripts.benchmarks.robustness import Robustness
+from scripts.benchmarks.variants import Variants
 from scripts.benchmarks.window import Window
 from scripts.errors import INTERRUPTED, one_sentence_errors
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = Environments | Inference | Window | Page | Labelling | Overhead | Learning | Annotators | Robustness
+Benchmark = (
+    Environments | Inference | Window | Page | Labelling | Overhead | Learning | Variants | Annotators | Robustness
+)
 
 ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Page, Labelling, Overhead, Learning, Annotators)
 """What `all` measures, the quick ones first."""
@@ -38,7 +41,7 @@ ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Page, Lab
 
 @dataclass(frozen=True)
 class All:
-    """All of them but robustness, the quick ones first.
+    """All of them but robustness and variants, the quick ones first.
 
     Attributes:
         environments: speed of the environments.
@@ -78,6 +81,7 @@ class Arguments:
         | Annotated[Inference, tyro.conf.subcommand("inference")]
         | Annotated[Overhead, tyro.conf.subcommand("overhead")]
         | Annotated[Learning, tyro.conf.subcommand("learning")]
+        | Annotated[Variants, tyro.conf.subcommand("variants")]
         | Annotated[Annotators, tyro.conf.subcommand("annotators")]
         | Annotated[Window, tyro.conf.subcommand("window")]
         | Annotated[Page, tyro.conf.subcommand("page")]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.configuration import RunConfig
+from agents.configuration import JSONArguments, RunConfig
 from agents.copies import FIRST_SEED
 from agents.evaluation import Evaluation, baselines, evaluate, normalised
 from agents.judging import PAGE, JudgingConfig, judge, print_judgement
 from agents.judging.contenders import check_same_task
 from agents.policies import POLICY_NAMES, sb3_policy
 from agents.run_directory import RunDirectory
-from agents.trained import load_policy
+from agents.trained import check_can_act, load_policy
 from scripts.errors import one_sentence_errors
 
 
@@ -39,6 +39,9 @@ class Arguments:
             training: random, and in the suite's environments expert and proxy.
         episodes: how many each policy plays on the true reward; all play the same ones.
         seed: episode i begins with seed + i.
+        env_kwargs: arguments of the environment that shall differ from those of training, as JSON, such as
+            '{"traffic": "dense"}': how well does the policy do where things go otherwise than it has learned? On the
+            true reward only.
         judging: how policies are compared side by side. On the command line these have no prefix.
     """
 
@@ -46,6 +49,7 @@ class Arguments:
     against: tuple[str, ...] = ("random",)
     episodes: int = 50
     seed: int = FIRST_SEED
+    env_kwargs: JSONArguments = field(default_factory=dict)
     judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
 
 
@@ -62,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _judge_side_by_side(given: Arguments) -> None:
+    if given.env_kwargs:
+        raise ValueError("Policies are judged side by side where they were trained: leave out --env-kwargs.")
     console = Console()
     print_judgement(judge(given.run_dir, given.against, given.judging, given.seed, console), console)
     console.print(f"The page: {given.run_dir / PAGE}", highlight=False, soft_wrap=True)
@@ -72,9 +78,10 @@ def _table(given: Arguments) -> Table:
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
         check_same_task(config, RunDirectory(name))
+    kwargs = {**config.env_kwargs, **given.env_kwargs}
     untrained = baselines(
         config.env,
-        config.env_kwargs,
+        kwargs,
         episodes=given.episodes,
         seed=given.seed,
         horizon=config.horizon,
@@ -83,17 +90,20 @@ def _table(given: Arguments) -> Table:
     for name in given.against:
         if name in POLICY_NAMES and name not in untrained:
             raise ValueError(f"{config.env} brings no scripted {name} policy; only the suite's own environments do.")
-    trained = {name: _judge(RunDirectory(name), config, given) for name in [str(given.run_dir), *runs]}
+    trained = {name: _judge(RunDirectory(name), config, kwargs, given) for name in [str(given.run_dir), *runs]}
     judged = {name: trained.get(name) or untrained[name] for name in [str(given.run_dir), *given.against]}
     reference = untrained.get("expert") or (trained[runs[0]] if runs else None)
-    return _drawn(judged, untrained["random"], reference, f"{config.env}, {given.episodes} episodes")
+    changed = "".join(f", {name}={value}" for name, value in given.env_kwargs.items())
+    return _drawn(judged, untrained["random"], reference, f"{config.env}{changed}, {given.episodes} episodes")
 
 
-def _judge(directory: RunDirectory, config: RunConfig, given: Arguments) -> Evaluation:
+def _judge(directory: RunDirectory, config: RunConfig, kwargs: dict[str, Any], given: Arguments) -> Evaluation:
+    model = load_policy(directory)
+    check_can_act(model, config, kwargs)
     return evaluate(
-        sb3_policy(load_policy(directory)),
+        sb3_policy(model),
         config.env,
-        config.env_kwargs,
+        kwargs,
         episodes=given.episodes,
         seed=given.seed,
         horizon=config.horizon,

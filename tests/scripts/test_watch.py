@@ -168,6 +168,23 @@ def test_a_run_is_judged_beside_others(run: RunDirectory, capsys: pytest.Capture
     assert "100%" in rows["expert"]
 
 
+def test_a_run_is_judged_where_things_go_otherwise(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--run-dir", str(run.path), "--episodes", "20", "--against", "expert", "--env-kwargs"]
+    expert = []
+    for tiring in ("0.0", "2.0"):
+        assert evaluate.main([*arguments, f'{{"tiring": {tiring}}}']) == 0
+        said = capsys.readouterr().out
+        assert f"tiring={tiring}" in said
+        row = next(line for line in said.splitlines() if line.startswith("│ expert"))
+        expert.append(float(row.split("│")[2]))
+    assert expert[0] > expert[1]
+    assert "is not" not in refused(capsys, evaluate.main, *arguments, '{"tiring": -1}')
+    assert "the policy knows" in refused(capsys, evaluate.main, *arguments, '{"topics": 5}')
+    assert "does not take these arguments" in refused(capsys, evaluate.main, *arguments, '{"topic": 5}')
+    judged = [*arguments, '{"annoyance": 2}', "--judge", "oracle"]
+    assert "leave out --env-kwargs" in refused(capsys, evaluate.main, *judged)
+
+
 def test_bad_input_is_refused_in_one_sentence(
     run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
