@@ -82,9 +82,9 @@ PRESETS: dict[str, PPOConfig] = {
     "rlhf/Headset-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
     "rlhf/Support-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
     "rlhf/Rival-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92, activation="relu"),
-    "rlhf/Writing-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
+    "rlhf/Writing-v0": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
     "rlhf/Glimpse-v0": PPOConfig(
-        num_envs=128,
+        num_envs=256,
         n_steps=32,
         batch_size=1024,
         n_epochs=6,
@@ -107,8 +107,10 @@ THIRD_PARTY = PPOConfig(
 
 
 LABEL_PRESETS: dict[str, FeedbackConfig] = {
+    # A policy that has settled on whole sentences learns late what they should be about.
+    "rlhf/Writing-v0": FeedbackConfig(finish_by=0.4),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
-    "rlhf/Glimpse-v0": FeedbackConfig(finish_by=0.25),
+    "rlhf/Glimpse-v0": FeedbackConfig(finish_by=0.12),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 

@@ -37,6 +37,7 @@ AMOUNTS: dict[str, Amount] = {
     "rlhf/Rival-v0": Amount(timesteps=1_000_000),
     "rlhf/Overlay-v0": Amount(timesteps=1_000_000),
     "rlhf/Glimpse-v0": Amount(timesteps=800_000),
+    "rlhf/Writing-v0": Amount(timesteps=800_000),
 }
 """Amounts by environment id; any other environment gets what `Amount` says."""
 
