@@ -193,6 +193,7 @@ def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False)
         "segment_length": config.labels.segment_length,
         "horizon": config.horizon,
         "on_termination": config.on_termination,
+        **config.labels.words(),
     }
     return PreferenceStore.create(place, environment=about)
 

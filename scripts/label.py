@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 
 from agents.run_directory import RunDirectory
+from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
 from scripts.errors import one_sentence_errors
 
@@ -45,7 +46,7 @@ class Arguments:
         report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         theme: of the window, light or dark.
-        wait_seconds: how long to wait for a run that is just starting to make its store.
+        wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder.
         until_gone: end as well when the process of this id, which started this one, has gone, however it ended; a
             training run that opens the window or the page gives its own.
     """
@@ -110,17 +111,42 @@ def _open(given: Arguments) -> PreferenceStore:
     if given.run_dir is None:
         return PreferenceStore.open(given.store or "")
     directory = RunDirectory(given.run_dir)
+    give_up_at = time.monotonic() + (0 if given.report else given.wait_seconds)
+    told = False
+    while not directory.config_path.exists() or not _has_store(directory):
+        if time.monotonic() >= give_up_at:
+            break
+        if not told:
+            print(f"Waiting up to {given.wait_seconds:g} s for a run to start in {given.run_dir} ...", file=sys.stderr)
+            told = True
+        time.sleep(_POLL_SECONDS)
     config = directory.read_config()
     if config.reward != "learned":
         raise ValueError(f"The run in {given.run_dir} trains on the {config.reward} reward and asks nobody anything.")
-    give_up_at = time.monotonic() + given.wait_seconds
-    while True:
-        try:
-            return PreferenceStore.open(directory.store_place(config))
-        except StoreMissingError:
-            if given.report or time.monotonic() > give_up_at:
-                raise
-        time.sleep(_POLL_SECONDS)
+    return PreferenceStore.open(directory.store_place(config))
+
+
+def _has_store(directory: RunDirectory) -> bool:
+    config = directory.read_config()
+    if config.reward != "learned":
+        return True
+    try:
+        PreferenceStore.open(directory.store_place(config)).close()
+    except StoreMissingError:
+        return False
+    return True
+
+
+def _require_environment(store: PreferenceStore) -> None:
+    """Refuse to ask people who would be shown nothing, before they spend answers on it.
+
+    Raises:
+        ValueError: if the store does not name its environment, or there is none of this name here.
+    """
+    id = store.environment.get("id")
+    if not id:
+        raise ValueError(f"{store.database.place} does not say which environment its segments are from, to show them.")
+    find_spec(str(id))
 
 
 def _name(given: Arguments) -> str:
@@ -135,6 +161,7 @@ def _name(given: Arguments) -> str:
 def _show(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.window import label_in_window
 
+    _require_environment(store)
     session = AnnotatorSession(store, _name(given), repeat_rate=given.repeat_rate)
     label_in_window(session, theme=given.theme)
     progress = session.progress()
@@ -151,7 +178,13 @@ def _teach(given: Arguments, store: PreferenceStore) -> None:
 
 def _serve(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.web import serve
+    from rlhf_envs.feedback.web.tokens import Tokens
 
+    _require_environment(store)
+    known = {person.name for person in Tokens(store).people()} | set(given.annotators)
+    for name in given.renew:
+        if name not in known:
+            raise ValueError(f"{name!r} has no link that could be renewed; --annotators gives a first one.")
     serve(
         store,
         host=given.host,
@@ -179,11 +212,19 @@ def _report(given: Arguments, store: PreferenceStore) -> None:
     report = quality_report(store, reliability)
     print_quality(report, Console())
     if report.answers:
-        print(f"Report: {write_quality_report(report, _folder(given) / 'quality.html')}")
+        print(f"Report: {write_quality_report(report, _beside(given, store) / 'quality.html')}")
+
+
+def _beside(given: Arguments, store: PreferenceStore) -> Path:
+    """Where the report goes: the run's folder, or else beside the store's file, or for a database where we are."""
+    if given.run_dir is not None:
+        return given.run_dir
+    place = Path(store.database.place)
+    return place.parent if place.is_file() else Path.cwd()
 
 
 def _folder(given: Arguments) -> Path:
-    """Where files go that belong to the answers: the run's folder, or without one a folder of the person's own."""
+    """Where clips are kept: the run's folder, or without one a folder of the person's own."""
     if given.run_dir is not None:
         return given.run_dir
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlhf-envs"

@@ -50,18 +50,19 @@ def find_spec(environment_id: str) -> EnvSpec:
             import_module(package)
         except ImportError as error:
             raise ValueError(
-                f"The package of the environment {environment_id!r} cannot be imported: {error}."
+                f"The package of the environment {environment_id!r} cannot be imported: {error}. Install it, or put "
+                "its folder into the variable PYTHONPATH."
             ) from error
     try:
         return gym.spec(name)
     except gym.error.Error:
-        near = get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
-        hint = (
-            f"Did you mean {', '.join(near)}?"
-            if near
-            else 'If another package registers it, write it as "package:id", so that the package is imported.'
-        )
-        raise ValueError(f"There is no environment {environment_id!r}. {hint}") from None
+        near = [f"{package}{colon}{each}" for each in get_close_matches(name, list(gym.registry), n=3, cutoff=0.75)]
+        hints = [f"Did you mean {', '.join(near)}?"] if near else []
+        if not colon and not name.startswith("rlhf/"):
+            hints.append('If another package registers it, write it as "package:id", so that the package is imported.')
+        elif not near:
+            hints.append(f"Known are {', '.join(ENVIRONMENTS)}." if not colon else f"{package} does not register it.")
+        raise ValueError(f"There is no environment {environment_id!r}. {' '.join(hints)}") from None
 
 
 def is_native(environment_id: str) -> bool:

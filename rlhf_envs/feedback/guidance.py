@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -31,14 +32,40 @@ class Guidance:
 
 
 def guidance(environment: Mapping[str, Any]) -> Guidance:
-    """The guidance for a store's `environment` (its "id" and "kwargs").
+    """The guidance for a store's `environment` (its "id" and "kwargs", and "rubric" where the run gave one of its own).
 
-    Environments of the suite bring their own; for others, and where there is no such environment here, it is general.
+    Environments of the suite bring theirs. Any other can have in its `metadata` a "rubric", one sentence, and
+    "reasons": names, or a mapping of names to what a person reads. What nobody says, and where there is no such
+    environment here, is general.
     """
     task = native_task(environment)
-    if task is None:
-        return Guidance()
-    return Guidance(task.rubric, {name: task.describe_term(name) for name in task.reward_weights})
+    if task is not None:
+        told = Guidance(task.rubric, {name: task.describe_term(name) for name in task.reward_weights})
+    else:
+        told = _told_by(_metadata(environment))
+    wanted = environment.get("rubric")
+    return replace(told, rubric=wanted) if isinstance(wanted, str) and wanted else told
+
+
+def _told_by(metadata: Mapping[str, Any]) -> Guidance:
+    rubric, reasons = metadata.get("rubric"), metadata.get("reasons") or {}
+    if not isinstance(reasons, Mapping):
+        reasons = {str(name): str(name).replace("_", " ") for name in reasons}
+    return Guidance(
+        rubric if isinstance(rubric, str) and rubric else GENERAL_RUBRIC,
+        {str(name): str(text) for name, text in reasons.items()},
+    )
+
+
+def _metadata(environment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an environment says of itself; nothing where it cannot be made here."""
+    try:
+        made = make_native(environment)
+    except Exception:  # whatever a stranger's environment raises, its segments may be shown all the same
+        return {}
+    with suppress(Exception):
+        made.close()
+    return made.metadata
 
 
 def native_task(environment: Mapping[str, Any]) -> Task | None:
@@ -52,6 +79,6 @@ def native_task(environment: Mapping[str, Any]) -> Task | None:
 
 
 def make_native(environment: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    """An environment of the suite, as a store describes it; how it was rendered does not matter."""
+    """One copy of a store's environment as the store describes it; how it was rendered does not matter."""
     kwargs = {name: value for name, value in (environment.get("kwargs") or {}).items() if name != "render_mode"}
     return gym.make(str(environment["id"]), disable_env_checker=True, **kwargs)

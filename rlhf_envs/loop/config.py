@@ -8,6 +8,9 @@ from rlhf_envs.feedback import schedule
 from rlhf_envs.feedback.queries import LONGEST_RANKING, Kind
 from rlhf_envs.feedback.selection import SELECTIONS
 
+LONGEST_RUBRIC = 200
+"""Characters that every screen has room for."""
+
 
 @dataclass(frozen=True)
 class FeedbackConfig:
@@ -21,12 +24,15 @@ class FeedbackConfig:
         rating_share: the part of the budget that is asked as ratings of a single segment, from 0 to 1.
         ranking_share: the part that is asked as rankings of several.
         ranking_size: how many segments a ranking shows, from 2 to 5.
-        selection: which segments are asked about, a name in `SELECTIONS`.
+        selection: which segments are asked about: any ("uniform"), those on which the reward model's members differ
+            most ("disagreement"), those whose answer is least certain ("entropy"), or those on which the members differ
+            spread out, so that a batch does not ask the same again and again ("diverse").
         candidate_factor: how many times more pairs are considered than asked.
         earlier_share: how much of what recent segments may be paired with are segments that were asked about before,
             from 0 to 1.
         batch: how many comparisons are asked at a time after the first ones; a tenth of `comparisons` where None.
-        schedule: how the rate falls, a name in `SCHEDULES`.
+        schedule: how the rate of questions falls over training: not at all ("constant"), or quickly at first and then
+            ever more slowly ("hyperbolic").
         initial_share: the part of the budget that is asked after the first rollout.
         finish_by: the part of training by which the whole budget has been asked.
         reliability: estimate how often each annotator errs, and believe them accordingly; of use where several answer.
@@ -37,6 +43,8 @@ class FeedbackConfig:
         open_limit: how many comparisons may be open while training goes on; a batch where None. There is always
             something learned before the policy is trained: training waits for the first answer in any case.
         overlap: how many annotators should answer each query.
+        rubric: one sentence that tells people what to look for, with a tie-breaker; the environment's own, or a general
+            one, where empty.
         target_accuracy: ask no more once the reward model predicts this share of the held-out answers rightly.
     """
 
@@ -58,6 +66,7 @@ class FeedbackConfig:
     wait: bool = False
     open_limit: int | None = None
     overlap: int = 1
+    rubric: str = ""
     target_accuracy: float | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +80,8 @@ class FeedbackConfig:
             raise ValueError(f"open_limit must be 0 or more, not {self.open_limit}.")
         if self.demonstrated < 0:
             raise ValueError(f"demonstrated must be 0 or more comparisons, not {self.demonstrated}.")
+        if len(self.rubric) > LONGEST_RUBRIC or not (self.rubric.isprintable() and self.rubric == self.rubric.strip()):
+            raise ValueError(f"A rubric is one sentence of at most {LONGEST_RUBRIC} characters, not {self.rubric!r}.")
         if self.overlap < 1:
             raise ValueError(f"overlap is how many annotators answer each query, at least 1, not {self.overlap}.")
         if self.segment_length < 1 or self.candidate_factor < 1:
@@ -95,6 +106,10 @@ class FeedbackConfig:
         if self.target_accuracy is not None and self.test_budget == 0:
             raise ValueError("target_accuracy needs held-out answers; set test_comparisons to 1 or more.")
         schedule.due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
+
+    def words(self) -> dict[str, str]:
+        """What a store should know of how people are asked."""
+        return {"rubric": self.rubric} if self.rubric else {}
 
     @property
     def test_budget(self) -> int:

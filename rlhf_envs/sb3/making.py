@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -180,10 +181,21 @@ def make_vec_env(
             source = snapshot_source(venv) if snapshots else None
     venv.seed(seed)
     try:
-        return PreferenceVecEnv(venv, capacity_steps, source, horizon, frames and source is None)
+        about = _about(environment_id, environment_kwargs)
+        return PreferenceVecEnv(venv, capacity_steps, source, horizon, frames and source is None, about)
     except ValueError:
         venv.close()
         raise
+
+
+def _about(environment_id: str, environment_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How a store describes the environment; nothing where its arguments cannot be written down."""
+    kwargs = dict(environment_kwargs or {})
+    try:
+        json.dumps(kwargs, allow_nan=False)
+    except (TypeError, ValueError):
+        return {}
+    return {"id": environment_id, "kwargs": kwargs}
 
 
 def _has_states(environment_id: str, environment_kwargs: Mapping[str, Any] | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class PreferenceVecEnv(VecEnvWrapper):
         snapshots: where simulator states come from, so that segments can be drawn later.
         horizon: steps in an episode; asked of the environment, which then needs an attribute of that name, where None.
         frames: take pictures during rollouts, for segments that people shall see and that have no states.
+        about: what a store needs to know of the environment to show its segments: "id" and "kwargs".
 
     Attributes:
         horizon: steps in an episode.
@@ -45,8 +46,10 @@ class PreferenceVecEnv(VecEnvWrapper):
         snapshots: SnapshotSource | None = None,
         horizon: int | None = None,
         frames: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(venv)
+        self.about = dict(about or {})
         self.horizon = int(venv.get_attr("horizon", 0)[0]) if horizon is None else horizon
         self.snapshots = snapshots
         self.frames = frames

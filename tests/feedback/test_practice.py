@@ -1,7 +1,9 @@
 """The practice round of a new annotator."""
 
 from pathlib import Path
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import pytest
 
 from rlhf_envs.clips import clip_painter
@@ -40,6 +42,32 @@ def test_other_environments_have_no_practice_and_a_general_rubric(tmp_path: Path
     with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": id, "kwargs": {}}) as store:
         assert ask_practice(store, "ann") == 0
     assert guidance({"id": id}).rubric == GENERAL_RUBRIC and not guidance({"id": id}).reasons
+
+
+class Pointing(gym.Env[Any, Any]):
+    """An environment of one's own that says what people should look for."""
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": [],
+        "rubric": "Which one points better?",
+        "reasons": ["too_slow"],
+    }
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+
+def test_an_environment_of_ones_own_says_what_to_look_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(gym.registry, "own/Pointing-v0", raising=False)
+    gym.register("own/Pointing-v0", entry_point=Pointing, max_episode_steps=5)
+    told = guidance({"id": "own/Pointing-v0", "kwargs": {}})
+    assert (told.rubric, told.reasons) == ("Which one points better?", {"too_slow": "too slow"})
+
+
+@pytest.mark.parametrize("id", ["own/Pointing-v0", "rlhf/Driving-v0", "nobody/Knows-v0"])
+def test_the_rubric_of_a_run_comes_before_the_environments(id: str) -> None:
+    asked = guidance({"id": id, "kwargs": {}, "rubric": "Which one is bluer?"})
+    assert asked.rubric == "Which one is bluer?"
+    assert asked.reasons == guidance({"id": id, "kwargs": {}}).reasons
 
 
 def test_practice_refuses_settings_without_sense(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
+from rlhf_envs.clips import clip_painter
+from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_scalar_env, make_vec_env
 from tests.sb3 import environments
@@ -41,6 +43,23 @@ def test_ppo_learns_from_preferences_on_every_kind_of_environment(
     assert callback.loop.has_labels
     assert np.isfinite(callback.last_scores).all() and callback.last_scores.std() > 0
     callback.loop.store.close()
+    venv.close()
+
+
+@pytest.mark.parametrize("env", ["rlhf/Driving-v0", "CartPole-v1", "tests.sb3.environments:test/Walk-v0"])
+def test_people_can_be_shown_what_ones_own_script_asks(env: str, tmp_path: Any) -> None:
+    kwargs = {"horizon": 20} if env.startswith("rlhf/") else {}
+    venv = make_vec_env(env, 4, environment_kwargs=kwargs, frames=True)
+    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
+    feedback = FeedbackConfig(comparisons=4, segment_length=5, rubric="Which one is calmer?")
+    callback = PreferenceCallback(venv, tmp_path / "feedback.db", feedback)
+    model.learn(128, callback=callback)
+    store = callback.loop.store
+    assert guidance(store.environment).rubric == "Which one is calmer?"
+    painter = clip_painter(store.environment["id"], store.environment["kwargs"], (120, 80), "light")
+    frames = painter.frames(store.queries()[0].segments[0])
+    assert len(frames) >= 5 and frames[0].std() > 0
+    store.close()
     venv.close()
 
 
@@ -130,6 +149,8 @@ def test_how_episodes_are_held_is_logged(caplog: pytest.LogCaptureFixture) -> No
     "env, arguments, said",
     [
         ("CartPool-v1", {}, "Did you mean CartPole-v1"),
+        ("mine/Point-v0", {}, "'mine/Point-v0'. If another package registers it"),
+        ("minigrid:Point-v0", {}, "minigrid does not register it"),
         ("no_such_package:CartPole-v1", {}, "cannot be imported"),
         ("test/Endless-v0", {}, "test/Endless-v0 was registered without a limit .* --horizon N"),
         ("CartPole-v1", {"horizon": 0}, "at least 1 step, not 0"),

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         label.main(list(arguments))
     assert stopped.value.code == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("Error: ") and captured.err.count("\n") == 1
-    return captured.err
+    *waiting, last = captured.err.splitlines()
+    assert last.startswith("Error: ") and all(line.startswith("Waiting ") for line in waiting)
+    return last
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         ([], "Say whose queries to answer"),
         (["--run-dir", "somewhere", "--store", "feedback.db"], "Say whose queries to answer"),
-        (["--run-dir", "nowhere"], "nowhere holds no run"),
+        (["--run-dir", "nowhere", "--wait-seconds", "0"], "nowhere holds no run"),
+        (["--run-dir", "nowhere", "--report"], "nowhere holds no run"),
         (["--store", "nowhere.db", "--report"], "There is no feedback store"),
         (["--store", "mysql://host/labels"], "SQLite or PostgreSQL, not in mysql"),
         (["--run-dir", "somewhere", "--report", "--web"], "give at most one of them"),
@@ -99,6 +102,26 @@ def test_a_store_that_a_starting_run_is_still_making_is_waited_for(
     began = time.monotonic()
     assert "it is empty" in refused(capsys, "--run-dir", str(run), "--wait-seconds", "0.5")
     assert time.monotonic() - began >= 0.5
+
+
+def test_a_run_that_is_started_after_the_command_is_waited_for(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = tmp_path / "later"
+    threading.Timer(0.5, lambda: run.rename(later)).start()
+    assert "has no link" in refused(capsys, "--run-dir", str(later), "--web", "--port", "0", "--renew", "zed")
+
+
+@pytest.mark.parametrize("page", [[], ["--web", "--port", "0"]])
+def test_nobody_is_asked_about_what_cannot_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], page: list[str]
+) -> None:
+    for id, said in (("missing_package:Point-v0", "PYTHONPATH"), ("Nowhere-v7", "package:id")):
+        place = tmp_path / f"{id.partition(':')[0]}.db"
+        PreferenceStore.create(place, environment={"id": id}).close()
+        assert said in refused(capsys, "--store", str(place), *page)
+    PreferenceStore.create(tmp_path / "nameless.db", environment={}).close()
+    assert "does not say which environment" in refused(capsys, "--store", str(tmp_path / "nameless.db"), *page)
 
 
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
