@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pygame
 from rich.console import Console
 
-from agents.configuration import RunConfig
+from agents.configuration import ASK_PEOPLE, RunConfig
 from agents.interruption import StopRequest
 from agents.run_directory import RunDirectory
 from rlhf_envs.envs.rendering import open_display
@@ -23,11 +23,17 @@ _USUAL_PORT = 8000
 
 
 def check_people_can_be_asked(config: RunConfig) -> None:
-    """Find out before any work whether this machine can ask people as the run wants to.
+    """Find out before any work whether the run asks people as it wants to, and this machine can.
 
     Raises:
+        ValueError: if people are to answer, but the reward is not learned from them.
         RuntimeError: if no window can be opened, or what serves the web page is not installed.
     """
+    if config.reward != "learned" and config.feedback in ASK_PEOPLE:
+        raise ValueError(
+            f"--reward {config.reward} learns nothing from people, who are asked with --feedback {config.feedback}; "
+            "leave one of them out."
+        )
     if not config.asks_people:
         return
     if config.feedback == "window":

@@ -12,7 +12,8 @@ from stable_baselines3 import PPO
 
 from agents.configuration import RunConfig
 from agents.extractors import reading
-from agents.offline import ask_nothing, check_answers_fit, open_answers
+from agents.given_answers import check_answers_fit
+from agents.offline import ask_nothing, open_answers
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from rlhf_envs.demonstrations import Demonstrations, resolve

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from agents.evaluation import RewardAgreement
+from agents.rounding import decimals, rounded
 from agents.svg import hex_color, page_style, to_svg
 from rlhf_envs.envs.palette import LIGHT
 from rlhf_envs.rewards.metrics import Calibration
@@ -19,6 +20,7 @@ from rlhf_envs.segments import Segment
 WIDE, NARROW = 6.6, 3.9
 _MOST_POINTS = 700
 _MOST_LINES = 6
+_DOTS = {"markerscale": 1.8, "handletextpad": 0.2}
 Row = Mapping[str, str]
 
 
@@ -74,13 +76,15 @@ def ladder(entries: Sequence[tuple[str, float, float]], highlighted: str) -> str
         ordered = sorted(entries, key=lambda entry: entry[1])
         figure = Figure(figsize=(NARROW, 0.7 + 0.42 * len(ordered)), layout="constrained")
         axes: Axes = figure.subplots()
+        places = decimals(mean for _, mean, _ in ordered)
         for place, (name, mean, std) in enumerate(ordered):
             color = hex_color(LIGHT.accent if name == highlighted else LIGHT.muted)
             axes.plot(
                 [mean - std, mean + std], [place, place], color=color, linewidth=2.2, alpha=0.35, solid_capstyle="round"
             )
             axes.plot([mean], [place], "o", color=color, markersize=6)
-            axes.annotate(f"{mean:.4g}", (mean, place), (0, 7), textcoords="offset points", ha="center", color=color)
+            figures = rounded(mean, places)
+            axes.annotate(figures, (mean, place), (0, 7), textcoords="offset points", ha="center", color=color)
         axes.set_yticks(range(len(ordered)), [name for name, _, _ in ordered])
         axes.set_ylim(-0.6, len(ordered) - 0.3)
         axes.set_xlabel("true return, mean and standard deviation")
@@ -92,10 +96,10 @@ def ladder(entries: Sequence[tuple[str, float, float]], highlighted: str) -> str
 def accuracy_curve(rows: Sequence[Row]) -> str:
     """How well the reward model predicted answers it had not seen, over the number of labels."""
     with page_style():
-        figure = Figure(figsize=(NARROW, 2.8), layout="constrained")
+        figure = Figure(figsize=(NARROW, 3.2), layout="constrained")
         axes: Axes = figure.subplots()
         labels = _column(rows, "labels")
-        shown = False
+        lowest = 1.0
         for name, title, color in (
             ("test_accuracy", "test answers", LIGHT.accent),
             ("held_out_accuracy", "labels that a member did not train on", LIGHT.muted),
@@ -112,14 +116,14 @@ def accuracy_curve(rows: Sequence[Row]) -> str:
                     label=title,
                     color=hex_color(color),
                 )
-                shown = True
+                lowest = min(lowest, float(values[seen].min()))
         axes.axhline(0.5, color=hex_color(LIGHT.line), linewidth=0.8)
-        axes.set_ylim(0.4, 1.02)
+        axes.set_ylim(min(0.4, lowest - 0.04), 1.04)
         axes.yaxis.set_major_formatter(FuncFormatter(_percent))
         axes.set_xlabel("answers")
         axes.set_ylabel("accuracy")
-        if shown:
-            axes.legend(loc="lower right")
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower center")
         return to_svg(figure, "accuracy", "Accuracy of the reward model over the number of answers")
 
 
@@ -180,7 +184,7 @@ def agreement(agreements: Mapping[str, RewardAgreement]) -> str:
                 )
         left.set(xlabel="true reward of a step", ylabel="learned reward")
         right.set(xlabel="true return of a segment", ylabel="learned return")
-        left.legend(loc="lower right", markerscale=1.8, handletextpad=0.2)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, **_DOTS)
         return to_svg(figure, "agreement", "Learned against true reward on fresh rollouts")
 
 

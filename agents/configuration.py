@@ -51,8 +51,14 @@ JSONArguments = Annotated[
 class TeacherChanges:
     """Changes to the scripted teacher that `feedback` names; what is None stays as it is there.
 
+    `TeacherConfig` says exactly what each does.
+
     Attributes:
-        beta, gamma, mistake, skip, equal: see `TeacherConfig`.
+        beta: rationality of its choices: inf always prefers the higher return, 0 tosses a coin.
+        gamma: weight of each step relative to the next; below 1 the teacher judges by how a segment ends.
+        mistake: probability that an answer is given the wrong way round, from 0 to 1.
+        skip: how good the better segment must be to be judged at all, as a share of an average stretch; 0 skips none.
+        equal: how far apart two returns must lie not to be called a tie, as a share of an average stretch.
     """
 
     beta: float | None = None
@@ -73,13 +79,15 @@ class RunConfig:
         reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
             "proxy" that a hasty engineer would have coded.
         feedback: who answers: a scripted teacher by name; or people, in a "window" that opens, on a "web" page that is
-            served as long as training goes on, or "elsewhere", by scripts.label on this or another machine.
+            served as long as training goes on, or "elsewhere", by scripts.label on this or another machine. For a port
+            or host of your own use "elsewhere", and scripts.label --web.
         teacher: changes to that teacher.
         store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
             several machines; the file feedback.db in the run's folder where None. Give no password here, as the
             configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
         offline: learn from answers that were given before, and ask nothing: an exported folder (scripts.archive makes
-            them), or the store of another run by its path or URL. Without an environment only the reward is learned.
+            them), the folder of another run, or a store by its path or URL. Without an environment only the reward is
+            learned.
         labels: how many comparisons are asked, when, and which. On the command line these have no prefix.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.

@@ -1,4 +1,4 @@
-"""Learning a reward from answers that were given before: an exported folder, or the store of another run.
+"""Learning a reward from answers that were given before.
 
 With an environment, a policy trains on that reward and nothing more is asked; `build_scoring` sees to that. Without
 one, only the reward model is learned, and no environment has to be installed.
@@ -6,12 +6,9 @@ one, only the reward model is learned, and no environment has to be installed.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -21,12 +18,12 @@ from gymnasium import Space
 from rich.console import Console
 
 from agents.configuration import RunConfig
+from agents.given_answers import answers_place, given_answers, is_export
 from agents.run_directory import RunDirectory, write_json
-from rlhf_envs.archive import Archive, Rows, StoreRows, copy_rows, import_archive
+from rlhf_envs.archive import Archive, copy_rows, import_archive
 from rlhf_envs.feedback import Kind, LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.loop import FeedbackLoop, LoopState
 from rlhf_envs.rewards import (
-    InputEncoder,
     PreferenceDataset,
     RewardEnsemble,
     calibration,
@@ -37,56 +34,6 @@ from rlhf_envs.rewards import (
 )
 
 _HELD_OUT_EVERY = 5
-
-
-def settled(config: RunConfig) -> RunConfig:
-    """The settings of an offline run as the answers settle them: how many there are, of what length, and from where.
-
-    Raises:
-        ValueError: if the answers cannot be read, or none of them is there to train on, or the settings bring a store.
-        StoreError: if they are in a store that cannot be read.
-    """
-    if config.store is not None:
-        raise ValueError("--offline brings its own answers; leave --store out.")
-    if config.reward != "learned":
-        raise ValueError(f"--offline learns the reward from answers; leave --reward {config.reward} out.")
-    with _source(config) as rows:
-        asked = [query.purpose for query in rows.queries()]
-        length = rows.environment.get("segment_length")
-        if not isinstance(length, int):
-            length = len(next(rows.segments())[1])
-    labels = replace(
-        config.labels,
-        comparisons=max(asked.count(Purpose.TRAIN), 1),
-        test_comparisons=asked.count(Purpose.TEST),
-        segment_length=length,
-        # Whatever was left open stays so, and training does not wait for it.
-        open_limit=len(asked),
-        wait=False,
-        target_accuracy=None,
-    )
-    return replace(config, feedback="elsewhere", labels=labels)
-
-
-def check_answers_fit(config: RunConfig, encoder: InputEncoder) -> None:
-    """Refuse answers about another environment than a policy is to train in.
-
-    Raises:
-        ValueError: if their observations or actions are of other spaces.
-    """
-    with _source(config) as rows:
-        described = rows.spaces() if isinstance(rows, Archive) else None
-        shown = next(rows.segments())[1]
-    wanted = (encoder.observation_space, encoder.action_space)
-    try:
-        encoder.encode(shown.observations, shown.actions)
-    except ValueError as error:
-        raise ValueError(f"{config.offline} does not fit {config.env}: {error}") from error
-    if described is not None and described != wanted:
-        raise ValueError(
-            f"{config.offline} is about observations of {described[0]} and actions of {described[1]}, and {config.env} "
-            f"has {wanted[0]} and {wanted[1]}."
-        )
 
 
 def open_answers(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
@@ -104,10 +51,11 @@ def open_answers(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
         store.close()
     except StoreMissingError:
         pass
-    if _is_folder(config):
-        import_archive(config.offline or "", place)
+    given = answers_place(config)
+    if is_export(given):
+        import_archive(given, place)
     else:
-        with _source(config) as rows:
+        with given_answers(config) as rows:
             copy_rows(rows, place)
     store = PreferenceStore.open(place)
     if not any(_teaches(live) for live in store.live_answers(Purpose.TRAIN)):
@@ -179,22 +127,10 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
     return metrics
 
 
-def _is_folder(config: RunConfig) -> bool:
-    return "://" not in (config.offline or "") and Path(config.offline or "").is_dir()
-
-
-@contextmanager
-def _source(config: RunConfig) -> Iterator[Rows]:
-    if _is_folder(config):
-        yield Archive(config.offline or "")
-    else:
-        with StoreRows(os.fspath(config.offline or "")) as rows:
-            yield rows
-
-
 def _spaces(config: RunConfig, store: PreferenceStore) -> tuple[Space[Any], Space[Any]]:
     """The spaces that the answers are about: as the archive says, or else as the environment has them."""
-    described = Archive(config.offline or "").spaces() if _is_folder(config) else None
+    given = answers_place(config)
+    described = Archive(given).spaces() if is_export(given) else None
     if described is not None:
         return described
     try:

@@ -20,8 +20,12 @@ class PPOConfig:
         n_epochs: passes over a rollout.
         learning_rate: of Adam; falls linearly to 0 over training with `anneal`.
         anneal: whether the learning rate falls.
-        gamma, gae_lambda: discount, and the trade-off of the advantage estimate.
-        clip_range, ent_coef, vf_coef, max_grad_norm: see PPO.
+        gamma: discount: weight of each step's reward relative to the one before.
+        gae_lambda: trade-off of the advantage estimate: 0 trusts the value function alone, 1 the rewards alone.
+        clip_range: how far the probability of an action may move in one update, as a share.
+        ent_coef: weight of the entropy of the actions in the loss; more keeps the policy exploring.
+        vf_coef: weight of the value function's error in the loss.
+        max_grad_norm: longer gradients are cut to this norm.
         net_arch: hidden units of policy and value function, each.
         activation: of the hidden units.
         log_std_init: how widely a Box policy explores at the start (logarithm of the deviation).
@@ -77,7 +81,7 @@ class PPOConfig:
 PRESETS: dict[str, PPOConfig] = {
     "Pendulum-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=128, n_epochs=10, gamma=0.95),
     "CartPole-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, gamma=0.98),
-    "rlhf/Driving-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95),
+    "rlhf/Driving-v0": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95),
     "rlhf/Recommender-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
     "rlhf/Headset-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
     "rlhf/Support-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -16,9 +18,11 @@ from agents import charts
 from agents.configuration import RunConfig
 from agents.evaluation import baselines, evaluate, held_out_predictions, normalised, reward_correlation
 from agents.film import film
+from agents.judging.pairs import wilson_interval
 from agents.policies import AnyPolicy, sb3_policy
 from agents.progress import read_progress
 from agents.query_pictures import query_pictures
+from agents.rounding import decimals, rounded
 from agents.run_directory import RunDirectory, read_json
 from agents.svg import css_colors
 from agents.trained import load_policy, load_reward_model
@@ -62,14 +66,15 @@ def write_report(directory: RunDirectory) -> Path:
     config, metrics = directory.read_config(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
     policy, reward_model = sb3_policy(load_policy(directory)), load_reward_model(directory)
-    beside = _beside(metrics)
+    beside, terms = _beside(metrics), _terms(policy, config)
     page: dict[str, Any] = {
         "config": config,
         "metrics": metrics,
         "score": _score(metrics, beside),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in beside})) if rows else None,
         "ladder": Markup(charts.ladder([_own(metrics), *beside], _THIS_RUN)),
-        "terms": _terms(policy, config),
+        "terms": terms,
+        "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
         "settings": _flat(config.to_json()),
         "versions": read_json(directory.config_path).get("versions", {}),
@@ -82,7 +87,7 @@ def write_report(directory: RunDirectory) -> Path:
         with PreferenceStore.open(directory.store_place(config)) as store:
             page["model"] = _model(reward_model, store, policy, config, rows)
             page["queries"] = query_pictures(store, config)
-    page["film"], page["film_note"] = _film(directory, config, policy, reward_model)
+    page |= _film(directory, config, policy, reward_model)
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -90,6 +95,7 @@ def write_report(directory: RunDirectory) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals |= {"decimals": decimals, "rounded": rounded}
     temporary = directory.report_path.with_name(directory.report_path.name + ".new")
     temporary.write_text(templates.get_template(_TEMPLATE).render(page), encoding="utf-8")
     os.replace(temporary, directory.report_path)
@@ -153,6 +159,9 @@ def _model(
     )
     return {
         "scores": scores,
+        # A prediction of exactly 0.5 is half a hit.
+        "hits": f"{scores.accuracy * scores.decided:g}",
+        "interval": wilson_interval(scores.accuracy, scores.decided) if scores.decided else None,
         "calibration_error": calibrated.expected_error,
         "reliability": Markup(charts.reliability(calibrated)) if calibrated.bins else None,
         "accuracy": Markup(charts.accuracy_curve(rows)) if rows else None,
@@ -163,8 +172,8 @@ def _model(
 
 def _film(
     directory: RunDirectory, config: RunConfig, policy: AnyPolicy, reward_model: RewardEnsemble | None
-) -> tuple[str | None, str | None]:
-    """The film as a data URI; or None and why there is none."""
+) -> dict[str, Any]:
+    """The film as a data URI, and how wide it is for its height; or None and why there is none."""
     try:
         content = film(
             policy,
@@ -177,8 +186,11 @@ def _film(
             reward_model=reward_model,
         )
     except (ValueError, RuntimeError) as error:
-        return None, str(error)
-    return "data:video/mp4;base64," + base64.b64encode(content).decode(), None
+        return {"film": None, "film_note": str(error)}
+    with av.open(io.BytesIO(content)) as shown:
+        proportion = shown.streams.video[0].width / shown.streams.video[0].height
+    uri = "data:video/mp4;base64," + base64.b64encode(content).decode()
+    return {"film": uri, "film_proportion": proportion}
 
 
 def _timings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

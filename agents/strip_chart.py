@@ -15,7 +15,7 @@ from rlhf_envs.envs.palette import Color
 Floats = NDArray[np.float64]
 
 _MARGIN, _LABELS, _VALUES = 12, 124, 52
-_GRAPH_HEIGHT, _ROW_HEIGHT, _GAP = 58, 15, 9
+_GRAPH_HEIGHT, _LINE_HEIGHT, _ROW_HEIGHT, _GAP = 72, 17, 15, 9
 _SMALLEST_RANGE = 1e-3
 
 
@@ -92,12 +92,13 @@ class StripChart:
         if self.learned:
             rows.insert(0, ("learned reward", trace.learned, colors.accent))
         for row, (label, values, color) in enumerate(rows):
-            y = top + 12 + 17 * row
+            y = top + 12 + _LINE_HEIGHT * row
             canvas.text(_MARGIN, y, label, color, size=12)
             if values:
                 canvas.text(right, y, _signed(values[-1]), color, size=12, anchor="right")
         if self.learned:
-            y = top + 12 + 17 * 2
+            canvas.text(_MARGIN, top + 10 + _LINE_HEIGHT * 2, "each to its own scale", colors.muted, size=10)
+            y = top + 12 + _LINE_HEIGHT * 3 - 4
             canvas.text(_MARGIN, y, "spread", colors.muted, size=12)
             if trace.spread:
                 canvas.text(right, y, f"±{trace.spread[-1]:.2f}", colors.muted, size=12, anchor="right")

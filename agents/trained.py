@@ -14,6 +14,21 @@ from agents.run_directory import RunDirectory
 from rlhf_envs.rewards import RewardEnsemble, load
 
 
+def read_policy_config(directory: RunDirectory) -> RunConfig:
+    """The configuration of a run that trains a policy, whether it has finished or not.
+
+    Raises:
+        ValueError: if there is no run, its configuration is damaged, or it learns a reward only.
+    """
+    config = directory.read_config()
+    if not config.env:
+        raise ValueError(
+            f"The run in {directory.path} has learned a reward only and has no policy; --offline trains one too where "
+            "--env names an environment."
+        )
+    return config
+
+
 def load_policy(directory: RunDirectory) -> PPO:
     """The policy of a run, for acting.
 
@@ -21,9 +36,10 @@ def load_policy(directory: RunDirectory) -> PPO:
     Stable-Baselines3's own loading would run whatever code somebody has put into it.
 
     Raises:
-        ValueError: if the run has no policy yet, or the file is damaged or of other settings than config.json says.
+        ValueError: if the run has no policy, or none yet, or the file is damaged or of other settings than config.json
+            says.
     """
-    config = directory.read_config()
+    config = read_policy_config(directory)
     if not directory.policy_path.is_file():
         raise ValueError(
             f"The run in {directory.path} has not finished: there is no {directory.policy_path.name} yet; go on with "

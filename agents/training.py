@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from agents.building import build_environment, build_policy, build_scoring
 from agents.checkpoint import CheckpointCallback, Checkpoints
 from agents.configuration import RunConfig
 from agents.convergence import Converged, ConvergenceCallback
+from agents.early_ends import EarlyEndsCallback
 from agents.interruption import StopRequest
 from agents.measuring import measure, measure_pretrained
 from agents.pretraining import PretrainConfig, pretrain
@@ -23,9 +25,8 @@ from agents.progress import ProgressCallback, ProgressTable
 from agents.report import write_report
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.demonstrations import resolve
-from rlhf_envs.envs.registration import is_native
 from rlhf_envs.rewards import save
-from rlhf_envs.sb3 import PreferenceCallback, PreferenceVecEnv, about_episodes
+from rlhf_envs.sb3 import PreferenceCallback
 
 
 def train(
@@ -55,6 +56,7 @@ def train(
     torch.set_num_threads(config.threads)
     stop = StopRequest()
     progress = ProgressCallback(config.timesteps, console, stop)
+    tell = partial(console.print, highlight=False)
     with directory.claimed(), ExitStack() as put_away:
         env = build_environment(config)
         put_away.callback(env.close)
@@ -64,7 +66,8 @@ def train(
             put_away.callback(scoring.loop.store.close)
         checkpoints = Checkpoints(directory.checkpoints_path, model, env, scoring, config.seed)
         kept = checkpoints.restore() if resume else None
-        _tell_about_episodes(config, env, console, resumed=kept is not None)
+        if kept is not None and not env.can_be_put_back:
+            tell(f"The state of {config.env} cannot be put back, so its copies begin new episodes.")
         notes = kept or {"run": _pretrained(config, model), "convergence": {}}
         convergence = ConvergenceCallback(scoring, progress, config.patience, notes["convergence"])
         table = ProgressTable(directory.progress_path, resume_at=model.num_timesteps)
@@ -76,7 +79,8 @@ def train(
             stop,
             resumed=kept is not None,
         )
-        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        early_ends = EarlyEndsCallback(env.horizon, config.on_termination, tell)
+        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving, early_ends]
         if config.asks_people:
             put_away.enter_context(asking_people(config, directory, stop, console))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
@@ -110,13 +114,3 @@ def _pretrained(config: RunConfig, model: PPO) -> dict[str, Any]:
     demonstrations = resolve(config.demonstrations, config.env, config.env_kwargs, config.pretrain, config.seed)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
     return {"pretraining": measure_pretrained(config, model, report)}
-
-
-def _tell_about_episodes(config: RunConfig, env: PreferenceVecEnv, console: Console, resumed: bool) -> None:
-    if not is_native(config.env):
-        advice = "To change that, give --horizon or --on-termination."
-        console.print(f"{about_episodes(env.horizon, config.on_termination)} {advice}", highlight=False)
-    if resumed and not env.can_be_put_back:
-        console.print(
-            f"The state of {config.env} cannot be put back, so its copies begin new episodes.", highlight=False
-        )

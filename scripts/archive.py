@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.status import Status
 
 from agents.run_directory import RunDirectory
 from rlhf_envs.archive import export_store, import_archive
 from scripts.errors import one_sentence_errors
+
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,19 +76,38 @@ def _export(given: Export) -> None:
     directory = RunDirectory(given.run_dir or "")
     store = given.store if given.run_dir is None else directory.store_place(directory.read_config())
     console = Console(stderr=True)
-    with console.status("writing") as status:
+    with console.status("reading") as status:
         manifest = export_store(
             store or "",
             given.to,
             clips=given.clips,
             pseudonyms=given.pseudonyms,
-            on_segments=lambda written: status.update(f"writing: {written:,} segments so far"),
+            on_segments=_telling(console, status, "clips made" if given.clips else "segments written"),
         )
     counts = manifest.counts
     print(
         f"Exported {counts['queries']:,} queries, {counts['standing_answers']:,} standing answers, "
         f"{counts['segments']:,} segments and {counts['clips']:,} clips to {given.to}"
     )
+
+
+def _telling(console: Console, status: Status, what: str) -> Callable[[int, int], None]:
+    """Says how many are done: on a terminal in place, and in a file by a line now and then."""
+    told_at = time.monotonic()
+
+    def tell(done: int, all: int) -> None:
+        nonlocal told_at
+        now = time.monotonic()
+        if now - told_at < (_SECONDS_BETWEEN_UPDATES if console.is_terminal else _SECONDS_BETWEEN_LINES):
+            return
+        told_at = now
+        line = f"{done:,} of {all:,} {what}"
+        if console.is_terminal:
+            status.update(line)
+        else:
+            console.print(line, highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def _import(given: Import) -> None:

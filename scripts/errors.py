@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from contextlib import contextmanager
 
 import gymnasium as gym
 
+from scripts import INTERRUPTED, stop_at_once
+
 BAD_INPUT = 2
-INTERRUPTED = 130
-"""Exit statuses: of bad input, as argument parsers use it, and of Ctrl-C, as shells use it."""
+"""Exit status of bad input, as argument parsers use it."""
 
 EXPECTED = (ValueError, RuntimeError, OSError, gym.error.Error)
 """What the library raises when it is asked for something that cannot be; a store's errors are RuntimeErrors."""
@@ -21,12 +23,15 @@ EXPECTED = (ValueError, RuntimeError, OSError, gym.error.Error)
 def one_sentence_errors() -> Iterator[None]:
     """Turn expected errors into their message on stderr and exit status 2, and Ctrl-C into exit status 130.
 
-    Any other error is a mistake in the program and keeps its traceback. `python -X dev` shows all tracebacks.
+    Any other error is a mistake in the program and keeps its traceback. `python -X dev` shows all tracebacks. From here
+    on Ctrl-C is a KeyboardInterrupt again, so that whatever has been begun is put away.
 
     Raises:
         SystemExit: in place of the error.
     """
     try:
+        if signal.getsignal(signal.SIGINT) is stop_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     except EXPECTED as error:
         if sys.flags.dev_mode:

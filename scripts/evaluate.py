@@ -19,7 +19,7 @@ from agents.judging import PAGE, JudgingConfig, judge, print_judgement
 from agents.judging.contenders import check_same_task
 from agents.policies import POLICY_NAMES, sb3_policy
 from agents.run_directory import RunDirectory
-from agents.trained import check_can_act, load_policy
+from agents.trained import check_can_act, load_policy, read_policy_config
 from scripts.errors import one_sentence_errors
 
 
@@ -74,7 +74,7 @@ def _judge_side_by_side(given: Arguments) -> None:
 
 
 def _table(given: Arguments) -> Table:
-    config = RunDirectory(given.run_dir).read_config()
+    config = read_policy_config(RunDirectory(given.run_dir))
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
         check_same_task(config, RunDirectory(name))

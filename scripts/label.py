@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import signal
 import sys
@@ -16,12 +17,15 @@ import tyro
 from rich.console import Console
 
 from agents.run_directory import RunDirectory
+from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
 from scripts.errors import one_sentence_errors
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10
+_ANY_SIZE = (60, 40)
+_SHORT_SECONDS, _GOOD_SECONDS = 0.7, 1.5
 
 
 @dataclass(frozen=True)
@@ -138,15 +142,26 @@ def _has_store(directory: RunDirectory) -> bool:
 
 
 def _require_environment(store: PreferenceStore) -> None:
-    """Refuse to ask people who would be shown nothing, before they spend answers on it.
+    """Refuse to ask people who would be shown nothing, before they spend answers on it; tell of clips that are short.
 
     Raises:
-        ValueError: if the store does not name its environment, or there is none of this name here.
+        ValueError: if the store does not name its environment, or it cannot be made here.
     """
-    id = store.environment.get("id")
+    id, kwargs = str(store.environment.get("id", "")), store.environment.get("kwargs") or {}
     if not id:
         raise ValueError(f"{store.database.place} does not say which environment its segments are from, to show them.")
-    find_spec(str(id))
+    find_spec(id)
+    try:
+        rate = clip_painter(id, kwargs, _ANY_SIZE, "light").frames_per_second
+    except Exception as error:  # whatever a stranger's environment raises
+        raise ValueError(f"{id} cannot be made here, to show its segments: {error}") from error
+    steps = store.environment.get("segment_length")
+    if isinstance(steps, int) and steps < _SHORT_SECONDS * rate:
+        print(
+            f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a run "
+            f"with --segment-length {math.ceil(_GOOD_SECONDS * rate)} would show {_GOOD_SECONDS:g} s.",
+            file=sys.stderr,
+        )
 
 
 def _name(given: Arguments) -> str:

@@ -15,14 +15,16 @@ from rich.console import Console
 from agents.asking import check_people_can_be_asked
 from agents.building import check_settings
 from agents.configuration import PARTS, RunConfig
+from agents.given_answers import settled
 from agents.interruption import RunInterrupted
-from agents.offline import learn_reward, settled
+from agents.offline import learn_reward
 from agents.presets import labels_for, preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
-from rlhf_envs.feedback import StoreError
 from rlhf_envs.loop import FeedbackConfig
 from scripts.errors import INTERRUPTED, one_sentence_errors
+
+_PROGRAM = "python -m scripts.train"
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True)
     with one_sentence_errors():
         defaults = _defaults(given)
-        parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults))
+        parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults), prog=_PROGRAM)
         directory = RunDirectory(parsed.run_dir)
         config = _resumed(given, parsed.run, directory) if parsed.resume else _started(parsed.run, directory)
-        go_on = f"python -m scripts.train --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
+        go_on = f"{_PROGRAM} --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
         work = train if config.env else learn_reward
         try:
             metrics = work(config, directory, console, parsed.resume)
         except (RunInterrupted, KeyboardInterrupt):
             print(f"Stopped. To go on: {go_on}", file=sys.stderr)
             return INTERRUPTED
-        except StoreError as error:
-            raise RuntimeError(f"{error} To go on: {go_on}") from error
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -105,7 +105,7 @@ def _resumed(given: list[str], config: RunConfig, directory: RunDirectory) -> Ru
             f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it."
         )
     # Read again on top of what the run was started with, a flag that changes anything shows, whatever its value.
-    changed = tyro.cli(Arguments, args=given, default=Arguments(directory.path, stored)).run
+    changed = tyro.cli(Arguments, args=given, default=Arguments(directory.path, stored), prog=_PROGRAM).run
     asked, was = _flat(changed), _flat(stored)
     for name, value in asked.items():
         if value != was[name]:

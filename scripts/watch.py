@@ -15,7 +15,7 @@ from agents.film import Stage, film
 from agents.live_view import LiveView
 from agents.policies import AnyPolicy, named_policy, sb3_policy
 from agents.run_directory import RunDirectory
-from agents.trained import load_policy, load_reward_model
+from agents.trained import load_policy, load_reward_model, read_policy_config
 from scripts.errors import one_sentence_errors
 
 
@@ -31,7 +31,7 @@ class Arguments:
         env: an environment to watch.
         policy: who acts: random actions, or what the suite's environments bring, an expert and a policy that games the
             proxy reward. By default the run's own policy, or random actions.
-        film: write an mp4 there instead of opening a window.
+        film: write an MP4 file there, such as film.mp4, instead of opening a window.
         seed: episode i begins with seed + i.
         episodes: how many to watch.
         theme: light or dark.
@@ -66,13 +66,15 @@ def _check(given: Arguments) -> None:
         raise ValueError("Say what to watch: either --run-dir with a run's folder, or --env with an environment's id.")
     if given.episodes < 1:
         raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
+    if given.film is not None and given.film.suffix.lower() != ".mp4":
+        raise ValueError(f"A film is an MP4 file, so its name must end in .mp4; {given.film} does not.")
     if given.film is not None and not given.film.parent.is_dir():
         raise ValueError(f"The film cannot be written to {given.film}, because there is no folder {given.film.parent}.")
 
 
 def _from_run(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     directory = RunDirectory(given.run_dir or "")
-    config = directory.read_config()
+    config = read_policy_config(directory)
     place = {
         "environment_id": config.env,
         "environment_kwargs": config.env_kwargs,

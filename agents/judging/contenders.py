@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import BasePolicy
 from agents.configuration import RunConfig
 from agents.policies import POLICY_NAMES, AnyPolicy, named_policy, sb3_policy
 from agents.run_directory import RunDirectory
-from agents.trained import load_policy
+from agents.trained import load_policy, read_policy_config
 from rlhf_envs.envs.registration import is_native
 
 
@@ -42,15 +42,15 @@ def gather_contenders(run_dir: Path, against: Sequence[str]) -> tuple[RunConfig,
         against: folders of other runs of the same task, and names of `POLICY_NAMES`.
 
     Raises:
-        ValueError: if there are fewer than two policies, one is given twice, a run has not finished or is of another
-            task, or the environment does not bring a scripted policy that is wanted.
+        ValueError: if there are fewer than two policies, one is given twice, a run has not finished, has no policy or
+            is of another task, or the environment does not bring a scripted policy that is wanted.
     """
     if not against:
         raise ValueError(
             "At least two policies are needed to compare: add --against with folders of other runs, or with "
             f"{', '.join(POLICY_NAMES)}."
         )
-    config = RunDirectory(run_dir).read_config()
+    config = read_policy_config(RunDirectory(run_dir))
     for name in against:
         if name not in POLICY_NAMES:
             check_same_task(config, RunDirectory(name))
@@ -75,9 +75,14 @@ def check_same_task(config: RunConfig, other: RunDirectory) -> None:
     """Refuse a run of another task.
 
     Raises:
-        ValueError: if it is one, or there is no run.
+        ValueError: if it is one, has no policy, or there is no run.
     """
-    theirs = other.read_config()
+    if not other.config_path.is_file():
+        raise ValueError(
+            f"{other.path} holds no run: there is no {other.config_path.name} in it; and it is none of "
+            f"{', '.join(POLICY_NAMES)} either."
+        )
+    theirs = read_policy_config(other)
     for name in ("env", "env_kwargs", "horizon", "on_termination"):
         if getattr(theirs, name) != getattr(config, name):
             raise ValueError(

@@ -42,7 +42,7 @@ def export_store(
     clips: bool = True,
     pseudonyms: bool = False,
     patience: float = 10.0,
-    on_segments: Callable[[int], None] | None = None,
+    on_segments: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Write everything that was asked and answered into a new folder, as the store is at this moment.
 
@@ -55,7 +55,7 @@ def export_store(
         clips: whether to draw and encode a film of each segment, which takes most of the time.
         pseudonyms: whether to write A1, A2, ... in place of people's names.
         patience: seconds to wait for another process that holds the store.
-        on_segments: told after every group of segments how many were written.
+        on_segments: told after every segment how many of how many are done, their clips with them.
 
     Raises:
         ValueError: if pyarrow is not installed, there is something at `folder` already, the store holds no query or
@@ -78,9 +78,10 @@ def export_store(
             raise ValueError(f"The feedback store {source.place} holds no query, so there is nothing to export.")
         _write_table(unfinished / ANSWERS, answer_schema(), answers_to_batch, _counted(answers, statistics.add_answer))
         filming = Filming(source.environment, unfinished) if clips else None
-        for written in _write_segments(unfinished / SEGMENTS, source.segments(), filming, statistics):
+        segments = source.segment_count()
+        for done in _write_segments(unfinished / SEGMENTS, source.segments(), filming, statistics):
             if on_segments is not None:
-                on_segments(written)
+                on_segments(done, segments)
         spaces = _spaces(source.environment)
         manifest = Manifest(source.environment, *spaces, statistics.counts(), pseudonyms, _files(unfinished))
         manifest.write(unfinished)
@@ -97,7 +98,7 @@ def _write_table(path: Path, schema: Any, to_batch: Callable[[Sequence[Any]], An
 def _write_segments(
     path: Path, segments: Iterator[NumberedSegment], filming: Filming | None, statistics: Statistics
 ) -> Iterator[int]:
-    """Write the segments and their clips; yields how many there are after every group."""
+    """Write the segments and their clips; yields how many are done after every one."""
     first = next(segments)
     schema = segment_schema(first[1])
     # Dictionaries would take 0.0 and -0.0, and different NaNs, for the same number.
@@ -107,13 +108,15 @@ def _write_segments(
             chain([first], segments), _SEGMENTS_PER_GROUP, _BYTES_PER_GROUP, lambda row: byte_size(row[1])
         )
         for group in groups:
-            films = [None if filming is None else filming.film(*row) for row in group]
+            films = []
+            for row in group:
+                films.append(None if filming is None else filming.film(*row))
+                yield statistics.segments + len(films)
             writer.write_batch(segments_to_batch(group, films, schema))
             statistics.segments += len(group)
             statistics.steps += sum(len(segment) for _, segment in group)
             statistics.clips += sum(film is not None for film in films)
             statistics.not_shown += sum(segment.states is None and segment.frames is None for _, segment in group)
-            yield statistics.segments
 
 
 def _counted(rows: Iterator[Any], count: Callable[[Any], None]) -> Iterator[Any]:

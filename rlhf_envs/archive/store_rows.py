@@ -109,6 +109,11 @@ class StoreRows:
                     row.token,
                 )
 
+    def segment_count(self) -> int:
+        """How many segments there are."""
+        counted = select(func.count()).select_from(segments).where(segments.c.id <= self._newest[segments.name])
+        return int(self._fetch(counted)[0][0])
+
     def segments(self) -> Iterator[tuple[int, Segment]]:
         """All segments with their numbers, a few in memory at a time.
 

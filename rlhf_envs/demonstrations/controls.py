@@ -56,9 +56,10 @@ class Controls:
         self._axes: dict[int, float] = {}
 
     @property
-    def keys(self) -> set[str]:
-        """Every key that means something, by pygame's name."""
-        return {key for keys in self.keys_to_action for key in keys}
+    def keys(self) -> list[str]:
+        """Every key that means something, by pygame's name: first those that do so alone, in the order given."""
+        alone = [key for keys in self.keys_to_action if len(keys) == 1 for key in keys]
+        return list(dict.fromkeys([*alone, *(key for keys in self.keys_to_action for key in sorted(keys))]))
 
     def press(self, key: str) -> None:
         """A key went down."""

@@ -16,6 +16,8 @@ from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import open_display
 
 _STRIP_HEIGHT = 56
+_MARGIN = _STRIP_HEIGHT // 4
+_LINE_GAP = 4
 _TYPE_SIZE = 18
 _POLLS_PER_SECOND = 60
 
@@ -68,6 +70,7 @@ class PlayWindow:
                 f"No window can be opened ({error}); a person needs one to demonstrate anything."
             ) from error
         self._type = pygame.font.Font(None, _TYPE_SIZE + 4)
+        self._steering = f"keys  {'  '.join(_shown(key) for key in controls.keys)}" if controls.keys else ""
         # A gamepad speaks only as long as somebody holds it.
         self._gamepads = [pygame.joystick.Joystick(number) for number in range(pygame.joystick.get_count())]
 
@@ -120,14 +123,14 @@ class PlayWindow:
 
     def _next_action(self, told: str) -> Any:
         if not self._in_turns:
-            self._show(told, "escape ends")
+            self._show(told, "escape ends", self._steering)
             self._clock.tick(self._rate)
             self._listen()
             action = self._controls.action()
             return self._controls.idle_action if action is None else action
         self._controls.let_go()
         while True:
-            self._show(told, "press a key to act, escape ends")
+            self._show(told, "press a key to act, escape ends", self._steering)
             self._clock.tick(_POLLS_PER_SECOND)
             self._listen()
             if (action := self._controls.action()) is not None:
@@ -159,7 +162,7 @@ class PlayWindow:
                 self._controls.move_axis(event.axis, event.value)
         return None
 
-    def _show(self, left: str, right: str) -> None:
+    def _show(self, left: str, right: str, below: str = "") -> None:
         picture = np.ascontiguousarray(self._env.render())
         size = (picture.shape[1], picture.shape[0])
         if self._screen is None:
@@ -168,13 +171,21 @@ class PlayWindow:
         width, height = self._screen.get_size()
         self._screen.fill(self._colors.surface)
         self._screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), ((width - size[0]) // 2, 0))
+        last = self._type.render(below, True, self._colors.muted)
+        has_last = bool(below) and last.get_width() <= width - 2 * _MARGIN
+        line_height = self._type.get_linesize() + _LINE_GAP
+        top = height - (_STRIP_HEIGHT + line_height * (1 + has_last)) / 2
         for text, color, place in ((left, self._colors.ink, 0.0), (right, self._colors.muted, 1.0)):
             line = self._type.render(text, True, color)
-            room = width - line.get_width() - _STRIP_HEIGHT // 2
-            self._screen.blit(
-                line, (_STRIP_HEIGHT // 4 + place * room, height - (_STRIP_HEIGHT + line.get_height()) / 2)
-            )
+            room = width - line.get_width() - 2 * _MARGIN
+            self._screen.blit(line, (_MARGIN + place * room, top + (line_height - line.get_height()) / 2))
+        if has_last:
+            self._screen.blit(last, (_MARGIN, top + line_height + (line_height - last.get_height()) / 2))
         pygame.display.flip()
+
+
+def _shown(key: str) -> str:
+    return key.upper() if len(key) == 1 else key
 
 
 def _copied(observation: Any) -> Any:

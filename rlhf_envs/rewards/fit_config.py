@@ -22,10 +22,11 @@ class FitConfig:
         weight_decay: of AdamW.
         patience: a fit ends when no member's held-out loss has fallen for this many checks. Checks begin after a third
             of the steps, and are an epoch, but at least 5 steps, apart.
-        loss: of comparisons, a name in `losses.LOSSES`.
+        loss: of comparisons: cross-entropy of preferences by the difference of returns ("bradley_terry").
         rating_gamma: weight of each step of a rating relative to the one before (`losses.discounted_squared_error`).
         rating_weight: how much the squared error of one rating counts beside the loss of one comparison or ranking.
-        resampling: a name in `resampling.RESAMPLING`.
+        resampling: which labels each member trains on: all but its share, which it holds out ("folds"), or as many as
+            there are, drawn with replacement ("bootstrap").
     """
 
     batch: int = 16

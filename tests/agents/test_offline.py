@@ -1,6 +1,7 @@
 """Rewards learned from answers that were given before: no environment is needed for it, and nothing is asked."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from gymnasium import spaces
 
 from agents.configuration import RunConfig
-from agents.offline import ask_nothing, open_answers, settled
+from agents.given_answers import settled
+from agents.offline import ask_nothing, open_answers
+from agents.presets import labels_for
 from agents.run_directory import RunDirectory
 from rlhf_envs.archive import export_store
 from rlhf_envs.feedback import Kind, PreferenceStore, Purpose, Query
@@ -157,5 +160,43 @@ def test_answers_that_teach_nothing_are_refused(tmp_path: Path, capsys: pytest.C
 
 
 def test_settings_follow_the_answers(answered: Path) -> None:
-    labels = settled(RunConfig(offline=str(answered), labels=FeedbackConfig(comparisons=7, wait=True))).labels
-    assert (labels.comparisons, labels.test_comparisons, labels.wait) == (84, 0, False)
+    labels = settled(RunConfig(offline=str(answered))).labels
+    assert (labels.comparisons, labels.test_comparisons, labels.segment_length) == (84, 0, LENGTH)
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--feedback", "web"], "--offline asks nobody anything; leave --feedback web out"),
+        (["--feedback", "boltzmann"], "leave --feedback boltzmann out"),
+        (["--teacher.beta", "1"], "leave what changes a --teacher out"),
+        (["--comparisons", "7"], "--offline asks nothing; leave --comparisons out"),
+        (["--wait"], "leave --wait out"),
+        (["--target-accuracy", "0.9"], "leave --target-accuracy out"),
+    ],
+)
+def test_settings_of_what_is_asked_are_refused_where_nothing_is(
+    answered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    assert said in refused(["--offline", str(answered), *flags], tmp_path / "run", capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_environments_own_preset_is_nobodys_wish(answered: Path) -> None:
+    for labels in (FeedbackConfig(reliability=True), labels_for("rlhf/Writing-v0")):
+        assert settled(RunConfig(env="rlhf/Writing-v0", offline=str(answered), labels=labels)).labels.comparisons == 84
+
+
+def test_the_folder_of_a_run_stands_for_its_answers(answered: Path, tmp_path: Path) -> None:
+    own, elsewhere = RunDirectory(tmp_path / "own"), RunDirectory(tmp_path / "elsewhere")
+    own.create(RunConfig())
+    elsewhere.create(RunConfig(store=str(answered)))
+    shutil.copy(answered, own.store_path)
+    for number, directory in enumerate((own, elsewhere)):
+        given = RunConfig(offline=str(directory.path))
+        config = settled(given)
+        assert (config.offline, config.labels.comparisons) == (given.offline, 84)
+        copy = RunDirectory(tmp_path / str(number))
+        copy.create(config)
+        with open_answers(config, copy) as store:
+            assert len(store.live_answers()) == 83

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.stats import binomtest
 
 from agents import report
 from agents.configuration import RunConfig
@@ -65,10 +66,10 @@ def copied(learned: RunDirectory, tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path)
 
 
-def as_baseline(directory: RunDirectory) -> None:
-    """Turn a copied run into one that was trained on the true reward."""
+def as_baseline(directory: RunDirectory, reward: str = "true") -> None:
+    """Turn a copied run into one that was trained on the true, or the proxy, reward."""
     content = read_json(directory.config_path)
-    content["config"]["reward"] = "true"
+    content["config"]["reward"] = reward
     write_json(directory.config_path, content)
 
 
@@ -126,6 +127,72 @@ def test_every_known_baseline_stands_beside_the_run(copied: RunDirectory) -> Non
     page = text_of(write_report(copied))
     assert "PPO on the true reward" in page and "pretrained start" in page
     assert "50%" in page
+
+
+def test_few_held_out_answers_are_told_with_how_unsure_they_leave_the_accuracy(
+    learned: RunDirectory,
+) -> None:
+    page = text_of(learned.report_path)
+    told = re.search(r"(\d+) of (\d+) held-out answers; 95% interval (\d+)% to (\d+)%", " ".join(page.split()))
+    assert told is not None
+    hits, decided, low, high = map(int, told.groups())
+    expected = binomtest(hits, decided).proportion_ci(method="wilson")
+    assert (low, high) == (round(100 * expected.low), round(100 * expected.high))
+    assert f"{expected.low:.2f} to {expected.high:.2f}" in page
+
+
+@pytest.mark.parametrize(
+    ("reward", "mean", "sentence"),
+    [
+        ("true", 2.0, "This policy is no better than random actions: more steps are needed."),
+        ("proxy", 2.0, "This policy is no better than random actions."),
+        ("true", 2.1, None),
+    ],
+)
+def test_a_policy_that_is_no_better_than_random_actions_is_called_so(
+    copied: RunDirectory, reward: str, mean: float, sentence: str | None
+) -> None:
+    as_baseline(copied, reward)
+    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": mean})
+    page = " ".join(text_of(write_report(copied)).split())
+    assert sentence in page if sentence else "no better than random" not in page
+
+
+def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answers_or_steps(
+    learned: RunDirectory, copied: RunDirectory
+) -> None:
+    for path in learned.path.glob("reward_model*"):
+        (copied.path / path.name).write_bytes(path.read_bytes())
+    with PreferenceStore.create(copied.store_path, environment={"id": CONFIG.env}):
+        pass
+    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": -2.0})
+    page = " ".join(text_of(write_report(copied)).split())
+    assert "This policy is no better than random actions: more answers or more steps are needed." in page
+    assert "no held-out answers" in page
+
+
+def test_figures_side_by_side_have_equally_many_decimals(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    metrics = {"ppo_return_mean": 129.2, "random_return_mean": -7.249, "proxy_return_mean": 25.74}
+    metrics |= {"expert_return_mean": 143.97, "true_return_mean": 56.92, "true_return_std": 5.772}
+    write_json(copied.metrics_path, copied.read_metrics() | metrics | {"wall_seconds": 1234.5})
+    page = text_of(write_report(copied))
+    assert ">56.9</b>" in page and "± 5.8 over" in page and ">1,234 s</b>" in page
+    shown = {text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", page)}
+    assert {"144", "129", "57", "26", "-7"} <= shown
+    terms = re.search(r"<table>\s*<tr><th>per step.*?</table>", page, flags=re.DOTALL)
+    assert terms is not None
+    cells = re.findall(r"<td[^>]*>(-?[\d.]+)</td>", terms[0])
+    assert len(cells) > 20 and {len(cell.partition(".")[2]) for cell in cells} == {3}
+
+
+def test_below_the_film_there_is_room_for_the_players_controls(learned: RunDirectory) -> None:
+    page = learned.report_path.read_text(encoding="utf-8")
+    with av.open(str(learned.film_path)) as film:
+        expected = film.streams.video[0].width / film.streams.video[0].height
+    proportion = re.search(r'class="screen" style="--proportion: ([\d.]+)"', page)
+    assert proportion is not None and float(proportion[1]) == pytest.approx(expected, abs=1e-4)
+    assert "padding-bottom: calc(100% / var(--proportion) + var(--controls))" in page
 
 
 def test_a_film_that_cannot_be_made_leaves_a_report_that_says_why(

@@ -135,11 +135,25 @@ def test_many_segments_are_written_in_groups(tmp_path: Path) -> None:
     with new_store(tmp_path / "source.db") as store:
         shown = [tuple(segment(5 * number + place) for place in range(5)) for number in range(500)]
         store.ask([Query(f"0/train/{number}", 0, some, Kind.RANKING) for number, some in enumerate(shown)])
-    written: list[int] = []
-    export_store(tmp_path / "source.db", tmp_path / "exported", clips=False, on_segments=written.append)
-    assert written == [1024, 2048, 2500]
+    export_store(tmp_path / "source.db", tmp_path / "exported", clips=False)
     assert pq.ParquetFile(tmp_path / "exported" / "segments.parquet").num_row_groups == 3
     assert sum(1 for _ in Archive(tmp_path / "exported").segments()) == 2500
+
+
+def test_an_export_tells_after_every_clip_how_many_of_how_many_are_made(tmp_path: Path) -> None:
+    with new_store(tmp_path / "source.db") as store:
+        shown = [
+            Segment(np.full((4, 4), place, np.float32), np.zeros(4, np.int64), np.ones(4, np.float32), np.zeros((4, 4)))
+            for place in range(4)
+        ]
+        store.ask([Query("0/train/0", 0, tuple(shown), Kind.RANKING)])
+    told: list[tuple[int, int, int]] = []
+
+    def count_clips(done: int, all: int) -> None:
+        told.append((done, all, len(list(tmp_path.glob(".exported.*/exported/clips/*.mp4")))))
+
+    export_store(tmp_path / "source.db", tmp_path / "exported", on_segments=count_clips)
+    assert told == [(number, 4, number) for number in (1, 2, 3, 4)]
 
 
 def test_what_is_answered_during_an_export_is_left_for_the_next_one(source: Path, tmp_path: Path) -> None:
@@ -154,7 +168,7 @@ def test_what_is_answered_during_an_export_is_left_for_the_next_one(source: Path
 
 
 def test_an_export_that_ends_half_way_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    def interrupt(_: int) -> None:
+    def interrupt(done: int, all: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -164,7 +178,7 @@ def test_an_export_that_ends_half_way_leaves_nothing(source: Path, tmp_path: Pat
 
 def test_an_export_that_is_killed_leaves_nothing_under_its_name(source: Path, tmp_path: Path) -> None:
     script = (
-        "import os, sys; from rlhf_envs.archive import export_store; die = lambda _: os.kill(os.getpid(), 9); "
+        "import os, sys; from rlhf_envs.archive import export_store; die = lambda *_: os.kill(os.getpid(), 9); "
         "export_store(sys.argv[1], sys.argv[2], clips=False, on_segments=die)"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(source), str(tmp_path / "exported")], cwd=ROOT)

@@ -10,6 +10,15 @@ from scripts import archive
 from tests.scripts.settings import DRIVING, TINY
 from tests.trainer import Trainer
 
+_ASKING = ("--comparisons", "--test-comparisons", "--segment-length")
+OFFLINE = [
+    part
+    for flag, value in zip(DRIVING[::2], DRIVING[1::2], strict=True)
+    if flag not in _ASKING
+    for part in (flag, value)
+]
+"""Settings of a run to which the answers bring what was asked."""
+
 
 def test_a_run_is_exported_imported_and_learned_from(
     trainer: Trainer, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -21,7 +30,7 @@ def test_a_run_is_exported_imported_and_learned_from(
     assert "Imported 8 queries and 8 rows of answers into a new store" in capsys.readouterr().out
     assert archive.main(["import", "--from", str(out), "--store", str(store)]) == 0
     assert "; 8 queries and 8 rows were there already" in capsys.readouterr().out
-    arguments = ["--run-dir", str(tmp_path / "run"), *DRIVING, "--offline", str(out)]
+    arguments = ["--run-dir", str(tmp_path / "run"), *OFFLINE, "--offline", str(out)]
     assert trainer.run(arguments, said, report=False) == 0, said.read_text()
     assert "scripts.label" not in said.read_text()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -29,6 +38,18 @@ def test_a_run_is_exported_imported_and_learned_from(
     with PreferenceStore.open(tmp_path / "run" / "feedback.db") as kept:
         assert len(kept.queries()) == 8
     assert {"policy.zip", "reward_model.safetensors"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_an_export_says_how_far_it_is_where_the_output_goes_to_a_file(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert archive.main(["export", "--run-dir", str(finished), "--to", str(tmp_path / "quick"), "--no-clips"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(archive, "_SECONDS_BETWEEN_LINES", 0.0)
+    for more, what in (([], "clips made"), (["--no-clips"], "segments written")):
+        out = tmp_path / what
+        assert archive.main(["export", "--run-dir", str(finished), "--to", str(out), *more]) == 0
+        assert capsys.readouterr().err.splitlines() == [f"{done} of 14 {what}" for done in range(1, 15)]
 
 
 def test_a_folder_that_cannot_be_made_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +63,7 @@ def test_a_folder_that_cannot_be_made_is_named(finished: Path, capsys: pytest.Ca
 
 def test_an_offline_run_that_was_killed_goes_on(trainer: Trainer, finished: Path, tmp_path: Path) -> None:
     said, store = tmp_path / "said.txt", str(finished / "feedback.db")
-    arguments = ["--checkpoint-seconds", "0", *DRIVING, "--offline", store]
+    arguments = ["--checkpoint-seconds", "0", *OFFLINE, "--offline", store]
     assert trainer.run(["--run-dir", str(tmp_path / "whole"), *arguments], said, report=False) == 0, said.read_text()
     die = ("agents.checkpoint.Checkpoints.save", 3, "after")
     assert trainer.run(["--run-dir", str(tmp_path / "run"), *arguments], said, die=die, report=False) < 0

@@ -120,6 +120,11 @@ def test_keys_that_are_held_too_many_leave_those_pressed_last() -> None:
     assert controls.action() == 0
 
 
+def test_keys_are_named_in_the_order_of_the_environment_those_that_act_alone_first() -> None:
+    controls = Controls(gym.make("CartPole-v1"), {("w", "left"): 0, ("right",): 1, ("left",): 0, ("s", "right"): 1})
+    assert controls.keys == ["right", "left", "w", "s"]
+
+
 def test_third_party_environments_are_played_with_keys_that_one_names(sits_down: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     sits_down("right", *[None] * 7, "return")
@@ -146,6 +151,55 @@ def test_bad_input_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refused(capsys, demonstrate.main, *arguments)
+
+
+class Pen:
+    """Remembers what a font has written."""
+
+    def __init__(self, font: pygame.font.Font) -> None:
+        self._font, self.written = font, set[str]()
+
+    def render(self, text: str, *arguments: Any) -> pygame.Surface:
+        self.written.add(text)
+        return self._font.render(text, *arguments)
+
+    def get_linesize(self) -> int:
+        return self._font.get_linesize()
+
+
+@pytest.mark.parametrize(
+    "environment_id, keys", [("Driving", "W S A D"), ("Glimpse", "0 1 2 3 4 5 6 7 8 9 space W D S A")]
+)
+def test_the_window_says_while_playing_which_keys_steer(sits_down: Any, environment_id: str, keys: str) -> None:
+    env = gym.make(f"rlhf/{environment_id}-v0", render_mode="rgb_array")
+    window = PlayWindow(env, Controls(env), 1000.0)
+    pen: Any = Pen(window._type)
+    window._type = pen
+    sits_down("close")
+    window.record(0, None, lambda episode: None)
+    said = "keys  " + keys.replace(" ", "  ")
+    assert said in pen.written and pen._font.size(said)[0] < 580
+    window.close()
+
+
+def test_keys_for_which_there_is_no_room_are_left_out(sits_down: Any) -> None:
+    env = gym.make("rlhf/Rival-v0", render_mode="rgb_array")
+    few = {("a",): 0, ("d",): 1}
+    many = {**few, **{(f"f{number}", "left shift", "page down"): 1 for number in range(1, 13)}}
+    many |= {(f"[{number}]", "right shift", "caps lock", "num lock"): 1 for number in range(10)}
+    strips = []
+    for keys in (few, many):
+        window = PlayWindow(env, Controls(env, keys), 1000.0)
+        sits_down("close")
+        window.record(0, None, lambda episode: None)
+        screen = pygame.display.get_surface()
+        assert screen is not None
+        pixels = pygame.surfarray.array3d(screen)[:, -56:]
+        inked = (pixels != pixels[0, 0]).any(axis=2)
+        strips.append(np.flatnonzero(inked.any(axis=0)))
+        window.close()
+    lines = [1 + int((np.diff(rows) > 3).sum()) for rows in strips]
+    assert lines == [2, 1]
 
 
 def test_a_window_tells_how_the_episode_goes(sits_down: Any) -> None:

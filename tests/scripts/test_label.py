@@ -124,6 +124,17 @@ def test_nobody_is_asked_about_what_cannot_be_shown(
     assert "does not say which environment" in refused(capsys, "--store", str(tmp_path / "nameless.db"), *page)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(15, True), (60, False)])
+def test_clips_too_short_to_judge_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: int, told: bool
+) -> None:
+    place = tmp_path / "feedback.db"
+    PreferenceStore.create(place, environment={"id": "CartPole-v1", "segment_length": steps}).close()
+    with pytest.raises(SystemExit):
+        label.main(["--store", str(place), "--web", "--port", "0", "--annotators", "ann", "--renew", "zed"])
+    assert ("--segment-length 60 would show 1.5 s" in capsys.readouterr().err) == told
+
+
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")

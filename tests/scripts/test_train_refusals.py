@@ -42,6 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--segment-length", "21"], "Segments of 21 steps do not fit into episodes of 20"),
         ([*DRIVING, "--comparisons", "0"], "At least 1 comparison is needed"),
         ([*DRIVING, "--comparisons", "many"], "invalid literal"),
+        ([*DRIVING, "--comparisons", "many"], "python -m scripts.train --help"),
         ([*DRIVING, "--ppo.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
         ([*DRIVING, "--ppo.batch-size", "60"], "; 32 does"),
         ([*DRIVING, "--ppo.batch-size", "0"], "batch_size must be at least 2, not 0"),
@@ -62,6 +63,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--pretrain", "2", "--demonstrations", "expertise"], "Demonstrations come from"),
         (["--env", "CartPole-v1", "--pretrain", "2"], "no scripted expert"),
         (["--env", "CartPole-v1", "--reward", "proxy"], "CartPole-v1 has no proxy reward"),
+        ([*DRIVING, "--reward", "proxy", "--feedback", "web"], "--reward proxy learns nothing from people"),
+        ([*DRIVING, "--reward", "true", "--feedback", "window"], "--feedback window; leave one of them out"),
+        ([*DRIVING, "--reward", "true", "--feedback", "elsewhere"], "--reward true learns nothing from people"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_made(
@@ -164,6 +168,19 @@ def test_a_hidden_file_among_the_checkpoints_is_left_alone(copied: Path) -> None
     assert (copied / "checkpoints" / ".DS_Store").exists()
 
 
+def test_a_baseline_that_was_started_when_people_could_be_named_in_vain_goes_on(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["config"] |= {"reward": "true", "feedback": "web", "teacher": {}}
+    (copied / "config.json").write_text(json.dumps(config))
+    shutil.rmtree(copied / "checkpoints")
+    assert train.main(["--run-dir", str(copied), "--resume"]) == 0
+
+
+def test_the_errors_of_a_resumed_run_name_the_command_too(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
+    said = refused(capsys, "--run-dir", str(finished), "--resume", "--ppo.batch-size", "1024")
+    assert "python -m scripts.train --help" in said
+
+
 def test_repeating_some_settings_of_a_finished_run_changes_nothing(
     capsys: pytest.CaptureFixture[str], copied: Path
 ) -> None:
@@ -212,7 +229,10 @@ def test_a_damaged_store_is_told_and_left_as_it_is(capsys: pytest.CaptureFixture
     store = copied / "feedback.db"
     content = b"not a database at all" * 500
     store.write_bytes(content)
-    assert "is damaged or is not a feedback store" in refused(capsys, "--run-dir", str(copied), "--resume")
+    said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert "is damaged or is not a feedback store" in said
+    # What has just failed is no advice.
+    assert "--resume" not in said
     assert store.read_bytes() == content
 
 

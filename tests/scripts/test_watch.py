@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,8 +21,10 @@ from agents.live_view import LiveView
 from agents.policies import RandomPolicy, ScriptedPolicy
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
-from agents.strip_chart import Trace
+from agents.strip_chart import StripChart, Trace
 from agents.training import train
+from rlhf_envs.envs.canvas import Canvas
+from rlhf_envs.envs.palette import Color
 from rlhf_envs.loop import FeedbackConfig
 from scripts import evaluate, watch
 from scripts.errors import one_sentence_errors
@@ -115,6 +118,33 @@ def test_a_term_that_appears_late_was_nothing_before() -> None:
     assert trace.terms == {"progress": [1.0, 1.0, 0.0], "crash": [0.0, -0.5, 0.0]}
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_graph_of_two_rewards_says_that_each_has_its_own_scale(
+    learned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = Trace()
+    for step in range(5):
+        trace.add(0.1 * step, {"progress": 0.1 * step}, *((2.0 * step, 0.5) if learned else ()))
+    chart = StripChart(10, ["progress"], learned)
+    canvas = Canvas(600, 400 + chart.height)
+    written: dict[str, tuple[float, float]] = {}
+    write = canvas.text
+
+    def remember(x: float, y: float, text: str, color: Color, **style: Any) -> None:
+        written[text] = (y, x + canvas.text_width(text, style["size"]))
+        write(x, y, text, color, **style)
+
+    monkeypatch.setattr(canvas, "text", remember)
+    chart.draw(canvas, 400, trace)
+    assert ("each to its own scale" in written) == ("learned reward" in written) == learned
+    if learned:
+        y, right = written["each to its own scale"]
+        # Below the two that it speaks of, and left of the graph.
+        assert y > max(written["learned reward"][0], written["true reward"][0])
+        assert right <= 124
+        assert written["spread"][0] < written["progress"][0] - 15
+
+
 def press(key: int) -> None:
     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
 
@@ -196,12 +226,34 @@ def test_bad_input_is_refused_in_one_sentence(
     assert "there is no folder" in refused(
         capsys, watch.main, "--env", CONFIG.env, "--film", str(tmp_path / "no/x.mp4")
     )
+    film = tmp_path / "driving.gif"
+    assert "must end in .mp4" in refused(capsys, watch.main, "--env", CONFIG.env, "--film", str(film))
+    assert not film.exists()
     assert "brings no scripted expert" in refused(capsys, watch.main, "--env", "CartPole-v1", "--policy", "expert")
     assert "holds no run" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(tmp_path))
+    nobody = refused(capsys, evaluate.main, "--run-dir", path, "--against", "nobody")
+    assert "nobody holds no run" in nobody and "none of random, expert, proxy either" in nobody
     assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--episodes", "0")
     other = RunDirectory(tmp_path / "other")
     other.create(RunConfig(env="CartPole-v1"))
     assert "only runs of one task" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(other.path))
+
+
+def test_a_run_that_has_learned_a_reward_only_says_that_it_has_no_policy(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = RunDirectory(tmp_path / "reward")
+    reward.create(RunConfig(offline=str(run.store_path), feedback="elsewhere"))
+    it, other = str(reward.path), str(run.path)
+    for command, arguments in (
+        (watch.main, ["--run-dir", it, "--film", str(tmp_path / "film.mp4")]),
+        (watch.main, ["--run-dir", it, "--film", str(tmp_path / "film.mp4"), "--policy", "random"]),
+        (evaluate.main, ["--run-dir", it]),
+        (evaluate.main, ["--run-dir", other, "--against", it]),
+        (evaluate.main, ["--run-dir", it, "--against", other, "--judge", "oracle"]),
+        (evaluate.main, ["--run-dir", other, "--against", it, "--judge", "oracle"]),
+    ):
+        assert "has learned a reward only and has no policy" in refused(capsys, command, *arguments)
 
 
 def test_a_mistake_in_the_program_keeps_its_traceback() -> None:

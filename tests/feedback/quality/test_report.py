@@ -63,6 +63,44 @@ def test_the_printed_report_names_everybody_and_lists_circles(report: QualityRep
     assert "30% ± 3%" in text
 
 
+def printed(report: QualityReport, width: int) -> str:
+    console = Console(record=True, width=width, file=io.StringIO())
+    print_quality(report, console)
+    text = console.export_text()
+    assert all(len(line) <= width for line in text.splitlines()) and "…" not in text
+    return text
+
+
+def column(text: str, place: int) -> str:
+    """What stands in a column of the printed tables, without its breaks."""
+    lines = [line for line in text.splitlines() if line[:1] in "┃│"]
+    cells = [line.replace("┃", "│").split("│") for line in lines]
+    return "".join(cell[place].strip() for cell in cells if place < len(cell) - 1)
+
+
+def test_four_annotators_with_long_names_can_be_read_on_80_columns(say: Any) -> None:
+    names = [f"{name}.van.der.berg@a-university.example.org" for name in ("ann", "bob", "cleo", "dora")]
+    answers = [say(name, "left", (2 * n, 2 * n + 1), seconds=2.5) for n in range(1200) for name in names]
+    reliability = {name: ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120) for name in names}
+    text = printed(report_on(answers, reliability), 80)
+    figures = column(text, 1)
+    for figure in ("answers", "left share", "agrees", "seconds", "too fast", "error rate", "temperature", "on circles"):
+        assert figure in figures
+    for place, name in enumerate(names):
+        cells = column(text, place + 2)
+        assert cells.startswith(f"{name}1,200") and "100% of 1200" in cells and "30% ± 3%" in cells
+    # No pair was repeated, so there is nothing to say about consistency.
+    assert "consistent" not in figures and "–" not in text
+
+
+def test_more_annotators_than_fit_stand_in_several_tables(say: Any) -> None:
+    names = [f"annotator-{number}" for number in range(9)]
+    text = printed(report_on([say(name, "left", seconds=2.5) for name in names], {}), 80)
+    assert text.count("annotator  ┃") == 3
+    assert sorted(name for name in names if any(name in column(text, place) for place in range(2, 6))) == names
+    assert printed(report_on([say(name, "left") for name in names], {}), 30).count("┏") == len(names)
+
+
 def test_the_page_is_whole_and_runs_nobodys_markup(report: QualityReport, tmp_path: Path) -> None:
     page = write_quality_report(report, tmp_path / "quality.html").read_text()
     assert "&lt;b&gt;bob&lt;/b&gt;" in page

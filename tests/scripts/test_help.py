@@ -1,0 +1,53 @@
+"""What --help says: every flag has a description, and names that can be chosen are told."""
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from agents.configuration import PARTS, RunConfig
+from agents.judging import JudgingConfig
+from rlhf_envs.feedback import SCHEDULES
+from rlhf_envs.feedback.selection import SELECTIONS
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import FitConfig
+from rlhf_envs.rewards.losses import LOSSES
+from rlhf_envs.rewards.resampling import RESAMPLING
+from scripts import evaluate, train, watch
+
+SETTINGS = [*PARTS.values(), RunConfig, JudgingConfig, train.Arguments, evaluate.Arguments, watch.Arguments]
+
+
+def described(settings: type[Any]) -> dict[str, str]:
+    """The entries of a docstring's attributes, by the names before their colons."""
+    attributes = (settings.__doc__ or "").partition("Attributes:\n")[2]
+    entries = re.split(r"^ {8}(?=\S)", attributes, flags=re.MULTILINE)
+    return {name: text for name, _, text in (entry.partition(":") for entry in entries if entry.strip())}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: f"{settings.__module__}.{settings.__name__}")
+def test_every_flag_is_described(settings: type[Any]) -> None:
+    assert [part.name for part in dataclasses.fields(settings) if part.name not in described(settings)] == []
+
+
+@pytest.mark.parametrize(
+    "settings, name, registry",
+    [
+        (FeedbackConfig, "selection", SELECTIONS),
+        (FeedbackConfig, "schedule", SCHEDULES),
+        (FitConfig, "loss", LOSSES),
+        (FitConfig, "resampling", RESAMPLING),
+    ],
+)
+def test_the_names_that_can_be_chosen_are_told(settings: type[Any], name: str, registry: dict[str, Any]) -> None:
+    assert sorted(re.findall(r'"(\w+)"', described(settings)[name])) == sorted(registry)
+
+
+def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert said.startswith("usage: python -m scripts.train")
+    for told in ('"disagreement"', "rationality of its choices", "longer gradients are cut", "scripts.label --web"):
+        assert told in said

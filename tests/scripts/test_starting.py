@@ -1,0 +1,68 @@
+"""The first seconds of a command, in which it imports what it needs."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import stop_at_once
+from scripts.errors import one_sentence_errors
+from tests.trainer import ROOT
+
+COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_while_a_command_imports_ends_it_in_one_word(command: str, tmp_path: Path) -> None:
+    # Stands before the installed one, and takes as long as heavy imports do on a slow machine.
+    (tmp_path / "tyro.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    started = subprocess.Popen(
+        [sys.executable, "-m", f"scripts.{command}"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None and started.stdout.readline() == "importing\n"
+    started.send_signal(signal.SIGINT)
+    said = started.communicate(timeout=30)
+    assert (*said, started.returncode) == ("", "Stopped.\n", 130)
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    fresh = {name: value for name, value in os.environ.items() if name != "PYGAME_HIDE_SUPPORT_PROMPT"}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=fresh, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_programs_that_import_a_command_keep_their_signals() -> None:
+    told = python("import scripts, signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)")
+    assert told == "True\n"
+
+
+def test_the_work_of_a_command_is_interrupted_as_usual() -> None:
+    before = signal.signal(signal.SIGINT, stop_at_once)
+    try:
+        with one_sentence_errors():
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_of_somebody_elses_is_left_alone() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with one_sentence_errors():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_pygame_does_not_greet() -> None:
+    assert python("import scripts, pygame") == ""
