@@ -56,6 +56,7 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
         metrics["comparisons"] = loop.progress.asked
         metrics["labels"] = len(loop.dataset)
         scores = test_scores(loop.store, loop.ensemble)
+        metrics["test_decided"] = scores.decided if scores is not None else 0
         for name in ("accuracy", "precision", "recall", "f1"):
             metrics[f"test_{name}"] = getattr(scores, name) if scores is not None else None
         agreements = reward_correlation(

@@ -14,6 +14,7 @@ import tyro
 
 from agents.configuration import JSONArguments
 from agents.run_directory import RunDirectory
+from agents.trained import read_policy_config
 from rlhf_envs.demonstrations import Controls, Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import PlayWindow
 from rlhf_envs.sb3 import make_scalar_env
@@ -88,7 +89,7 @@ def _task(given: Arguments) -> tuple[str, Mapping[str, Any], int | None]:
         return given.env, given.env_kwargs, given.horizon
     if given.run_dir is None:
         raise ValueError("Say what to play: --env with an environment's id, or --run-dir with a run's folder.")
-    config = RunDirectory(given.run_dir).read_config()
+    config = read_policy_config(RunDirectory(given.run_dir))
     return config.env, config.env_kwargs, config.horizon
 
 

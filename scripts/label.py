@@ -158,8 +158,8 @@ def _require_environment(store: PreferenceStore) -> None:
     steps = store.environment.get("segment_length")
     if isinstance(steps, int) and steps < _SHORT_SECONDS * rate:
         print(
-            f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a run "
-            f"with --segment-length {math.ceil(_GOOD_SECONDS * rate)} would show {_GOOD_SECONDS:g} s.",
+            f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a "
+            f"run with --segment-length {math.ceil(_GOOD_SECONDS * rate)} would show {_GOOD_SECONDS:g} s.",
             file=sys.stderr,
         )
 

@@ -142,7 +142,11 @@ def _summary(metrics: dict[str, Any], labels: FeedbackConfig) -> str:
     ]
     if metrics["reward"] == "learned":
         accuracy, agreement = metrics["test_accuracy"], metrics["reward_correlation"]
-        tested = "no held-out answers" if accuracy is None else f"{accuracy:.0%} of held-out answers predicted"
+        tested = (
+            "no held-out answers"
+            if accuracy is None
+            else f"{accuracy:.0%} of {metrics['test_decided']} held-out answers predicted"
+        )
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
         if metrics["comparisons"] < labels.comparisons and labels.target_accuracy is None:
