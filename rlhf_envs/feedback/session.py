@@ -39,6 +39,11 @@ class SessionProgress:
     seconds_per_answer: float | None
     training: Mapping[str, Any] | None
 
+    @property
+    def wanted(self) -> int:
+        """How many queries will have been asked in the end, as far as is known; see `wanted_in_the_end`."""
+        return wanted_in_the_end(self.asked, self.training)
+
 
 class AnnotatorSession:
     """What one annotator sees and says.
@@ -133,6 +138,10 @@ class AnnotatorSession:
         """Take back the latest answer that stands; its query is shown next. None if there is nothing to take back."""
         return self.store.undo(self.annotator, lease_seconds=self.lease_seconds, token=token)
 
+    def leave(self, keeping: Collection[int] = ()) -> None:
+        """Let others have what was kept ready here, because this annotator leaves; see `PreferenceStore.release`."""
+        self.store.release(self.annotator, keeping=keeping)
+
     def progress(self) -> SessionProgress:
         """How far things are."""
         tally = self.store.tally(self.annotator, PACE_OVER)
@@ -172,6 +181,20 @@ class AnnotatorSession:
             only_for=self.annotator,
         )
         self.store.ask([again])
+
+
+def wanted_in_the_end(asked: int, training: Mapping[str, Any] | None) -> int:
+    """How many queries will have been asked in the end: what every screen measures progress by.
+
+    A run asks its budget bit by bit. Measured by what it has asked so far, progress would fall back with each batch.
+
+    Args:
+        asked: how many are asked already.
+        training: the run's notice, whose "comparisons" is its budget, and "test_comparisons" that of those it holds
+            out besides. Where it tells of none, what is asked is all that is known.
+    """
+    budgets = ((training or {}).get(name) for name in ("comparisons", "test_comparisons"))
+    return max(asked, sum(each for each in budgets if isinstance(each, int) and each > 0))
 
 
 def pace(times: Sequence[tuple[float | None, float | None]]) -> float | None:

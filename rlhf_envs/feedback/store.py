@@ -147,7 +147,7 @@ class PreferenceStore:
         """How many answers an annotator has given, and when they gave the latest of them."""
         return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest))
 
-    # What an annotator does: take, answer, undo.
+    # What an annotator does: take, answer, undo, leave.
 
     def take(
         self,
@@ -251,6 +251,15 @@ class PreferenceStore:
             return None if id is None else reading.load_answer(connection, id)
 
         return self._database.write(take_back)
+
+    def release(self, annotator: str, *, keeping: Collection[int] = ()) -> int:
+        """Let others have what is kept for an annotator who leaves, and return how many queries that are.
+
+        Queries whose answer they took back stay theirs until the lease ends, and so do those of `keeping`: ids of
+        queries whose answer is on its way. An answer is taken without a lease, too.
+        """
+        taking.check_annotator(annotator)
+        return self._database.write(lambda connection: taking.release_all(connection, annotator, keeping))
 
     # What processes tell each other besides.
 

@@ -67,6 +67,14 @@ def release(connection: Connection, annotator: str, query_ids: Sequence[int]) ->
         connection.execute(_released(), [{"released": id, "holder": annotator} for id in query_ids])
 
 
+def release_all(connection: Connection, annotator: str, keeping: Collection[int]) -> int:
+    """Keep no queries for this annotator any longer, but `keeping` and those whose answer they took back; how many."""
+    held = connection.execute(_held_unanswered(), {"holder": annotator}).scalars()
+    given_up = [id for id in held if id not in keeping]
+    release(connection, annotator, given_up)
+    return len(given_up)
+
+
 def check_annotator(annotator: str) -> None:
     """Raise `ValueError` for an annotator without a name."""
     if not annotator.strip():
@@ -83,6 +91,14 @@ def check_lease(lease_seconds: float) -> None:
 def _released() -> Delete:
     """Ends the lease of `:holder` on the query `:released`."""
     return delete(leases).where(leases.c.query_id == bindparam("released"), leases.c.annotator == bindparam("holder"))
+
+
+@functools.cache
+def _held_unanswered() -> Select[int]:
+    """Queries that are leased to `:holder` and that they never answered, not even to take it back."""
+    holder: BindParameter[str] = bindparam("holder", type_=String)
+    any_row = exists().where(answers.c.query_id == leases.c.query_id, answers.c.annotator == holder)
+    return select(leases.c.query_id).where(leases.c.annotator == holder, ~any_row)
 
 
 @functools.cache

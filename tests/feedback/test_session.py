@@ -73,6 +73,29 @@ def test_progress_tells_pace_and_what_training_says(store: PreferenceStore, make
     assert progress.training == {"timesteps": 7}
 
 
+def test_progress_is_measured_by_the_budget_that_the_run_tells(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(9)])
+    session = AnnotatorSession(store, "ann")
+    assert session.progress().wanted == 9
+    for told, wanted in (
+        ({"comparisons": 30}, 30),
+        ({"comparisons": 30, "test_comparisons": 6}, 36),
+        ({"comparisons": 5}, 9),
+        ({"comparisons": None}, 9),
+        ({"comparisons": "many"}, 9),
+    ):
+        store.post_notice(TRAINING, told)
+        assert session.progress().wanted == wanted
+
+
+def test_who_leaves_a_session_keeps_nothing_from_others(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query(str(number)) for number in range(2)])
+    session = AnnotatorSession(store, "ann")
+    assert session.upcoming() and not AnnotatorSession(store, "bob").upcoming()
+    session.leave()
+    assert [query.key for query in AnnotatorSession(store, "bob").upcoming()] == ["0", "1"]
+
+
 @pytest.mark.parametrize("wrong", [{"annotator": " "}, {"ahead": 0}, {"repeat_rate": 1.5}])
 def test_a_session_refuses_settings_without_sense(store: PreferenceStore, wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"annotator": "ann"} | wrong

@@ -171,6 +171,32 @@ def test_a_query_taken_back_is_shown_before_older_ones(store: PreferenceStore, m
     assert keys(store.take_many("ann", 9)) == ["b", "a"]
 
 
+def test_who_leaves_gives_up_what_was_kept_for_them_and_nothing_of_others(
+    store: PreferenceStore, make_query: Any
+) -> None:
+    store.ask([make_query(key) for key in "abcd"])
+    store.take_many("ann", 3)
+    store.take_many("bob", 1)
+    assert store.release("ann") == 3
+    assert store.release("ann") == 0
+    assert keys(store.take_many("cyd", 9)) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="needs a name"):
+        store.release(" ")
+
+
+def test_who_leaves_keeps_what_they_took_back_and_what_they_are_about_to_answer(
+    store: PreferenceStore, make_query: Any
+) -> None:
+    a, b, _ = store.ask([make_query(key) for key in "abc"])
+    store.take_many("ann", 3, lease_seconds=60, now=100)
+    store.answer(a, "ann", "left")
+    store.undo("ann", lease_seconds=60, now=110)
+    assert store.release("ann", keeping=[b]) == 1
+    assert keys(store.take_many("bob", 9, lease_seconds=10, now=120)) == ["c"]
+    store.answer(b, "ann", "right")
+    assert keys(store.take_many("bob", 9, now=171)) == ["a", "c"]
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -15,9 +15,11 @@ from rlhf_envs.feedback.web.labelling import Labelling
 from rlhf_envs.feedback.web.messages import (
     Acknowledged,
     AnswerGiven,
+    Leaving,
     Me,
     Problem,
     Progress,
+    Released,
     Undone,
     UndoWanted,
     Upcoming,
@@ -106,6 +108,13 @@ async def undo(request: Request, person: Annotator, wanted: UndoWanted) -> Undon
     return Undone(query=await labelling.undo(person.name, wanted.token))
 
 
+@router.post("/release")
+async def release(request: Request, person: Annotator, leaving: Leaving) -> Released:
+    """Let others have the queries that are kept for this annotator, who has left the page."""
+    labelling: Labelling = request.app.state.labelling
+    return Released(queries=await labelling.release(person.name, leaving.keep))
+
+
 @router.get("/progress")
 async def progress(request: Request, person: Annotator) -> Progress:
     """How far things are."""
@@ -114,7 +123,8 @@ async def progress(request: Request, person: Annotator) -> Progress:
     return Progress(
         given=len(seen.given.get(person.name, ())),
         answered=seen.counts.answered + seen.counts.skipped,
-        asked=seen.counts.asked,
+        wanted=seen.wanted,
         seconds_per_answer=seen.seconds_per_answer(person.name),
-        training=None if seen.training is None else dict(seen.training),
+        training=None if seen.training is None else dict(seen.training.value),
+        over=seen.over,
     )

@@ -53,12 +53,16 @@ class ClipMaker:
         described = {"environment": environment, "size": FRAME_SIZE, "version": _VERSION}
         self._described = json.dumps(described, sort_keys=True).encode()
         # The first work of all, so that nobody who asks for the rate waits for films.
-        self._rate = self._pool.submit(lambda: self._painter(THEME_NAMES[0]).frames_per_second)
+        self._rate = self._pool.submit(self._look_up_rate)
 
     @property
     def frames_per_second(self) -> float:
         """The rate of every film; known once a painter was made. Raises what a simulator says that cannot be made."""
-        return self._rate.result()
+        with self._lock:
+            if self._rate.done() and self._rate.exception() is not None:
+                self._rate = self._pool.submit(self._look_up_rate)  # what was missing may be there by now
+            rate = self._rate
+        return rate.result()
 
     def film(self, name: str, load: Callable[[], Segment], theme: str) -> Future[Path]:
         """Where the film is, as soon as it is made; asking again for the same name and theme costs nothing.
@@ -98,6 +102,9 @@ class ClipMaker:
             film = encode_mp4(painter.frames(segment), frames_per_second=painter.frames_per_second)
             _write_whole(place, film)
         return place
+
+    def _look_up_rate(self) -> float:
+        return self._painter(THEME_NAMES[0]).frames_per_second
 
     def _painter(self, theme: str) -> ClipPainter:
         painters: dict[str, ClipPainter] = self._own.__dict__.setdefault("painters", {})

@@ -45,6 +45,21 @@ class _Seat:
     queue: AnnotatorSession
     practising: bool = True
 
+    def upcoming(self) -> list[Query]:
+        """The next queries, in one piece: nobody who leaves meanwhile is given others after that."""
+        if self.practising:
+            shown = self.practice.upcoming()
+            self.practising = bool(shown)
+            if shown:
+                return shown
+        return self.queue.upcoming()
+
+    def undo(self, token: str) -> int | None:
+        """Take back the latest answer, which may be one of the practice round; its query."""
+        undone = self.queue.undo(token)
+        self.practising = self.practising or undone is not None
+        return None if undone is None else undone.query_id
+
 
 @dataclass(frozen=True)
 class _Facts:
@@ -97,12 +112,7 @@ class Labelling:
             StoreError: if the store cannot do it.
         """
         seat = await self._seat(annotator)
-        shown: list[Query] = []
-        if seat.practising:
-            shown = await self._thread.run(seat.practice.upcoming)
-            seat.practising = bool(shown)
-        if not shown:
-            shown = await self._thread.run(seat.queue.upcoming)
+        shown = await self._thread.run(seat.upcoming)
         for number, query in enumerate(shown):
             facts = self._remember(query)
             _put(self._given, (annotator, facts.id), None)
@@ -150,10 +160,15 @@ class Labelling:
             StoreError: if the store cannot be written.
         """
         seat = await self._seat(annotator)
-        undone = await self._thread.run(lambda: seat.queue.undo(token))
-        if undone is not None:
-            seat.practising = True  # it may have been an answer of the practice round
-        return None if undone is None else undone.query_id
+        return await self._thread.run(lambda: seat.undo(token))
+
+    async def release(self, annotator: str, keeping: Collection[int]) -> int:
+        """Let others have what is kept for an annotator; how many queries. See `PreferenceStore.release`.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        return await self._thread.run(lambda: self.store.release(annotator, keeping=keeping))
 
     async def film(self, annotator: str, query_id: int, position: int, theme: str) -> Path:
         """Where the film of a segment is, for an annotator who was given its query.

@@ -104,14 +104,30 @@ class Undone(BaseModel):
     query: int | None
 
 
+class Leaving(BaseModel):
+    """The page was closed: others may have what was kept for this annotator."""
+
+    model_config = _STRICT
+    keep: list[Annotated[QueryId, Field(strict=True)]] = Field(
+        default=[], max_length=1000, description="Queries whose answers are on their way."
+    )
+
+
+class Released(BaseModel):
+    """How many queries others may have now."""
+
+    queries: int
+
+
 class Progress(BaseModel):
     """How far things are, as an annotator sees it."""
 
     given: int
     answered: int
-    asked: int
+    wanted: int = Field(description="What will have been asked in the end, as far as is known.")
     seconds_per_answer: float | None
-    training: dict[str, Any] | None
+    training: dict[str, Any] | None = Field(description="What the run says, where it is a run that asks.")
+    over: bool = Field(description="Whether nothing more will be asked.")
 
 
 class Wishes(BaseModel):
@@ -171,6 +187,9 @@ class Dashboard(BaseModel):
     answered: int
     asked: int
     skipped: int
+    wanted: int = Field(description="What will have been asked in the end, as far as is known.")
+    for_training: bool = Field(description="Whether a training run asks; else nobody listens to wishes.")
+    over: bool = Field(description="Whether nothing more will be asked.")
     annotators: list[AnnotatorFigures]
     training: dict[str, Any] | None
     training_posted_at: float | None

@@ -11,12 +11,13 @@ from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING, WISHES, Notice
 from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, QueryCounts
-from rlhf_envs.feedback.session import PACE_OVER, pace
-from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.session import PACE_OVER, pace, wanted_in_the_end
+from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 
 _SECONDS_KEPT = 1.0
 _SHARE_OF_TIME = 0.1
 _SIDES = (Choice.LEFT, Choice.RIGHT)
+_OVER = ("finished", "stopped")
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,33 @@ class Overview:
     Attributes:
         given: answers of each annotator that stand, in order of arrival, practice left out.
         practice: the same of the practice round alone.
-        counts: how far the queue is, over all purposes that a run wants answered.
+        counts: how far the queue is, over all purposes that are served.
         notices: what the training run and the owner say.
+        for_training: whether anything of what is served is asked by a training run.
     """
 
     given: Mapping[str, Sequence[LiveAnswer]]
     practice: Mapping[str, Sequence[LiveAnswer]]
     counts: QueryCounts
     notices: Mapping[str, Notice]
+    for_training: bool
     _agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
-    def training(self) -> Mapping[str, Any] | None:
-        """The training run's latest notice."""
+    def training(self) -> Notice | None:
+        """The training run's latest notice, where it is a training run that asks."""
+        return self.notices.get(TRAINING) if self.for_training else None
+
+    @property
+    def over(self) -> bool:
+        """Whether whoever asks has said that nothing more will be asked."""
         notice = self.notices.get(TRAINING)
-        return None if notice is None else notice.value
+        return notice is not None and notice.value.get("state") in _OVER
+
+    @property
+    def wanted(self) -> int:
+        """How many queries will have been asked in the end, as far as is known."""
+        return wanted_in_the_end(self.counts.asked, None if self.training is None else self.training.value)
 
     @property
     def wishes(self) -> Mapping[str, Any]:
@@ -126,6 +139,7 @@ def _overview(store: PreferenceStore, purposes: Collection[Purpose]) -> Overview
             skipped=sum(count.skipped for count in queue),
         ),
         store.notices(),
+        for_training=not frozenset(QUEUE).isdisjoint(purposes),
     )
 
 

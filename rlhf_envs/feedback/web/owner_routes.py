@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import ValidationError
 
-from rlhf_envs.feedback.notices import TRAINING, WISHES
+from rlhf_envs.feedback.notices import WISHES
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.access import Owner
 from rlhf_envs.feedback.web.annotator_routes import REFUSALS
@@ -33,15 +33,17 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
     seen = await asyncio.to_thread(overlook.look)
     with_link = {each.name for each in await asyncio.to_thread(tokens.people) if each.role == ANNOTATOR}
     names = sorted(with_link | set(seen.given))
-    posted = seen.notices.get(TRAINING)
     return Dashboard(
         environment=str(store.environment.get("id", "")),
         answered=seen.counts.answered,
         asked=seen.counts.asked,
         skipped=seen.counts.skipped,
+        wanted=seen.wanted,
+        for_training=seen.for_training,
+        over=seen.over,
         annotators=[_figures(seen, name, name in with_link) for name in names],
-        training=None if posted is None else dict(posted.value),
-        training_posted_at=None if posted is None else posted.posted_at,
+        training=None if seen.training is None else dict(seen.training.value),
+        training_posted_at=None if seen.training is None else seen.training.posted_at,
         wishes=_wishes(seen.wishes),
         now=time.time(),
     )

@@ -27,9 +27,9 @@ def practised(store: PreferenceStore, name: str) -> None:
 class Served:
     """A running server, and the links to it."""
 
-    def __init__(self, store: PreferenceStore, clip_folder: Path) -> None:
+    def __init__(self, store: PreferenceStore, clip_folder: Path, **settings: Any) -> None:
         self.store = store
-        self._clips = clip_folder
+        self._settings = {"clip_folder": clip_folder, **settings}
         self.port = 0
         self.start()
 
@@ -37,7 +37,7 @@ class Served:
         """Listen, on the port from before if there was one."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
-        app = create_app(self.store, clip_folder=self._clips)
+        app = create_app(self.store, **self._settings)
         self.app = app
         self.tokens: Tokens = app.state.tokens
         self._server = uvicorn.Server(

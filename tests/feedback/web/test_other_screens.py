@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
 from rlhf_envs.feedback.notices import TRAINING, WISHES
-from tests.feedback.web.screens import Screen, Served, practised, wait_until
+from tests.feedback.web.screens import ENVIRONMENT, Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
 
@@ -114,7 +117,8 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
     state = {"state": "training", "timesteps": 7000, "total_timesteps": 10000, "comparisons": 40, "curve": curve}
     store.post_notice(TRAINING, state)
     screen = open_screen(served.owner_link())
-    screen.page.get_by_text("3 of 4 answered").wait_for()
+    screen.page.get_by_text("3 of 40 answered").wait_for()
+    assert screen.text("#rest") == "1 open, 36 not asked yet"
     rows = [" ".join(row.split()) for row in screen.page.locator("#people tr").all_inner_texts()]
     assert rows[0].startswith("ann 3 0 3.0 s 100% 33% of 3")
     assert rows[1].startswith("bob 3 0 3.0 s 33% 33% of 3")
@@ -173,8 +177,104 @@ def test_the_owner_makes_and_ends_links(
     owner.page.get_by_role("button", name="Make a new link for carol").wait_for()
 
 
-def test_the_dashboard_fits_a_phone(store: PreferenceStore, served: Served, open_screen: OpenScreen) -> None:
-    served.tokens.create("ann")
+def test_the_dashboard_shows_everything_on_a_phone_without_scrolling_sideways(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen
+) -> None:
+    name = "carol-with-the-long-name@university.example.org"
+    served.tokens.create(name)
     screen = open_screen(served.owner_link(), viewport={"width": 390, "height": 844})
-    screen.page.locator("#people tr").wait_for()
-    assert screen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    screen.page.get_by_role("row", name=name).wait_for()
+    for width in (390, 820, 1024):
+        screen.page.set_viewport_size({"width": width, "height": 844})
+        assert screen.page.evaluate("document.documentElement.scrollWidth") <= width
+        hidden = screen.page.locator(".scroll").evaluate("(region) => region.scrollWidth - region.clientWidth")
+        assert hidden == 0
+        for button in (f"Make a new link for {name}", f"End the link of {name}"):
+            box = screen.page.get_by_role("button", name=button).bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    # However it is laid out, whoever hears the page hears a table.
+    assert screen.page.get_by_role("columnheader").count() == 9
+    assert screen.page.get_by_role("cell").count() == 8
+
+
+def test_what_the_owner_is_about_to_press_stays_where_it_is(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen
+) -> None:
+    served.tokens.create("ann")
+    screen = open_screen(served.owner_link())
+    screen.page.get_by_role("button", name="End the link of ann").focus()
+    store.post_notice(TRAINING, {"state": "training", "timesteps": 5, "total_timesteps": 10})
+    screen.page.get_by_text("5 of 10 steps").wait_for()
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert screen.page.evaluate(focused) == "End the link of ann"
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped"])
+def test_a_training_that_is_over_can_be_asked_for_nothing(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, state: str
+) -> None:
+    store.post_notice(TRAINING, {"state": "training", "comparisons": 30})
+    screen = open_screen(served.owner_link())
+    controls = [screen.page.locator(selector) for selector in ("#pause", "#extra", "#ask-more", "#stop")]
+    wait_until(lambda: all(control.is_enabled() for control in controls))
+    store.post_notice(TRAINING, {"state": state, "comparisons": 30})
+    wait_until(lambda: not any(control.is_enabled() for control in controls))
+
+
+def test_where_policies_are_judged_nobody_is_told_of_a_training(
+    store: PreferenceStore, tmp_path: Path, open_screen: OpenScreen, make_queries: Any
+) -> None:
+    store.ask(make_queries(2, purpose=Purpose.JUDGE))
+    store.post_notice(TRAINING, {"state": "finished"})
+    served = Served(store, tmp_path / "clips", purposes=[Purpose.JUDGE])
+    try:
+        judge = open_screen(served.link("ann"))
+        first = judge.query()
+        judge.page.get_by_text("0 of 2").wait_for()
+        assert "raining" not in judge.text("body")
+        judge.press("ArrowLeft", first)
+        judge.press("ArrowLeft", judge.query(first))
+        judge.page.get_by_text("All done, thank you").wait_for()
+        assert "raining" not in judge.text("body")
+        owner = open_screen(served.owner_link())
+        owner.page.get_by_text("2 of 2 answered").wait_for()
+        assert "raining" not in owner.text("body")
+        assert owner.page.get_by_role("button", name="Pause").count() == 0
+        assert owner.page.get_by_role("heading").all_inner_texts() == [ENVIRONMENT["id"], "Answers", "Annotators"]
+    finally:
+        served.stop()
+
+
+def test_progress_is_measured_by_the_budget_and_never_falls_back_when_more_is_asked(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
+) -> None:
+    store.post_notice(TRAINING, {"state": "waiting", "waiting_for": 1, "comparisons": 30})
+    asked = make_queries(10)
+    store.ask(asked[:3])
+    practised(store, "ann")
+    screen, owner = open_screen(served.link("ann")), open_screen(served.owner_link())
+    screen.press("ArrowDown")
+    screen.page.get_by_text("2 of 30 · 2 by you").wait_for()
+    owner.page.get_by_text("2 of 30 answered, 1 of them skipped").wait_for()
+    store.ask(asked)
+    owner.page.get_by_text("9 open, 19 not asked yet").wait_for()
+    for page in (screen.page, owner.page):
+        assert page.locator("#done").evaluate("(bar) => [bar.value, bar.max]") == [2, 30]
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (844, 390)])
+def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any, width: int, height: int
+) -> None:
+    store.ask(make_queries(3))
+    practised(store, "ann")
+    notice = {"state": "waiting", "waiting_for": 1234, "comparisons": 3000, "test_accuracy": 0.51}
+    store.post_notice(TRAINING, notice)
+    screen = open_screen(served.link("ann"), viewport={"width": width, "height": height})
+    screen.query()
+    shown = screen.page.locator("#training")
+    shown.get_by_text("Training waits for 1234 answers").wait_for()
+    cut_off = "(text) => [text.scrollWidth - text.clientWidth, text.scrollHeight - text.clientHeight]"
+    assert shown.evaluate(cut_off) == [0, 0]
+    assert shown.bounding_box()["x"] + shown.bounding_box()["width"] <= width
+    assert screen.page.locator(".clip >> nth=1").bounding_box()["height"] > 150

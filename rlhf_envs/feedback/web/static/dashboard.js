@@ -21,20 +21,23 @@ function show(board) {
   latest = board;
   const { training, wishes } = board;
   find("environment").textContent = board.environment;
-  document.title = `${board.answered} of ${board.asked}: ${board.environment}`;
-  find("done").max = Math.max(board.asked, 1);
-  find("done").value = board.answered + board.skipped;
-  find("counts").textContent = `${board.answered} of ${board.asked} answered`;
-  const open = board.asked - board.answered - board.skipped;
-  find("rest").textContent = `${open} open${board.skipped ? `, ${board.skipped} skipped` : ""}`;
+  const answered = board.answered + board.skipped;
+  const far = `${answered} of ${board.wanted}`;
+  document.title = `${far}: ${board.environment}`;
+  find("done").max = Math.max(board.wanted, 1);
+  find("done").value = answered;
+  find("counts").textContent = `${far} answered${board.skipped ? `, ${board.skipped} of them skipped` : ""}`;
+  find("rest").textContent = `${board.asked - answered} open${board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : ""}`;
+  find("asked").classList.toggle("wide", !board.for_training);
+  document.querySelectorAll(".card.training").forEach((card) => { card.hidden = !board.for_training; });
   find("training").textContent = trainingState(training);
   find("state").textContent = board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
   find("wishes").textContent = wishSentence(training, wishes);
   find("pause").textContent = wishes.paused ? "Go on" : "Pause";
-  find("pause").disabled = find("stop").disabled = wishes.stop;
-  find("ask-more").disabled = false;
+  find("pause").disabled = find("stop").disabled = wishes.stop || board.over;
+  find("extra").disabled = find("ask-more").disabled = board.over;
   showCurves(training);
-  find("people").replaceChildren(...board.annotators.map((person) => row(person, board.now)));
+  showPeople(board);
 }
 
 function trainingState(training) {
@@ -63,14 +66,38 @@ function showCurves(training) {
     curve(points.map(([steps, , value]) => [steps, value]), { title: "Held-out answers predicted", format: percent, range: [0, 1] }));
 }
 
+/** The columns of the table between the name and the buttons: what each is called, and what it says of a person. */
+const COLUMNS = [
+  ["Answers", (person) => String(person.given)],
+  ["Skipped", (person) => String(person.skipped)],
+  ["Pace", (person) => (person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`)],
+  ["Left", (person) => percent(person.left_share)],
+  ["Agrees with others", (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`)],
+  ["Practice", (person) => (person.practice_given ? `${person.practice_right} of ${person.practice_given}` : "–")],
+  ["Last answer", (person, now) => ago(person.last_answer_at, now)],
+];
+
+// Where there is little room each row is laid out as a card of its own; the roles say that it is a table all the same.
+function showColumns() {
+  const heading = (...content) => element("th", { scope: "col", role: "columnheader" }, ...content);
+  find("columns").replaceChildren(heading("Name"), ...COLUMNS.map(([name]) => heading(name)), heading(element("span", { class: "unseen" }, "Link")));
+}
+
+let listed = "";
+function showPeople({ annotators, now }) {
+  const rows = annotators.map((person) => row(person, now));
+  const key = rows.map((each) => each.outerHTML).join("");
+  if (key === listed) return; // putting the same there again would take the focus from a button, or a tap that has begun
+  listed = key;
+  find("people").replaceChildren(...rows);
+}
+
 function row(person, now) {
-  const agreement = person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`;
-  const link = element("td", {},
+  const link = element("td", { class: "links", role: "cell" },
     element("button", { type: "button", class: "quiet", "aria-label": `Make a new link for ${person.name}`, onclick: () => renew(person) }, person.has_link ? "New link" : "Make a link"),
     person.has_link ? element("button", { type: "button", class: "quiet", "aria-label": `End the link of ${person.name}`, onclick: () => end(person) }, "End link") : null);
-  return element("tr", {}, element("th", { scope: "row" }, person.name),
-    ...[person.given, person.skipped, person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`, percent(person.left_share), agreement,
-      person.practice_given ? `${person.practice_right} of ${person.practice_given}` : "–", ago(person.last_answer_at, now)].map((value) => element("td", {}, String(value))), link);
+  return element("tr", { role: "row" }, element("th", { scope: "row", role: "rowheader" }, person.name),
+    ...COLUMNS.map(([name, say]) => element("td", { role: "cell", "data-column": name }, say(person, now))), link);
 }
 
 /** Ask in a dialog; whether the answer was yes. */
@@ -143,6 +170,7 @@ async function keepFresh() {
 }
 
 connectThemeButton(find("theme"));
+showColumns();
 find("pause").addEventListener("click", () => {
   const paused = !latest.wishes.paused;
   wish(() => ({ paused }));

@@ -3,6 +3,7 @@ import { COMPARISON_KEYS } from "./comparison.js";
 import { element, keyButton } from "./elements.js";
 import { RANKING_KEYS } from "./ranking.js";
 import { RATING_KEYS } from "./rating.js";
+import { connectThemeButton } from "./theme.js";
 
 const find = (id) => document.getElementById(id);
 const KEYS = { comparison: COMPARISON_KEYS, ranking: RANKING_KEYS, rating: RATING_KEYS };
@@ -19,6 +20,13 @@ export function announce(sentence) {
   setTimeout(() => { find("live").textContent = sentence; }, 30);
 }
 
+/** Say what is to be done with a query, where it is another thing than before. */
+export function announceKind(query, rubric) {
+  const asked = { comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[query.kind] ?? "";
+  if (query.practice) announce(`Practice: this answer does not count. ${rubric}`);
+  else if (asked) announce(asked);
+}
+
 export function showMe(me) {
   find("environment").textContent = me.environment;
   find("rubric").textContent = me.rubric;
@@ -27,14 +35,14 @@ export function showMe(me) {
 
 export function showProgress(progress, waiting) {
   const bar = find("done");
-  bar.max = Math.max(progress.asked, 1);
+  bar.max = Math.max(progress.wanted, 1);
   bar.value = progress.answered;
   const pace = progress.seconds_per_answer === null ? "" : ` · ${progress.seconds_per_answer.toFixed(1)} s each`;
-  find("counts").textContent = `${progress.answered} of ${progress.asked} · ${progress.given + waiting} by you${pace}`;
+  find("counts").textContent = `${progress.answered} of ${progress.wanted} · ${progress.given + waiting} by you${pace}`;
   find("training").textContent = trainingSentence(progress.training);
 }
 
-export function trainingSentence(training) {
+function trainingSentence(training) {
   if (!training) return "";
   const share = training.total_timesteps ? `${Math.round((100 * training.timesteps) / training.total_timesteps)}%` : "";
   const accuracy = typeof training.test_accuracy === "number" ? ` · the model predicts ${Math.round(100 * training.test_accuracy)}% of held-out answers` : "";
@@ -43,6 +51,22 @@ export function trainingSentence(training) {
     stopped: "Training was stopped", finished: "Training is finished",
   }[training.state] ?? "";
   return state + (training.state === "training" || training.state === "waiting" ? accuracy : "");
+}
+
+/**
+ * What is wrong at the moment, or nothing.
+ *
+ * @param known `ended`: why the link works no more; `notice`: what was refused just now; `failure`: the latest, or null.
+ * @param count how many answers are on their way.
+ */
+export function troubleSentence({ ended, notice, failure }, count) {
+  const kept = count === 0 ? "" : `${count} ${count === 1 ? "answer" : "answers"} kept on this device`;
+  if (ended) return ended + (kept ? ` ${kept}.` : "");
+  if (notice) return notice;
+  if (!navigator.onLine || (failure && failure.status === undefined)) {
+    return `Offline${kept ? `, ${kept}; they are sent as soon as the server can be reached` : ": trying to reach the server again"}.`;
+  }
+  return failure ? failure.message + (kept ? ` Meanwhile ${kept}.` : "") : "";
 }
 
 export function showBanner(sentence) {
@@ -118,3 +142,17 @@ export function hideFeedback() {
 
 /** What stands in place of clips: a heading and a sentence. */
 export const message = (heading, sentence) => element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
+
+/** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
+export function idleMessage(listed, progress) {
+  if (!listed) return message("Looking for what to show …", "");
+  if (progress?.over) return message("All done, thank you", "Nothing more is asked.");
+  return message("All caught up", `New clips come by themselves as soon as there are any. ${trainingSentence(progress?.training)}`);
+}
+
+/** A page without queries, because the link is none that lets anybody answer. */
+export function showAlone(heading, sentence) {
+  find("rubric").textContent = "";
+  find("stage").replaceChildren(message(heading, sentence));
+  connectThemeButton(find("theme"));
+}

@@ -1,9 +1,10 @@
 // The labelling page: shows one query after the other and never loses an answer.
-import { freshToken, get, token } from "./api.js";
+import { freshToken, get, post, token } from "./api.js";
 import { Shelf } from "./clips.js";
 import { ComparisonView } from "./comparison.js";
-import { announce, connectKeyList, Controls, hideFeedback, message, Reasons, showBanner, showFeedback, showMe, showProgress, showRubric, trainingSentence } from "./display.js";
+import { announce, announceKind, connectKeyList, Controls, hideFeedback, idleMessage, message, Reasons, showAlone, showBanner, showFeedback, showMe, showProgress, showRubric, troubleSentence } from "./display.js";
 import { onStackedChange, sideName } from "./elements.js";
+import { FailureView } from "./failure.js";
 import { Outbox } from "./outbox.js";
 import { FEWEST, Queue } from "./queue.js";
 import { RankingView } from "./ranking.js";
@@ -24,7 +25,6 @@ class LabelPage {
     this.shown = undefined; // the query on screen
     this.view = undefined;
     this.speed = 1;
-    this.wrong = null;
     this.outbox = new Outbox(`${me.store}/${me.name}`, {
       acknowledged: (operation, result) => this.acknowledged(operation, result),
       refused: (operation, sentence) => this.refused(operation, sentence),
@@ -44,6 +44,7 @@ class LabelPage {
     document.addEventListener("keydown", (event) => this.keyDown(event));
     document.addEventListener("keyup", (event) => this.view?.keyUp?.(event));
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.refresh(); });
+    addEventListener("pagehide", () => this.leaveQueries());
     addEventListener("pageshow", (event) => { if (event.persisted) this.refresh(); });
     addEventListener("online", () => this.refresh());
     addEventListener("offline", () => this.updateBanner());
@@ -106,16 +107,12 @@ class LabelPage {
     this.refresh();
   }
 
-  updateBanner() {
-    const count = this.outbox?.length ?? 0;
-    const kept = count === 0 ? "" : `${count} ${count === 1 ? "answer" : "answers"} kept on this device`;
-    const offline = !navigator.onLine || (this.failure && this.failure.status === undefined);
-    if (this.ended) showBanner(this.ended + (kept ? ` ${kept}.` : ""));
-    else if (this.notice) showBanner(this.notice);
-    else if (offline) showBanner(`Offline${kept ? `, ${kept}; they are sent as soon as the server can be reached` : ": trying to reach the server again"}.`);
-    else if (this.failure) showBanner(this.failure.message + (kept ? ` Meanwhile ${kept}.` : ""));
-    else showBanner("");
+  /** Others need not wait for what is kept ready here; should this page come back, it asks again. */
+  leaveQueries() {
+    if (!this.ended) post("/api/release", { keep: [...this.outbox.pending] }).catch(() => {});
   }
+
+  updateBanner() { showBanner(troubleSentence(this, this.outbox?.length ?? 0)); }
 
   // What is on screen.
 
@@ -159,8 +156,7 @@ class LabelPage {
     find("stage").dataset.query = query.id;
     if (view.present) view.present();
     else view.start();
-    if (query.practice) announce(`Practice: this answer does not count. ${this.me.rubric}`);
-    else if (query.kind !== this.lastKind) announce({ comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[query.kind] ?? "");
+    if (query.practice || query.kind !== this.lastKind) announceKind(query, this.me.rubric);
     this.lastKind = query.kind;
   }
 
@@ -168,24 +164,32 @@ class LabelPage {
     if (query !== this.shown) return;
     this.ready = true;
     this.shownAt = Date.now() / 1000;
-    this.view = { element: message("These clips cannot be shown", failure.message), choices: [], player: null, keyDown: () => false };
-    this.place(this.view.element, [Object.assign(document.createElement("button"), { textContent: "Skip them", onclick: () => this.submit({ choice: "skip" }, "skipped") })]);
+    this.view = new FailureView(query, failure, { submit: (answer, said) => this.submit(answer, said), retry: () => this.retry() });
+    this.place(this.view.element, this.view.choices);
+    announce(this.view.spoken);
+  }
+
+  /** Ask for the films again, and before that for the queries, of which the server may know more by now. */
+  async retry() {
+    const query = this.shown;
+    this.leave();
+    this.place(message("", "Loading the clips …"));
+    await this.refresh();
+    if (this.shown === query) this.show(true);
   }
 
   showNothing() {
-    const training = this.progress?.training;
-    const over = training && ["finished", "stopped"].includes(training.state);
-    const done = !this.listed ? "Looking for what to show …" : over ? "All done, thank you" : "All caught up";
-    const sentence = over ? "Nothing more is asked." : `New clips come by themselves as soon as there are any. ${trainingSentence(training)}`;
-    if (find("stage").textContent !== done + (this.listed ? sentence : "")) this.place(message(done, this.listed ? sentence : ""));
+    const idle = idleMessage(this.listed, this.progress);
+    if (find("stage").textContent !== idle.textContent) this.place(idle);
   }
 
   place(shown, choices = []) {
     find("stage").replaceChildren(shown);
     find("choices").replaceChildren(...choices);
     find("choices").hidden = choices.length === 0;
-    this.reasons.show(choices.length > 0);
-    this.controls.showPlaying(choices.length > 0 && !!this.view?.player);
+    const playing = choices.length > 0 && !!this.view?.player;
+    this.reasons.show(playing);
+    this.controls.showPlaying(playing);
   }
 
   leave() {
@@ -209,7 +213,7 @@ class LabelPage {
     });
     this.ready = false;
     this.prepare();
-    if (query.practice) return this.tell(query.practice, answer.choice);
+    if (query.practice && this.view.reveal) return this.tell(query.practice, answer.choice);
     announce(`${said}.`);
     this.show();
     if (this.queue.next.length < FEWEST && this.outbox.length > 1) this.refresh();
@@ -288,12 +292,6 @@ async function begin() {
     showBanner(failure.status === undefined ? "Offline: trying to reach the server again." : failure.message);
     return setTimeout(begin, 2000);
   }
-}
-
-function showAlone(heading, sentence) {
-  find("rubric").textContent = "";
-  find("stage").replaceChildren(message(heading, sentence));
-  connectThemeButton(find("theme"));
 }
 
 begin();

@@ -51,7 +51,7 @@ export class Queue {
       this.next.push(...listed.filter(news));
       return;
     }
-    const kept = listed.map((query) => known.get(query.id) ?? query);
+    const kept = listed.map((query) => Object.assign(known.get(query.id) ?? query, query));
     kept.forEach((query) => this.answered.delete(query.id));
     // Who is looking at a clip goes on looking at it.
     const current = this.current && kept.find((query) => query.id === this.current.id);
