@@ -74,8 +74,8 @@ class Announcer:
             state: "training", "waiting", "paused", "stopped" or "finished".
             waiting_for: how many answers training waits for.
             at_once: post it in any case.
-            figures: whatever has changed of: timesteps, total_timesteps, labels, comparisons, test_accuracy,
-                learned_return, true_return.
+            figures: whatever has changed of: timesteps, total_timesteps, labels, comparisons, test_comparisons,
+                test_accuracy, learned_return, true_return.
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")

@@ -111,6 +111,7 @@ class FeedbackLoop:
             "total_timesteps": total_timesteps,
             "labels": len(self.dataset),
             "comparisons": self.budget,
+            "test_comparisons": self.config.test_budget * self.budget // self.config.comparisons,
         }
         self._wait_while_paused()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -116,20 +117,31 @@ class Desk:
 
     def _run(self) -> None:
         try:
-            while True:
-                with self._changed:
-                    if self._closing and not self._entries:
-                        return
-                    entry = self._entries[0] if self._entries else None
-                pause = self._attempt(entry)
-                with self._changed:
-                    if self._closing and self._state.trouble is not None:
-                        return
-                    if pause > 0 and not self._closing and (self._state.trouble is not None or not self._entries):
-                        self._changed.wait(pause)
+            self._work()
+            self._leave()
         except BaseException as failure:
             with self._changed:
                 self._failure = failure
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if self._closing and not self._entries:
+                    return
+                entry = self._entries[0] if self._entries else None
+            pause = self._attempt(entry)
+            with self._changed:
+                if self._closing and self._state.trouble is not None:
+                    return
+                if pause > 0 and not self._closing and (self._state.trouble is not None or not self._entries):
+                    self._changed.wait(pause)
+
+    def _leave(self) -> None:
+        """Let others have what was kept ready here, but not what has an answer that could not be stored."""
+        with self._changed:
+            unsaved = [given.query.id for given in standing_answers(self._entries) if given.query.id is not None]
+        with suppress(StoreError):
+            self._session.leave(keeping=unsaved)
 
     def _attempt(self, entry: Given | TakenBack | None) -> float:
         """Do what comes next; how many seconds nothing needs to be done then."""

@@ -24,7 +24,7 @@ def status(progress: SessionProgress | None) -> tuple[str, ...]:
     """How far things are, in short pieces."""
     if progress is None:
         return ()
-    pieces = [f"{progress.answered:,} of {wanted(progress):,} answered"]
+    pieces = [f"{progress.answered:,} of {progress.wanted:,} answered"]
     if progress.seconds_per_answer is not None:
         pieces.append(f"{progress.seconds_per_answer:.1f} s per answer")
     if progress.given != progress.answered:
@@ -32,16 +32,11 @@ def status(progress: SessionProgress | None) -> tuple[str, ...]:
     return tuple(pieces)
 
 
-def wanted(progress: SessionProgress) -> int:
-    """How many answers are wanted in the end, as far as is known."""
-    return max(progress.asked, int(_number(progress.training, "comparisons") or 0))
-
-
 def share(progress: SessionProgress | None) -> float:
     """How much of what is wanted has been answered, from 0 to 1."""
-    if progress is None or wanted(progress) == 0:
+    if progress is None or progress.wanted == 0:
         return 0.0
-    return min(progress.answered / wanted(progress), 1.0)
+    return min(progress.answered / progress.wanted, 1.0)
 
 
 def training(progress: SessionProgress | None, heard_ago: float | None) -> tuple[str, ...]:

@@ -140,6 +140,15 @@ def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, sit_down: Any, p
         assert not hand.show.sitting.left
 
 
+def test_queries_of_a_closed_window_are_free_for_others(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
+    ask("a", "b", "c")
+    hand = sit_down("a")
+    assert store.take_many("bob", 3) == []
+    hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
+    hand.show.sitting._desk.close()
+    assert [query.key for query in store.take_many("bob", 3)] == ["b", "c"]
+
+
 def test_leaving_stores_what_was_answered_a_moment_ago(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
     ask("a", "b")
     hand = sit_down("a")

@@ -28,7 +28,7 @@ def test_pace_and_what_is_left_are_said_in_a_few_words() -> None:
     assert wording.status(progress()) == ("14 of 200 answered", "3.1 s per answer", "12 by you")
     assert wording.share(progress()) == 14 / 200
     assert wording.status(None) == () and wording.share(None) == 0.0
-    assert wording.wanted(SessionProgress(0, 0, 40, None, None)) == 40
+    assert wording.share(SessionProgress(0, 10, 40, None, None)) == 0.25
 
 
 @pytest.mark.parametrize(
