@@ -88,7 +88,10 @@ def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Seque
     lines = [f"The owner's dashboard: {base}/dashboard#token={tokens.create(OWNER, OWNER)}"]
     for name in dict.fromkeys([*annotators, *renew]):
         if name in people and name not in renew:
-            lines.append(f"{name} keeps the link from before; the dashboard makes a new one if it is lost.")
+            lines.append(
+                f"{name} keeps the link from before; if it is lost, the dashboard makes a new one, or scripts.label with "
+                f"--renew {name}."
+            )
         else:
             lines.append(f"The personal link of {name}: {base}/label#token={tokens.create(name)}")
     return [*lines, "Anyone who has a link can answer under its name. Ctrl-C stops."]
