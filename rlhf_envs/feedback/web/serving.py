@@ -89,8 +89,8 @@ def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Seque
     for name in dict.fromkeys([*annotators, *renew]):
         if name in people and name not in renew:
             lines.append(
-                f"{name} keeps the link from before; if it is lost, the dashboard makes a new one, or scripts.label with "
-                f"--renew {name}."
+                f"{name} keeps the link from before; if it is lost, the dashboard makes a new one, or scripts.label "
+                f"with --renew {name}."
             )
         else:
             lines.append(f"The personal link of {name}: {base}/label#token={tokens.create(name)}")
