@@ -6,7 +6,7 @@ import numpy as np
 
 from rlhf_envs.feedback.queries import Choice, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble
+from rlhf_envs.rewards import InputEncoder, PreferenceDataset, RewardEnsemble
 
 
 class AnswerReader:
@@ -14,17 +14,17 @@ class AnswerReader:
 
     Args:
         store: where the answers come in.
-        ensemble: what learns from them.
+        encoder: of what learns from them.
 
     Attributes:
         dataset: what there is to learn from, of what was read.
         cursor: how far the store was read.
     """
 
-    def __init__(self, store: PreferenceStore, ensemble: RewardEnsemble) -> None:
+    def __init__(self, store: PreferenceStore, encoder: InputEncoder) -> None:
         self._store = store
-        self._ensemble = ensemble
-        self.dataset = PreferenceDataset(ensemble.encoder)
+        self._encoder = encoder
+        self.dataset = PreferenceDataset(encoder)
         self.cursor = 0
 
     def read(self, up_to_round: int) -> bool:
@@ -46,11 +46,11 @@ class AnswerReader:
     def read_again(self, cursor: int) -> None:
         """Read everything up to this cursor anew."""
         self.cursor = cursor
-        self.dataset = PreferenceDataset(self._ensemble.encoder)
+        self.dataset = PreferenceDataset(self._encoder)
         self._add(since=0)
 
-    def test_accuracy(self) -> float | None:
-        """The share of the held-out answers that the ensemble predicts; None while there are none."""
+    def test_accuracy(self, ensemble: RewardEnsemble) -> float | None:
+        """The share of the held-out answers that an ensemble predicts; None while there are none."""
         answered = [
             live
             for live in self._store.live_answers(Purpose.TEST, as_of=self.cursor)
@@ -61,7 +61,7 @@ class AnswerReader:
         pairs = [[self._store.segment(id) for id in live.segment_ids] for live in answered]
         left, right = ([pair[side] for pair in pairs] for side in (0, 1))
         said_right = np.array([live.choice is Choice.RIGHT for live in answered])
-        return float(((self._ensemble.probability_right(left, right) > 0.5) == said_right).mean())
+        return float(((ensemble.probability_right(left, right) > 0.5) == said_right).mean())
 
     def _add(self, since: int) -> None:
         for live in self._store.live_answers(Purpose.TRAIN, as_of=self.cursor):

@@ -66,7 +66,7 @@ class FeedbackLoop:
         self.teacher = teacher
         self.on_wait = on_wait
         self.fit = fit or FitConfig()
-        self._answers = AnswerReader(store, ensemble)
+        self._answers = AnswerReader(store, ensemble.encoder)
         self.progress = LoopState()
         self.announcer = Announcer(store)
         self._chooser = QueryChooser(config, horizon, seed)
@@ -131,7 +131,7 @@ class FeedbackLoop:
             observations, actions, _ = recorder.latest()
             report = self._fit()
             self.ensemble.normalise(observations, actions)
-            self.progress.test_accuracy = self._answers.test_accuracy()
+            self.progress.test_accuracy = self._answers.test_accuracy(self.ensemble)
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
