@@ -30,7 +30,7 @@ _SIGHT, _NEAREST = 36.0, 1.2
 _HAZE_LEVELS = 6
 _SHADES = 20
 _GRID = np.arange(0.0, _SIGHT + 6.0, dtype=np.float32)
-_BENDS = np.array([2.6, 4.0, 6.0, 9.0, 14.0, 22.0, 36.0], dtype=np.float32)
+_BENDS = np.array([2.6, 4.5, 8.0, 14.0, 22.0, 36.0], dtype=np.float32)
 _PLANK_SPACING = 4.0
 _PLANK_EDGES = np.repeat(np.arange(4, dtype=np.float32) * np.float32(_PLANK_SPACING), 2)
 _PLANK_EDGES[1::2] += 0.9
