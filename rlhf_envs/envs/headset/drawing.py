@@ -150,14 +150,14 @@ def _vignette(vignette: float, canvas: Canvas) -> None:
     level = round(vignette * _SHADES)
     if level:
         open_to = 1.36 - 0.95 * level / _SHADES
-        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.2 + 1.0)
+        canvas.shade(f"vignette {level}", _VIEW, lambda across, down: (open_to - np.hypot(across, down)) / 0.18 + 1.0)
 
 
 def _gaze(gaze: float, canvas: Canvas) -> None:
     """A ring where the wearer's eyes rest; at the edge when they look out of the view."""
     x = min(max(_MIDDLE + _FOCAL * tan(gaze), 22.0), 578.0) if abs(gaze) < 1.2 else (22.0 if gaze < 0 else 578.0)
     canvas.circle(x, _HORIZON + 26, 11, canvas.colors.accent, outline=3)
-    canvas.rectangle(x - 2, _HORIZON + 24, 4, 4, canvas.colors.accent, radius=2)
+    canvas.rectangle(x - 2, _HORIZON + 24, 4, 4, canvas.colors.accent)
 
 
 def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
