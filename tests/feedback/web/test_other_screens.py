@@ -172,6 +172,7 @@ def test_the_owner_makes_and_ends_links(
     carol.query()
     owner.page.get_by_role("button", name="End the link of carol").click()
     owner.page.get_by_role("button", name="End the link", exact=True).click()
+    owner.page.get_by_role("button", name="End the link of carol").wait_for(state="detached")
     carol.press("ArrowLeft")
     carol.page.get_by_text("1 answer kept on this device").wait_for()
     owner.page.get_by_role("button", name="Make a new link for carol").wait_for()
