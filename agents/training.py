@@ -25,6 +25,7 @@ from agents.progress import ProgressCallback, ProgressTable
 from agents.report import write_report
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.demonstrations import resolve
+from rlhf_envs.envs.registration import is_native
 from rlhf_envs.rewards import save
 from rlhf_envs.sb3 import PreferenceCallback
 
@@ -79,8 +80,9 @@ def train(
             stop,
             resumed=kept is not None,
         )
-        early_ends = EarlyEndsCallback(env.horizon, config.on_termination, tell)
-        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving, early_ends]
+        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        if not is_native(config.env):
+            callbacks.append(EarlyEndsCallback(env.horizon, config.on_termination, tell))
         if config.asks_people:
             put_away.enter_context(asking_people(config, directory, stop, console))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))

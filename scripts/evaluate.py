@@ -99,7 +99,8 @@ def _table(given: Arguments) -> Table:
 
 def _judge(directory: RunDirectory, config: RunConfig, kwargs: dict[str, Any], given: Arguments) -> Evaluation:
     model = load_policy(directory)
-    check_can_act(model, config, kwargs)
+    if given.env_kwargs:
+        check_can_act(model, config, kwargs)
     return evaluate(
         sb3_policy(model),
         config.env,

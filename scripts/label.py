@@ -117,28 +117,25 @@ def _open(given: Arguments) -> PreferenceStore:
     directory = RunDirectory(given.run_dir)
     give_up_at = time.monotonic() + (0 if given.report else given.wait_seconds)
     told = False
-    while not directory.config_path.exists() or not _has_store(directory):
-        if time.monotonic() >= give_up_at:
-            break
+    while True:
+        begun = directory.config_path.exists()
+        try:
+            return _open_run(directory)
+        except (StoreMissingError, ValueError) as failure:
+            starting = not begun or isinstance(failure, StoreMissingError)
+            if not starting or time.monotonic() >= give_up_at:
+                raise
         if not told:
             print(f"Waiting up to {given.wait_seconds:g} s for a run to start in {given.run_dir} ...", file=sys.stderr)
             told = True
         time.sleep(_POLL_SECONDS)
+
+
+def _open_run(directory: RunDirectory) -> PreferenceStore:
     config = directory.read_config()
     if config.reward != "learned":
-        raise ValueError(f"The run in {given.run_dir} trains on the {config.reward} reward and asks nobody anything.")
+        raise ValueError(f"The run in {directory.path} trains on the {config.reward} reward and asks nobody anything.")
     return PreferenceStore.open(directory.store_place(config))
-
-
-def _has_store(directory: RunDirectory) -> bool:
-    config = directory.read_config()
-    if config.reward != "learned":
-        return True
-    try:
-        PreferenceStore.open(directory.store_place(config)).close()
-    except StoreMissingError:
-        return False
-    return True
 
 
 def _require_environment(store: PreferenceStore) -> None:

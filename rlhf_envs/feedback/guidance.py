@@ -60,7 +60,7 @@ def _told_by(metadata: Mapping[str, Any]) -> Guidance:
 def _metadata(environment: Mapping[str, Any]) -> Mapping[str, Any]:
     """What an environment says of itself; nothing where it cannot be made here."""
     try:
-        made = make_native(environment)
+        made = make_described(environment)
     except Exception:  # whatever a stranger's environment raises, its segments may be shown all the same
         return {}
     with suppress(Exception):
@@ -75,10 +75,10 @@ def native_task(environment: Mapping[str, Any]) -> Task | None:
             return None
     except ValueError:
         return None
-    return make_native(environment).unwrapped.task  # type: ignore[attr-defined]
+    return make_described(environment).unwrapped.task  # type: ignore[attr-defined]
 
 
-def make_native(environment: Mapping[str, Any]) -> gym.Env[Any, Any]:
+def make_described(environment: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """One copy of a store's environment as the store describes it; how it was rendered does not matter."""
     kwargs = {name: value for name, value in (environment.get("kwargs") or {}).items() if name != "render_mode"}
     return gym.make(str(environment["id"]), disable_env_checker=True, **kwargs)

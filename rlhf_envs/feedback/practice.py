@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.feedback.guidance import make_native
+from rlhf_envs.feedback.guidance import make_described
 from rlhf_envs.feedback.queries import Choice, Purpose, Query
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.segments import Segment
@@ -87,7 +87,7 @@ def practice_pairs(environment: Mapping[str, Any], count: int = PRACTICE_ROUND) 
 def _pairs(described: str, count: int) -> tuple[PracticePair, ...]:
     """Kept, because every annotator who comes to a server needs the same, and making them takes about a second."""
     environment = json.loads(described)
-    env = make_native(environment).unwrapped
+    env = make_described(environment).unwrapped
     if not isinstance(env, TaskEnv):
         raise ValueError(f"{environment.get('id')} brings no scripted expert to practise with.")
     length = min(int(environment.get("segment_length") or _USUAL_LENGTH), env.horizon)

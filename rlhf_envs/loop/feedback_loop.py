@@ -125,9 +125,7 @@ class FeedbackLoop:
             self._wait_for_answers()
         answered = time.perf_counter()
         report = None
-        something_new = self._answers.read(self.progress.round if asked else self.progress.round - 1)
-        self.progress.cursor = self._answers.cursor
-        if something_new:
+        if self._answers.read(self.progress.round if asked else self.progress.round - 1):
             observations, actions, _ = recorder.latest()
             report = self._fit()
             self.ensemble.normalise(observations, actions)
@@ -154,6 +152,7 @@ class FeedbackLoop:
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
         self.progress.labels = len(self.dataset)
+        self.progress.cursor = self._answers.cursor
         self.progress.generator = dict(self._chooser.rng.bit_generator.state)
         return self.progress
 

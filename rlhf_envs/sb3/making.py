@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from rlhf_envs.clips import snapshot_source
 from rlhf_envs.envs.registration import find_spec, is_native
+from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.recording import SnapshotSource
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
@@ -190,12 +190,10 @@ def make_vec_env(
 
 def _about(environment_id: str, environment_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     """How a store describes the environment; nothing where its arguments cannot be written down."""
-    kwargs = dict(environment_kwargs or {})
     try:
-        json.dumps(kwargs, allow_nan=False)
-    except (TypeError, ValueError):
+        return {"id": environment_id, "kwargs": require_json(dict(environment_kwargs or {}), "environment's arguments")}
+    except ValueError:
         return {}
-    return {"id": environment_id, "kwargs": kwargs}
 
 
 def _has_states(environment_id: str, environment_kwargs: Mapping[str, Any] | None) -> bool:

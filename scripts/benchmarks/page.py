@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rlhf_envs.feedback import PreferenceStore, Query
-from scripts.benchmarks.beside import ALONE, TRAINING, beside
+from scripts.benchmarks.beside import alone_and_beside, check_rehearsal
 from scripts.benchmarks.labelling import ENVIRONMENT, ask, serving
 from scripts.benchmarks.markdown import markdown_table
 
@@ -72,23 +71,14 @@ class Page:
     pause: float = 1.5
 
     def __post_init__(self) -> None:
-        if self.answers < 2 or not self.pause > 0:
-            raise ValueError(
-                f"Two answers or more and a pause above 0 are needed, not {self.answers} and {self.pause}."
-            )
+        check_rehearsal(self.answers, self.pause)
 
     def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         """What the browser measured of the page, alone and beside a training."""
         program = shutil.which("chromium") or shutil.which("google-chrome")
         if program is None or importlib.util.find_spec("playwright") is None:
             raise ValueError("This benchmark needs Chromium (apt-get install chromium) and pip install playwright.")
-        found: list[dict[str, Any]] = []
-        with tempfile.TemporaryDirectory() as folder:
-            for what in (ALONE, TRAINING):
-                tell(f"{self.answers} answers beside {what}")
-                with beside(what, Path(folder)):
-                    found.append({"beside": what, **self._answer(str(Path(folder) / f"{len(found)}.db"), program)})
-        return {"rows": found}
+        return alone_and_beside(self.answers, lambda place: self._answer(str(place), program), tell)
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:

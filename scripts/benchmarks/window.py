@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
 from rlhf_envs.feedback.window import rehearse
-from scripts.benchmarks.beside import ALONE, TRAINING, beside
+from scripts.benchmarks.beside import alone_and_beside, check_rehearsal
 from scripts.benchmarks.labelling import ENVIRONMENT, ask
 from scripts.benchmarks.markdown import markdown_table
 
@@ -33,22 +32,13 @@ class Window:
     pause: float = 0.8
 
     def __post_init__(self) -> None:
-        if self.answers < 2 or not self.pause > 0:
-            raise ValueError(
-                f"Two answers or more and a pause above 0 are needed, not {self.answers} and {self.pause}."
-            )
+        check_rehearsal(self.answers, self.pause)
 
     def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         """What the window measured of itself, alone and beside a training."""
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-        found: list[dict[str, Any]] = []
-        with tempfile.TemporaryDirectory() as folder:
-            for what in (ALONE, TRAINING):
-                tell(f"{self.answers} answers beside {what}")
-                with beside(what, Path(folder)):
-                    found.append({"beside": what, **self._rehearse(Path(folder) / f"{len(found)}.db")})
-        return {"rows": found}
+        return alone_and_beside(self.answers, self._rehearse, tell)
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
