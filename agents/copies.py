@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.observations import Observations
 from rlhf_envs.sb3 import is_native, make_scalar_env
-from rlhf_envs.segments import Observations
 from rlhf_envs.wrappers import true_reward, true_rewards
 
 FIRST_SEED = 1_000_000

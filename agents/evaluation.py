@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from agents.copies import FIRST_SEED, ROLES, Copies, Moment, make_copies, play
 from agents.policies import AnyPolicy, MixedPolicy, RandomPolicy, ScriptedPolicy, bound
 from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
+from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import RewardEnsemble, correlation, preference_metrics
 from rlhf_envs.rewards.metrics import Correlation, PreferenceMetrics
-from rlhf_envs.segments import Observations
 
 _RESAMPLES = 10_000
 

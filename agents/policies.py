@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.copies import ROLES, Copies
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 Policy = Callable[[Observations], NDArray[Any]]
 """From observations (N, *obs), or a dict of such, to actions (N, *act)."""

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.segments import Observations, Segment
+from rlhf_envs.observations import Observations
+from rlhf_envs.segments import Segment
 
 _MOST_TRIES = 20
 

@@ -15,8 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-Observations = NDArray[Any] | dict[str, NDArray[Any]]
-"""Observations of consecutive steps: one array (T, *obs), or for a flat Dict space one such array per key."""
+from rlhf_envs.observations import Observations
 
 _SINGLE = "observations"
 _DICT_PREFIX = "observations/"

@@ -15,13 +15,13 @@ import rlhf_envs
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "rlhf_envs"
 
-# The floors of the house, ground floor first: a room imports only from its own floor and from floors below it.
+# The layers, lowest first: a package imports only from its own layer and from layers below it.
 FLOORS = (
+    ("rlhf_envs.registry", "rlhf_envs.randomness", "rlhf_envs.observations"),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
+    ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json"),
     (
-        "rlhf_envs.segments",
-        "rlhf_envs.space_json",
         "rlhf_envs.recording",
         "rlhf_envs.clips",
         "rlhf_envs.demonstrations",

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 from rlhf_envs.archive.batching import in_groups
 from rlhf_envs.archive.identity import said
 from rlhf_envs.archive.rows import AnswerRow
-from rlhf_envs.feedback.queries import Choice
 from rlhf_envs.feedback.schema import answers
+from rlhf_envs.queries import Choice
 
 _AT_ONCE = 10_000  # SQLite takes at most 32,766 values in one statement
 

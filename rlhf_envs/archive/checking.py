@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rlhf_envs.archive.rows import AnswerRow, QueryRow, Rows, repeats
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
-from rlhf_envs.feedback.queries import LONGEST_RANKING, Choice, Kind
+from rlhf_envs.queries import LONGEST_RANKING, Choice, Kind
 
 
 def check_rows(rows: Rows) -> None:

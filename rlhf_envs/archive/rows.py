@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlhf_envs.feedback.queries import Choice, Kind, Purpose
+from rlhf_envs.queries import Choice, Kind, Purpose
 from rlhf_envs.segments import Segment
 
 REPEATS = "repeats"

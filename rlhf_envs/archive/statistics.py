@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from rlhf_envs.archive.rows import AnswerRow, QueryRow
-from rlhf_envs.feedback.queries import Choice, Kind, Purpose
+from rlhf_envs.queries import Choice, Kind, Purpose
 
 _LONGEST_ANSWER = 60.0
 

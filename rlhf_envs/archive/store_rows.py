@@ -13,10 +13,10 @@ from sqlalchemy import Row, Select, Table, func, select
 from rlhf_envs.archive.rows import AnswerRow, QueryRow
 from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.founding import recognise_store
-from rlhf_envs.feedback.queries import Choice, Kind, Purpose
 from rlhf_envs.feedback.reading import load_segments
 from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.queries import Choice, Kind, Purpose
 from rlhf_envs.segments import Segment
 
 _PAGE = 5_000

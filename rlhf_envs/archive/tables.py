@@ -14,7 +14,7 @@ from typing import Any
 from rlhf_envs.archive.parquet import pa
 from rlhf_envs.archive.rows import AnswerRow, QueryRow
 from rlhf_envs.feedback.json_values import require_json
-from rlhf_envs.feedback.queries import Choice, Kind, Purpose
+from rlhf_envs.queries import Choice, Kind, Purpose
 
 RANKING = "ranking"
 RATINGS = "ratings"

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from rlhf_envs.demonstrations.episodes import Demonstrations
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"

@@ -13,7 +13,7 @@ import numpy as np
 from rlhf_envs.demonstrations.episodes import Demonstrations, Episode
 from rlhf_envs.demonstrations.files import SUFFIX, load_demonstrations
 from rlhf_envs.envs.vector import TaskVectorEnv
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 EXPERT = "expert"
 MINARI = "minari:"

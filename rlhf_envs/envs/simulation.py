@@ -9,9 +9,9 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.randomness import draw_uniforms, keys_from_seeds
 from rlhf_envs.envs.state import State
 from rlhf_envs.envs.task import Task
+from rlhf_envs.randomness import draw_uniforms, keys_from_seeds
 
 OBJECTIVES = ("true", "proxy")
 

@@ -13,7 +13,12 @@ from rlhf_envs.feedback.errors import (
 )
 from rlhf_envs.feedback.notices import Notice
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
-from rlhf_envs.feedback.queries import (
+from rlhf_envs.feedback.reliability import Reliability
+from rlhf_envs.feedback.schedule import SCHEDULES, due
+from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
+from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
+from rlhf_envs.queries import (
     LONGEST_RANKING,
     Answer,
     Choice,
@@ -25,11 +30,6 @@ from rlhf_envs.feedback.queries import (
     Submission,
     Tally,
 )
-from rlhf_envs.feedback.reliability import Reliability
-from rlhf_envs.feedback.schedule import SCHEDULES, due
-from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
-from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
 
 __all__ = [
     "LONGEST_RANKING",

@@ -16,9 +16,9 @@ from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.feedback.liveness import is_live
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
-from rlhf_envs.feedback.queries import Choice, Kind, Submission
 from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.taking import check_annotator, lease, release
+from rlhf_envs.queries import Choice, Kind, Submission
 
 _MOST_AT_ONCE = 10_000  # SQLite takes at most 32,766 values in one statement
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, insert, select
 
 from rlhf_envs.feedback.json_values import require_json
-from rlhf_envs.feedback.queries import LONGEST_RANKING, Kind, Query
 from rlhf_envs.feedback.schema import queries, query_segments, segments
+from rlhf_envs.queries import LONGEST_RANKING, Kind, Query
 
 _VALUES_PER_STATEMENT = 10_000  # SQLite takes at most 32,766 values in one statement
 

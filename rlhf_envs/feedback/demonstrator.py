@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlhf_envs.demonstrations import Demonstrations
-from rlhf_envs.feedback.queries import Choice, Query, Submission
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Choice, Query, Submission
 from rlhf_envs.segments import Segment
 
 DEMONSTRATOR = "demonstrator"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.feedback.guidance import make_described
-from rlhf_envs.feedback.queries import Choice, Purpose, Query
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Choice, Purpose, Query
 from rlhf_envs.segments import Segment
 
 PRACTICE_ROUND = 4

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, sel
 from rlhf_envs.feedback.asking import content_digest
 from rlhf_envs.feedback.errors import StoreDamagedError
 from rlhf_envs.feedback.liveness import is_live
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Tally
 from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Tally
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds

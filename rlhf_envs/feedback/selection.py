@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.observations import Observations
 from rlhf_envs.recording import Windows
-from rlhf_envs.segments import Observations
 
 _NEAR_IDENTICAL = 0.05
 _FROZEN = 1e-3

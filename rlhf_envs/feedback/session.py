@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, Purpose, Query
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.queries import Answer, Choice, Kind, Purpose, Query
 
 REPEAT_AFTER = 5
 """A pair is not shown again before this many others were answered, so that nobody answers it from memory."""

@@ -16,8 +16,8 @@ from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.founding import found_store, recognise_store
 from rlhf_envs.feedback.json_values import require_json
 from rlhf_envs.feedback.notices import Notice
-from rlhf_envs.feedback.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 from rlhf_envs.segments import Segment
 
 QUEUE = (Purpose.TRAIN, Purpose.TEST, Purpose.CHECK)

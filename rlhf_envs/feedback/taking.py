@@ -23,8 +23,8 @@ from sqlalchemy import (
 )
 
 from rlhf_envs.feedback.liveness import is_live
-from rlhf_envs.feedback.queries import Kind, Purpose
 from rlhf_envs.feedback.schema import answers, leases, queries
+from rlhf_envs.queries import Kind, Purpose
 
 _LONGEST_LEASE = 86_400
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlhf_envs.feedback.payloads import ranking_payload, rating_payload
-from rlhf_envs.feedback.queries import Choice, Kind, Query, Submission
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Choice, Kind, Query, Submission
 
 _AT_ONCE = 1000
 _SMALLEST = 1e-100

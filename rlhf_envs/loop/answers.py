@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlhf_envs.feedback.queries import Choice, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Choice, Purpose
 from rlhf_envs.rewards import InputEncoder, PreferenceDataset, RewardEnsemble
 
 

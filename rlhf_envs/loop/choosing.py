@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.feedback.queries import Kind, Purpose, Query
 from rlhf_envs.feedback.selection import (
     SELECTIONS,
     Candidates,
@@ -19,6 +18,7 @@ from rlhf_envs.feedback.selection import (
 )
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.pool import SegmentPool
+from rlhf_envs.queries import Kind, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.segments import Segment

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlhf_envs.feedback import schedule
-from rlhf_envs.feedback.queries import LONGEST_RANKING, Kind
 from rlhf_envs.feedback.selection import SELECTIONS
+from rlhf_envs.queries import LONGEST_RANKING, Kind
 
 LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""

@@ -11,7 +11,6 @@ from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import schedule
 from rlhf_envs.feedback.demonstrator import Demonstrator
 from rlhf_envs.feedback.errors import StoreLockedError
-from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
 from rlhf_envs.loop.announcing import Announcer, Wishes, read_wishes, withdraw_stop
@@ -19,6 +18,7 @@ from rlhf_envs.loop.answers import AnswerReader
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.progress import LoopState, RoundReport
+from rlhf_envs.queries import Purpose
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import FitConfig, FitReport, PreferenceDataset, RewardEnsemble
 from rlhf_envs.rewards import fit as fit_reward

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.observations import Observations
 from rlhf_envs.recording import SegmentRecorder, Windows
-from rlhf_envs.segments import Observations, Segment
+from rlhf_envs.segments import Segment
 
 
 class SegmentPool:

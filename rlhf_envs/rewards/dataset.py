@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
-from rlhf_envs.feedback.queries import LONGEST_RANKING, Choice, Kind, LiveAnswer
 from rlhf_envs.feedback.reliability import Reliability
+from rlhf_envs.queries import LONGEST_RANKING, Choice, Kind, LiveAnswer
 from rlhf_envs.rewards.encoded_segments import EncodedSegments, GrowingArray
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
 from rlhf_envs.rewards.labels import Comparisons, Rankings, Ratings

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 ONE_HOT_LIMIT = 64
 """A category of up to this many values becomes a one-hot; a larger one gets an embedding table, because most columns of

@@ -13,10 +13,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rlhf_envs.observations import Observations
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
 from rlhf_envs.rewards.losses import answer_probability
 from rlhf_envs.rewards.network import MemberNetwork
-from rlhf_envs.segments import Observations, Segment
+from rlhf_envs.segments import Segment
 
 INPUT_CLIP = 5.0
 """Normalised inputs are cut to this many standard deviations, so that a rare state cannot yield an extreme reward."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate, estimate_reliabilities
-from rlhf_envs.feedback.queries import Kind, Purpose
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Kind, Purpose
 from rlhf_envs.rewards.dataset import PreferenceDataset
 from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.fit_config import FitConfig

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import TEACHERS, PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
+from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import ScoringCallback
-from rlhf_envs.segments import Observations
 
 
 class PreferenceCallback(ScoringCallback):

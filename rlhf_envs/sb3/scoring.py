@@ -12,8 +12,8 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from rlhf_envs.observations import Observations
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
-from rlhf_envs.segments import Observations
 
 
 class ScoringCallback(BaseCallback):

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.segments import Observations
+from rlhf_envs.observations import Observations
 
 
 @runtime_checkable

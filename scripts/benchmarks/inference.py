@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from agents.building import build_environment, build_policy
 from agents.configuration import RunConfig
+from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
-from rlhf_envs.segments import Observations
 from scripts.benchmarks.markdown import markdown_table
 from scripts.benchmarks.runs import ENVIRONMENTS, configure
 

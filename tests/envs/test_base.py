@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from rlhf_envs.envs.randomness import draw_uniforms, keys_from_seeds, normals_from
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.simulation import Simulation
 from rlhf_envs.envs.state import Field, State, StateLayout
 from rlhf_envs.envs.task import Task
 from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from
 
 
 class Walk(Task):

@@ -11,7 +11,7 @@ import krippendorff
 import numpy as np
 
 from rlhf_envs.feedback.quality.verdicts import comparison_verdicts, first_verdicts
-from rlhf_envs.feedback.queries import LiveAnswer
+from rlhf_envs.queries import LiveAnswer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from rlhf_envs.feedback.quality.agreement import Agreement, agreement
 from rlhf_envs.feedback.quality.verdicts import counted
-from rlhf_envs.feedback.queries import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
 
 TOO_FAST = 0.7
 """Seconds below which nobody has watched two clips and made up their mind."""

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
 from rlhf_envs.feedback.quality.verdicts import Verdict, comparison_verdicts, ranking_verdicts
-from rlhf_envs.feedback.queries import LiveAnswer
+from rlhf_envs.queries import LiveAnswer
 
 LONGEST_CYCLE = 8
 """Longer ones are not listed: nobody can say which of so many answers is the odd one."""

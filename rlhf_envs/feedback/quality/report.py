@@ -12,8 +12,8 @@ from rlhf_envs.feedback.quality.annotators import AnnotatorFigures, annotator_fi
 from rlhf_envs.feedback.quality.cycles import CycleFigures, preference_cycles
 from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate
 from rlhf_envs.feedback.quality.verdicts import counted
-from rlhf_envs.feedback.queries import LiveAnswer
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import LiveAnswer
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rlhf_envs.feedback.queries import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
 
 _BETTER_IS_SECOND = {Choice.LEFT: -1, Choice.TIE: 0, Choice.RIGHT: 1}
 

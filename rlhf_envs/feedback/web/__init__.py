@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.queries import Purpose
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -14,7 +14,6 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi.staticfiles import StaticFiles
 
 from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
-from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web import annotator_routes, owner_routes
 from rlhf_envs.feedback.web.access import Door
@@ -24,6 +23,7 @@ from rlhf_envs.feedback.web.limits import BodyLimit, RateLimit, SecurityHeaders
 from rlhf_envs.feedback.web.overview import Overlook
 from rlhf_envs.feedback.web.palette_css import palette_css
 from rlhf_envs.feedback.web.tokens import Tokens
+from rlhf_envs.queries import Purpose
 
 STATIC = Path(__file__).parent / "static"
 _RETRY_AFTER = "2"

@@ -17,13 +17,13 @@ from sqlalchemy import Connection, or_, select
 from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.feedback.practice import ask_practice
-from rlhf_envs.feedback.queries import Choice, Kind, Purpose, Query, Submission
 from rlhf_envs.feedback.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.clips import ClipMaker
 from rlhf_envs.feedback.web.messages import AnswerGiven, Practice, Question
 from rlhf_envs.feedback.web.store_thread import StoreThread
+from rlhf_envs.queries import Choice, Kind, Purpose, Query, Submission
 from rlhf_envs.segments import Segment
 
 AHEAD = 8

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf_envs.feedback.notices import TRAINING, WISHES, Notice
-from rlhf_envs.feedback.queries import Choice, LiveAnswer, Purpose, QueryCounts
 from rlhf_envs.feedback.session import PACE_OVER, pace, wanted_in_the_end
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts
 
 _SECONDS_KEPT = 1.0
 _SHARE_OF_TIME = 0.1

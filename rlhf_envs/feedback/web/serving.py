@@ -14,10 +14,10 @@ from typing import TextIO
 
 import uvicorn
 
-from rlhf_envs.feedback.queries import Purpose
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.application import build_application
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
+from rlhf_envs.queries import Purpose
 
 _SECONDS_TO_FINISH = 5
 _LAST_PORT = 65535

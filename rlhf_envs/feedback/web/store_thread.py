@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rlhf_envs.feedback.errors import StoreError
-from rlhf_envs.feedback.queries import Submission
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.queries import Submission
 
 _Result = TypeVar("_Result")
 

@@ -6,13 +6,13 @@ from pygame import Rect
 
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
-from rlhf_envs.feedback.queries import Kind
 from rlhf_envs.feedback.window.controls import CAPTIONS, Control, clip_intent
 from rlhf_envs.feedback.window.footer import draw_footer
 from rlhf_envs.feedback.window.intents import Action, Intent
 from rlhf_envs.feedback.window.keycaps import draw_control, fill
 from rlhf_envs.feedback.window.layout import KEY_TEXT, LABEL_TEXT, RUBRIC_TEXT, Layout, lay_out, wrap
 from rlhf_envs.feedback.window.view import Chip, Scene
+from rlhf_envs.queries import Kind
 
 _PLACES = ("best", "2nd", "3rd", "4th", "5th")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlhf_envs.feedback.queries import Kind
 from rlhf_envs.feedback.window.intents import Action, Intent
+from rlhf_envs.queries import Kind
 
 
 @dataclass(frozen=True)

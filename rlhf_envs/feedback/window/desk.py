@@ -12,10 +12,10 @@ from typing import Any
 
 from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.notices import TRAINING
-from rlhf_envs.feedback.queries import Query
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.window.entries import DeskState, Given, TakenBack, merged, standing_answers
 from rlhf_envs.feedback.window.questions import Verdict
+from rlhf_envs.queries import Query
 
 POLL_SECONDS = 0.3
 """How often the store is asked for queries when there are none to show."""

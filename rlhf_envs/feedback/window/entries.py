@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from rlhf_envs.feedback.queries import Query
 from rlhf_envs.feedback.session import SessionProgress
 from rlhf_envs.feedback.window.questions import Verdict
+from rlhf_envs.queries import Query
 
 
 @dataclass(frozen=True, eq=False)

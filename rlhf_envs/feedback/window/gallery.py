@@ -14,7 +14,7 @@ import pygame
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.feedback.queries import Query
+from rlhf_envs.queries import Query
 from rlhf_envs.segments import Segment
 
 _MOST_BYTES = 400 * 2**20

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import pygame
 
-from rlhf_envs.feedback.queries import Kind
+from rlhf_envs.queries import Kind
 
 
 class Action(StrEnum):

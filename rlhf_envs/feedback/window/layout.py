@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from pygame import Rect
 
-from rlhf_envs.feedback.queries import Kind
 from rlhf_envs.feedback.window.controls import FASTER, MAIN, SIDE, SLOWER, UNDO, Control, clip_intent
 from rlhf_envs.feedback.window.intents import Action, Intent
 from rlhf_envs.feedback.window.view import Scene
+from rlhf_envs.queries import Kind
 
 Measure = Callable[[str, float], float]
 """Takes a text and its size in pixels, gives its width."""

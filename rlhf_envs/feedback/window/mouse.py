@@ -6,10 +6,10 @@ import math
 
 import pygame
 
-from rlhf_envs.feedback.queries import Kind
 from rlhf_envs.feedback.window.intents import Action, Intent
 from rlhf_envs.feedback.window.layout import Layout
 from rlhf_envs.feedback.window.sitting import Sitting
+from rlhf_envs.queries import Kind
 
 _LEFT_BUTTON = 1
 _A_CLICK = 8

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlhf_envs.feedback.queries import Choice, Kind, Query
 from rlhf_envs.feedback.window.intents import Action, Intent
 from rlhf_envs.feedback.window.playback import Playback
+from rlhf_envs.queries import Choice, Kind, Query
 
 RISE_PER_SECOND = 2.0
 """How fast a held key moves a rating, which goes from -1 to 1."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from rlhf_envs.feedback.guidance import Guidance
-from rlhf_envs.feedback.queries import Choice, Kind, Query
 from rlhf_envs.feedback.window import wording
 from rlhf_envs.feedback.window.desk import Desk
 from rlhf_envs.feedback.window.entries import DeskState
@@ -15,6 +14,7 @@ from rlhf_envs.feedback.window.intents import Action, Intent
 from rlhf_envs.feedback.window.playback import Playback, next_speed
 from rlhf_envs.feedback.window.questions import Comparison, Question, Ranking, Rating, Verdict, question_of
 from rlhf_envs.feedback.window.view import Chip, Moment, Scene
+from rlhf_envs.queries import Choice, Kind, Query
 
 UNSEEN_SECONDS = 0.12
 """Nobody can have judged what has been on screen for less: a key that bounces must not answer the next question."""

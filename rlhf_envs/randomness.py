@@ -1,6 +1,6 @@
-"""Counter-based random streams, one per copy of an environment.
+"""Random numbers that are functions of what they are for: counter-based streams, and hashes of names.
 
-Every copy owns a key and a counter; the n-th draw of a copy is a pure function of (key, n). So the numbers that a copy
+Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy is a pure function of (key, n). So the numbers that a copy
 sees do not depend on how many copies run beside it, a snapshot of two integers restores a stream exactly, and all
 copies draw in one vectorised pass. The function is SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable
 pseudorandom number generators", figure 16).
@@ -8,6 +8,7 @@ pseudorandom number generators", figure 16).
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _ONE_AS_FLOAT_BITS = np.uint32(0x3F800000)
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's output function, in place."""
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's output function of (...) uint64, in place."""
     scratch = values >> np.uint64(30)
     values ^= scratch
     values *= _MIX_1
@@ -34,7 +35,7 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def keys_from_seeds(seeds: NDArray[Any]) -> NDArray[np.uint64]:
     """The stream keys (N,) for integer seeds (N,). Neighbouring seeds give unrelated keys."""
-    return _mix(np.asarray(seeds, dtype=np.uint64) * _GOLDEN + _GOLDEN)
+    return mix(np.asarray(seeds, dtype=np.uint64) * _GOLDEN + _GOLDEN)
 
 
 def draw_uniforms(keys: NDArray[np.uint64], counters: NDArray[np.uint64], count: int) -> NDArray[np.float32]:
@@ -49,7 +50,7 @@ def draw_uniforms(keys: NDArray[np.uint64], counters: NDArray[np.uint64], count:
         Uniform numbers in [0, 1) with 23 random bits each, (count, N) float32.
     """
     offsets = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
-    values = _mix((keys + counters * _GOLDEN) + offsets[:, None])
+    values = mix((keys + counters * _GOLDEN) + offsets[:, None])
     counters += np.uint64(count)
     values >>= np.uint64(41)
     bits = values.astype(np.uint32)
@@ -63,3 +64,18 @@ def normals_from(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDA
     """Standard normal numbers from two arrays of uniform ones, by the Box-Muller transform; shape as `first`."""
     radius = np.sqrt(np.float32(-2.0) * np.log(np.float32(1.0) - first))
     return radius * np.cos(np.float32(2.0 * np.pi) * second)
+
+
+def uniforms_by_name(*names: object, count: int = 1) -> tuple[float, ...]:
+    """Independent uniform numbers in [0, 1) that are the same whenever they are asked for by the same names.
+
+    What has to be decided alike after a retried request or a resumed run, such as which side a clip is shown on, is
+    decided by them.
+
+    Args:
+        names: what the numbers are for, such as an annotator and a query; told apart by their text.
+        count: how many numbers, 1 to 8.
+    """
+    text = "\0".join(str(name) for name in names)
+    drawn = hashlib.blake2b(text.encode(), digest_size=8 * count).digest()
+    return tuple((int.from_bytes(drawn[8 * at : 8 * at + 8]) >> 11) * 2.0**-53 for at in range(count))

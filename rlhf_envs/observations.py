@@ -1,0 +1,56 @@
+"""Observations are one array, or for a flat Dict space a dict of arrays; what is done to them is written once here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Observations = NDArray[Any] | dict[str, NDArray[Any]]
+"""Observations of several steps or copies: one array (N, *obs), or for a flat Dict space one such array per key."""
+
+
+def map_observations(function: Callable[..., Any], *observations: Any) -> Any:
+    """Apply a function to each array: to the array itself, or key by key, as dict, where observations are dicts.
+
+    Args:
+        function: takes as many arrays as there are `observations`.
+        observations: of one structure. Keys are those of the first.
+    """
+    first = observations[0]
+    if isinstance(first, Mapping):
+        return {name: function(*(each[name] for each in observations)) for name in first}
+    return function(*observations)
+
+
+def stack_observations(observations: Sequence[Any]) -> Observations:
+    """Single observations stacked along a new first axis."""
+    stacked: Observations = map_observations(lambda *parts: np.stack(parts), *observations)
+    return stacked
+
+
+def concatenate_observations(observations: Sequence[Any]) -> Observations:
+    """Batches of observations joined along their first axis."""
+    joined: Observations = map_observations(lambda *parts: np.concatenate(parts), *observations)
+    return joined
+
+
+def merge_leading_axes(observations: Observations) -> Observations:
+    """(A, B, *obs) as (A * B, *obs)."""
+    merged: Observations = map_observations(lambda array: array.reshape(-1, *array.shape[2:]), observations)
+    return merged
+
+
+def named_arrays(observations: Observations) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Each array with its key; the key of a single array is the empty text."""
+    if isinstance(observations, Mapping):
+        yield from observations.items()
+    else:
+        yield "", observations
+
+
+def batch_size(observations: Observations) -> int:
+    """N of observations (N, *obs)."""
+    return len(next(array for _, array in named_arrays(observations)))

@@ -1,0 +1,94 @@
+"""Named parts that users add to: annotators, selection rules, objectives, learners and the like, in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+Part = TypeVar("Part")
+
+
+class Registry(Mapping[str, Part], Generic[Part]):
+    """Parts of one kind by name, in the order in which they were registered.
+
+    Args:
+        kind: what a part is called in a sentence, such as "selection rule".
+
+    Example:
+        >>> SELECTION_RULES.register("oldest", choose_oldest)
+        >>> SELECTION_RULES.resolve("mypackage.rules:choose_oldest")
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, Part] = {}
+
+    def __getitem__(self, name: str) -> Part:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def register(self, name: str, part: Part) -> Part:
+        """Give a part a name, under which it can be chosen in code and on the command line.
+
+        Raises:
+            ValueError: if the name is empty, holds a colon or white space, or is taken by another part.
+        """
+        if not name or ":" in name or name != "".join(name.split()):
+            raise ValueError(f"A {self.kind} needs a name without white space and colons, not {name!r}.")
+        if self._parts.get(name, part) is not part:
+            raise ValueError(f"There is a {self.kind} {name!r} already; register yours under another name.")
+        self._parts[name] = part
+        return part
+
+    def resolve(self, wanted: str | Part) -> Part:
+        """The part that is meant: an object as it is, a registered name, or "module:Name", which is imported.
+
+        Raises:
+            ValueError: if there is no such name or module, in which case the nearest names are suggested.
+        """
+        if not isinstance(wanted, str):
+            return wanted
+        if wanted in self._parts:
+            return self._parts[wanted]
+        if ":" in wanted:
+            part: Part = import_object(wanted, self.kind)
+            return part
+        near = get_close_matches(wanted, self._parts, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(self._parts)},"
+        if not near:
+            hint += ' or name one of your own as "module:Name".'
+        raise ValueError(f"There is no {self.kind} {wanted!r}; {hint}")
+
+
+def import_object(place: str, kind: str) -> Any:
+    """What "module:Name" names; `Name` may be dotted.
+
+    Args:
+        place: such as "mypackage.rules:choose_oldest".
+        kind: what it should be, for the sentence that says why it cannot be imported.
+
+    Raises:
+        ValueError: if the module cannot be imported or has nothing of that name.
+    """
+    module_name, _, name = place.partition(":")
+    if not module_name or not name:
+        raise ValueError(f'A {kind} of your own is written as "module:Name", not {place!r}.')
+    try:
+        found: Any = import_module(module_name)
+    except ImportError as error:
+        raise ValueError(
+            f"The module of the {kind} {place!r} cannot be imported: {error}. Install it, or put its folder into the "
+            "variable PYTHONPATH."
+        ) from error
+    for attribute in name.split("."):
+        if not hasattr(found, attribute):
+            raise ValueError(f"The module {module_name} has no {name}, which {place!r} names as a {kind}.")
+        found = getattr(found, attribute)
+    return found
