@@ -1,9 +1,9 @@
 """Random numbers that are functions of what they are for: counter-based streams, and hashes of names.
 
-Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy is a pure function of (key, n). So the numbers that a copy
-sees do not depend on how many copies run beside it, a snapshot of two integers restores a stream exactly, and all
-copies draw in one vectorised pass. The function is SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable
-pseudorandom number generators", figure 16).
+Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy
+is a pure function of (key, n). So the numbers that a copy sees do not depend on how many copies run beside it, a
+snapshot of two integers restores a stream exactly, and all copies draw in one vectorised pass. The function is
+SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", figure 16).
 """
 
 from __future__ import annotations
