@@ -17,7 +17,7 @@ LIBRARY = ROOT / "rlhf_envs"
 
 # The layers, lowest first: a package imports only from its own layer and from layers below it.
 FLOORS = (
-    ("rlhf_envs.registry", "rlhf_envs.randomness", "rlhf_envs.observations"),
+    ("rlhf_envs.registry", "rlhf_envs.randomness", "rlhf_envs.observations", "rlhf_envs.files", "rlhf_envs.templates"),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
     ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json"),

@@ -1,0 +1,43 @@
+"""Files that are complete or not there: after a crash or a full disk there is the old content or the new one, whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
+    """Write a file in place of what is there, by way of a second file beside it, and return its path.
+
+    When this returns, the content and the name of the file are on the disk.
+
+    Args:
+        path: of the file; its folder must exist.
+        content: bytes, or text that is written as UTF-8.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_to_disk(path.parent)
+    return path
+
+
+def sync_to_disk(path: str | os.PathLike[str]) -> None:
+    """Wait until a file's content, or a folder's list of names, would survive a power cut."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
