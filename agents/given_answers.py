@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.configuration import RunConfig, TeacherChanges
 from agents.presets import labels_for
 from agents.run_directory import RunDirectory
-from rlhf_envs.archive import Archive, Rows, StoreRows
+from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot
 from rlhf_envs.feedback import Purpose
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import InputEncoder
@@ -82,7 +82,7 @@ def is_export(place: str) -> bool:
 
 
 @contextmanager
-def given_answers(config: RunConfig) -> Iterator[Rows]:
+def given_answers(config: RunConfig) -> Iterator[RecordSource]:
     """Read the answers as long as the context lasts.
 
     Raises:
@@ -93,7 +93,7 @@ def given_answers(config: RunConfig) -> Iterator[Rows]:
     if is_export(place):
         yield Archive(place)
     else:
-        with StoreRows(place) as rows:
+        with StoreSnapshot(place) as rows:
             yield rows
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from agents.configuration import RunConfig
 from agents.given_answers import answers_place, given_answers, is_export
 from agents.run_directory import RunDirectory, write_json
-from rlhf_envs.archive import Archive, copy_rows, import_archive
+from rlhf_envs.archive import Archive, import_archive, import_records
 from rlhf_envs.feedback import Kind, LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.loop import FeedbackLoop, LoopState
 from rlhf_envs.rewards import (
@@ -56,7 +56,7 @@ def open_answers(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
         import_archive(given, place)
     else:
         with given_answers(config) as rows:
-            copy_rows(rows, place)
+            import_records(rows, place)
     store = PreferenceStore.open(place)
     if not any(_teaches(live) for live in store.live_answers(Purpose.TRAIN)):
         store.close()

@@ -39,7 +39,6 @@ FLOORS = (
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = 0
 
-LONGEST_FILE = 350
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 UNPICKLING_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # The check that an environment can be pickled has to unpickle it: bytes that it has made itself a line above.
@@ -97,11 +96,6 @@ def test_a_room_imports_only_from_floors_below_it() -> None:
         if FLOOR.get(room_of(imported), GROUND) > FLOOR.get(room_of(module_name(path)), GROUND)
     ]
     assert not upward
-
-
-def test_no_file_is_longer_than_a_reader_can_hold() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ALL_FILES}
-    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
 
 
 def test_every_name_of_a_file_or_folder_says_what_is_in_it() -> None:

@@ -1,133 +1,145 @@
-"""DATASHEET.md: what a person should know before using an archive.
+"""DATASHEET.md: what a person should know before using an archive, as far as it can be counted.
 
-The questions are those of Gebru et al. 2018, Datasheets for Datasets (arXiv 1803.09010), shortened to what can be
-counted here. What nobody can count, people have to add; the datasheet says where.
+The questions are those of Gebru et al. 2018, Datasheets for Datasets (arXiv 1803.09010), shortened. The text is in the
+template `datasheet.md` and says what people have to add.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, field
 
-from rlhf_envs.archive.manifest import ANSWERS, CLIPS, QUERIES, SEGMENTS, Manifest
-from rlhf_envs.archive.statistics import Statistics
+import numpy as np
+
+from rlhf_envs.archive.manifest import Manifest
+from rlhf_envs.archive.records import AnswerRecord, QueryRecord
+from rlhf_envs.queries import Kind, Purpose
+from rlhf_envs.templates import render
+
+_LONGEST_ANSWER = 60.0
+
+
+@dataclass
+class Statistics:
+    """What an archive holds, counted while it is written.
+
+    Attributes:
+        queries: of each kind and purpose.
+        standing: answers that were not undone, of each kind and purpose.
+        choices: standing answers of each kind and choice; those without a choice count as "answered".
+        annotators: standing answers of each annotator.
+        rows, undone: rows of answers, and how many of them undo another one.
+        reasons: how often each reason was given in standing answers.
+        times: when answers were given, seconds since the epoch.
+        segments, steps: how many, and their steps together.
+        clips: films that were made.
+        not_shown: segments that hold neither states nor frames, so that there is no clip of them.
+    """
+
+    queries: Counter[tuple[Kind, Purpose]] = field(default_factory=Counter)
+    standing: Counter[tuple[Kind, Purpose]] = field(default_factory=Counter)
+    choices: Counter[tuple[Kind, str]] = field(default_factory=Counter)
+    annotators: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    undone: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    times: list[float] = field(default_factory=list)
+    segments: int = 0
+    steps: int = 0
+    clips: int = 0
+    not_shown: int = 0
+    _asked: dict[int, tuple[Kind, Purpose]] = field(default_factory=dict)
+    _given: dict[int, AnswerRecord] = field(default_factory=dict)
+
+    def add_query(self, query: QueryRecord) -> None:
+        """Count a query."""
+        self._asked[query.id] = (query.kind, query.purpose)
+        self.queries[query.kind, query.purpose] += 1
+
+    def add_answer(self, answer: AnswerRecord) -> None:
+        """Count an answer, whose query was counted before, or an undo."""
+        self.rows += 1
+        if answer.answered_at is not None:
+            self.times.append(answer.answered_at)
+        if answer.undoes is None:
+            self._given[answer.id] = answer
+            self._count(answer, 1)
+        else:
+            self.undone += 1
+            if answer.undoes in self._given:
+                self._count(self._given.pop(answer.undoes), -1)
+
+    @property
+    def unanswered(self) -> int:
+        """Queries that have no standing answer."""
+        return len(self._asked) - len({answer.query_id for answer in self._given.values()})
+
+    @property
+    def seconds_per_answer(self) -> float | None:
+        """Median time from seeing to answering; what took over a minute counts as a pause. None if none is known."""
+        seconds = [
+            taken
+            for answer in self._given.values()
+            if answer.shown_at is not None and answer.answered_at is not None
+            if 0 <= (taken := answer.answered_at - answer.shown_at) <= _LONGEST_ANSWER
+        ]
+        return float(np.median(seconds)) if seconds else None
+
+    def choice_shares(self) -> list[tuple[Kind, str, int, float]]:
+        """(kind, choice, how many standing answers, their share of those of the kind), without those never given."""
+        of_kind: Counter[Kind] = Counter()
+        for (kind, _), count in self.choices.items():
+            of_kind[kind] += count
+        return [
+            (kind, choice, count, count / of_kind[kind])
+            for (kind, choice), count in sorted(self.choices.items())
+            if count
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """The plain numbers, for the manifest."""
+        return {
+            "queries": sum(self.queries.values()),
+            "answer_rows": self.rows,
+            "undone": self.undone,
+            "standing_answers": len(self._given),
+            "annotators": sum(count > 0 for count in self.annotators.values()),
+            "segments": self.segments,
+            "steps": self.steps,
+            "clips": self.clips,
+        }
+
+    def _count(self, answer: AnswerRecord, by: int) -> None:
+        asked = self._asked[answer.query_id]
+        self.standing[asked] += by
+        self.choices[asked[0], "answered" if answer.choice is None else answer.choice.value] += by
+        self.annotators[answer.annotator] += by
+        for reason in answer.reasons:
+            self.reasons[reason] += by
 
 
 def datasheet(manifest: Manifest, statistics: Statistics) -> str:
     """The datasheet of an archive, Markdown."""
-    environment = manifest.environment
-    parts = [
-        f"# Datasheet: people's judgement of {environment.get('id', 'an environment')}",
-        f"Made by rlhf-envs {manifest.versions.get('rlhf-envs', '')} on {manifest.made_at}.",
-        "## Motivation",
-        "Answers about short segments of behaviour, from which a reward model can be learned. "
-        "*Add: why they were collected, by whom, and who paid for it.*",
-        "## Composition",
-        _about(environment),
-        _table(("file", "rows", "one row is"), _files(statistics)),
-        "### Queries and standing answers of each kind and purpose",
-        _table(
-            ("kind", "purpose", "queries", "standing answers"),
-            [
-                (kind, purpose, count, statistics.standing[kind, purpose])
-                for (kind, purpose), count in statistics.queries.items()
-            ],
-        ),
-        "### Choices",
-        _table(
-            ("kind", "choice", "answers", "share"),
-            [
-                (kind, choice, count, f"{count / max(_of_kind(statistics, kind), 1):.1%}")
-                for (kind, choice), count in sorted(statistics.choices.items())
-                if count
-            ],
-        ),
-        *_reasons(statistics),
-        "## People",
-        _names(manifest),
-        _table(
-            ("annotator", "standing answers"),
-            [(_escaped(name), count) for name, count in statistics.annotators.items()],
-        ),
-        "*Add: who they are, what they were told and paid, and what they agreed to.*",
-        "## Collection",
-        _collected(statistics),
-        "## Known gaps",
-        "\n".join(f"- {gap}" for gap in _gaps(manifest, statistics)),
-        "## Uses, distribution, maintenance",
-        "True rewards are in the segments for evaluation: a reward model that is trained on them learns nothing from "
-        "people. *Add: licence, contact, and what these data should not be used for.*",
-    ]
-    return "\n\n".join(parts) + "\n"
+    times = statistics.times
+    return render(
+        "rlhf_envs.archive",
+        "datasheet.md",
+        manifest=manifest,
+        statistics=statistics,
+        counts=statistics.counts(),
+        reasons=[(_cell(reason), count) for reason, count in statistics.reasons.most_common() if count],
+        annotators=[(_cell(name), count) for name, count in statistics.annotators.items()],
+        first_answer=_minute(min(times)) if times else None,
+        last_answer=_minute(max(times)) if times else None,
+        seconds=statistics.seconds_per_answer,
+    )
 
 
-def _about(environment: Mapping[str, Any]) -> str:
-    return f"The environment, as the store describes it: `{json.dumps(environment)}`."
-
-
-def _files(statistics: Statistics) -> list[tuple[Any, ...]]:
-    counts = statistics.counts()
-    return [
-        (f"`{QUERIES}`", counts["queries"], "a question about one or more segments"),
-        (f"`{ANSWERS}`", counts["answer_rows"], "an answer, or that one was taken back"),
-        (f"`{SEGMENTS}`", counts["segments"], f"a stretch of one episode ({counts['steps']:,} steps together)"),
-        (f"`{CLIPS}/`", counts["clips"], "a segment as people saw it, H.264"),
-    ]
-
-
-def _of_kind(statistics: Statistics, kind: str) -> int:
-    return sum(count for (of_kind, _), count in statistics.choices.items() if of_kind == kind)
-
-
-def _reasons(statistics: Statistics) -> list[str]:
-    given = [(_escaped(reason), count) for reason, count in statistics.reasons.most_common() if count]
-    return ["### Reasons", _table(("reason", "times given"), given)] if given else []
-
-
-def _names(manifest: Manifest) -> str:
-    if manifest.pseudonyms:
-        return (
-            "People's names were replaced by A1, A2, ...; scripted teachers keep theirs. Times of answers are exact, "
-            "and may tell somebody who was there who is who."
-        )
-    return "Annotators are named as they named themselves; scripted teachers go by the name of their kind."
-
-
-def _collected(statistics: Statistics) -> str:
-    sentences = [
-        "Queries were asked by a training run, or by hand, through a feedback store; annotators saw the segments as "
-        "short films, or were scripted teachers that read the true reward."
-    ]
-    if statistics.first is not None and statistics.last is not None:
-        sentences.append(f"Answers were given from {_time(statistics.first)} to {_time(statistics.last)} (UTC).")
-    seconds = statistics.seconds_per_answer
-    if seconds is not None:
-        sentences.append(f"Half of them took less than {seconds:.1f} s, pauses of over a minute left out.")
-    return " ".join(sentences)
-
-
-def _gaps(manifest: Manifest, statistics: Statistics) -> Iterable[str]:
-    yield f"{statistics.unanswered} of {sum(statistics.queries.values())} queries have no standing answer."
-    yield f"{statistics.undone} answers were taken back; they are in the table like the rows that take them back."
-    if statistics.not_shown:
-        yield f"{statistics.not_shown} segments were recorded with neither states nor frames, so they cannot be shown."
-    if statistics.clips < statistics.segments:
-        yield f"{statistics.segments - statistics.clips} of {statistics.segments} segments have no clip here."
-    if manifest.observation_space is None:
-        yield "The environment could not be made, so its observation and action spaces are not known."
-    yield "Why somebody skipped a query is not recorded."
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def _escaped(text: str) -> str:
+def _cell(text: str) -> str:
+    """Text as a cell of a Markdown table, whatever markup somebody wrote into it."""
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
 
 
-def _time(seconds: float) -> str:
+def _minute(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 QUERIES = "queries.parquet"
 ANSWERS = "answers.parquet"
 SEGMENTS = "segments.parquet"
+DATASHEET = "DATASHEET.md"
 TABLES = (QUERIES, ANSWERS, SEGMENTS)
 CLIPS = "clips"
 
@@ -100,7 +101,7 @@ def describe_file(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def check_file(folder: Path, name: str, said: Mapping[str, Any]) -> None:
+def check_file(folder: Path, name: str, described: Mapping[str, Any]) -> None:
     """Compare a file with its entry in `Manifest.files`.
 
     Raises:
@@ -109,28 +110,19 @@ def check_file(folder: Path, name: str, said: Mapping[str, Any]) -> None:
     path = folder / name
     if not path.is_file():
         raise ValueError(f"{path} is missing; copy the export again.")
-    if path.stat().st_size != said["bytes"] or describe_file(path) != dict(said):
+    if path.stat().st_size != described["bytes"] or describe_file(path) != dict(described):
         raise ValueError(f"{path} is not the file that {MANIFEST} describes: it is damaged or was changed.")
 
 
 def _check(manifest: Manifest) -> None:
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "environment": dict,
-        "observation_space": (dict, type(None)),
-        "action_space": (dict, type(None)),
-        "counts": dict,
-        "pseudonyms": bool,
-        "files": dict,
-        "made_at": str,
-        "versions": dict,
-    }
-    for name, kind in kinds.items():
-        if not isinstance(getattr(manifest, name), kind):
-            raise ValueError(f"{name} is {getattr(manifest, name)!r}")
-    for name, said in manifest.files.items():
+    types = {"pseudonyms": bool, "made_at": str, "observation_space": dict | None, "action_space": dict | None}
+    for name, value in vars(manifest).items():
+        if not isinstance(value, types.get(name, dict)):
+            raise ValueError(f"{name} is {value!r}")
+    for name, described in manifest.files.items():
         if name not in TABLES and not _CLIP.fullmatch(name):
             raise ValueError(f"it names {name!r}, which is no file of an export")
-        if not (isinstance(said, dict) and set(said) == {"bytes", "sha256"}):
+        if not (isinstance(described, dict) and set(described) == {"bytes", "sha256"}):
             raise ValueError(f"it does not say the size and the digest of {name}")
     for name in TABLES:
         if name not in manifest.files:

@@ -1,4 +1,4 @@
-"""An archive, read as untrusted input: nothing in it is unpickled or run, and every row is checked."""
+"""Reads an archive as untrusted input: nothing in it is unpickled or run, and every row is checked."""
 
 from __future__ import annotations
 
@@ -10,18 +10,30 @@ from typing import Any, TypeVar
 
 from gymnasium import Space
 
-from rlhf_envs.archive.manifest import ANSWERS, QUERIES, SEGMENTS, TABLES, Manifest, check_file
-from rlhf_envs.archive.parquet import damage_told, open_parquet, pa, require_pyarrow
-from rlhf_envs.archive.rows import AnswerRow, QueryRow
-from rlhf_envs.archive.tables import answer_from_row, answer_schema, query_from_row, query_schema
-from rlhf_envs.archive.tensors import CLIP, DIGEST, ID, LAYOUT, LENGTH, TRUE_REWARDS, segment_from_row
+from rlhf_envs.archive.manifest import ANSWERS, FORMAT_VERSION, QUERIES, SEGMENTS, TABLES, Manifest, check_file
+from rlhf_envs.archive.records import AnswerRecord, QueryRecord, RecordSource
+from rlhf_envs.archive.tables import (
+    SEGMENT_COLUMNS,
+    answer_from_row,
+    answer_schema,
+    open_parquet,
+    pa,
+    parquet_errors,
+    query_from_row,
+    query_schema,
+    require_pyarrow,
+    segment_from_row,
+)
+from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
+from rlhf_envs.queries import LONGEST_RANKING, Choice, Kind
 from rlhf_envs.segments import Segment
 from rlhf_envs.space_json import space_from_json
 
-_Row = TypeVar("_Row")
+_Record = TypeVar("_Record")
 
 _BATCH = 4_096
-_SENSELESS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What is raised by values that make no sense."""
 
 
 class Archive:
@@ -36,7 +48,7 @@ class Archive:
         environment: what the store said about its environment.
 
     Raises:
-        ValueError: if pyarrow is not installed, or the folder is no archive, is damaged or of a newer version.
+        ValueError: if pyarrow is not installed, or the folder is no archive, is damaged or of another version.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -59,16 +71,16 @@ class Archive:
             return None
         try:
             return space_from_json(dict(described[0])), space_from_json(dict(described[1]))
-        except (*_SENSELESS, AssertionError, MemoryError) as error:
+        except (*_NONSENSE, AssertionError, MemoryError) as error:
             raise ValueError(f"The manifest of {self.place} describes a space wrongly: {error}.") from error
 
-    def queries(self) -> Iterator[QueryRow]:
+    def queries(self) -> Iterator[QueryRecord]:
         """All queries, oldest first. Raises `ValueError` for one that makes no sense."""
-        return self._rows(QUERIES, query_schema(), query_from_row)
+        return self._records(QUERIES, query_schema(), query_from_row)
 
-    def answers(self) -> Iterator[AnswerRow]:
+    def answers(self) -> Iterator[AnswerRecord]:
         """All answers, in order of arrival. Raises `ValueError` for one that makes no sense."""
-        return self._rows(ANSWERS, answer_schema(), answer_from_row)
+        return self._records(ANSWERS, answer_schema(), answer_from_row)
 
     def segments(self) -> Iterator[tuple[int, Segment]]:
         """All segments with their numbers, one group of rows in memory at a time.
@@ -78,42 +90,131 @@ class Archive:
         """
         path = self._folder / SEGMENTS
         file = open_parquet(path)
-        missing = {ID, LENGTH, DIGEST, CLIP, LAYOUT, TRUE_REWARDS} - set(file.schema_arrow.names)
+        missing = set(SEGMENT_COLUMNS) - set(file.schema_arrow.names)
         if missing:
             raise ValueError(f"{path} is no table of segments: it has no column {', '.join(sorted(missing))}.")
         for place in range(file.num_row_groups):
-            with damage_told(path):
+            with parquet_errors(path):
                 group = file.read_row_group(place).combine_chunks()
             for batch in group.to_batches():
-                for number in range(batch.num_rows):
-                    with _making_sense(path, number):
-                        segment = segment_from_row(batch, number)
+                for row in range(batch.num_rows):
+                    with _row_errors(path, row):
+                        segment = segment_from_row(batch, row)
                     yield segment
 
-    def _rows(self, name: str, schema: Any, read: Callable[[Mapping[str, Any]], _Row]) -> Iterator[_Row]:
+    def _records(self, name: str, schema: Any, read: Callable[[Mapping[str, Any]], _Record]) -> Iterator[_Record]:
         path = self._folder / name
         file = open_parquet(path)
         if not file.schema_arrow.equals(schema):
             found = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
-            raise ValueError(f"{path} does not have the columns of version 1, but {found}.")
+            raise ValueError(f"{path} does not have the columns of version {FORMAT_VERSION}, but {found}.")
         batches = file.iter_batches(_BATCH)
         while True:
-            with damage_told(path):
+            with parquet_errors(path):
                 batch = next(batches, None)
             if batch is None:
                 return
-            with _making_sense(path, 0):
-                values = batch.to_pylist()
-            for number, value in enumerate(values):
-                with _making_sense(path, number):
-                    row = read(value)
-                yield row
+            with _row_errors(path, 0):
+                rows = batch.to_pylist()
+            for number, row in enumerate(rows):
+                with _row_errors(path, number):
+                    record = read(row)
+                yield record
 
 
 @contextmanager
-def _making_sense(path: Path, number: int) -> Iterator[None]:
+def _row_errors(path: Path, number: int) -> Iterator[None]:
     try:
         yield
-    except (*_SENSELESS, pa.ArrowException) as error:
+    except (*_NONSENSE, pa.ArrowException) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} holds a row that makes no sense (row {number} of its group): {reason}.") from error
+
+
+def check_records(source: RecordSource) -> None:
+    """Check that the records of a source fit each other, reading all of them.
+
+    Raises:
+        ValueError: if something makes no sense; the message names the record.
+    """
+    lengths = {id: len(segment) for id, segment in source.segments()}
+    queries: dict[int, QueryRecord] = {}
+    keys: set[str] = set()
+    try:
+        for query in source.queries():
+            _check_query(query, queries, keys, lengths)
+            queries[query.id] = query
+            keys.add(query.key)
+        _check_answers(source, queries, lengths)
+    except _MisfitError as misfit:
+        raise ValueError(f"{source.place} cannot be imported, because {misfit}.") from misfit
+
+
+class _MisfitError(Exception):
+    """What does not fit, as the end of a sentence."""
+
+
+def _check_query(
+    query: QueryRecord, earlier: Mapping[int, QueryRecord], keys: set[str], lengths: Mapping[int, int]
+) -> None:
+    shown = len(query.segments)
+    fits = {Kind.COMPARISON: shown == 2, Kind.RANKING: 2 <= shown <= LONGEST_RANKING, Kind.RATING: shown == 1}[
+        query.kind
+    ]
+    if not fits:
+        raise _MisfitError(f"query {query.id}, a {query.kind}, shows {shown} segments")
+    for segment in query.segments:
+        if segment not in lengths:
+            raise _MisfitError(f"query {query.id} shows segment {segment}, which is not there")
+    if query.id in earlier or query.key in keys or not query.key:
+        raise _MisfitError(f"the id {query.id} or the key {query.key!r} does not name one query alone")
+    if query.round < 0 or query.wanted < 1 or query.only_for == "":
+        raise _MisfitError(
+            f"query {query.id} is of round {query.round}, wants {query.wanted} answers and is for {query.only_for!r}"
+        )
+    if query.repeats is not None and query.repeats not in earlier:
+        raise _MisfitError(f"query {query.id} repeats query {query.repeats}, which does not come before it")
+
+
+def _check_answers(source: RecordSource, queries: Mapping[int, QueryRecord], lengths: Mapping[int, int]) -> None:
+    earlier: dict[int, tuple[int, str]] = {}
+    standing: set[tuple[int, str]] = set()
+    undone: set[int] = set()
+    tokens: set[str] = set()
+    for answer in source.answers():
+        author = (answer.query_id, answer.annotator)
+        if answer.id in earlier or answer.token == "" or answer.token in tokens:
+            raise _MisfitError(f"the id {answer.id} or the token {answer.token!r} does not name one answer alone")
+        if answer.query_id not in queries or not answer.annotator.strip():
+            raise _MisfitError(
+                f"answer {answer.id} is by {answer.annotator!r} to query {answer.query_id}, which cannot be"
+            )
+        if answer.undoes is None:
+            _check_fits_kind(answer, queries[answer.query_id], lengths)
+            if author in standing:
+                raise _MisfitError(f"answer {answer.id} is {answer.annotator}'s second one to query {answer.query_id}")
+            standing.add(author)
+        else:
+            if earlier.get(answer.undoes) != author or answer.undoes in undone:
+                raise _MisfitError(f"row {answer.id} undoes answer {answer.undoes}, which does not stand")
+            standing.discard(author)
+            undone |= {answer.undoes, answer.id}
+        earlier[answer.id] = author
+        if answer.token is not None:
+            tokens.add(answer.token)
+
+
+def _check_fits_kind(answer: AnswerRecord, query: QueryRecord, lengths: Mapping[int, int]) -> None:
+    if query.kind is Kind.COMPARISON:
+        if answer.choice is None:
+            raise _MisfitError(f"answer {answer.id} has no choice in a comparison")
+    elif answer.choice is not Choice.SKIP:
+        if answer.choice is not None:
+            raise _MisfitError(f"answer {answer.id} is {answer.choice} to a {query.kind}")
+        try:
+            if query.kind is Kind.RANKING:
+                parse_ranking(answer.payload, len(query.segments))
+            else:
+                parse_ratings(answer.payload, lengths[query.segments[0]])
+        except ValueError as error:
+            raise _MisfitError(f"answer {answer.id} does not fit a {query.kind} ({str(error).rstrip('.')})") from error

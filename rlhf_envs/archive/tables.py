@@ -1,136 +1,144 @@
-"""Queries and answers as tables: one column for each field, in types that every reader of Parquet knows.
+"""Records as Parquet tables: a column for each field, in types that every reader of Parquet knows.
 
-A ranking and the ratings of an answer have columns of their own, so that nobody has to read JSON for them; whatever
-else its payload holds stays JSON. The tables are described in docs/data.md.
+The tables are described in docs/data.md. Each array of a segment is a list with one entry per step. That entry is the
+list of the step's numbers in C order, or for 8-bit arrays (pictures) and simulator states the raw bytes: nested lists
+would take 4 bytes and a level marker for each pixel. The column `layout` says each array's dtype and shape, so that a
+reader needs nothing but the row. pyarrow is needed; `require_pyarrow` says so where it is not installed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from rlhf_envs.archive.parquet import pa
-from rlhf_envs.archive.rows import AnswerRow, QueryRow
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.archive.records import AnswerRecord, QueryRecord, batches
 from rlhf_envs.feedback.json_values import require_json
+from rlhf_envs.observations import named_arrays
 from rlhf_envs.queries import Choice, Kind, Purpose
+from rlhf_envs.segments import Segment
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError:
+    pa = pq = None
 
 RANKING = "ranking"
 RATINGS = "ratings"
+SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards")
+"""Columns of segments.parquet besides the arrays."""
 
-_MOST = 2**53  # beyond this a float64 does not hold every whole number
+_COMPRESSION = "zstd"
+_ROWS_PER_GROUP = 10_000
+_LARGEST_ROW_GROUP = 2**31
+"""Bytes. Exports write groups a hundred times smaller; a file that claims more would fill the memory."""
+
+_LARGEST_WHOLE_FLOAT = 2**53
+_RAW = ("states", "frames")
+_DTYPES = frozenset(
+    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
+)
+
+
+def require_pyarrow() -> None:
+    """Raise `ValueError` where pyarrow is not installed."""
+    if pa is None:
+        raise ValueError("Exports are Parquet files, which pyarrow reads and writes: pip install 'rlhf-envs[data]'.")
 
 
 def query_schema() -> Any:
     """The columns of queries.parquet."""
-    return pa.schema(
-        [
-            pa.field("id", pa.int64(), nullable=False),
-            pa.field("key", pa.string(), nullable=False),
-            pa.field("round", pa.int64(), nullable=False),
-            pa.field("kind", pa.string(), nullable=False),
-            pa.field("purpose", pa.string(), nullable=False),
-            pa.field("segments", pa.list_(pa.int64()), nullable=False),
-            pa.field("wanted", pa.int64(), nullable=False),
-            pa.field("only_for", pa.string()),
-            pa.field("created_at", pa.float64(), nullable=False),
-            pa.field("context", pa.string(), nullable=False),
-        ]
+    return _schema(
+        id=pa.int64(),
+        key=pa.string(),
+        round=pa.int64(),
+        kind=pa.string(),
+        purpose=pa.string(),
+        segments=pa.list_(pa.int64()),
+        wanted=pa.int64(),
+        only_for=(pa.string(),),
+        created_at=pa.float64(),
+        context=pa.string(),
     )
 
 
 def answer_schema() -> Any:
     """The columns of answers.parquet."""
+    return _schema(
+        id=pa.int64(),
+        query=pa.int64(),
+        annotator=pa.string(),
+        choice=(pa.string(),),
+        ranking=(pa.list_(pa.int64()),),
+        ratings=(pa.list_(pa.float64()),),
+        undoes=(pa.int64(),),
+        reasons=pa.list_(pa.string()),
+        shown_at=(pa.float64(),),
+        answered_at=(pa.float64(),),
+        payload=(pa.string(),),
+        token=(pa.string(),),
+    )
+
+
+def _schema(**types: Any) -> Any:
+    """Columns by name; a type in a tuple may be null."""
     return pa.schema(
         [
-            pa.field("id", pa.int64(), nullable=False),
-            pa.field("query", pa.int64(), nullable=False),
-            pa.field("annotator", pa.string(), nullable=False),
-            pa.field("choice", pa.string()),
-            pa.field(RANKING, pa.list_(pa.int64())),
-            pa.field(RATINGS, pa.list_(pa.float64())),
-            pa.field("undoes", pa.int64()),
-            pa.field("reasons", pa.list_(pa.string()), nullable=False),
-            pa.field("shown_at", pa.float64()),
-            pa.field("answered_at", pa.float64()),
-            pa.field("payload", pa.string()),
-            pa.field("token", pa.string()),
+            pa.field(name, type[0] if isinstance(type, tuple) else type, nullable=isinstance(type, tuple))
+            for name, type in types.items()
         ]
     )
 
 
-def queries_to_batch(rows: Sequence[QueryRow]) -> Any:
-    """Queries as one batch of rows."""
-    return pa.RecordBatch.from_pylist(
-        [
-            {
-                "id": row.id,
-                "key": row.key,
-                "round": row.round,
-                "kind": row.kind.value,
-                "purpose": row.purpose.value,
-                "segments": row.segments,
-                "wanted": row.wanted,
-                "only_for": row.only_for,
-                "created_at": row.created_at,
-                "context": json.dumps(row.context),
-            }
-            for row in rows
-        ],
-        schema=query_schema(),
-    )
+def write_queries(path: Path, records: Iterable[QueryRecord]) -> None:
+    """Write queries.parquet."""
+    rows = ({**vars(record), "context": json.dumps(record.context)} for record in records)
+    _write_rows(path, query_schema(), rows)
 
 
-def answers_to_batch(rows: Sequence[AnswerRow]) -> Any:
-    """Answers as one batch of rows."""
-    return pa.RecordBatch.from_pylist(
-        [
-            {
-                "id": row.id,
-                "query": row.query,
-                "annotator": row.annotator,
-                "choice": None if row.choice is None else row.choice.value,
-                "undoes": row.undoes,
-                "reasons": row.reasons,
-                "shown_at": row.shown_at,
-                "answered_at": row.answered_at,
-                "token": row.token,
-                **_spread(row.payload),
-            }
-            for row in rows
-        ],
-        schema=answer_schema(),
-    )
+def write_answers(path: Path, records: Iterable[AnswerRecord]) -> None:
+    """Write answers.parquet."""
+    rows = ({**vars(record), "query": record.query_id, **_payload_columns(record.payload)} for record in records)
+    _write_rows(path, answer_schema(), rows)
 
 
-def query_from_row(row: Mapping[str, Any]) -> QueryRow:
+def _write_rows(path: Path, schema: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+    with pq.ParquetWriter(path, schema, compression=_COMPRESSION) as writer:
+        for group in batches(rows, _ROWS_PER_GROUP):
+            writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
+
+
+def query_from_row(row: Mapping[str, Any]) -> QueryRecord:
     """The query of a row. Raises `ValueError` if a value makes no sense."""
     context = json.loads(row["context"])
     if not isinstance(context, dict):
         raise ValueError(f"its context is no JSON object, but {context!r}")
     if not math.isfinite(row["created_at"]):
         raise ValueError(f"it was asked at {row['created_at']}, which is no time")
-    return QueryRow(
-        row["id"],
-        row["key"],
-        row["round"],
-        Kind(row["kind"]),
-        Purpose(row["purpose"]),
-        require_json(context, "context of a query"),
-        row["wanted"],
-        row["created_at"],
-        row["only_for"],
-        tuple(row["segments"]),
+    return QueryRecord(
+        **{
+            **row,
+            "kind": Kind(row["kind"]),
+            "purpose": Purpose(row["purpose"]),
+            "context": require_json(context, "context of a query"),
+            "segments": tuple(row["segments"]),
+        }
     )
 
 
-def answer_from_row(row: Mapping[str, Any]) -> AnswerRow:
+def answer_from_row(row: Mapping[str, Any]) -> AnswerRecord:
     """The answer of a row. Raises `ValueError` if a value makes no sense."""
     for name in ("shown_at", "answered_at"):
         if row[name] is not None and not math.isfinite(row[name]):
             raise ValueError(f"its {name} is {row[name]}, which is no time")
-    return AnswerRow(
+    return AnswerRecord(
         row["id"],
         row["query"],
         row["annotator"],
@@ -139,30 +147,233 @@ def answer_from_row(row: Mapping[str, Any]) -> AnswerRow:
         tuple(row["reasons"]),
         row["shown_at"],
         row["answered_at"],
-        _gather(row),
+        _payload(row),
         row["token"],
     )
 
 
-def _spread(payload: Mapping[str, Any] | None) -> dict[str, Any]:
+def _payload_columns(payload: Mapping[str, Any] | None) -> dict[str, Any]:
     if payload is None:
-        return {}
+        return {"payload": None}
     rest = dict(payload)
     columns: dict[str, Any] = {}
-    for name, kinds in ((RANKING, (int,)), (RATINGS, (int, float))):
-        said = rest.get(name)
-        if isinstance(said, list) and all(type(value) in kinds and abs(value) < _MOST for value in said):
+    for name, types in ((RANKING, (int,)), (RATINGS, (int, float))):
+        values = rest.get(name)
+        if isinstance(values, list) and all(
+            type(value) in types and abs(value) < _LARGEST_WHOLE_FLOAT for value in values
+        ):
             columns[name] = rest.pop(name)
     # An answer that has nothing but a ranking has no other payload; an empty one is kept apart from none.
     return columns | {"payload": json.dumps(rest) if rest or not columns else None}
 
 
-def _gather(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _payload(row: Mapping[str, Any]) -> dict[str, Any] | None:
     columns = {name: row[name] for name in (RANKING, RATINGS) if row[name] is not None}
     rest = {} if row["payload"] is None else json.loads(row["payload"])
     if not isinstance(rest, dict):
         raise ValueError(f"its payload is no JSON object, but {rest!r}")
     if row["payload"] is None and not columns:
         return None
-    gathered: dict[str, Any] = require_json(columns | rest, "payload of an answer")
-    return gathered
+    payload: dict[str, Any] = require_json(columns | rest, "payload of an answer")
+    return payload
+
+
+class SegmentWriter:
+    """Writes segments.parquet group by group; all segments must hold arrays of the types of the first one.
+
+    Args:
+        path: of the file.
+        first: the first segment, which says what the columns are.
+    """
+
+    def __init__(self, path: Path, first: Segment) -> None:
+        self._schema = _segment_schema(first)
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression=_COMPRESSION,
+            # Dictionaries would take 0.0 and -0.0, and different NaNs, for the same number.
+            use_dictionary=False,
+            # Fractions are packed byte plane by byte plane, which halves them.
+            use_byte_stream_split=_float_columns(self._schema),
+        )
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+    def write(self, numbered: Sequence[tuple[int, Segment]], clips: Sequence[str | None]) -> None:
+        """Write a group of segments with their numbers and the names of their clips.
+
+        Raises:
+            ValueError: if a segment has other arrays than the first one, or of another type.
+        """
+        arrays = [_arrays(segment) for _, segment in numbered]
+        for (id, segment), held in zip(numbered, arrays, strict=True):
+            if _segment_schema(segment) != self._schema:
+                described = ", ".join(f"{name} of {array.dtype}" for name, array in held.items())
+                raise ValueError(
+                    f"Segment {id} holds {described}, which is not what the segments before it hold; segments of "
+                    "several kinds cannot be exported together."
+                )
+        columns: dict[str, Any] = {
+            "id": pa.array([id for id, _ in numbered], pa.int64()),
+            "length": pa.array([len(segment) for _, segment in numbered], pa.int32()),
+            "digest": [segment.digest for _, segment in numbered],
+            "clip": pa.array(clips, pa.string()),
+            "layout": [json.dumps(_layout(held)) for held in arrays],
+            "true_rewards": _lists([np.asarray(segment.true_rewards, np.float32) for _, segment in numbered]),
+        }
+        for name in self._schema.names[len(columns) :]:
+            is_bytes = pa.types.is_binary(self._schema.field(name).type.value_type)
+            column = [held.get(name) for held in arrays]
+            columns[name] = (
+                _lists_of_bytes(column) if is_bytes else _lists_of_lists([a for a in column if a is not None])
+            )
+        self._writer.write_batch(pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema))
+
+
+def byte_size(segment: Segment) -> int:
+    """How much memory the arrays of a segment take."""
+    return sum(array.nbytes for array in _arrays(segment).values())
+
+
+def segment_from_row(batch: Any, row: int) -> tuple[int, Segment]:
+    """The segment of a row of a batch, with its number.
+
+    Raises:
+        ValueError: if the row is not what `SegmentWriter` makes.
+        KeyError: if a column is missing.
+    """
+    layout = json.loads(batch.column("layout")[row].as_py())
+    arrays = {name: _array(batch.column(name)[row], described) for name, described in layout.items()}
+    segment = Segment(
+        _with_prefix(arrays, "observations/") or arrays["observations"],
+        arrays["actions"],
+        np.array(batch.column("true_rewards")[row].values.to_numpy(zero_copy_only=False), np.float32),
+        arrays.get("states"),
+        arrays.get("frames"),
+    )
+    lengths = {len(array) for array in arrays.values()} | {batch.column("length")[row].as_py()}
+    if lengths != {len(segment)}:
+        raise ValueError(f"its arrays have {len(segment)} and {', '.join(map(str, sorted(lengths)))} steps")
+    if segment.digest != batch.column("digest")[row].as_py():
+        raise ValueError("its observations and actions do not have its digest")
+    return batch.column("id")[row].as_py(), segment
+
+
+def _with_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _arrays(segment: Segment) -> dict[str, NDArray[Any]]:
+    """The arrays of a segment by the names of their columns."""
+    seen = sorted(named_arrays(segment.observations))
+    held = {f"observations/{key}" if key else "observations": np.asarray(array) for key, array in seen}
+    held["actions"] = np.asarray(segment.actions)
+    return held | {name: array for name in _RAW if (array := getattr(segment, name)) is not None}
+
+
+def _segment_schema(segment: Segment) -> Any:
+    arrays = {name: array for name, array in _arrays(segment).items() if name not in _RAW}
+    return pa.schema(
+        [
+            *_schema(
+                id=pa.int64(),
+                length=pa.int32(),
+                digest=pa.string(),
+                clip=(pa.string(),),
+                layout=pa.string(),
+                true_rewards=pa.list_(pa.float32()),
+                **{name: pa.list_(_step_type(array)) for name, array in arrays.items()},
+                **{name: (pa.list_(pa.binary()),) for name in _RAW},
+            )
+        ]
+    )
+
+
+def _step_type(array: NDArray[Any]) -> Any:
+    return pa.binary() if array.dtype == np.uint8 else pa.list_(pa.from_numpy_dtype(array.dtype))
+
+
+def _float_columns(schema: Any) -> list[str]:
+    """The columns of fractions, by their paths."""
+    paths = []
+    for field in schema:
+        depth, leaf = 0, field.type
+        while pa.types.is_list(leaf):
+            depth, leaf = depth + 1, leaf.value_type
+        if pa.types.is_floating(leaf):
+            paths.append(field.name + ".list.element" * depth)
+    return paths
+
+
+def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    return {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in arrays.items()}
+
+
+def _flat(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate([np.ascontiguousarray(array).reshape(-1) for array in arrays])
+
+
+def _offsets(lengths: Sequence[int]) -> Any:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+def _lists(arrays: Sequence[NDArray[Any]]) -> Any:
+    return pa.ListArray.from_arrays(_offsets([array.size for array in arrays]), pa.array(_flat(arrays)))
+
+
+def _lists_of_lists(arrays: Sequence[NDArray[Any]]) -> Any:
+    sizes = [math.prod(array.shape[1:]) for array in arrays for _ in range(len(array))]
+    steps = pa.ListArray.from_arrays(_offsets(sizes), pa.array(_flat(arrays)))
+    return pa.ListArray.from_arrays(_offsets([len(array) for array in arrays]), steps)
+
+
+def _lists_of_bytes(arrays: Sequence[NDArray[Any] | None]) -> Any:
+    steps = [None if array is None else [np.ascontiguousarray(step).tobytes() for step in array] for array in arrays]
+    return pa.array(steps, pa.list_(pa.binary()))
+
+
+def _array(cell: Any, described: Mapping[str, Any]) -> NDArray[Any]:
+    """The array of a cell, as `layout` describes it."""
+    dtype, shape = described["dtype"], tuple(described["shape"])
+    if dtype not in _DTYPES or not shape or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"its layout describes an array of {dtype} and shape {shape}")
+    steps = cell.values
+    if pa.types.is_binary(steps.type):
+        flat = np.frombuffer(b"".join(steps.to_pylist()), np.dtype(dtype).newbyteorder("<")).astype(dtype)
+    else:
+        if steps.type.value_type != pa.from_numpy_dtype(np.dtype(dtype)):
+            raise ValueError(f"its layout describes an array of {dtype}, but it holds {steps.type.value_type}")
+        flat = np.array(steps.flatten().to_numpy(zero_copy_only=False), dtype)
+    if len(steps) != shape[0] or flat.size != math.prod(shape):
+        raise ValueError(
+            f"its layout describes an array of shape {shape}, but it holds {flat.size} numbers in {len(steps)} steps"
+        )
+    return flat.reshape(shape)
+
+
+def open_parquet(path: Path) -> Any:
+    """A Parquet file, for reading.
+
+    Raises:
+        ValueError: if it is none, or its parts are too large for the memory.
+    """
+    with parquet_errors(path):
+        file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
+    if max(groups, default=0) > _LARGEST_ROW_GROUP:
+        raise ValueError(f"{path} is no export: a part of it is {max(groups) / 2**30:.0f} GiB large.")
+    return file
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Raise `ValueError`, in one sentence, where pyarrow cannot read a file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}.") from error

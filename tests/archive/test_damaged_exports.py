@@ -126,14 +126,14 @@ SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
     "key": ("queries", 1, {"key": "0/train/0"}, "the key '0/train/0' does not name one query alone"),
     "repeats": ("queries", 4, {"context": '{"repeats": 77}'}, "query 5 repeats query 77, which does not come before"),
     "choice": ("answers", 0, {"choice": "up"}, "'up' is no answer to a comparison"),
-    "silence": ("answers", 0, {"choice": None}, "answer 1 says nothing to a comparison"),
-    "empty": ("answers", 5, {"ranking": None}, "answer 6 is none to a ranking"),
-    "twice": ("answers", 5, {"ranking": [0, 0, 1]}, "answer 6 is none to a ranking .*each position from 0 to 2 once"),
-    "beyond": ("answers", 6, {"ratings": [2.0] * 4}, "answer 7 is none to a rating .*4 numbers from -1 to 1"),
-    "sided": ("answers", 6, {"choice": "left"}, "answer 7 says left to a rating"),
-    "nobody": ("answers", 0, {"annotator": " "}, "answer 1 is ' '"),
-    "no query": ("answers", 0, {"query": 99}, "to query 99, which is not so"),
-    "another's": ("answers", 1, {"undoes": 4}, "row 2 takes back answer 4, which does not stand"),
+    "silence": ("answers", 0, {"choice": None}, "answer 1 has no choice in a comparison"),
+    "empty": ("answers", 5, {"ranking": None}, "answer 6 does not fit a ranking"),
+    "twice": ("answers", 5, {"ranking": [0, 0, 1]}, "answer 6 does not fit a ranking .*each position from 0 to 2 once"),
+    "beyond": ("answers", 6, {"ratings": [2.0] * 4}, "answer 7 does not fit a rating .*4 numbers from -1 to 1"),
+    "sided": ("answers", 6, {"choice": "left"}, "answer 7 is left to a rating"),
+    "nobody": ("answers", 0, {"annotator": " "}, "answer 1 is by ' '"),
+    "no query": ("answers", 0, {"query": 99}, "to query 99, which cannot be"),
+    "another's": ("answers", 1, {"undoes": 4}, "row 2 undoes answer 4, which does not stand"),
     "second": ("answers", 1, {"undoes": None, "choice": "left"}, "answer 2 is ann's second one to query 1"),
     "token": ("answers", 1, {"token": "browser-1"}, "the token 'browser-1' does not name one answer alone"),
     "endless": ("answers", 0, {"answered_at": float("inf")}, "its answered_at is inf, which is no time"),
@@ -151,13 +151,13 @@ SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
         "segments",
         0,
         {"layout": '{"observations": {"dtype": "float32", "shape": [4, 400]}}'},
-        r"of shape \(4, 400\), and holds 16 numbers in 4 steps",
+        r"of shape \(4, 400\), but it holds 16 numbers in 4 steps",
     ),
     "other dtype": (
         "segments",
         0,
         {"layout": '{"observations": {"dtype": "float64", "shape": [4, 4]}}'},
-        "of float64, and holds float",
+        "of float64, but it holds float",
     ),
     "no column": ("segments", 0, {"layout": '{"clothes": {"dtype": "int8", "shape": [4]}}'}, "clothes"),
 }
@@ -171,5 +171,5 @@ def test_rows_that_make_no_sense_are_refused_before_anything_is_stored(damage: s
 
 
 def test_a_table_that_would_fill_the_memory_is_refused(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlhf_envs.archive.parquet._LARGEST_ROW_GROUP", 100)
+    monkeypatch.setattr("rlhf_envs.archive.tables._LARGEST_ROW_GROUP", 100)
     refused(exported, "queries.parquet is no export|segments.parquet is no export: a part of it is")

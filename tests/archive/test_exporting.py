@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import rlhf_envs  # noqa: F401 - registers the environments
-from rlhf_envs.archive import Archive, StoreRows, export_store, import_archive, parquet
+from rlhf_envs.archive import Archive, StoreSnapshot, export_store, import_archive, tables
 from rlhf_envs.clips import snapshot_source
 from rlhf_envs.feedback import Kind, PreferenceStore, Query, StoreMissingError
 from rlhf_envs.segments import Segment
@@ -158,7 +158,7 @@ def test_an_export_tells_after_every_clip_how_many_of_how_many_are_made(tmp_path
 
 def test_what_is_answered_during_an_export_is_left_for_the_next_one(source: Path, tmp_path: Path) -> None:
     before = contents(source)
-    with StoreRows(source) as moment, PreferenceStore.open(source) as store:
+    with StoreSnapshot(source) as moment, PreferenceStore.open(source) as store:
         late = ask(store, "2/train/0", 9)
         store.answer(late, "ann", "left")
         store.undo("ann")
@@ -250,7 +250,7 @@ def test_a_store_that_names_no_environment_is_exported_without_clips_and_spaces(
 def test_without_pyarrow_one_sentence_says_what_to_install(
     source: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "pa", None)
+    monkeypatch.setattr(tables, "pa", None)
     with pytest.raises(ValueError, match=r"pip install 'rlhf-envs\[data\]'"):
         export_store(source, exported.parent / "other")
     with pytest.raises(ValueError, match=r"pip install 'rlhf-envs\[data\]'"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.archive import ImportReport, StoreRows, copy_rows, export_store, import_archive, importing
+from rlhf_envs.archive import ImportReport, StoreSnapshot, export_store, import_archive, import_records, importing
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose
 from tests.archive.stores import ask, contents, new_store, said
 
@@ -117,7 +117,9 @@ def test_another_environment_is_refused(exported: Path) -> None:
 def test_the_same_answers_under_other_names_are_refused(source: Path, exported: Path) -> None:
     export_store(source, exported.parent / "masked", clips=False, pseudonyms=True)
     before = contents(source)
-    with pytest.raises(ValueError, match="the store knows as an answer of ann; import an export in which people go by"):
+    with pytest.raises(
+        ValueError, match="is an answer of ann in the store; import an export in which annotators have the same"
+    ):
         import_archive(exported.parent / "masked", source)
     assert contents(source) == before
 
@@ -130,7 +132,7 @@ def test_two_copies_that_went_on_differently_are_refused(source: Path, exported:
             store.answer(1, "eve", choice)
     export_store(source, exported.parent / "later", clips=False)
     before = contents(new)
-    with pytest.raises(ValueError, match="do not agree about what eve said to query 1"):
+    with pytest.raises(ValueError, match="contradict each other about the answer of eve to query 1"):
         import_archive(exported.parent / "later", new)
     assert contents(new) == before
 
@@ -143,7 +145,7 @@ def test_an_import_that_ends_half_way_is_done_by_the_next_one(
 
     new = exported.parent / "new.db"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(importing, "Merge", interrupt)
+        patched.setattr(importing, "_Merge", interrupt)
         import_archive(exported, new)
     assert contents(new)["queries"] == []
     import_archive(exported, new)
@@ -158,6 +160,6 @@ def test_a_run_that_has_only_begun_is_not_taken_for_an_empty_store(exported: Pat
 
 
 def test_a_store_can_be_copied_without_files_between(source: Path, tmp_path: Path) -> None:
-    with StoreRows(source) as rows:
-        copy_rows(rows, tmp_path / "copy.db")
+    with StoreSnapshot(source) as rows:
+        import_records(rows, tmp_path / "copy.db")
     assert contents(tmp_path / "copy.db") == contents(source)

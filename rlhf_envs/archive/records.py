@@ -1,0 +1,249 @@
+"""What an archive is made of: records of queries, answers and segments, from a feedback store or from an archive."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Row, Select, Table, func, select
+
+from rlhf_envs.feedback.database import Database
+from rlhf_envs.feedback.founding import recognise_store
+from rlhf_envs.feedback.reading import load_segments
+from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.queries import Answer, Choice, Kind, Purpose
+from rlhf_envs.segments import Segment
+
+REPEATS = "repeats"
+"""The entry of a CHECK query's context that names the query which it repeats, by its id."""
+
+_PAGE_ROWS = 5_000
+_PAGE_SEGMENTS = 16
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class QueryRecord:
+    """A query as it is stored; see `rlhf_envs.queries.Query`.
+
+    Attributes:
+        id: its number in its source; `AnswerRecord.query_id` names it.
+        key, round, kind, purpose, context, only_for: as in `Query`.
+        wanted: how many annotators should answer it.
+        created_at: seconds since the epoch when it was asked.
+        segments: the numbers of the segments that are shown, in screen order.
+    """
+
+    id: int
+    key: str
+    round: int
+    kind: Kind
+    purpose: Purpose
+    context: Mapping[str, Any]
+    wanted: int
+    created_at: float
+    only_for: str | None
+    segments: tuple[int, ...]
+
+    @property
+    def repeats(self) -> int | None:
+        """The id of the query that a CHECK query repeats; None for all others."""
+        repeated = self.context.get(REPEATS) if self.purpose is Purpose.CHECK else None
+        return repeated if type(repeated) is int else None
+
+
+@dataclass(frozen=True)
+class AnswerRecord(Answer):
+    """An answer as it is stored, or a row that undoes one.
+
+    Attributes:
+        token: names the submission, or None.
+    """
+
+    token: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> AnswerRecord:
+        """The record of a row of the database."""
+        return cls(
+            row.id,
+            row.query_id,
+            row.annotator,
+            None if row.choice is None else Choice(row.choice),
+            row.undoes,
+            tuple(row.reasons),
+            row.shown_at,
+            row.answered_at,
+            row.payload,
+            row.token,
+        )
+
+
+class RecordSource(Protocol):
+    """A store or an archive. Every method starts from the beginning whenever it is called."""
+
+    @property
+    def place(self) -> str:
+        """Where the records come from, for messages."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What the store says about its environment."""
+        ...
+
+    def queries(self) -> Iterator[QueryRecord]:
+        """All queries, oldest first."""
+        ...
+
+    def answers(self) -> Iterator[AnswerRecord]:
+        """All answers, undone ones too, in order of arrival."""
+        ...
+
+    def segments(self) -> Iterator[tuple[int, Segment]]:
+        """All segments with their numbers, a few in memory at a time."""
+        ...
+
+
+class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
+    """Everything that a store held when this was made, read page by page while others go on writing.
+
+    Rows are only ever added and become visible in the order of their ids, so the newest ids of one moment bound a
+    snapshot that needs no long transaction and blocks no writer.
+
+    Args:
+        url_or_path: of the store.
+        patience: seconds to wait for another process that has locked the store.
+
+    Attributes:
+        place: the store, without its password.
+        environment: what it says about its environment.
+
+    Raises:
+        ValueError: if the URL is not understood.
+        StoreError: if there is no store, or it is damaged, locked, or of a newer version.
+    """
+
+    def __init__(self, url_or_path: str | os.PathLike[str], patience: float = 10.0) -> None:
+        self._database = Database(url_or_path, patience)
+        self.place = self._database.place
+        try:
+            self.environment: Mapping[str, Any] = recognise_store(self._database)
+            newest = {table.name: select(func.max(table.c.id)) for table in (answers, queries, segments)}
+            [row] = self._fetch(select(*(id.scalar_subquery().label(name) for name, id in newest.items())))
+            self._newest = {name: id or 0 for name, id in row._mapping.items()}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def annotators(self) -> list[str]:
+        """Everybody who answered, in the order of their first answers, and then those who were only asked."""
+        gave = self._within(answers, answers.c.annotator)
+        asked = self._within(queries, queries.c.only_for).where(queries.c.only_for.is_not(None))
+        rows = [
+            *self._fetch(gave.group_by(answers.c.annotator).order_by(func.min(answers.c.id))),
+            *self._fetch(asked.order_by(queries.c.id)),
+        ]
+        return list(dict.fromkeys(row[0] for row in rows))
+
+    def queries(self) -> Iterator[QueryRecord]:
+        """All queries, oldest first."""
+        for page in self._pages(queries):
+            shown = self._segments_of_queries(page[0].id, page[-1].id)
+            for row in page:
+                yield QueryRecord(
+                    row.id,
+                    row.key,
+                    row.round,
+                    Kind(row.kind),
+                    Purpose(row.purpose),
+                    row.context,
+                    row.wanted,
+                    row.created_at,
+                    row.only_for,
+                    tuple(shown[row.id]),
+                )
+
+    def answers(self) -> Iterator[AnswerRecord]:
+        """All answers, undone ones too, in order of arrival."""
+        for page in self._pages(answers):
+            yield from map(AnswerRecord.from_row, page)
+
+    def segment_count(self) -> int:
+        """How many segments there are."""
+        return int(self._fetch(self._within(segments, func.count()))[0][0])
+
+    def segments(self) -> Iterator[tuple[int, Segment]]:
+        """All segments with their numbers, a few in memory at a time.
+
+        Raises:
+            StoreDamagedError: if stored bytes are not those that were written.
+        """
+        rows = self._fetch(self._within(segments, segments.c.id).order_by(segments.c.id))
+        for ids in batches([row.id for row in rows], _PAGE_SEGMENTS):
+            loaded = self._load(ids)
+            yield from ((id, loaded[id]) for id in ids)
+
+    def _load(self, ids: list[int]) -> dict[int, Segment]:
+        return self._database.read(lambda connection: load_segments(connection, ids, SegmentCache(0)))
+
+    def _fetch(self, statement: Select[Any]) -> list[Row[Any]]:
+        return self._database.read(lambda connection: list(connection.execute(statement)))
+
+    def _within(self, table: Table, *columns: Any) -> Select[Any]:
+        """A SELECT over the rows of the snapshot."""
+        return select(*columns).select_from(table).where(table.c.id <= self._newest[table.name])
+
+    def _pages(self, table: Table) -> Iterator[list[Row[Any]]]:
+        last = 0
+        while rows := self._fetch(
+            self._within(table, *table.c).where(table.c.id > last).order_by(table.c.id).limit(_PAGE_ROWS)
+        ):
+            yield rows
+            last = rows[-1].id
+
+    def _segments_of_queries(self, first: int, last: int) -> dict[int, list[int]]:
+        shown: dict[int, list[int]] = defaultdict(list)
+        for row in self._fetch(
+            select(query_segments.c.query_id, query_segments.c.segment_id)
+            .where(query_segments.c.query_id.between(first, last))
+            .order_by(query_segments.c.query_id, query_segments.c.position)
+        ):
+            shown[row.query_id].append(row.segment_id)
+        return shown
+
+
+def batches(
+    items: Iterable[_Item], most: int, most_bytes: int = 0, size: Callable[[_Item], int] | None = None
+) -> Iterator[list[_Item]]:
+    """Consecutive items in lists of a bounded size, so that only one list is in memory at a time.
+
+    Args:
+        items: any number of them.
+        most: items in one list.
+        most_bytes: a list ends as soon as its items together have this size.
+        size: bytes of an item; without it only `most` counts.
+    """
+    batch: list[_Item] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += 0 if size is None else size(item)
+        if len(batch) >= most or (size is not None and held >= most_bytes):
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
