@@ -125,7 +125,7 @@ class ProgressCallback(BaseCallback):
     def on_round(self, report: RoundReport) -> None:
         """Take note of a visit to the feedback loop."""
         self.last_round = report
-        if report.stop_wished:
+        if report.stop_requested:
             self._stop.request()
 
     def on_wait(self, awaited: str) -> None:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from rlhf_envs.demonstrations import Demonstrations, Episode
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
 from rlhf_envs.feedback.demonstrator import DEMONSTRATOR, Demonstrator
-from rlhf_envs.feedback.notices import TRAINING, WISHES
+from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -146,7 +146,7 @@ def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop
     thread.join()
     assert report.labels == 6
     assert awaited and "answers" in awaited[0]
-    assert store.notices()[TRAINING].value["state"] == "waiting"
+    assert store.statuses()[TRAINING].value["state"] == "waiting"
 
 
 def test_training_goes_on_while_people_answer_but_not_far_ahead_of_them(make_loop: MakeLoop) -> None:
@@ -168,14 +168,14 @@ def test_training_waits_for_the_first_answer_in_any_case(make_loop: MakeLoop) ->
 
 def test_the_owner_can_pause_a_run_and_let_it_go_on(make_loop: MakeLoop, store: PreferenceStore) -> None:
     loop = make_loop()
-    store.post_notice(WISHES, {"paused": True})
+    store.post_status(OWNER_REQUESTS, {"paused": True})
     told: list[str] = []
 
     def owner(awaited: str) -> None:
         told.append(awaited)
-        assert store.notices()[TRAINING].value["state"] == "paused"
+        assert store.statuses()[TRAINING].value["state"] == "paused"
         if len(told) == 2:
-            store.post_notice(WISHES, {"paused": False})
+            store.post_status(OWNER_REQUESTS, {"paused": False})
 
     loop.on_wait = owner
     assert loop.visit(rollouts(), 1, TOTAL).asked == 10
@@ -184,17 +184,17 @@ def test_the_owner_can_pause_a_run_and_let_it_go_on(make_loop: MakeLoop, store: 
 
 def test_the_owner_can_stop_a_run_that_waits(make_loop: MakeLoop, store: PreferenceStore) -> None:
     loop = make_loop(teacher=None)
-    loop.on_wait = lambda _: store.post_notice(WISHES, {"stop": True})
-    assert loop.visit(rollouts(), 1, TOTAL).stop_wished
+    loop.on_wait = lambda _: store.post_status(OWNER_REQUESTS, {"stop": True})
+    assert loop.visit(rollouts(), 1, TOTAL).stop_requested
     # A run that goes on later was not stopped.
-    assert not make_loop().visit(rollouts(), 1, TOTAL).stop_wished
+    assert not make_loop().visit(rollouts(), 1, TOTAL).stop_requested
 
 
 def test_the_owner_can_ask_for_more_than_the_budget(make_loop: MakeLoop, store: PreferenceStore) -> None:
     loop = make_loop(finish_by=0.5)
     visits(loop)
     assert loop.finished_asking
-    store.post_notice(WISHES, {"extra_comparisons": 7})
+    store.post_status(OWNER_REQUESTS, {"extra_comparisons": 7})
     report = loop.visit(rollouts(20), TOTAL, TOTAL)
     assert (report.asked, report.labels, loop.budget) == (7, 47, 47)
     assert loop.visit(rollouts(21), TOTAL, TOTAL).asked == 0

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreLockedError, TeacherConfig
-from rlhf_envs.feedback.notices import TRAINING
+from rlhf_envs.feedback.status import TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -72,7 +72,7 @@ def test_a_locked_store_is_an_error_where_nobody_would_hear_of_the_waiting(
 
 def test_news_that_cannot_be_posted_ends_no_training(loop: FeedbackLoop, holder: sqlite3.Connection) -> None:
     loop.announcer.tell("waiting", at_once=True)
-    assert TRAINING not in loop.store.notices()
+    assert TRAINING not in loop.store.statuses()
     holder.execute("ROLLBACK")
     loop.announcer.tell("training", at_once=True)
-    assert loop.store.notices()[TRAINING].value["state"] == "training"
+    assert loop.store.statuses()[TRAINING].value["state"] == "training"

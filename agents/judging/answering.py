@@ -8,7 +8,7 @@ from rich.console import Console
 
 from agents.judging.config import JudgingConfig
 from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, Purpose, QueryCounts, ScriptedTeacher
-from rlhf_envs.feedback.notices import TRAINING
+from rlhf_envs.feedback.status import TRAINING
 
 PURPOSES = (Purpose.JUDGE,)
 _AT_ONCE = 100
@@ -27,7 +27,7 @@ def have_answered(store: PreferenceStore, config: JudgingConfig, clip_folder: Pa
         console.print("Every comparison has been answered; --comparisons with a larger number asks more.")
         return
     # Every screen says by this when the last question was answered that nothing more will come.
-    store.post_notice(TRAINING, {"state": "finished"})
+    store.post_status(TRAINING, {"state": "finished"})
     if config.judge is not None:
         _judge_by_script(store, config.judge)
     elif config.human == "web":

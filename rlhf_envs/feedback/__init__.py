@@ -11,11 +11,11 @@ from rlhf_envs.feedback.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
-from rlhf_envs.feedback.notices import Notice
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
 from rlhf_envs.feedback.reliability import Reliability
 from rlhf_envs.feedback.schedule import SCHEDULES, due
 from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
+from rlhf_envs.feedback.status import StatusMessage
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
 from rlhf_envs.queries import (
@@ -41,7 +41,6 @@ __all__ = [
     "Choice",
     "Kind",
     "LiveAnswer",
-    "Notice",
     "PreferenceStore",
     "Purpose",
     "Query",
@@ -49,6 +48,7 @@ __all__ = [
     "Reliability",
     "ScriptedTeacher",
     "SessionProgress",
+    "StatusMessage",
     "StoreDamagedError",
     "StoreError",
     "StoreExistsError",

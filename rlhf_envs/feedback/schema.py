@@ -119,7 +119,7 @@ notices = Table(
     Column("value", JSON, nullable=False),
     Column("posted_at", Double, nullable=False),
 )
-"""The newest word of each kind between processes: how training goes, what the owner of a run wishes."""
+"""The newest word of each kind between processes: how training goes, what the owner of a run requests."""
 
 # SQLite's INSERT OR REPLACE removes the old row without firing its DELETE trigger, hence the trigger on INSERT.
 _SQLITE_TRIGGERS = (

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlhf_envs.feedback.notices import TRAINING
+from rlhf_envs.feedback.status import TRAINING
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.queries import Answer, Choice, Kind, Purpose, Query
 
@@ -30,7 +30,7 @@ class SessionProgress:
         answered, asked: queries of the whole queue that need no more answers, and all of it.
         seconds_per_answer: this annotator's median over their last answers; None before there are any. Answers that
             took over a minute count as pauses.
-        training: the training run's latest notice (see `notices.TRAINING`), or None.
+        training: the training run's latest status message (see `status.TRAINING`), or None.
     """
 
     given: int
@@ -146,7 +146,7 @@ class AnnotatorSession:
         """How far things are."""
         tally = self.store.tally(self.annotator, PACE_OVER)
         counts = [count for purpose, count in self.store.counts().items() if purpose in self.purposes]
-        training = self.store.notices().get(TRAINING)
+        training = self.store.statuses().get(TRAINING)
         return SessionProgress(
             given=tally.given,
             answered=sum(count.answered + count.skipped for count in counts),
@@ -190,8 +190,8 @@ def wanted_in_the_end(asked: int, training: Mapping[str, Any] | None) -> int:
 
     Args:
         asked: how many are asked already.
-        training: the run's notice, whose "comparisons" is its budget, and "test_comparisons" that of those it holds
-            out besides. Where it tells of none, what is asked is all that is known.
+        training: the run's status message: "comparisons" is its budget, "test_comparisons" what it holds out on top.
+            Where it names neither, what is asked is all that is known.
     """
     budgets = ((training or {}).get(name) for name in ("comparisons", "test_comparisons"))
     return max(asked, sum(each for each in budgets if isinstance(each, int) and each > 0))

@@ -10,13 +10,13 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Select, select
 
-from rlhf_envs.feedback import answering, notices, reading, schema, taking
+from rlhf_envs.feedback import answering, reading, schema, status, taking
 from rlhf_envs.feedback.asking import PreparedQueries
 from rlhf_envs.feedback.database import Database
 from rlhf_envs.feedback.founding import found_store, recognise_store
 from rlhf_envs.feedback.json_values import require_json
-from rlhf_envs.feedback.notices import Notice
 from rlhf_envs.feedback.segment_cache import SegmentCache
+from rlhf_envs.feedback.status import StatusMessage
 from rlhf_envs.queries import Answer, Choice, Kind, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 from rlhf_envs.segments import Segment
 
@@ -261,29 +261,29 @@ class PreferenceStore:
         taking.check_annotator(annotator)
         return self._database.write(lambda connection: taking.release_all(connection, annotator, keeping))
 
-    # What processes tell each other besides.
+    # Status messages between processes.
 
-    def post_notice(self, name: str, value: Mapping[str, Any]) -> None:
-        """Put up a notice for the other processes, in place of the one of this name; JSON values only.
+    def post_status(self, name: str, value: Mapping[str, Any]) -> None:
+        """Post a status message for the other processes; it replaces the one of this name. JSON values only.
 
         Raises:
             ValueError: if the value is not JSON.
         """
-        checked = require_json(dict(value), f"notice {name!r}")
-        self._database.write(lambda connection: notices.post(connection, name, checked, time.time()))
+        checked = require_json(dict(value), f"status message {name!r}")
+        self._database.write(lambda connection: status.post(connection, name, checked, time.time()))
 
-    def change_notice(self, name: str, changed: Mapping[str, Any]) -> dict[str, Any]:
-        """Change some values of a notice and leave the others, whoever changes those meanwhile; all of them, after it.
+    def update_status(self, name: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some values of a status message, leave the others, and return all of them as they are then.
 
         Raises:
             ValueError: if the values are not JSON.
         """
-        checked = require_json(dict(changed), f"notice {name!r}")
-        return self._database.write(lambda connection: notices.change(connection, name, checked, time.time()))
+        checked = require_json(dict(changed), f"status message {name!r}")
+        return self._database.write(lambda connection: status.update(connection, name, checked, time.time()))
 
-    def notices(self) -> dict[str, Notice]:
-        """All notices by name, each the newest of its name."""
-        return self._database.read(notices.load)
+    def statuses(self) -> dict[str, StatusMessage]:
+        """All status messages by name, each the newest of its name."""
+        return self._database.read(status.load)
 
     # What anyone may look at.
 

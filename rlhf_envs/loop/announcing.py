@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf_envs.feedback.errors import StoreLockedError
-from rlhf_envs.feedback.notices import TRAINING, WISHES
+from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.feedback.store import PreferenceStore
 
 _SECONDS_BETWEEN = 1.0
@@ -17,8 +17,8 @@ _MOST_POINTS = 200
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the owner of a run wishes.
+class OwnerRequests:
+    """What the owner of a run requests.
 
     Attributes:
         paused: training should stand still.
@@ -31,12 +31,12 @@ class Wishes:
     extra_comparisons: int = 0
 
 
-def read_wishes(store: PreferenceStore) -> Wishes:
-    """What the owner wishes by now; nothing where nobody has said anything that makes sense."""
-    notice = store.notices().get(WISHES)
-    said: Mapping[str, Any] = {} if notice is None else notice.value
+def read_owner_requests(store: PreferenceStore) -> OwnerRequests:
+    """The owner's requests by now; the defaults in place of what is missing or malformed."""
+    message = store.statuses().get(OWNER_REQUESTS)
+    said: Mapping[str, Any] = {} if message is None else message.value
     extra = said.get("extra_comparisons", 0)
-    return Wishes(
+    return OwnerRequests(
         paused=said.get("paused") is True,
         stop=said.get("stop") is True,
         extra_comparisons=extra if isinstance(extra, int) and extra > 0 else 0,
@@ -44,13 +44,13 @@ def read_wishes(store: PreferenceStore) -> Wishes:
 
 
 def withdraw_stop(store: PreferenceStore) -> None:
-    """Forget a wish to stop or to pause, which was for a training that has ended by now; the others stay."""
-    if WISHES in store.notices():
-        store.change_notice(WISHES, {"stop": False, "paused": False})
+    """Forget a request to stop or to pause, which was for a training that has ended; the others stay."""
+    if OWNER_REQUESTS in store.statuses():
+        store.update_status(OWNER_REQUESTS, {"stop": False, "paused": False})
 
 
 class Announcer:
-    """Posts the TRAINING notice: how far training is, and what it waits for.
+    """Posts the TRAINING status message: how far training is, and what it waits for.
 
     Args:
         store: where it is posted.
@@ -61,7 +61,7 @@ class Announcer:
 
     def __init__(self, store: PreferenceStore) -> None:
         self._store = store
-        before = store.notices().get(TRAINING)
+        before = store.statuses().get(TRAINING)
         kept = before.value.get("curve") if before is not None else None
         self._curve: list[list[Any]] = list(kept) if isinstance(kept, list) else []
         self._next_at = 0.0
@@ -88,7 +88,7 @@ class Announcer:
             value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
             # News is no reason to end a training: while another process has locked the store, it is told later.
             with suppress(StoreLockedError):
-                self._store.post_notice(TRAINING, value)
+                self._store.post_status(TRAINING, value)
 
     def begin_at(self, timesteps: int) -> None:
         """Forget what an earlier part of the run has told of steps that come again."""

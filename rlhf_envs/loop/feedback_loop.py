@@ -13,7 +13,7 @@ from rlhf_envs.feedback.demonstrator import Demonstrator
 from rlhf_envs.feedback.errors import StoreLockedError
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import ScriptedTeacher
-from rlhf_envs.loop.announcing import Announcer, Wishes, read_wishes, withdraw_stop
+from rlhf_envs.loop.announcing import Announcer, OwnerRequests, read_owner_requests, withdraw_stop
 from rlhf_envs.loop.answers import AnswerReader
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig
@@ -72,7 +72,7 @@ class FeedbackLoop:
         self._chooser = QueryChooser(config, horizon, seed)
         self._demonstrator = _demonstrator(config, demonstrations)
         self._served = False
-        self._wishes = Wishes()
+        self._requests = OwnerRequests()
         withdraw_stop(store)
 
     @property
@@ -87,15 +87,15 @@ class FeedbackLoop:
 
     @property
     def budget(self) -> int:
-        """Comparisons to ask in all: what the configuration says, and what the owner of the run wished besides."""
-        return self.config.comparisons + self._wishes.extra_comparisons
+        """Comparisons to ask in all: what the configuration says, and what the owner of the run requested on top."""
+        return self.config.comparisons + self._requests.extra_comparisons
 
     @property
     def finished_asking(self) -> bool:
         """Whether no more comparisons will be asked: the budget is spent, or the target accuracy reached."""
         config, reached = self.config, self.progress.test_accuracy
         at_target = config.target_accuracy is not None and reached is not None and reached >= config.target_accuracy
-        return (at_target and not self._wishes.extra_comparisons) or self.progress.asked >= self.budget
+        return (at_target and not self._requests.extra_comparisons) or self.progress.asked >= self.budget
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
         """Do what is due after a rollout: ask, wait, read, fit.
@@ -141,7 +141,7 @@ class FeedbackLoop:
             selected - started,
             answered - selected,
             ended - answered,
-            self._wishes.stop,
+            self._requests.stop,
         )
 
     def _fit(self) -> FitReport:
@@ -180,7 +180,7 @@ class FeedbackLoop:
         if self.finished_asking:
             return 0
         at = 0 if progress.asked == 0 else timesteps
-        due = self._wishes.extra_comparisons + schedule.due(
+        due = self._requests.extra_comparisons + schedule.due(
             config.schedule, at, total_timesteps, config.comparisons, config.initial_share, config.finish_by
         )
         count = due - progress.asked
@@ -217,15 +217,15 @@ class FeedbackLoop:
         return asked
 
     def _wait_while_paused(self) -> None:
-        self._wishes = read_wishes(self.store)
-        while self._wishes.paused and not self._wishes.stop:
+        self._requests = read_owner_requests(self.store)
+        while self._requests.paused and not self._requests.stop:
             self.announcer.tell("paused")
             self._pause("the owner of the run, who has paused it")
 
     def _wait_for_answers(self) -> None:
         """Wait until as few queries are open as the configuration wants, and until there is something to learn from."""
         most_open = 0 if self.config.wait else self.config.most_open
-        while not self._wishes.stop:
+        while not self._requests.stop:
             counts = self.store.counts()[Purpose.TRAIN]
             missing = counts.open - most_open
             if missing <= 0 and (counts.answered or self.has_labels or not counts.open):
@@ -238,7 +238,7 @@ class FeedbackLoop:
         if self.on_wait is not None:
             self.on_wait(awaited)
         time.sleep(_POLL_SECONDS)
-        self._wishes = read_wishes(self.store)
+        self._requests = read_owner_requests(self.store)
 
     def _once_free(self, work: Callable[[], _Result]) -> _Result:
         """Write to the store; where another process has locked it, training waits, as long as somebody is told."""

@@ -32,7 +32,7 @@ class RoundReport:
         fit: how fitting went, or None where there was nothing new to learn.
         test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
         select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
-        stop_wished: whether the owner of the run wishes that training ends here, to be resumed.
+        stop_requested: whether the owner of the run requested that training ends here, to be resumed.
     """
 
     asked: int
@@ -42,4 +42,4 @@ class RoundReport:
     select_seconds: float
     wait_seconds: float
     fit_seconds: float
-    stop_wished: bool = False
+    stop_requested: bool = False

@@ -64,7 +64,7 @@ class PreferenceCallback(ScoringCallback):
             store = PreferenceStore.create(store, environment=about | feedback.words())
         self.on_round = on_round
         self.fit_seconds = 0.0
-        self._stop_wished = False
+        self._stop_requested = False
         self.loop = FeedbackLoop(
             store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit, demonstrations
         )
@@ -75,7 +75,7 @@ class PreferenceCallback(ScoringCallback):
         self.loop.announcer.begin_at(self.num_timesteps)
 
     def _on_step(self) -> bool:
-        return not self._stop_wished
+        return not self._stop_requested
 
     def _on_rollout_end(self) -> None:
         super()._on_rollout_end()
@@ -90,7 +90,7 @@ class PreferenceCallback(ScoringCallback):
         )
 
     def _on_training_end(self) -> None:
-        self.loop.announcer.tell("stopped" if self._stop_wished else "finished", at_once=True)
+        self.loop.announcer.tell("stopped" if self._stop_requested else "finished", at_once=True)
 
     def before_scoring(self) -> None:
         """Visit the feedback loop, so that the rollout is scored by the newest reward."""
@@ -100,7 +100,7 @@ class PreferenceCallback(ScoringCallback):
         if report.fit is not None:
             self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)
             self.logger.record("feedback/held_out_accuracy", report.fit.held_out_accuracy)
-        self._stop_wished = report.stop_wished
+        self._stop_requested = report.stop_requested
         if self.on_round is not None:
             self.on_round(report)
 

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import pygame
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
-from rlhf_envs.feedback.notices import TRAINING
 from rlhf_envs.feedback.practice import practice_pairs
+from rlhf_envs.feedback.status import TRAINING
 from rlhf_envs.feedback.window.labelling import open_window
 
 _SECONDS_TO_DRAW = 2.5
@@ -36,7 +36,7 @@ def save_window(environment_id: str, path: Path, size: tuple[int, int] = (1200, 
         queries = [Query(f"0/train/{number}", 0, (pair.bad, pair.good)) for number in range(_ASKED)]
         for id in store.ask(queries)[-_ANSWERED:]:
             store.answer(id, "ann", "left", shown_at=float(2 * id), answered_at=float(2 * id) + 2.6)
-        store.post_notice(TRAINING, _training())
+        store.post_status(TRAINING, _training())
         with open_window(AnnotatorSession(store, "ann"), size=size) as show:
             until = time.monotonic() + _SECONDS_TO_DRAW
             while time.monotonic() < until:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Purpose
-from rlhf_envs.feedback.notices import TRAINING
+from rlhf_envs.feedback.status import TRAINING
 
 
 def test_upcoming_queries_stay_the_same_until_they_are_answered(store: PreferenceStore, make_query: Any) -> None:
@@ -63,8 +63,8 @@ def test_progress_tells_pace_and_what_training_says(store: PreferenceStore, make
     store.ask([make_query(str(number)) for number in range(3)])
     session = AnnotatorSession(store, "ann")
     assert session.progress().seconds_per_answer is None and session.progress().training is None
-    store.post_notice(TRAINING, {"timesteps": 5})
-    store.post_notice(TRAINING, {"timesteps": 7})
+    store.post_status(TRAINING, {"timesteps": 5})
+    store.post_status(TRAINING, {"timesteps": 7})
     for start, seconds in ((0.0, 2.0), (10.0, 4.0), (20.0, 900.0)):
         session.answer(session.upcoming()[0].id, "left", shown_at=start, answered_at=start + seconds)
     progress = session.progress()
@@ -84,7 +84,7 @@ def test_progress_is_measured_by_the_budget_that_the_run_tells(store: Preference
         ({"comparisons": None}, 9),
         ({"comparisons": "many"}, 9),
     ):
-        store.post_notice(TRAINING, told)
+        store.post_status(TRAINING, told)
         assert session.progress().wanted == wanted
 
 
@@ -115,7 +115,7 @@ def test_a_store_of_version_1_is_brought_up_to_date(store: PreferenceStore, path
     old.close()
     with PreferenceStore.open(path) as upgraded:
         assert [live.choice for live in upgraded.live_answers()] == ["left"]
-        upgraded.post_notice("x", {"y": 1})
+        upgraded.post_status("x", {"y": 1})
         upgraded.ask([make_query("b", only_for="bob")])
         assert upgraded.take("ann") is None and upgraded.take("bob") is not None
     PreferenceStore.open(path).close()

@@ -46,6 +46,6 @@ def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_
             answers = store.live_answers(Purpose.TRAIN)
             assert Counter(live.annotator for live in answers) == {"ann": 40, "bob": 40}
             assert store.counts()[Purpose.TRAIN].answered == 40
-            assert store.notices()["training"].value["state"] == "finished"
+            assert store.statuses()["training"].value["state"] == "finished"
         assert not (run / "feedback.db").exists()
         assert (run / "report.html").exists()

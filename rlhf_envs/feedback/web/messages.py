@@ -130,7 +130,7 @@ class Progress(BaseModel):
     over: bool = Field(description="Whether nothing more will be asked.")
 
 
-class Wishes(BaseModel):
+class OwnerRequests(BaseModel):
     """What the owner wants of the training run."""
 
     model_config = _STRICT
@@ -139,7 +139,7 @@ class Wishes(BaseModel):
     extra_comparisons: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
 
 
-class WishChange(BaseModel):
+class OwnerRequestsChange(BaseModel):
     """What the owner wants otherwise than before; what is left out stays as it is."""
 
     model_config = _STRICT
@@ -188,10 +188,10 @@ class Dashboard(BaseModel):
     asked: int
     skipped: int
     wanted: int = Field(description="What will have been asked in the end, as far as is known.")
-    for_training: bool = Field(description="Whether a training run asks; else nobody listens to wishes.")
+    for_training: bool = Field(description="Whether a training run asks; else nobody listens to requests.")
     over: bool = Field(description="Whether nothing more will be asked.")
     annotators: list[AnnotatorFigures]
     training: dict[str, Any] | None
     training_posted_at: float | None
-    wishes: Wishes
+    requests: OwnerRequests
     now: float

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhf_envs.feedback.notices import TRAINING, WISHES, Notice
 from rlhf_envs.feedback.session import PACE_OVER, pace, wanted_in_the_end
+from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING, StatusMessage
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts
 
@@ -28,27 +28,27 @@ class Overview:
         given: answers of each annotator that stand, in order of arrival, practice left out.
         practice: the same of the practice round alone.
         counts: how far the queue is, over all purposes that are served.
-        notices: what the training run and the owner say.
+        statuses: what the training run and the owner say.
         for_training: whether anything of what is served is asked by a training run.
     """
 
     given: Mapping[str, Sequence[LiveAnswer]]
     practice: Mapping[str, Sequence[LiveAnswer]]
     counts: QueryCounts
-    notices: Mapping[str, Notice]
+    statuses: Mapping[str, StatusMessage]
     for_training: bool
     _agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
-    def training(self) -> Notice | None:
-        """The training run's latest notice, where it is a training run that asks."""
-        return self.notices.get(TRAINING) if self.for_training else None
+    def training(self) -> StatusMessage | None:
+        """The training run's latest status message, where it is a training run that asks."""
+        return self.statuses.get(TRAINING) if self.for_training else None
 
     @property
     def over(self) -> bool:
         """Whether whoever asks has said that nothing more will be asked."""
-        notice = self.notices.get(TRAINING)
-        return notice is not None and notice.value.get("state") in _OVER
+        message = self.statuses.get(TRAINING)
+        return message is not None and message.value.get("state") in _OVER
 
     @property
     def wanted(self) -> int:
@@ -56,10 +56,10 @@ class Overview:
         return wanted_in_the_end(self.counts.asked, None if self.training is None else self.training.value)
 
     @property
-    def wishes(self) -> Mapping[str, Any]:
-        """What the owner wants."""
-        notice = self.notices.get(WISHES)
-        return {} if notice is None else notice.value
+    def requests(self) -> Mapping[str, Any]:
+        """What the owner requests of the training run."""
+        message = self.statuses.get(OWNER_REQUESTS)
+        return {} if message is None else message.value
 
     def seconds_per_answer(self, annotator: str) -> float | None:
         """The annotator's pace, over their last answers."""
@@ -138,7 +138,7 @@ def _overview(store: PreferenceStore, purposes: Collection[Purpose]) -> Overview
             open=sum(count.open for count in queue),
             skipped=sum(count.skipped for count in queue),
         ),
-        store.notices(),
+        store.statuses(),
         for_training=not frozenset(QUEUE).isdisjoint(purposes),
     )
 

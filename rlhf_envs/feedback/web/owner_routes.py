@@ -10,11 +10,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import ValidationError
 
-from rlhf_envs.feedback.notices import WISHES
+from rlhf_envs.feedback.status import OWNER_REQUESTS
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.web.access import Owner
 from rlhf_envs.feedback.web.annotator_routes import REFUSALS
-from rlhf_envs.feedback.web.messages import AnnotatorFigures, Dashboard, Link, NameGiven, Problem, WishChange, Wishes
+from rlhf_envs.feedback.web.messages import (
+    AnnotatorFigures,
+    Dashboard,
+    Link,
+    NameGiven,
+    OwnerRequests,
+    OwnerRequestsChange,
+    Problem,
+)
 from rlhf_envs.feedback.web.overview import Overlook, Overview
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
 
@@ -44,19 +52,19 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
         annotators=[_figures(seen, name, name in with_link) for name in names],
         training=None if seen.training is None else dict(seen.training.value),
         training_posted_at=None if seen.training is None else seen.training.posted_at,
-        wishes=_wishes(seen.wishes),
+        requests=_requests(seen.requests),
         now=time.time(),
     )
 
 
-@router.post("/wishes")
-async def wish(request: Request, person: Owner, change: WishChange) -> Wishes:
+@router.post("/requests")
+async def change_requests(request: Request, person: Owner, change: OwnerRequestsChange) -> OwnerRequests:
     """Pause or stop the training run, or have it ask more."""
     store: PreferenceStore = request.app.state.store
     changed = change.model_dump(exclude_none=True)
-    after = await asyncio.to_thread(store.change_notice, WISHES, changed)
+    after = await asyncio.to_thread(store.update_status, OWNER_REQUESTS, changed)
     request.app.state.overlook.forget()
-    return _wishes(after)
+    return _requests(after)
 
 
 @router.post("/annotators", responses=_UNUSABLE)
@@ -103,9 +111,9 @@ def _figures(seen: Overview, name: str, has_link: bool) -> AnnotatorFigures:
     )
 
 
-def _wishes(said: Mapping[str, Any]) -> Wishes:
-    known = {name: value for name, value in said.items() if name in Wishes.model_fields}
+def _requests(said: Mapping[str, Any]) -> OwnerRequests:
+    known = {name: value for name, value in said.items() if name in OwnerRequests.model_fields}
     try:
-        return Wishes(**known)
+        return OwnerRequests(**known)
     except ValidationError:
-        return Wishes()
+        return OwnerRequests()

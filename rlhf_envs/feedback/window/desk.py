@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
-from rlhf_envs.feedback.notices import TRAINING
 from rlhf_envs.feedback.session import AnnotatorSession
+from rlhf_envs.feedback.status import TRAINING
 from rlhf_envs.feedback.window.entries import DeskState, Given, TakenBack, merged, standing_answers
 from rlhf_envs.feedback.window.questions import Verdict
 from rlhf_envs.queries import Query
@@ -219,7 +219,7 @@ class Desk:
         if now < self._look_at:
             return
         progress = self._session.progress()
-        notice = self._session.store.notices().get(TRAINING)
+        notice = self._session.store.statuses().get(TRAINING)
         self._look_at = now + _PROGRESS_SECONDS
         with self._changed:
             self._posted_at = None if notice is None else notice.posted_at

@@ -76,7 +76,7 @@ def answer(query: int, **fields: Any) -> dict[str, Any]:
 ENDPOINTS = [
     ("GET", "/api/me"), ("GET", "/api/queries"), ("GET", "/api/clips/1/0.mp4"), ("POST", "/api/answers"),
     ("POST", "/api/undo"), ("POST", "/api/release"), ("GET", "/api/progress"), ("GET", "/api/dashboard"),
-    ("POST", "/api/wishes"), ("POST", "/api/annotators"), ("DELETE", "/api/annotators/ann"),
+    ("POST", "/api/requests"), ("POST", "/api/annotators"), ("DELETE", "/api/annotators/ann"),
 ]  # fmt: skip
 
 
@@ -95,20 +95,20 @@ def test_nothing_is_told_and_nothing_taken_without_a_valid_token(
 def test_owners_and_annotators_each_keep_to_their_own(request_: Interface, ann: str, owner: str) -> None:
     for method, path in ENDPOINTS[7:]:
         assert request_(method, path, ann, json={"name": "eve"} if method == "POST" else None).status_code in (403, 422)
-    assert request_("POST", "/api/wishes", ann, json={}).status_code == 403
+    assert request_("POST", "/api/requests", ann, json={}).status_code == 403
     for method, path in (("GET", "/api/queries"), ("GET", "/api/progress"), ("GET", "/api/clips/1/0.mp4")):
         assert request_(method, path, owner).status_code == 403
     assert request_("POST", "/api/answers", owner, json=answer(1)).status_code == 403
     assert request_("POST", "/api/release", owner, json={}).status_code == 403
 
 
-def test_a_wish_changes_what_it_names_and_leaves_the_others(request_: Interface, owner: str) -> None:
+def test_a_request_changes_what_it_names_and_leaves_the_others(request_: Interface, owner: str) -> None:
     nothing = {"paused": False, "stop": False, "extra_comparisons": 0}
-    assert request_("POST", "/api/wishes", owner, json={}).json() == nothing
-    request_("POST", "/api/wishes", owner, json={"extra_comparisons": 30})
-    request_("POST", "/api/wishes", owner, json={"paused": True})
-    after = request_("POST", "/api/wishes", owner, json={"stop": True}).json()
-    assert after == request_("GET", "/api/dashboard", owner).json()["wishes"]
+    assert request_("POST", "/api/requests", owner, json={}).json() == nothing
+    request_("POST", "/api/requests", owner, json={"extra_comparisons": 30})
+    request_("POST", "/api/requests", owner, json={"paused": True})
+    after = request_("POST", "/api/requests", owner, json={"stop": True}).json()
+    assert after == request_("GET", "/api/dashboard", owner).json()["requests"]
     assert after == {"paused": True, "stop": True, "extra_comparisons": 30}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
-from rlhf_envs.feedback.notices import TRAINING, WISHES
+from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING
 from tests.feedback.web.screens import ENVIRONMENT, Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -115,7 +115,7 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
             store.answer(id, name, choice, shown_at=now - 3, answered_at=now)
     curve = [[step * 1000, step * 2.0, 0.5 + step / 20] for step in range(8)]
     state = {"state": "training", "timesteps": 7000, "total_timesteps": 10000, "comparisons": 40, "curve": curve}
-    store.post_notice(TRAINING, state)
+    store.post_status(TRAINING, state)
     screen = open_screen(served.owner_link())
     screen.page.get_by_text("3 of 40 answered").wait_for()
     assert screen.text("#rest") == "1 open, 36 not asked yet"
@@ -124,7 +124,7 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
     assert rows[1].startswith("bob 3 0 3.0 s 33% 33% of 3")
     assert "7,000 of 10,000" in screen.text("#training")
     assert screen.page.locator("#curves svg").count() == 2
-    store.post_notice(TRAINING, {**state, "timesteps": 8000, "curve": [*curve, [8000, 99.0, None]]})
+    store.post_status(TRAINING, {**state, "timesteps": 8000, "curve": [*curve, [8000, 99.0, None]]})
     screen.page.get_by_text("8,000 of 10,000").wait_for()
     assert "99" in screen.text("#curves figure >> nth=0")
 
@@ -132,29 +132,29 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
 def test_the_owners_buttons_pause_ask_for_more_and_stop_only_when_sure(
     store: PreferenceStore, served: Served, open_screen: OpenScreen
 ) -> None:
-    def wishes() -> Any:
-        notice = store.notices().get(WISHES)
-        return {"paused": None, "stop": False, "extra_comparisons": 0} | dict(notice.value if notice else {})
+    def requests() -> Any:
+        message = store.statuses().get(OWNER_REQUESTS)
+        return {"paused": None, "stop": False, "extra_comparisons": 0} | dict(message.value if message else {})
 
     screen = open_screen(served.owner_link())
     click = lambda name: screen.page.get_by_role("button", name=name, exact=True).click()  # noqa: E731
     click("Pause")
-    wait_until(lambda: wishes() == {"paused": True, "stop": False, "extra_comparisons": 0})
+    wait_until(lambda: requests() == {"paused": True, "stop": False, "extra_comparisons": 0})
     click("Go on")
-    wait_until(lambda: wishes()["paused"] is False)
+    wait_until(lambda: requests()["paused"] is False)
     screen.page.get_by_label("Ask for").fill("30")
     click("more")
-    wait_until(lambda: wishes()["extra_comparisons"] == 30)
+    wait_until(lambda: requests()["extra_comparisons"] == 30)
     screen.page.get_by_text("Asks 30 comparisons beyond").wait_for()
     click("more")
     click("more")
-    wait_until(lambda: wishes()["extra_comparisons"] == 90)
+    wait_until(lambda: requests()["extra_comparisons"] == 90)
     click("Stop …")
     click("Cancel")
-    assert wishes()["stop"] is False
+    assert requests()["stop"] is False
     click("Stop …")
     click("Stop training")
-    wait_until(lambda: wishes() == {"paused": False, "stop": True, "extra_comparisons": 90})
+    wait_until(lambda: requests() == {"paused": False, "stop": True, "extra_comparisons": 90})
 
 
 def test_the_owner_makes_and_ends_links(
@@ -204,7 +204,7 @@ def test_what_the_owner_is_about_to_press_stays_where_it_is(
     served.tokens.create("ann")
     screen = open_screen(served.owner_link())
     screen.page.get_by_role("button", name="End the link of ann").focus()
-    store.post_notice(TRAINING, {"state": "training", "timesteps": 5, "total_timesteps": 10})
+    store.post_status(TRAINING, {"state": "training", "timesteps": 5, "total_timesteps": 10})
     screen.page.get_by_text("5 of 10 steps").wait_for()
     focused = "document.activeElement.getAttribute('aria-label')"
     assert screen.page.evaluate(focused) == "End the link of ann"
@@ -214,11 +214,11 @@ def test_what_the_owner_is_about_to_press_stays_where_it_is(
 def test_a_training_that_is_over_can_be_asked_for_nothing(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, state: str
 ) -> None:
-    store.post_notice(TRAINING, {"state": "training", "comparisons": 30})
+    store.post_status(TRAINING, {"state": "training", "comparisons": 30})
     screen = open_screen(served.owner_link())
     controls = [screen.page.locator(selector) for selector in ("#pause", "#extra", "#ask-more", "#stop")]
     wait_until(lambda: all(control.is_enabled() for control in controls))
-    store.post_notice(TRAINING, {"state": state, "comparisons": 30})
+    store.post_status(TRAINING, {"state": state, "comparisons": 30})
     wait_until(lambda: not any(control.is_enabled() for control in controls))
 
 
@@ -226,7 +226,7 @@ def test_where_policies_are_judged_nobody_is_told_of_a_training(
     store: PreferenceStore, tmp_path: Path, open_screen: OpenScreen, make_queries: Any
 ) -> None:
     store.ask(make_queries(2, purpose=Purpose.JUDGE))
-    store.post_notice(TRAINING, {"state": "finished"})
+    store.post_status(TRAINING, {"state": "finished"})
     served = Served(store, tmp_path / "clips", purposes=[Purpose.JUDGE])
     try:
         judge = open_screen(served.link("ann"))
@@ -249,7 +249,7 @@ def test_where_policies_are_judged_nobody_is_told_of_a_training(
 def test_progress_is_measured_by_the_budget_and_never_falls_back_when_more_is_asked(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.post_notice(TRAINING, {"state": "waiting", "waiting_for": 1, "comparisons": 30})
+    store.post_status(TRAINING, {"state": "waiting", "waiting_for": 1, "comparisons": 30})
     asked = make_queries(10)
     store.ask(asked[:3])
     practised(store, "ann")
@@ -270,7 +270,7 @@ def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
     store.ask(make_queries(3))
     practised(store, "ann")
     notice = {"state": "waiting", "waiting_for": 1234, "comparisons": 3000, "test_accuracy": 0.51}
-    store.post_notice(TRAINING, notice)
+    store.post_status(TRAINING, notice)
     screen = open_screen(served.link("ann"), viewport={"width": width, "height": height})
     screen.query()
     shown = screen.page.locator("#training")

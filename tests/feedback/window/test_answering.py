@@ -10,7 +10,7 @@ import pygame
 import pytest
 
 from rlhf_envs.feedback import AnnotatorSession, Choice, Kind, PreferenceStore, Purpose, Query
-from rlhf_envs.feedback.notices import TRAINING
+from rlhf_envs.feedback.status import TRAINING
 from rlhf_envs.feedback.window import WindowFigures, label_in_window
 
 Ask = Callable[..., list[int]]
@@ -162,7 +162,7 @@ def test_a_window_without_questions_says_what_it_waits_for_until_there_is_one(
 ) -> None:
     hand = sit_down(None)
     hand.until(lambda: hand.scene.message[0] == "Nothing to answer yet")
-    store.post_notice(TRAINING, {"state": "training", "timesteps": 30, "total_timesteps": 100, "comparisons": 40})
+    store.post_status(TRAINING, {"state": "training", "timesteps": 30, "total_timesteps": 100, "comparisons": 40})
     hand.until(lambda: hand.scene.message == ("Training is collecting clips", hand.scene.message[1]))
     assert "30% done" in hand.scene.message[1]
     hand.press(pygame.K_LEFT, pygame.K_1, pygame.K_RETURN, pygame.K_PERIOD, pygame.K_SPACE)

@@ -19,7 +19,7 @@ function ago(seconds, now) {
 
 function show(board) {
   latest = board;
-  const { training, wishes } = board;
+  const { training, requests } = board;
   find("environment").textContent = board.environment;
   const answered = board.answered + board.skipped;
   const far = `${answered} of ${board.wanted}`;
@@ -32,9 +32,9 @@ function show(board) {
   document.querySelectorAll(".card.training").forEach((card) => { card.hidden = !board.for_training; });
   find("training").textContent = trainingState(training);
   find("state").textContent = board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
-  find("wishes").textContent = wishSentence(training, wishes);
-  find("pause").textContent = wishes.paused ? "Go on" : "Pause";
-  find("pause").disabled = find("stop").disabled = wishes.stop || board.over;
+  find("requests").textContent = requestSentence(training, requests);
+  find("pause").textContent = requests.paused ? "Go on" : "Pause";
+  find("pause").disabled = find("stop").disabled = requests.stop || board.over;
   find("extra").disabled = find("ask-more").disabled = board.over;
   showCurves(training);
   showPeople(board);
@@ -47,11 +47,11 @@ function trainingState(training) {
   return `${state}${steps}`;
 }
 
-function wishSentence(training, wishes) {
+function requestSentence(training, requests) {
   const said = [];
-  if (wishes.stop) said.push(training?.state === "stopped" ? "Stopped as you wished." : "Stops after this rollout, as you wish.");
-  else if (wishes.paused) said.push(training?.state === "paused" ? "Paused as you wished." : "Pauses after this rollout, as you wish.");
-  if (wishes.extra_comparisons) said.push(`Asks ${wishes.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`);
+  if (requests.stop) said.push(training?.state === "stopped" ? "Stopped as you requested." : "Stops after this rollout, as you requested.");
+  else if (requests.paused) said.push(training?.state === "paused" ? "Paused as you requested." : "Pauses after this rollout, as you requested.");
+  if (requests.extra_comparisons) said.push(`Asks ${requests.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`);
   return said.join(" ") || (training?.comparisons ? `Budget: ${training.comparisons} comparisons.` : "");
 }
 
@@ -134,8 +134,8 @@ function say(sentence) {
 }
 
 /** Send what shall change. One after the other, so that each is reckoned from what the one before it brought about. */
-let wished = Promise.resolve();
-const wish = (change) => { wished = wished.then(() => attempt(() => post("/api/wishes", change(latest.wishes)))); };
+let requested = Promise.resolve();
+const request = (change) => { requested = requested.then(() => attempt(() => post("/api/requests", change(latest.requests)))); };
 
 async function invite(name, known) {
   if (known && !(await ask(`A new link for ${name}?`, "The link that they have now ends at once. Answers kept on their device are sent when they open the new one.", "Make a new link"))) return;
@@ -172,16 +172,16 @@ async function keepFresh() {
 connectThemeButton(find("theme"));
 showColumns();
 find("pause").addEventListener("click", () => {
-  const paused = !latest.wishes.paused;
-  wish(() => ({ paused }));
+  const paused = !latest.requests.paused;
+  request(() => ({ paused }));
 });
 find("stop").addEventListener("click", async () => {
-  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) wish(() => ({ stop: true }));
+  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) request(() => ({ stop: true }));
 });
 find("more").addEventListener("submit", (event) => {
   event.preventDefault();
   const more = Number(find("extra").value);
-  wish((before) => ({ extra_comparisons: before.extra_comparisons + more }));
+  request((before) => ({ extra_comparisons: before.extra_comparisons + more }));
 });
 find("invite").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,4 +1,4 @@
-"""Notices: the newest word of each kind that the processes around a store have for each other."""
+"""Status messages: what the processes around a store tell each other, the newest of each name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rlhf_envs.feedback.schema import notices
 TRAINING = "training"
 """Posted by a training run after every rollout, and while it waits: how far it is, and what it waits for."""
 
-WISHES = "wishes"
+OWNER_REQUESTS = "owner_requests"
 """Posted by the owner of a run: whether it should pause or stop, and how many comparisons to ask beyond its budget."""
 
 
 @dataclass(frozen=True)
-class Notice:
+class StatusMessage:
     """What was posted, and when (seconds since the epoch)."""
 
     value: Mapping[str, Any]
@@ -26,19 +26,19 @@ class Notice:
 
 
 def post(connection: Connection, name: str, value: Mapping[str, Any], at: float) -> None:
-    """Put up a notice in place of the one of this name."""
+    """Replace the message of this name."""
     connection.execute(delete(notices).where(notices.c.name == name))
     connection.execute(insert(notices), {"name": name, "value": value, "posted_at": at})
 
 
-def change(connection: Connection, name: str, changed: Mapping[str, Any], at: float) -> dict[str, Any]:
-    """Put up a notice again with some of its values changed; the whole of it, as it is now."""
+def update(connection: Connection, name: str, changed: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Change some values of a message and return all of them as they are now."""
     before = load(connection).get(name)
     value = {**(before.value if before is not None else {}), **changed}
     post(connection, name, value, at)
     return value
 
 
-def load(connection: Connection) -> dict[str, Notice]:
-    """All notices by name."""
-    return {row.name: Notice(row.value, row.posted_at) for row in connection.execute(select(notices))}
+def load(connection: Connection) -> dict[str, StatusMessage]:
+    """All messages by name."""
+    return {row.name: StatusMessage(row.value, row.posted_at) for row in connection.execute(select(notices))}
