@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from agents.copies import FIRST_SEED, Moment, SeparateCopies, play
 from agents.policies import AnyPolicy, bound
 from agents.strip_chart import StripChart, Trace
-from rlhf_envs.clips import encode_mp4
-from rlhf_envs.clips.painting import fit
+from rlhf_envs.clips import encode_mp4, letterbox
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import FRAME_SIZE
@@ -103,7 +102,7 @@ class Stage:
         scale = width / FRAME_SIZE[0]
         if self._canvas is None:
             self._canvas = Canvas(width, height + round(chart.height * scale), self.theme)
-        picture = fit(self._picture(), self.picture_size, THEMES[self.theme].background)
+        picture = letterbox(self._picture(), self.picture_size, THEMES[self.theme].background)
         image = pygame.image.frombuffer(picture.tobytes(), self.picture_size, "RGB")
         self._canvas.surface.blit(image, (0, 0))
         chart.draw(self._canvas, height / scale, trace)

@@ -1,18 +1,18 @@
-"""A segment as pictures: simulator states recorded during rollouts, drawn when a person wants to see them."""
+"""A segment as a film: simulator states recorded during rollouts and drawn later, or frames captured meanwhile."""
 
-from rlhf_envs.clips.capturing import FrameCapture
-from rlhf_envs.clips.encoding import encode_mp4, strip
+from rlhf_envs.clips.frames import CLIP_SIZE, FrameCapture, encode_mp4, letterbox, strip
 from rlhf_envs.clips.painting import ClipPainter, clip_painter
-from rlhf_envs.clips.simulators import SIMULATORS, StateAdapter, state_adapter
-from rlhf_envs.clips.snapshots import snapshot_source
+from rlhf_envs.clips.snapshots import SIMULATORS, StateAdapter, snapshot_source, state_adapter
 
 __all__ = [
+    "CLIP_SIZE",
     "SIMULATORS",
     "ClipPainter",
     "FrameCapture",
     "StateAdapter",
     "clip_painter",
     "encode_mp4",
+    "letterbox",
     "snapshot_source",
     "state_adapter",
     "strip",

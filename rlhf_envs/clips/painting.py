@@ -1,4 +1,4 @@
-"""Draws the states of a segment when somebody wants to see it; nothing is rendered during training."""
+"""Draws the states of a segment when its clip is shown; nothing is rendered during training."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.clips.simulators import StateAdapter, state_adapter
+from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
+from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
 from rlhf_envs.envs.palette import THEMES, Color
 from rlhf_envs.envs.rendering import Painter
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.state import State
 from rlhf_envs.segments import Segment
 
-CLIP_SIZE = (300, 200)
-_FASTEST = 40.0
-_USUAL = 15.0
+_MAX_RATE = 40.0
+_DEFAULT_RATE = 15.0
 
 
 class ClipPainter(ABC):
@@ -37,7 +37,7 @@ class ClipPainter(ABC):
     ) -> None:
         self.environment_id = environment_id
         self.frame_size = frame_size
-        self.frames_per_second = min(frames_per_second, _FASTEST)
+        self.frames_per_second = min(frames_per_second, _MAX_RATE)
         self._background = background
 
     def frames(self, segment: Segment) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ class ClipPainter(ABC):
         if segment.states is not None:
             return self.paint(segment.states)
         if segment.frames is not None:
-            return np.stack([fit(frame, self.frame_size, self._background) for frame in segment.frames])
+            return np.stack([letterbox(frame, self.frame_size, self._background) for frame in segment.frames])
         raise ValueError(
             f"This segment of {self.environment_id} cannot be shown, because it was recorded with neither simulator "
             f"states nor frames; record it from an environment made with render_mode='rgb_array'."
@@ -85,7 +85,7 @@ class _SimulatorClipPainter(ClipPainter):
     """Sets the states of a simulator that renders them.
 
     The simulator is never closed: closing one of classic control's shuts pygame down for the whole process, the
-    window of whoever is labelling included.
+    labelling window included.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class _SimulatorClipPainter(ClipPainter):
                 f"A state of {self.environment_id} is {self._size} numbers of float64, not {states.dtype} of shape "
                 f"{states.shape[1:]}; it was recorded from another environment."
             )
-        return np.stack([fit(self._picture(state), self.frame_size, self._background) for state in states])
+        return np.stack([letterbox(self._picture(state), self.frame_size, self._background) for state in states])
 
     def _picture(self, state: NDArray[np.float64]) -> NDArray[np.uint8]:
         self._adapter.set_state(self._env.unwrapped, state)
@@ -124,7 +124,7 @@ class _SimulatorClipPainter(ClipPainter):
 
 
 class _FrameClipPainter(ClipPainter):
-    """Knows nothing of the simulator and shows captured frames only."""
+    """Shows captured frames only, because nothing is known of the simulator."""
 
     def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError(
@@ -175,26 +175,5 @@ def clip_painter(
     return _SimulatorClipPainter(environment_id, env, adapter, (width, height), background)
 
 
-def fit(picture: NDArray[np.uint8], frame_size: tuple[int, int], background: Color) -> NDArray[np.uint8]:
-    """A picture (rows, columns, 3) uint8 scaled into (width, height) pixels, its proportions kept, centred."""
-    import pygame
-
-    width, height = frame_size
-    rows, columns = picture.shape[:2]
-    if (columns, rows) == (width, height):
-        return picture
-    scale = min(width / columns, height / rows)
-    inner_width, inner_height = max(round(columns * scale), 1), max(round(rows * scale), 1)
-    source = pygame.image.frombuffer(np.ascontiguousarray(picture).data, (columns, rows), "RGB")
-    scaled = pygame.image.tobytes(pygame.transform.smoothscale(source, (inner_width, inner_height)), "RGB")
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = background
-    frame[top : top + inner_height, left : left + inner_width] = np.frombuffer(scaled, dtype=np.uint8).reshape(
-        inner_height, inner_width, 3
-    )
-    return frame
-
-
 def _rate(env: gym.Env[Any, Any]) -> float:
-    return float(env.metadata.get("render_fps") or _USUAL)
+    return float(env.metadata.get("render_fps") or _DEFAULT_RATE)

@@ -1,8 +1,14 @@
-"""Takes simulator states during rollouts: all copies at once as plain bytes, the cheapest thing a recorder can keep."""
+"""Simulator states: captured during rollouts as plain bytes, and set again when a clip is drawn.
+
+The states of all copies are captured at once, which is the cheapest thing that a recorder can store.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -10,40 +16,97 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.clips.simulators import StateAdapter, state_adapter
 from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.simulation import Simulation
 from rlhf_envs.envs.vector import TaskVectorEnv
 from rlhf_envs.recording import SnapshotSource
 
+FloatState = NDArray[np.float64]
+
+if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"} & set(os.environ):
+    # Without a screen MuJoCo's default renderer ends the process; this makes it an error that can be reported.
+    os.environ["MUJOCO_GL"] = "disabled"
+
+
+@dataclass(frozen=True)
+class StateAdapter:
+    """How the part of a simulator's state that its picture shows is read and restored.
+
+    Attributes:
+        get_state: takes the unwrapped environment, gives its state as a new array (size,) float64.
+        set_state: takes the unwrapped environment and such an array. What is set is meant for drawing: it need not
+            be enough to go on stepping from there.
+    """
+
+    get_state: Callable[[Any], FloatState]
+    set_state: Callable[[Any, FloatState], None]
+
+
+def _state_vector(env: Any) -> FloatState:
+    return np.array(env.state, dtype=np.float64)
+
+
+def _set_state_vector(env: Any, state: FloatState) -> None:
+    env.state = state.copy()
+
+
+def _pendulum_state(env: Any) -> FloatState:
+    # The arrow that shows the torque is drawn from the last action; there is none before the first step.
+    torque = 0.0 if env.last_u is None else float(env.last_u)
+    return np.array([*env.state, torque], dtype=np.float64)
+
+
+def _set_pendulum_state(env: Any, state: FloatState) -> None:
+    env.state = state[:2].copy()
+    env.last_u = float(state[2]) or None
+
+
+def _mujoco_state(env: Any) -> FloatState:
+    return np.concatenate([env.data.qpos, env.data.qvel], dtype=np.float64)
+
+
+def _set_mujoco_state(env: Any, state: FloatState) -> None:
+    env.set_state(state[: env.model.nq], state[env.model.nq :])
+
+
+_VECTOR = StateAdapter(_state_vector, _set_state_vector)
+
+SIMULATORS: dict[str, StateAdapter] = {
+    "gymnasium.envs.classic_control.cartpole.CartPoleEnv": _VECTOR,
+    "gymnasium.envs.classic_control.acrobot.AcrobotEnv": _VECTOR,
+    "gymnasium.envs.classic_control.mountain_car.MountainCarEnv": _VECTOR,
+    "gymnasium.envs.classic_control.continuous_mountain_car.Continuous_MountainCarEnv": _VECTOR,
+    "gymnasium.envs.classic_control.pendulum.PendulumEnv": StateAdapter(_pendulum_state, _set_pendulum_state),
+    "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": StateAdapter(_mujoco_state, _set_mujoco_state),
+}
+"""Adapters by the full name of the simulator's class, so that nothing is imported before it is used."""
+
+
+def state_adapter(env: gym.Env[Any, Any]) -> StateAdapter | None:
+    """The adapter for an environment's class or the nearest class that it inherits from; None where there is none."""
+    for ancestor in type(env.unwrapped).__mro__:
+        adapter = SIMULATORS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if adapter is not None:
+            return adapter
+    return None
+
 
 class _TaskSnapshots:
-    """For the suite's environments, whose whole state lies in one buffer."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self.size = simulation.state.buffer.nbytes
-
-    def capture(self, out: NDArray[np.uint8]) -> None:
-        out[:] = self._simulation.state.buffer
-
-    def extract(self, captured: NDArray[np.uint8], row: int) -> NDArray[Any]:
-        return self._simulation.task.layout.extract_row(captured, self._simulation.copies, row)
-
-
-class _TaskListSnapshots:
-    """For single environments of the suite that run in a list."""
+    """For the suite's environments, whose whole state lies in one buffer: one with many copies, or many with one."""
 
     def __init__(self, simulations: Sequence[Simulation]) -> None:
         self._simulations = simulations
-        self.size = sum(simulation.state.buffer.nbytes for simulation in simulations)
+        self._width = simulations[0].state.buffer.nbytes
+        self.size = self._width * len(simulations)
 
     def capture(self, out: NDArray[np.uint8]) -> None:
-        out[:] = np.concatenate([simulation.state.buffer for simulation in self._simulations])
+        for place, simulation in enumerate(self._simulations):
+            out[place * self._width : (place + 1) * self._width] = simulation.state.buffer
 
     def extract(self, captured: NDArray[np.uint8], row: int) -> NDArray[Any]:
-        size = self._simulations[row].state.buffer.nbytes
-        return captured[:, row * size : (row + 1) * size].copy()
+        copies, layout = self._simulations[0].copies, self._simulations[0].task.layout
+        place, row = divmod(row, copies)
+        return layout.extract_row(captured[:, place * self._width : (place + 1) * self._width], copies, row)
 
 
 class _FloatSnapshots:
@@ -82,17 +145,17 @@ def snapshot_source(env: Any) -> SnapshotSource | None:
     """Where an environment's simulator states come from, or None where frames have to be captured instead.
 
     Args:
-        env: a Gymnasium environment or vector environment, or anything else that keeps its single environments in a
+        env: a Gymnasium environment or vector environment, or anything else that has its single environments in a
             list `envs` (a SyncVectorEnv, Stable-Baselines3's DummyVecEnv). It must have been reset once.
     """
     inner = env.unwrapped if isinstance(env, gym.Env | gym.vector.VectorEnv) else env
     if isinstance(inner, TaskEnv | TaskVectorEnv):
-        return _TaskSnapshots(inner.simulation)
+        return _TaskSnapshots([inner.simulation])
     if isinstance(inner, CartPoleVectorEnv):
         return _CartPoleVectorSnapshots(inner)
     envs = [inner] if isinstance(inner, gym.Env) else list(getattr(inner, "envs", ()))
     tasks = [single.unwrapped for single in envs if isinstance(single.unwrapped, TaskEnv)]
     if tasks and len(tasks) == len(envs):
-        return _TaskListSnapshots([task.simulation for task in tasks])
+        return _TaskSnapshots([task.simulation for task in tasks])
     adapter = state_adapter(envs[0]) if envs else None
     return None if adapter is None else _AdapterSnapshots(envs, adapter)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlhf_envs.clips import capturing, clip_painter, encode_mp4
+from rlhf_envs.clips import FrameCapture, clip_painter, encode_mp4, frames
 from rlhf_envs.sb3 import PreferenceVecEnv, make_vec_env
 from rlhf_envs.segments import Segment
 from tests.sb3 import environments
@@ -51,7 +51,7 @@ def test_pictures_show_the_moment_of_the_observation() -> None:
 
 
 def test_pictures_of_many_copies_take_no_more_memory_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capturing, "MOST_BYTES", 2 * 32 * 36 * 72 * 3)
+    monkeypatch.setattr(frames, "MAX_CAPTURED_BYTES", 2 * 32 * 36 * 72 * 3)
     venv = make_vec_env("test/Walk-v0", 5, frames=True, capacity_steps=32)
     roll_out(venv, 20)
     assert set(venv.recorder.sample_windows(200, 6, np.random.default_rng(0)).rows.tolist()) == {0, 1}
@@ -60,7 +60,7 @@ def test_pictures_of_many_copies_take_no_more_memory_than_is_allowed(monkeypatch
 
 def test_large_pictures_are_shrunk_in_proportion() -> None:
     large = np.zeros((400, 1200, 3), np.uint8)
-    capture = capturing.FrameCapture(lambda rows: [large for _ in rows], 1, 10)
+    capture = FrameCapture(lambda rows: [large for _ in rows], 1, 10)
     assert capture.shape == (100, 300, 3)
 
 
