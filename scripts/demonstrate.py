@@ -15,8 +15,8 @@ import tyro
 from agents.configuration import JSONArguments
 from agents.run_directory import RunDirectory
 from agents.trained import read_policy_config
-from rlhf_envs.demonstrations import Controls, Demonstrations, Episode, append_demonstrations, load_demonstrations
-from rlhf_envs.demonstrations.playing import PlayWindow
+from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
+from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from rlhf_envs.sb3 import make_scalar_env
 from scripts.errors import one_sentence_errors
 

@@ -1,17 +1,34 @@
-"""Demonstrations: whole episodes that show how a task is done."""
+"""Demonstrations: whole episodes that show how a task is done, and the file that holds them.
+
+The file is one safetensors file that describes itself. Its tensors are `observations` (or `observations/<key>` for each
+key of a Dict space), `actions`, `true_rewards` and `episode_starts`; its metadata has one entry, `demonstrations`, a
+JSON object with the format's version, the environment and its spaces. Nothing in it is unpickled.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.files import write_atomically
+from rlhf_envs.observations import Observations, concatenate_observations, map_observations, named_arrays
+
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+
+_METADATA = "demonstrations"
+_DESCRIBED = ("environment_id", "environment_kwargs", "observation_space", "action_space")
+_ARRAYS = ("actions", "true_rewards", "episode_starts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +37,7 @@ class Episode:
 
     Attributes:
         observations: before each action, (T, *obs), or a dict of such arrays for a flat Dict space. The observation
-            after the last action is not among them, because nobody acted on it.
+            after the last action is not among them.
         actions: (T, *act).
         true_rewards: the environment's own reward, (T,). Nothing is learned from it: it says how good the
             demonstrations are.
@@ -36,7 +53,7 @@ class Demonstrations:
     """Whole episodes in one environment, one after another.
 
     Attributes:
-        environment_id, environment_kwargs: where they were acted; the arguments are plain JSON.
+        environment_id, environment_kwargs: where they were recorded; the arguments are plain JSON.
         observation_space, action_space: of that environment, as text.
         observations: (steps, *obs), or a dict of such arrays for a flat Dict space.
         actions: (steps, *act).
@@ -63,7 +80,8 @@ class Demonstrations:
             raise ValueError("Demonstrations must have at least one step, but there is none.")
         if not self.episode_starts[0]:
             raise ValueError("Demonstrations must begin with the first step of an episode.")
-        arrays = {**self._named_observations(), "actions": self.actions, "rewards": self.true_rewards}
+        seen = {f"observations {key}".strip(): array for key, array in named_arrays(self.observations)}
+        arrays = {**seen, "actions": self.actions, "rewards": self.true_rewards}
         for name, array in arrays.items():
             if len(array) != steps:
                 raise ValueError(f"Demonstrations of {steps} steps need as many {name}, not {len(array)}.")
@@ -79,7 +97,7 @@ class Demonstrations:
         action_space: Space[Any],
         episodes: Sequence[Episode],
     ) -> Demonstrations:
-        """Put episodes together.
+        """Concatenate episodes.
 
         Raises:
             ValueError: if there is none, they do not belong to the spaces, or the arguments are not plain JSON.
@@ -92,18 +110,18 @@ class Demonstrations:
             raise ValueError(
                 f"An environment's arguments are kept as JSON, which has no form for these: {error}."
             ) from error
-        together = cls(
+        demonstrations = cls(
             environment_id,
             kwargs,
             str(observation_space),
             str(action_space),
-            _concatenated([episode.observations for episode in episodes]),
+            concatenate_observations([episode.observations for episode in episodes]),
             np.concatenate([np.asarray(episode.actions, dtype=action_space.dtype) for episode in episodes]),
             np.concatenate([np.asarray(episode.true_rewards, dtype=np.float32) for episode in episodes]),
             np.concatenate([np.arange(len(episode.true_rewards)) == 0 for episode in episodes]),
         )
-        together.check_fits(observation_space, action_space)
-        return together
+        demonstrations.check_fits(observation_space, action_space)
+        return demonstrations
 
     def __len__(self) -> int:
         return len(self.episode_starts)
@@ -132,12 +150,9 @@ class Demonstrations:
         if not 1 <= episodes <= self.episodes:
             raise ValueError(f"{episodes} episodes of demonstrations were asked for, but there are {self.episodes}.")
         steps = int(np.count_nonzero(self.episode_of_step < episodes))
-        observations = self.observations
         return replace(
             self,
-            observations={name: array[:steps] for name, array in observations.items()}
-            if isinstance(observations, dict)
-            else observations[:steps],
+            observations=map_observations(lambda array: array[:steps], self.observations),
             actions=self.actions[:steps],
             true_rewards=self.true_rewards[:steps],
             episode_starts=self.episode_starts[:steps],
@@ -147,13 +162,13 @@ class Demonstrations:
         """These episodes, then those of `more`.
 
         Raises:
-            ValueError: if `more` was acted in another environment.
+            ValueError: if `more` was recorded in another environment.
         """
         if self._origin() != more._origin():
             raise ValueError(f"Demonstrations in {more._described()} cannot be added to those in {self._described()}.")
         return replace(
             self,
-            observations=_concatenated([self.observations, more.observations]),
+            observations=concatenate_observations([self.observations, more.observations]),
             actions=np.concatenate([self.actions, more.actions]),
             true_rewards=np.concatenate([self.true_rewards, more.true_rewards]),
             episode_starts=np.concatenate([self.episode_starts, more.episode_starts]),
@@ -175,17 +190,12 @@ class Demonstrations:
                     f"but here it is {space}."
                 )
         parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {"": observation_space}
-        arrays = self.observations if isinstance(self.observations, dict) else {"": self.observations}
+        arrays = dict(named_arrays(self.observations))
         if set(parts) != set(arrays):
             raise ValueError(f"Demonstrations in {observation_space} have no observations {sorted(arrays)}.")
         for key, part in parts.items():
             _check_belongs(f"observations {key}".strip(), arrays[key], part)
         _check_belongs("actions", self.actions, action_space)
-
-    def _named_observations(self) -> dict[str, NDArray[Any]]:
-        if isinstance(self.observations, dict):
-            return {f"observations {name}": array for name, array in self.observations.items()}
-        return {"observations": self.observations}
 
     def _origin(self) -> tuple[str, Mapping[str, Any], str, str]:
         return self.environment_id, self.environment_kwargs, self.observation_space, self.action_space
@@ -195,11 +205,83 @@ class Demonstrations:
         return f"{self.environment_id}{kwargs} ({self.observation_space} to {self.action_space})"
 
 
-def _concatenated(parts: Sequence[Observations]) -> Observations:
-    first = parts[0]
-    if isinstance(first, dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in first}
-    return np.concatenate([np.asarray(part) for part in parts])
+def save_demonstrations(demonstrations: Demonstrations, path: str | os.PathLike[str]) -> None:
+    """Write a file in place of what is there. After a crash there is the old file or the new one, whole.
+
+    Raises:
+        ValueError: if the name does not end in .safetensors.
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    path = _checked_path(path)
+    seen = named_arrays(demonstrations.observations)
+    tensors = {f"observations/{key}" if key else "observations": array for key, array in seen}
+    tensors |= {name: getattr(demonstrations, name) for name in _ARRAYS}
+    description = {"format_version": FORMAT_VERSION} | {name: getattr(demonstrations, name) for name in _DESCRIBED}
+    content = to_safetensors(
+        {name: np.ascontiguousarray(array) for name, array in tensors.items()}, {_METADATA: json.dumps(description)}
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except OSError as error:
+        raise OSError(f"The demonstrations could not be written to {path}: {error.strerror}.") from error
+
+
+def append_demonstrations(demonstrations: Demonstrations, path: str | os.PathLike[str]) -> Demonstrations:
+    """Add whole episodes to a file, which is made if there is none; returns all that it holds now.
+
+    A person who plays for an hour loses at most the current episode. One program at a time may append to a file.
+
+    Raises:
+        ValueError: if the file holds something else, or demonstrations in another environment.
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    path = _checked_path(path)
+    combined = load_demonstrations(path).followed_by(demonstrations) if path.exists() else demonstrations
+    save_demonstrations(combined, path)
+    return combined
+
+
+def load_demonstrations(path: str | os.PathLike[str]) -> Demonstrations:
+    """Read a file of demonstrations.
+
+    Raises:
+        ValueError: if there is no such file, it is damaged, holds something else, or was written by a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path} with demonstrations.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
+    if _METADATA not in metadata:
+        raise ValueError(f"{path} holds no demonstrations, but {', '.join(sorted(tensors)) or 'nothing'}.")
+    try:
+        description = json.loads(metadata[_METADATA])
+        version = int(description["format_version"])
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"its format is version {version}, and this rlhf_envs reads up to version {FORMAT_VERSION}"
+            )
+        described = {name: description[name] for name in _DESCRIBED}
+        prefix = "observations/"
+        parts = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+        arrays = {name: tensors[name] for name in _ARRAYS}
+        return Demonstrations(**described, observations=parts or tensors["observations"], **arrays)
+    except KeyError as error:
+        raise ValueError(f"{path} cannot be read as demonstrations: {error} is missing.") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as demonstrations: {str(error).rstrip('.')}.") from error
+
+
+def _checked_path(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"A file of demonstrations must have a name that ends in {SUFFIX}, not {path.name!r}.")
+    return path
 
 
 def _check_belongs(name: str, array: NDArray[Any], space: Space[Any]) -> None:

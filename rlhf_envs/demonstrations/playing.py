@@ -1,44 +1,152 @@
-"""A window in which a person plays whole episodes, which become demonstrations."""
+"""A window in which a person plays whole episodes by keyboard or gamepad, which become demonstrations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pygame
+from gymnasium import spaces
 
-from rlhf_envs.demonstrations.controls import Controls
 from rlhf_envs.demonstrations.episodes import Episode
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import open_display
+from rlhf_envs.observations import map_observations, stack_observations
+
+KeysToAction = Mapping[tuple[str, ...], Any]
+"""Key combinations, as pygame names their keys, and the action of each; the form of `gymnasium.utils.play`."""
+
+_DEAD_ZONE = 0.08
+_KEY_NAMES = {" ": "space"}
 
 _STRIP_HEIGHT = 56
 _MARGIN = _STRIP_HEIGHT // 4
 _LINE_GAP = 4
-_TYPE_SIZE = 18
+_FONT_SIZE = 18
 _POLLS_PER_SECOND = 60
+
+
+class Controls:
+    """Maps the keys and axes that are held down to an action.
+
+    Args:
+        env: the environment that is played.
+        keys_to_action: which keys mean which action; the environment's own `get_keys_to_action()` where None.
+        gamepad: whether the axes of a gamepad are the numbers of a Box action, in order, when any of them is moved.
+
+    Raises:
+        ValueError: if there are no keys, a combination is empty, or an action is not one of the environment's.
+    """
+
+    def __init__(
+        self, env: gym.Env[Any, Any], keys_to_action: KeysToAction | None = None, gamepad: bool = False
+    ) -> None:
+        space, name = env.action_space, env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+        own_keys = getattr(env.unwrapped, "get_keys_to_action", dict)
+        found = own_keys() if keys_to_action is None else keys_to_action
+        if gamepad and not isinstance(space, spaces.Box):
+            raise ValueError(f"A gamepad's axes are numbers, but an action of {name} is a {type(space).__name__}.")
+        if not found and not gamepad:
+            raise ValueError(
+                f"{name} does not say which keys mean which action; say it, such as --keys "
+                """'{"left": 0, "right": 1}' for a Discrete action."""
+            )
+        self.keys_to_action: dict[frozenset[str], Any] = {}
+        for keys, action in (found or {}).items():
+            held = frozenset(_KEY_NAMES.get(key, key) for key in ((keys,) if isinstance(keys, str) else keys))
+            if not held:
+                raise ValueError("A key combination must have at least one key.")
+            fitting = np.asarray(action, dtype=space.dtype)
+            if not space.contains(fitting if fitting.ndim else fitting[()]):
+                raise ValueError(f"{action!r} is no action of {name}, whose action space is {space}.")
+            self.keys_to_action[held] = fitting if fitting.ndim else fitting[()]
+        self.idle_action = _idle_action(env)
+        self._space = space
+        self._gamepad = gamepad
+        self._held: list[str] = []
+        self._axes: dict[int, float] = {}
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key that is used, by pygame's name: first those that act alone, in the order given."""
+        alone = [key for keys in self.keys_to_action if len(keys) == 1 for key in keys]
+        return list(dict.fromkeys([*alone, *(key for keys in self.keys_to_action for key in sorted(keys))]))
+
+    def press(self, key: str) -> None:
+        """A key went down."""
+        if key in self.keys and key not in self._held:
+            self._held.append(key)
+
+    def release(self, key: str) -> None:
+        """A key went up."""
+        if key in self._held:
+            self._held.remove(key)
+
+    def move_axis(self, axis: int, value: float) -> None:
+        """An axis of the gamepad stands at a value from -1 to 1."""
+        self._axes[axis] = 0.0 if abs(value) < _DEAD_ZONE else float(np.clip(value, -1, 1))
+
+    def release_all(self) -> None:
+        """Forget all keys and axes that are held."""
+        self._held.clear()
+        self._axes.clear()
+
+    def action(self) -> Any | None:
+        """The action of what is held down now, or None where that has none.
+
+        If more keys are held than any combination has, those pressed last count.
+        """
+        if self._gamepad and isinstance(self._space, spaces.Box) and any(self._axes.values()):
+            return self._from_axes(self._space)
+        for first in range(len(self._held)):
+            action = self.keys_to_action.get(frozenset(self._held[first:]))
+            if action is not None:
+                return action
+        return None
+
+    def _from_axes(self, space: spaces.Box) -> Any:
+        flat = np.zeros(int(np.prod(space.shape)), dtype=space.dtype)
+        for axis, value in self._axes.items():
+            if axis < len(flat):
+                flat[axis] = value
+        low, high = space.low.reshape(-1), space.high.reshape(-1)
+        # A stick at rest is the middle of the range, at its end the end.
+        return ((low + high) / 2 + flat * (high - low) / 2).astype(space.dtype).reshape(space.shape)
+
+
+def _idle_action(env: gym.Env[Any, Any]) -> Any:
+    """The action while no key is held: the environment's own idle action, or else the action 0."""
+    idle = getattr(getattr(env.unwrapped, "task", None), "idle_action", None)
+    space = env.action_space
+    if idle is not None:
+        return space.dtype.type(idle) if isinstance(space, spaces.Discrete) else np.asarray(idle, dtype=space.dtype)
+    if isinstance(space, spaces.Discrete):
+        return space.start
+    if isinstance(space, spaces.Box):
+        return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
+    return np.zeros(space.shape or (), dtype=space.dtype)
 
 
 class _Ended(Exception):
     """The person has closed the window."""
 
 
-class _Wish(Enum):
+class _Decision(Enum):
     KEEP = "keep"
     DISCARD = "discard"
 
 
 class PlayWindow:
-    """Shows an environment, and lets a person act in it.
+    """A window in which a person acts in an environment.
 
     Args:
         env: made with render_mode="rgb_array" and episodes of a fixed length.
         controls: what the keys mean.
-        frames_per_second: steps a second, where the environment does not wait for the player.
-        in_turns: whether a step is taken only when a key is pressed.
+        frames_per_second: steps a second, unless the environment is turn-based.
+        turn_based: whether a step is taken only when a key is pressed.
         theme: "light" or "dark".
 
     Raises:
@@ -51,13 +159,13 @@ class PlayWindow:
         env: gym.Env[Any, Any],
         controls: Controls,
         frames_per_second: float,
-        in_turns: bool = False,
+        turn_based: bool = False,
         theme: str = "light",
     ) -> None:
         if not frames_per_second > 0:
             raise ValueError(f"The frames per second must be above 0, not {frames_per_second}.")
         self._env, self._controls = env, controls
-        self._rate, self._in_turns = frames_per_second, in_turns
+        self._rate, self._turn_based = frames_per_second, turn_based
         self._colors = THEMES[theme]
         self._screen: pygame.Surface | None = None
         self._clock = pygame.time.Clock()
@@ -67,20 +175,20 @@ class PlayWindow:
             pygame.joystick.init()
         except pygame.error as error:
             raise RuntimeError(
-                f"No window can be opened ({error}); a person needs one to demonstrate anything."
+                f"No window can be opened ({error}), which is needed to record demonstrations."
             ) from error
-        self._type = pygame.font.Font(None, _TYPE_SIZE + 4)
-        self._steering = f"keys  {'  '.join(_shown(key) for key in controls.keys)}" if controls.keys else ""
-        # A gamepad speaks only as long as somebody holds it.
+        self._font = pygame.font.Font(None, _FONT_SIZE + 4)
+        self._keys_line = f"keys  {'  '.join(_key_label(key) for key in controls.keys)}" if controls.keys else ""
+        # A gamepad sends events only as long as its object exists.
         self._gamepads = [pygame.joystick.Joystick(number) for number in range(pygame.joystick.get_count())]
 
     def record(self, seed: int, episodes: int | None, on_kept: Callable[[Episode], None]) -> int:
-        """Let a person play until they close the window or have kept enough episodes.
+        """Let a person play until they close the window or have recorded enough episodes.
 
         Args:
-            seed: the first episode begins with it, the next with seed + 1, and so on, kept or not.
-            episodes: how many to keep; None for as many as the person likes.
-            on_kept: given each episode that the person keeps, at once.
+            seed: of the first episode; the next has seed + 1, and so on, kept or not.
+            episodes: how many to keep; None for any number.
+            on_kept: called with each episode as soon as the person keeps it.
 
         Returns:
             How many were kept.
@@ -89,7 +197,7 @@ class PlayWindow:
         try:
             while episodes is None or kept < episodes:
                 episode = self._play(seed, kept)
-                if self._ask_whether_to_keep(episode) is _Wish.KEEP:
+                if self._ask_whether_to_keep(episode) is _Decision.KEEP:
                     on_kept(episode)
                     kept += 1
                 seed += 1
@@ -98,53 +206,50 @@ class PlayWindow:
         return kept
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         pygame.display.quit()
 
     def _play(self, seed: int, kept: int) -> Episode:
         observation, _ = self._env.reset(seed=seed)
-        self._controls.let_go()
-        seen: list[Any] = []
-        acted: list[Any] = []
-        paid: list[float] = []
+        self._controls.release_all()
+        observations: list[Any] = []
+        actions: list[Any] = []
+        rewards: list[float] = []
         ended = False
         while not ended:
-            told = f"step {len(paid)}, return {sum(paid):.1f}, {kept} kept"
-            action = self._next_action(told)
-            seen.append(_copied(observation))
-            acted.append(np.array(action))
+            status = f"step {len(rewards)}, return {sum(rewards):.1f}, {kept} kept"
+            action = self._next_action(status)
+            observations.append(map_observations(np.array, observation))
+            actions.append(np.array(action))
             observation, reward, terminated, truncated, info = self._env.step(action)
-            paid.append(float(info.get("true_reward", reward)))
+            rewards.append(float(info.get("true_reward", reward)))
             ended = terminated or truncated
-        observations: Any = np.stack(seen)
-        if isinstance(seen[0], dict):
-            observations = {name: np.stack([part[name] for part in seen]) for name in seen[0]}
-        return Episode(observations, np.stack(acted), np.array(paid, np.float32))
+        return Episode(stack_observations(observations), np.stack(actions), np.array(rewards, np.float32))
 
-    def _next_action(self, told: str) -> Any:
-        if not self._in_turns:
-            self._show(told, "escape ends", self._steering)
+    def _next_action(self, status: str) -> Any:
+        if not self._turn_based:
+            self._show(status, "escape ends", self._keys_line)
             self._clock.tick(self._rate)
-            self._listen()
+            self._handle_events()
             action = self._controls.action()
             return self._controls.idle_action if action is None else action
-        self._controls.let_go()
+        self._controls.release_all()
         while True:
-            self._show(told, "press a key to act, escape ends", self._steering)
+            self._show(status, "press a key to act, escape ends", self._keys_line)
             self._clock.tick(_POLLS_PER_SECOND)
-            self._listen()
+            self._handle_events()
             if (action := self._controls.action()) is not None:
                 return action
 
-    def _ask_whether_to_keep(self, episode: Episode) -> _Wish:
-        told = f"That was it: return {float(episode.true_rewards.sum()):.1f}."
+    def _ask_whether_to_keep(self, episode: Episode) -> _Decision:
+        status = f"Episode over, return {float(episode.true_rewards.sum()):.1f}."
         while True:
-            self._show(told, "enter keeps it, backspace plays another instead")
+            self._show(status, "enter keeps it, backspace plays another instead")
             self._clock.tick(_POLLS_PER_SECOND)
-            if (wish := self._listen()) is not None:
-                return wish
+            if (decision := self._handle_events()) is not None:
+                return decision
 
-    def _listen(self) -> _Wish | None:
+    def _handle_events(self) -> _Decision | None:
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 raise _Ended
@@ -152,9 +257,9 @@ class PlayWindow:
                 if event.key == pygame.K_ESCAPE:
                     raise _Ended
                 if event.key in (pygame.K_RETURN, pygame.K_KP_ENTER):
-                    return _Wish.KEEP
+                    return _Decision.KEEP
                 if event.key == pygame.K_BACKSPACE:
-                    return _Wish.DISCARD
+                    return _Decision.DISCARD
                 self._controls.press(pygame.key.name(event.key))
             elif event.type == pygame.KEYUP:
                 self._controls.release(pygame.key.name(event.key))
@@ -171,12 +276,12 @@ class PlayWindow:
         width, height = self._screen.get_size()
         self._screen.fill(self._colors.surface)
         self._screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), ((width - size[0]) // 2, 0))
-        last = self._type.render(below, True, self._colors.muted)
+        last = self._font.render(below, True, self._colors.muted)
         has_last = bool(below) and last.get_width() <= width - 2 * _MARGIN
-        line_height = self._type.get_linesize() + _LINE_GAP
+        line_height = self._font.get_linesize() + _LINE_GAP
         top = height - (_STRIP_HEIGHT + line_height * (1 + has_last)) / 2
         for text, color, place in ((left, self._colors.ink, 0.0), (right, self._colors.muted, 1.0)):
-            line = self._type.render(text, True, color)
+            line = self._font.render(text, True, color)
             room = width - line.get_width() - 2 * _MARGIN
             self._screen.blit(line, (_MARGIN + place * room, top + (line_height - line.get_height()) / 2))
         if has_last:
@@ -184,11 +289,5 @@ class PlayWindow:
         pygame.display.flip()
 
 
-def _shown(key: str) -> str:
+def _key_label(key: str) -> str:
     return key.upper() if len(key) == 1 else key
-
-
-def _copied(observation: Any) -> Any:
-    if isinstance(observation, dict):
-        return {name: np.array(part) for name, part in observation.items()}
-    return np.array(observation)

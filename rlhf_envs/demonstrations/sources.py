@@ -10,10 +10,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rlhf_envs.demonstrations.episodes import Demonstrations, Episode
-from rlhf_envs.demonstrations.files import SUFFIX, load_demonstrations
+from rlhf_envs.demonstrations.episodes import SUFFIX, Demonstrations, Episode, load_demonstrations
 from rlhf_envs.envs.vector import TaskVectorEnv
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Observations, map_observations
 
 EXPERT = "expert"
 MINARI = "minari:"
@@ -22,7 +21,7 @@ MINARI = "minari:"
 def resolve(
     source: str, environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int | None, seed: int
 ) -> Demonstrations:
-    """Demonstrations from a source that is named as on a command line.
+    """Demonstrations from a source named as on the command line.
 
     Args:
         source: "expert" for the environment's scripted one; the path of a recorded file, which ends in .safetensors;
@@ -36,7 +35,7 @@ def resolve(
     """
     if source == EXPERT:
         if episodes is None:
-            raise ValueError("The scripted expert demonstrates as long as it is wanted: say how many episodes.")
+            raise ValueError("A scripted expert can demonstrate any number of episodes: say how many.")
         return from_expert(environment_id, environment_kwargs, episodes, seed)
     if source.startswith(MINARI):
         return from_minari(source.removeprefix(MINARI), episodes)
@@ -50,7 +49,7 @@ def resolve(
 def from_expert(
     environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int, seed: int
 ) -> Demonstrations:
-    """Episodes of the scripted expert of one of the suite's environments, all acted at once; episode i has seed + i.
+    """Episodes of the scripted expert of one of the suite's environments, all at once; episode i has seed + i.
 
     Raises:
         ValueError: if there is no such environment, or it has no expert.
@@ -122,31 +121,33 @@ def from_minari(dataset: str | os.PathLike[str], episodes: int | None = None) ->
         found.observation_space,
         found.action_space,
         [
-            Episode(_before_each_action(episode.observations, len(episode.rewards)), episode.actions, episode.rewards)
+            Episode(
+                # Minari stores the observation after the last action, too.
+                _first_steps(episode.observations, len(episode.rewards)),
+                episode.actions,
+                episode.rewards,
+            )
             for episode in found.iterate_episodes(found.episode_indices[:episodes])
         ],
     )
 
 
 def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:
-    seen, done, paid = [], [], []
+    steps = []
     observations, _ = batch.reset(seed=seed)
     for _ in range(batch.horizon):
         actions = batch.expert_action()
-        seen.append(observations)
-        done.append(actions)
-        observations, _, _, _, info = batch.step(actions)
-        paid.append(info["true_reward"])
+        next_observations, _, _, _, info = batch.step(actions)
+        steps.append((observations, actions, info["true_reward"]))
+        observations = next_observations
     # From (steps, copies, ...) to one run of steps per copy.
-    observed, acted, rewarded = (np.stack(steps, axis=1) for steps in (seen, done, paid))
-    return [Episode(*of_copy) for of_copy in zip(observed, acted, rewarded, strict=True)]
+    per_copy = (np.stack(arrays, axis=1) for arrays in zip(*steps, strict=True))
+    return [Episode(*arrays) for arrays in zip(*per_copy, strict=True)]
 
 
-def _before_each_action(observations: Any, steps: int) -> Observations:
-    # Minari keeps the observation after the last action, too.
-    if isinstance(observations, dict):
-        return {name: np.asarray(array)[:steps] for name, array in observations.items()}
-    return np.asarray(observations)[:steps]
+def _first_steps(observations: Any, steps: int) -> Observations:
+    first: Observations = map_observations(lambda array: np.asarray(array)[:steps], observations)
+    return first
 
 
 def _check_count(episodes: int) -> None:

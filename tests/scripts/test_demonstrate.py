@@ -12,8 +12,8 @@ import pygame
 import pytest
 
 import rlhf_envs
-from rlhf_envs.demonstrations import Controls, load_demonstrations
-from rlhf_envs.demonstrations.playing import PlayWindow
+from rlhf_envs.demonstrations import load_demonstrations
+from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from scripts import demonstrate
 from tests.scripts.test_watch import refused
 
@@ -173,8 +173,8 @@ class Pen:
 def test_the_window_says_while_playing_which_keys_steer(sits_down: Any, environment_id: str, keys: str) -> None:
     env = gym.make(f"rlhf/{environment_id}-v0", render_mode="rgb_array")
     window = PlayWindow(env, Controls(env), 1000.0)
-    pen: Any = Pen(window._type)
-    window._type = pen
+    pen: Any = Pen(window._font)
+    window._font = pen
     sits_down("close")
     window.record(0, None, lambda episode: None)
     said = "keys  " + keys.replace(" ", "  ")
