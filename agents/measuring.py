@@ -8,9 +8,10 @@ from typing import Any
 from stable_baselines3 import PPO
 
 from agents.configuration import RunConfig
-from agents.evaluation import Evaluation, baselines, evaluate, normalised, reward_correlation, test_scores
-from agents.policies import sb3_policy
 from agents.pretraining import PretrainReport
+from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
+from rlhf_envs.evaluation.reward_model import reward_correlation, test_scores
 from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
 
 _CORRELATION_EPISODES = 20

@@ -5,32 +5,31 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import av
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from agents import charts
 from agents.configuration import RunConfig
-from agents.evaluation import baselines, evaluate, held_out_predictions, normalised, reward_correlation
-from agents.film import film
-from agents.judging.pairs import wilson_interval
-from agents.policies import AnyPolicy, sb3_policy
 from agents.progress import read_progress
-from agents.query_pictures import query_pictures
-from agents.rounding import decimals, rounded
 from agents.run_directory import RunDirectory, read_json
-from agents.svg import css_colors
 from agents.trained import load_policy, load_reward_model
-from rlhf_envs.envs.palette import DARK, LIGHT
+from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
+from rlhf_envs.evaluation.judging.scores import wilson_interval
+from rlhf_envs.evaluation.policies import AnyPolicy, sb3_policy
+from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from rlhf_envs.evaluation.reward_model import ModelScores, held_out_predictions, reward_correlation
 from rlhf_envs.feedback import PreferenceStore
-from rlhf_envs.rewards import RewardEnsemble, calibration, preference_metrics
+from rlhf_envs.files import write_atomically
+from rlhf_envs.report import charts
+from rlhf_envs.report.charts import decimals, rounded
+from rlhf_envs.report.film import film
+from rlhf_envs.report.queries import query_pictures
+from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.templates import render
 
-_TEMPLATE = "report.html.j2"
 _THIS_RUN = "this policy"
 _FILM_SECONDS = 20.0
 _CORRELATION_EPISODES = 20
@@ -66,18 +65,20 @@ def write_report(directory: RunDirectory) -> Path:
     config, metrics = directory.read_config(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
     policy, reward_model = sb3_policy(load_policy(directory)), load_reward_model(directory)
-    beside, terms = _beside(metrics), _terms(policy, config)
+    others, terms = _others(metrics), _terms(policy, config)
     page: dict[str, Any] = {
         "config": config,
         "metrics": metrics,
-        "score": _score(metrics, beside),
-        "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in beside})) if rows else None,
-        "ladder": Markup(charts.ladder([_own(metrics), *beside], _THIS_RUN)),
+        "score": _score(metrics, others),
+        "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
+        "comparison": Markup(charts.policy_returns([_own(metrics), *others], _THIS_RUN)),
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
         "settings": _flat(config.to_json()),
         "versions": read_json(directory.config_path).get("versions", {}),
+        "decimals": decimals,
+        "rounded": rounded,
         "light": css_colors(LIGHT),
         "dark": css_colors(DARK),
         "model": None,
@@ -86,28 +87,17 @@ def write_report(directory: RunDirectory) -> Path:
     if reward_model is not None:
         with PreferenceStore.open(directory.store_place(config)) as store:
             page["model"] = _model(reward_model, store, policy, config, rows)
-            page["queries"] = query_pictures(store, config)
+            page["queries"] = query_pictures(store, config.env, config.env_kwargs)
     page |= _film(directory, config, policy, reward_model)
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.globals |= {"decimals": decimals, "rounded": rounded}
-    temporary = directory.report_path.with_name(directory.report_path.name + ".new")
-    temporary.write_text(templates.get_template(_TEMPLATE).render(page), encoding="utf-8")
-    os.replace(temporary, directory.report_path)
-    return directory.report_path
+    return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
 
 def _own(metrics: Mapping[str, Any]) -> tuple[str, float, float]:
     return _THIS_RUN, metrics["true_return_mean"], metrics["true_return_std"]
 
 
-def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """The policies that metrics.json knows beside the run's own: (name, mean, standard deviation)."""
+def _others(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """The policies that metrics.json knows others the run's own: (name, mean, standard deviation)."""
     pretraining = metrics.get("pretraining") or {}
     known = {
         **metrics,
@@ -121,9 +111,9 @@ def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
-def _score(metrics: Mapping[str, Any], beside: list[tuple[str, float, float]]) -> dict[str, Any] | None:
+def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -> dict[str, Any] | None:
     """How far the run has come from random actions to PPO on the true reward, or failing that to the expert."""
-    means = {name: mean for name, mean, _ in beside}
+    means = {name: mean for name, mean, _ in others}
     for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
         if reference in means and _BASELINES["random"] in means:
             share = normalised(metrics["true_return_mean"], means[_BASELINES["random"]], means[reference])
@@ -145,8 +135,8 @@ def _model(
     ensemble: RewardEnsemble, store: PreferenceStore, policy: AnyPolicy, config: RunConfig, rows: list[dict[str, str]]
 ) -> dict[str, Any]:
     """All about the preference model: scores and calibration on held-out answers, and agreement with the truth."""
-    predicted, said = held_out_predictions(store, ensemble)
-    scores, calibrated = preference_metrics(predicted, said), calibration(predicted, said)
+    model = ModelScores.of(*held_out_predictions(store, ensemble))
+    scores, calibrated = model.scores, model.calibration
     agreements = reward_correlation(
         ensemble,
         policy,

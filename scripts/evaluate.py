@@ -1,11 +1,11 @@
-"""Judge a trained policy on seeds that training never saw, beside others: on the true reward, or by people."""
+"""Evaluate a trained policy beside others on the true reward, on seeds that training never saw."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import tyro
@@ -13,36 +13,30 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.configuration import JSONArguments, RunConfig
-from agents.copies import FIRST_SEED
-from agents.evaluation import Evaluation, baselines, evaluate, normalised
-from agents.judging import PAGE, JudgingConfig, judge, print_judgement
-from agents.judging.contenders import check_same_task
-from agents.policies import POLICY_NAMES, sb3_policy
+from agents.judging_session import check_same_task
 from agents.run_directory import RunDirectory
 from agents.trained import check_can_act, load_policy, read_policy_config
+from rlhf_envs.evaluation.episodes import FIRST_SEED
+from rlhf_envs.evaluation.policies import POLICY_NAMES, sb3_policy
+from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
 from scripts.errors import one_sentence_errors
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Judge a trained policy on seeds that training never saw, beside others: on the true reward, or by people.
+    """Evaluate a trained policy beside others on the true reward, on seeds that training never saw.
 
     The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
     for the first other run. The last column is the proxy return, where the environment has one.
 
-    With --human, people compare clips of the policies without knowing whose they are, and with --judge a scripted judge
-    does. The answers are kept, and the figures and a page about them are written into the run's folder.
-
     Attributes:
-        run_dir: the run to judge.
+        run_dir: the run to evaluate.
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
             training: random, and in the suite's environments expert and proxy.
-        episodes: how many each policy plays on the true reward; all play the same ones.
+        episodes: how many each policy plays; all play the same ones.
         seed: episode i begins with seed + i.
-        env_kwargs: arguments of the environment that shall differ from those of training, as JSON, such as
-            '{"traffic": "dense"}': how well does the policy do where things go otherwise than it has learned? On the
-            true reward only.
-        judging: how policies are compared side by side. On the command line these have no prefix.
+        env_kwargs: arguments of the environment that differ from those of training, as JSON, such as
+            '{"traffic": "dense"}', to see how the policy does where it has not been trained.
     """
 
     run_dir: Path
@@ -50,27 +44,14 @@ class Arguments:
     episodes: int = 50
     seed: int = FIRST_SEED
     env_kwargs: JSONArguments = field(default_factory=dict)
-    judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.evaluate")
-        if given.judging.wanted:
-            _judge_side_by_side(given)
-        else:
-            Console().print(_table(given))
+        Console().print(_table(tyro.cli(Arguments, args=arguments, prog="python -m scripts.evaluate")))
     return 0
-
-
-def _judge_side_by_side(given: Arguments) -> None:
-    if given.env_kwargs:
-        raise ValueError("Policies are judged side by side where they were trained: leave out --env-kwargs.")
-    console = Console()
-    print_judgement(judge(given.run_dir, given.against, given.judging, given.seed, console), console)
-    console.print(f"The page: {given.run_dir / PAGE}", highlight=False, soft_wrap=True)
 
 
 def _table(given: Arguments) -> Table:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from agents.copies import FIRST_SEED
-from agents.film import Stage, film
 from agents.live_view import LiveView
-from agents.policies import AnyPolicy, named_policy, sb3_policy
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy, load_reward_model, read_policy_config
+from rlhf_envs.evaluation.episodes import FIRST_SEED
+from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
+from rlhf_envs.report.film import Stage, film
 from scripts.errors import one_sentence_errors
 
 

@@ -33,6 +33,8 @@ FLOORS = (
     ("rlhf_envs.loop",),
     ("rlhf_envs.sb3",),
     ("rlhf_envs.testing",),
+    ("rlhf_envs.evaluation",),
+    ("rlhf_envs.report",),
     ("agents",),
     ("scripts",),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 Color = tuple[int, int, int]
 
@@ -64,3 +64,16 @@ DARK = Palette(
 
 THEMES = {"light": LIGHT, "dark": DARK}
 THEME_NAMES = tuple(THEMES)
+
+
+def css_colors(palette: Palette) -> dict[str, str]:
+    """A palette as CSS custom properties without their dashes: `surface-strong`, `accent`, `other-0` and so on."""
+    named = {part.name.replace("_", "-"): getattr(palette, part.name) for part in fields(palette)}
+    others = named.pop("others")
+    named |= {f"other-{index}": color for index, color in enumerate(others)}
+    return {name: hex_color(color) for name, color in named.items()}
+
+
+def hex_color(color: Color) -> str:
+    """A colour as matplotlib and CSS write it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)

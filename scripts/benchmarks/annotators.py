@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from agents.building import build_environment, build_policy
 from agents.configuration import RunConfig
-from agents.evaluation import evaluate
-from agents.policies import sb3_policy
+from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agents.configuration import RunConfig
-from agents.evaluation import normalised
 from agents.run_directory import RunDirectory
 from rlhf_envs.envs.registration import is_native
+from rlhf_envs.evaluation.returns import normalised
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import ENVIRONMENTS, amount_for, configure, finish, is_finished
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agents.evaluation import baselines, evaluate
-from agents.policies import sb3_policy
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy
+from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.returns import baselines, evaluate
 from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.markdown import markdown_table, mean_and_spread
 

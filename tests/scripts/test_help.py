@@ -7,16 +7,24 @@ from typing import Any
 import pytest
 
 from agents.configuration import PARTS, RunConfig
-from agents.judging import JudgingConfig
+from agents.judging_session import JudgingConfig
 from rlhf_envs.feedback import SCHEDULES
 from rlhf_envs.feedback.selection import SELECTIONS
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import FitConfig
 from rlhf_envs.rewards.losses import LOSSES
 from rlhf_envs.rewards.resampling import RESAMPLING
-from scripts import evaluate, train, watch
+from scripts import evaluate, judge, train, watch
 
-SETTINGS = [*PARTS.values(), RunConfig, JudgingConfig, train.Arguments, evaluate.Arguments, watch.Arguments]
+SETTINGS = [
+    *PARTS.values(),
+    RunConfig,
+    JudgingConfig,
+    train.Arguments,
+    evaluate.Arguments,
+    judge.Arguments,
+    watch.Arguments,
+]
 
 
 def described(settings: type[Any]) -> dict[str, str]:

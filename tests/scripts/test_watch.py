@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.configuration import RunConfig
-from agents.film import Stage
 from agents.live_view import LiveView
-from agents.policies import RandomPolicy, ScriptedPolicy
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
-from agents.strip_chart import StripChart, Trace
 from agents.training import train
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
+from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 from rlhf_envs.loop import FeedbackConfig
-from scripts import evaluate, watch
+from rlhf_envs.report.film import Stage, StripChart, Trace
+from scripts import evaluate, judge, watch
 from scripts.errors import one_sentence_errors
 
 CONFIG = RunConfig(
@@ -211,8 +210,6 @@ def test_a_run_is_judged_where_things_go_otherwise(run: RunDirectory, capsys: py
     assert "is not" not in refused(capsys, evaluate.main, *arguments, '{"tiring": -1}')
     assert "the policy knows" in refused(capsys, evaluate.main, *arguments, '{"topics": 5}')
     assert "does not take these arguments" in refused(capsys, evaluate.main, *arguments, '{"topic": 5}')
-    judged = [*arguments, '{"annoyance": 2}', "--judge", "oracle"]
-    assert "leave out --env-kwargs" in refused(capsys, evaluate.main, *judged)
 
 
 def test_bad_input_is_refused_in_one_sentence(
@@ -250,8 +247,8 @@ def test_a_run_that_has_learned_a_reward_only_says_that_it_has_no_policy(
         (watch.main, ["--run-dir", it, "--film", str(tmp_path / "film.mp4"), "--policy", "random"]),
         (evaluate.main, ["--run-dir", it]),
         (evaluate.main, ["--run-dir", other, "--against", it]),
-        (evaluate.main, ["--run-dir", it, "--against", other, "--judge", "oracle"]),
-        (evaluate.main, ["--run-dir", other, "--against", it, "--judge", "oracle"]),
+        (judge.main, ["--run-dir", it, "--against", other, "--feedback", "oracle"]),
+        (judge.main, ["--run-dir", other, "--against", it, "--feedback", "oracle"]),
     ):
         assert "has learned a reward only and has no policy" in refused(capsys, command, *arguments)
 

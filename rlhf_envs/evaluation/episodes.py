@@ -1,0 +1,250 @@
+"""Plays whole episodes in several copies of an environment at once, on seeds that training never saw."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import Space
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.observations import Observations, stack_observations
+from rlhf_envs.sb3 import is_native, make_scalar_env
+from rlhf_envs.wrappers import true_reward, true_rewards
+
+FIRST_SEED = 1_000_000
+"""Training counts its seeds from the run's own, which is small; evaluation begins far above them."""
+
+SCRIPTED_ROLES = ("expert", "proxy")
+"""The scripted policies of the suite's environments: one does well, one maximises the proxy reward."""
+
+_TERM_PREFIX = "reward_"
+
+
+@dataclass(frozen=True, eq=False)
+class StepResult:
+    """What one step of N copies returned.
+
+    Attributes:
+        observations: after the step, (N, *obs) or a dict of such.
+        true_rewards: (N,) float64; 0 in copies whose episode had ended before.
+        proxy_rewards: (N,) float64, or None where the environment has no proxy reward.
+        terms: what each named term adds to the true reward, weighted, (N,) float64; empty where none are named.
+        done: (N,) bool, whether the episode ended with this step.
+    """
+
+    observations: Observations
+    true_rewards: NDArray[np.float64]
+    proxy_rewards: NDArray[np.float64] | None
+    terms: dict[str, NDArray[np.float64]]
+    done: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Transition:
+    """One step of N copies as it was played.
+
+    Attributes:
+        observations: input of the policy, (N, *obs) or a dict of such.
+        actions: its output, (N, *act).
+        running: (N,) bool, the copies whose episode had not ended yet; other rows of the fields are meaningless.
+        result: what the step returned.
+    """
+
+    observations: Observations
+    actions: NDArray[Any]
+    running: NDArray[np.bool_]
+    result: StepResult
+
+
+class Copies(ABC):
+    """N copies of one environment, for one episode each.
+
+    Attributes:
+        count: N.
+        observation_space, action_space: of a single copy.
+        has_scripted_policies: whether the environment defines the policies of `SCRIPTED_ROLES`.
+    """
+
+    count: int
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    has_scripted_policies: bool
+
+    @abstractmethod
+    def reset(self, seed: int) -> Observations:
+        """Begin an episode in every copy, copy i with seed + i; the first observations, (N, *obs)."""
+
+    @abstractmethod
+    def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
+        """Step the copies that are running, (N,) bool, with actions (N, *act)."""
+
+    @abstractmethod
+    def scripted_action(self, role: str) -> NDArray[Any]:
+        """The action of a scripted policy of `SCRIPTED_ROLES` in the current states, (N, *act).
+
+        Raises:
+            ValueError: if the environment defines none.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the environments."""
+
+
+class BatchedCopies(Copies):
+    """Copies of an environment of the suite, advanced together."""
+
+    def __init__(self, environment_id: str, count: int, environment_kwargs: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._env = gym.make_vec(environment_id, num_envs=count, **(environment_kwargs or {}))
+        except TypeError as error:
+            raise ValueError(f"{environment_id} does not take these arguments: {error}.") from error
+        native = self._env.unwrapped
+        if not isinstance(native, TaskVectorEnv):
+            raise ValueError(f"{environment_id} has no batched definition in this suite; step its copies one by one.")
+        self._native = native
+        self._weights = native.task.reward_weights
+        self.count = count
+        self.has_scripted_policies = True
+        self.observation_space = native.single_observation_space
+        self.action_space = native.single_action_space
+
+    def reset(self, seed: int) -> Observations:
+        """Begin an episode in every copy."""
+        observations: Observations = self._env.reset(seed=seed)[0]
+        return observations
+
+    def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
+        """Step every copy. All episodes end at the horizon, so every copy is running until the last step."""
+        observations, rewards, terminated, truncated, info = self._env.step(actions)
+        terms = info["reward_terms"]
+        return StepResult(
+            observations,
+            true_rewards(rewards, info).astype(np.float64),
+            np.asarray(info["proxy_reward"], dtype=np.float64),
+            {name: weight * terms[name].astype(np.float64) for name, weight in self._weights.items()},
+            terminated | truncated,
+        )
+
+    def scripted_action(self, role: str) -> NDArray[Any]:
+        """The action of a scripted policy, (N, *act)."""
+        return self._native.expert_action() if role == "expert" else self._native.proxy_action()
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._env.close()
+
+
+class SeparateCopies(Copies):
+    """Copies of any environment, stepped one after another; each waits once its episode has ended."""
+
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        self._envs = envs
+        self.count = len(envs)
+        self.observation_space = envs[0].observation_space
+        self.action_space = envs[0].action_space
+        native = envs[0].unwrapped
+        self.has_scripted_policies = isinstance(native, TaskEnv)
+        self._weights = native.task.reward_weights if isinstance(native, TaskEnv) else {}
+        self._observations: list[Any] = []
+
+    def reset(self, seed: int) -> Observations:
+        """Begin an episode in every copy."""
+        self._observations = [env.reset(seed=seed + row)[0] for row, env in enumerate(self._envs)]
+        return stack_observations(self._observations)
+
+    def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
+        """Step the copies that are running."""
+        true, proxy = np.zeros(self.count), np.zeros(self.count)
+        done = np.zeros(self.count, dtype=np.bool_)
+        terms: dict[str, NDArray[np.float64]] = {}
+        has_proxy = False
+        for row in np.flatnonzero(running).tolist():
+            observation, reward, terminated, truncated, info = self._envs[row].step(actions[row])
+            self._observations[row] = observation
+            true[row] = true_reward(reward, info)
+            done[row] = terminated or truncated
+            if "proxy_reward" in info:
+                has_proxy = True
+                proxy[row] = info["proxy_reward"]
+            for name, value in _named_terms(info, self._weights).items():
+                terms.setdefault(name, np.zeros(self.count))[row] = value
+        return StepResult(stack_observations(self._observations), true, proxy if has_proxy else None, terms, done)
+
+    def scripted_action(self, role: str) -> NDArray[Any]:
+        """The action of a scripted policy, (N, *act)."""
+        if not self.has_scripted_policies:
+            spec = self._envs[0].spec
+            name = spec.id if spec else self._envs[0]
+            raise ValueError(f"{name} brings no scripted {role} policy; only the suite's own environments do.")
+        return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._envs:
+            env.close()
+
+
+def make_copies(
+    environment_id: str,
+    count: int,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    *,
+    horizon: int | None = None,
+    on_termination: str = "absorb",
+) -> Copies:
+    """Copies of an environment in the fastest form that it allows.
+
+    Args:
+        environment_id: any registered id.
+        count: how many copies.
+        environment_kwargs: arguments of the environment.
+        horizon, on_termination: how episodes of third-party environments are held to one length, see
+            `rlhf_envs.sb3.make_scalar_env`.
+
+    Raises:
+        ValueError: for an unknown id, a count below 1, or a horizon that is not known.
+    """
+    if count < 1:
+        raise ValueError(f"At least 1 episode must be played, not {count}.")
+    if is_native(environment_id):
+        return BatchedCopies(environment_id, count, environment_kwargs)
+    return SeparateCopies(
+        [make_scalar_env(environment_id, environment_kwargs, horizon, on_termination) for _ in range(count)]
+    )
+
+
+def play(act: Callable[[Observations], NDArray[Any]], copies: Copies, seed: int) -> Iterator[Transition]:
+    """Play one episode in every copy, step by step.
+
+    Args:
+        act: from observations (N, *obs) to actions (N, *act).
+        copies: where to play.
+        seed: copy i begins with seed + i.
+    """
+    observations = copies.reset(seed)
+    running = np.ones(copies.count, dtype=np.bool_)
+    while running.any():
+        actions = act(observations)
+        result = copies.step(actions, running)
+        yield Transition(observations, actions, running, result)
+        running = running & ~result.done
+        observations = result.observations
+
+
+def _named_terms(info: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weighted terms of a step's reward: `info["reward_terms"]`, or MuJoCo's keys such as `reward_ctrl`."""
+    if "reward_terms" in info:
+        return {name: weights.get(name, 1.0) * float(value) for name, value in info["reward_terms"].items()}
+    return {
+        name.removeprefix(_TERM_PREFIX): float(value)
+        for name, value in info.items()
+        if name.startswith(_TERM_PREFIX) and isinstance(value, int | float | np.number)
+    }

@@ -1,0 +1,133 @@
+"""True returns of policies on seeds that training never saw, and of the baselines beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.evaluation.episodes import FIRST_SEED, SCRIPTED_ROLES, Copies, make_copies, play
+from rlhf_envs.evaluation.policies import AnyPolicy, RandomPolicy, ScriptedPolicy, bind
+
+_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a policy earned in whole episodes.
+
+    Attributes:
+        returns: true return of each episode, (episodes,) float64.
+        proxy_returns: proxy return of each, (episodes,) float64, or None where the environment has no proxy reward.
+        terms: mean contribution of each named term to the true reward of a step; empty where none are named.
+    """
+
+    returns: NDArray[np.float64]
+    proxy_returns: NDArray[np.float64] | None
+    terms: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean true return."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the true returns over episodes."""
+        return float(self.returns.std())
+
+    @property
+    def proxy_mean(self) -> float | None:
+        """Mean proxy return, or None where the environment has no proxy reward."""
+        return None if self.proxy_returns is None else float(self.proxy_returns.mean())
+
+    def interval(self, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """Confidence interval of the mean true return: percentile bootstrap over episodes (Efron 1979).
+
+        Raises:
+            ValueError: if the confidence is not between 0 and 1.
+        """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, not {confidence}.")
+        # As scipy.stats.bootstrap, whose import takes longer than the evaluation.
+        rng = np.random.default_rng(seed)
+        means = self.returns[rng.integers(len(self.returns), size=(_RESAMPLES, len(self.returns)))].mean(axis=1)
+        low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+
+def normalised(score: float, random: float, reference: float) -> float | None:
+    """A return on the scale on which that of random actions is 0 and that of a reference policy is 1.
+
+    None where the reference is no better than random actions, so that there is no scale.
+    """
+    return (score - random) / (reference - random) if reference > random else None
+
+
+def evaluate(
+    policy: AnyPolicy,
+    environment_id: str,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    *,
+    episodes: int = 50,
+    seed: int = FIRST_SEED,
+    horizon: int | None = None,
+    on_termination: str = "absorb",
+) -> Evaluation:
+    """Play whole episodes and sum their true rewards.
+
+    Args:
+        policy: from `rlhf_envs.evaluation.policies`, or any function from observations (N, *obs) to actions (N, *act).
+        environment_id, environment_kwargs: where. The objective that the environment pays does not matter.
+        episodes: how many, all at once.
+        seed: episode i begins with seed + i.
+        horizon, on_termination: of a third-party environment, as in training.
+
+    Raises:
+        ValueError: for an unknown id, no episodes, or a scripted policy that the environment does not define.
+    """
+    copies = make_copies(environment_id, episodes, environment_kwargs, horizon=horizon, on_termination=on_termination)
+    try:
+        return _evaluate(policy, copies, seed)
+    finally:
+        copies.close()
+
+
+def baselines(
+    environment_id: str,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    *,
+    episodes: int = 50,
+    seed: int = FIRST_SEED,
+    horizon: int | None = None,
+    on_termination: str = "absorb",
+) -> dict[str, Evaluation]:
+    """Policies that need no training: "random", and "expert" and "proxy" where the environment defines them."""
+    copies = make_copies(environment_id, episodes, environment_kwargs, horizon=horizon, on_termination=on_termination)
+    try:
+        scores = {"random": _evaluate(RandomPolicy(seed), copies, seed)}
+        if copies.has_scripted_policies:
+            scores |= {role: _evaluate(ScriptedPolicy(role), copies, seed) for role in SCRIPTED_ROLES}
+        return scores
+    finally:
+        copies.close()
+
+
+def _evaluate(policy: AnyPolicy, copies: Copies, seed: int) -> Evaluation:
+    returns, proxy_returns = np.zeros(copies.count), np.zeros(copies.count)
+    sums: dict[str, float] = {}
+    steps, has_proxy = 0, False
+    for transition in play(bind(policy, copies), copies, seed):
+        result = transition.result
+        returns += result.true_rewards
+        if result.proxy_rewards is not None:
+            has_proxy = True
+            proxy_returns += result.proxy_rewards
+        for name, values in result.terms.items():
+            sums[name] = sums.get(name, 0.0) + float(values.sum())
+        steps += int(transition.running.sum())
+    terms = {name: total / steps for name, total in sums.items()}
+    return Evaluation(returns, proxy_returns if has_proxy else None, terms)

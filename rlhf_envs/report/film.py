@@ -1,0 +1,346 @@
+"""Films a policy, with what it earns step by step drawn below the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pygame
+from gymnasium import Env
+from numpy.typing import NDArray
+
+from rlhf_envs.clips import encode_mp4, letterbox
+from rlhf_envs.envs.canvas import Canvas
+from rlhf_envs.envs.palette import THEMES, Color
+from rlhf_envs.envs.rendering import FRAME_SIZE
+from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, Transition, play
+from rlhf_envs.evaluation.policies import AnyPolicy, bind
+from rlhf_envs.sb3 import is_native, make_scalar_env
+from rlhf_envs.wrappers import UncertainRewardFunction
+
+_SLOWEST, _FASTEST, _USUAL = 10.0, 40.0, 15.0
+_LONGEST_AXIS = 400
+_HELD_SECONDS = 0.6
+_FILM_RATE = 20.0
+_MARGIN, _LABELS, _VALUES = 12, 124, 52
+_GRAPH_HEIGHT, _LINE_HEIGHT, _ROW_HEIGHT, _GAP = 72, 17, 15, 9
+_SMALLEST_RANGE = 1e-3
+
+Floats = NDArray[np.float64]
+
+
+class Stage:
+    """One environment, its picture, and the chart below it: plays episodes frame by frame.
+
+    Args:
+        environment_id, environment_kwargs: where to play.
+        reward_model: whose reward is drawn; None draws the true reward only.
+        horizon, on_termination: of a third-party environment, as in training.
+        width: of the picture in pixels, its height is two thirds of that; the chart below adds to the height.
+        theme: "light" or "dark".
+
+    Attributes:
+        frames_per_second: at which rate an episode looks natural, between 10 and 40.
+
+    Raises:
+        ValueError: for an unknown id or theme, or an environment that cannot be drawn.
+    """
+
+    def __init__(
+        self,
+        environment_id: str,
+        environment_kwargs: Mapping[str, Any] | None = None,
+        *,
+        reward_model: UncertainRewardFunction | None = None,
+        horizon: int | None = None,
+        on_termination: str = "absorb",
+        width: int = FRAME_SIZE[0],
+        theme: str = "light",
+    ) -> None:
+        if theme not in THEMES:
+            raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
+        self.picture_size = (width, round(width * FRAME_SIZE[1] / FRAME_SIZE[0]))
+        self._env = _drawable(environment_id, environment_kwargs, horizon, on_termination, self.picture_size, theme)
+        self.copies = SeparateCopies([self._env])
+        self.theme = theme
+        self._environment_id = environment_id
+        self.frames_per_second = min(max(float(self._env.metadata.get("render_fps") or _USUAL), _SLOWEST), _FASTEST)
+        self._reward_model = reward_model
+        self._canvas: Canvas | None = None
+
+    def frames(self, policy: AnyPolicy, seed: int = FIRST_SEED, every: int = 1) -> Iterator[NDArray[np.uint8]]:
+        """Play one episode: a frame (height, width, 3) uint8 after each step, or after every so many."""
+        trace = Trace()
+        chart: StripChart | None = None
+        for step, transition in enumerate(play(bind(policy, self.copies), self.copies, seed)):
+            trace.add(*_of_first(transition), *self._learned(transition))
+            if chart is None:
+                chart = StripChart(self._axis_length(), list(trace.terms), self._reward_model is not None)
+            if step % every == 0:
+                yield self._frame(chart, trace)
+
+    def close(self) -> None:
+        """Let go of the environment."""
+        # One of classic control would shut pygame down for the whole process, whatever window is open.
+        if not isinstance(getattr(self._env.unwrapped, "screen", None), pygame.Surface):
+            self.copies.close()
+
+    def _learned(self, transition: Transition) -> tuple[float, float] | tuple[()]:
+        if self._reward_model is None:
+            return ()
+        reward = self._reward_model.reward(transition.observations, transition.actions)
+        return float(reward[0]), float(self._reward_model.spread(transition.observations, transition.actions)[0])
+
+    def _axis_length(self) -> int:
+        has_horizon = self._env.has_wrapper_attr("horizon")
+        spec = self._env.spec
+        steps = self._env.get_wrapper_attr("horizon") if has_horizon else spec and spec.max_episode_steps
+        return min(int(steps or _LONGEST_AXIS), _LONGEST_AXIS)
+
+    def _frame(self, chart: StripChart, trace: Trace) -> NDArray[np.uint8]:
+        width, height = self.picture_size
+        scale = width / FRAME_SIZE[0]
+        if self._canvas is None:
+            self._canvas = Canvas(width, height + round(chart.height * scale), self.theme)
+        picture = letterbox(self._picture(), self.picture_size, THEMES[self.theme].background)
+        image = pygame.image.frombuffer(picture.tobytes(), self.picture_size, "RGB")
+        self._canvas.surface.blit(image, (0, 0))
+        chart.draw(self._canvas, height / scale, trace)
+        return self._canvas.pixels()
+
+    def _picture(self) -> NDArray[np.uint8]:
+        try:
+            picture: Any = self._env.render()
+        except Exception as error:
+            raise RuntimeError(
+                f"{self._environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
+                "without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
+            ) from error
+        return np.asarray(picture)
+
+
+def film(
+    policy: AnyPolicy,
+    environment_id: str,
+    environment_kwargs: Mapping[str, Any] | None = None,
+    *,
+    path: Path | None = None,
+    seconds: float | None = None,
+    episodes: int = 1,
+    seed: int = FIRST_SEED,
+    horizon: int | None = None,
+    on_termination: str = "absorb",
+    reward_model: UncertainRewardFunction | None = None,
+    width: int = FRAME_SIZE[0],
+    theme: str = "light",
+) -> bytes:
+    """Film a policy at the environment's own pace, as an mp4 that every browser plays.
+
+    Of environments that take more than 20 steps a second, every second step is shown.
+
+    Args:
+        policy: who acts.
+        environment_id, environment_kwargs: where.
+        path: where to write the film too.
+        seconds: ends the film after this time; None films whole episodes.
+        episodes: how many.
+        seed: episode i begins with seed + i.
+        horizon, on_termination, reward_model, width, theme: see `Stage`.
+
+    Raises:
+        ValueError: as `Stage`, or if there is nothing to film.
+    """
+    if episodes < 1:
+        raise ValueError(f"At least 1 episode must be filmed, not {episodes}.")
+    if seconds is not None and seconds <= 0:
+        raise ValueError(f"A film must last more than 0 seconds, not {seconds}.")
+    stage = Stage(
+        environment_id,
+        environment_kwargs,
+        reward_model=reward_model,
+        horizon=horizon,
+        on_termination=on_termination,
+        width=width,
+        theme=theme,
+    )
+    every = ceil(stage.frames_per_second / _FILM_RATE)
+    rate = stage.frames_per_second / every
+    most = None if seconds is None else max(round(seconds * rate), 1)
+    played = chain.from_iterable(stage.frames(policy, seed + episode, every) for episode in range(episodes))
+    try:
+        frames = list(islice(played, most))
+    finally:
+        stage.close()
+    frames += frames[-1:] * round(_HELD_SECONDS * rate)
+    stacked = np.stack(frames)
+    frames.clear()
+    return encode_mp4(stacked, path, rate)
+
+
+def _of_first(transition: Transition) -> tuple[float, dict[str, float]]:
+    result = transition.result
+    return float(result.true_rewards[0]), {name: float(values[0]) for name, values in result.terms.items()}
+
+
+def _drawable(
+    environment_id: str,
+    environment_kwargs: Mapping[str, Any] | None,
+    horizon: int | None,
+    on_termination: str,
+    picture_size: tuple[int, int],
+    theme: str,
+) -> Env[Any, Any]:
+    kwargs = dict(environment_kwargs or {})
+    kwargs.pop("render_mode", None)
+    if is_native(environment_id):
+        kwargs |= {"frame_size": picture_size, "theme": theme}
+    env = make_scalar_env(environment_id, kwargs, horizon, on_termination, render_mode="rgb_array")
+    if env.render_mode != "rgb_array":
+        raise ValueError(f"{environment_id} cannot be filmed, because it does not render as 'rgb_array'.")
+    return env
+
+
+@dataclass
+class Trace:
+    """What was rewarded in each step so far.
+
+    Attributes:
+        true: the true reward.
+        learned, spread: the learned reward and the ensemble's uncertainty; empty without a reward model.
+        terms: what each named term adds to the true reward.
+    """
+
+    true: list[float] = field(default_factory=list)
+    learned: list[float] = field(default_factory=list)
+    spread: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(
+        self, true: float, terms: Mapping[str, float], learned: float | None = None, spread: float | None = None
+    ) -> None:
+        """Append one step."""
+        steps = len(self.true)
+        self.true.append(true)
+        if learned is not None and spread is not None:
+            self.learned.append(learned)
+            self.spread.append(spread)
+        for name in dict.fromkeys([*self.terms, *terms]):
+            # A term that the environment names only now and then was 0 in the other steps.
+            self.terms.setdefault(name, [0.0] * steps).append(float(terms.get(name, 0.0)))
+
+
+class StripChart:
+    """Draws a trace: a graph of the rewards on top, and a strip of colour for each named term below.
+
+    Lengths are in units of a picture 600 wide, as on `Canvas`.
+
+    Args:
+        horizon: how many steps the time axis holds; a longer trace scrolls.
+        terms: the names of the strips, in order.
+        learned: whether there is a learned reward to draw.
+    """
+
+    def __init__(self, horizon: int, terms: list[str], learned: bool) -> None:
+        self.horizon = max(horizon, 2)
+        self.terms = terms
+        self.learned = learned
+        self.height = 2 * _GAP + _GRAPH_HEIGHT + (_GAP + _ROW_HEIGHT * len(terms) if terms else 0)
+
+    def draw(self, canvas: Canvas, top: float, trace: Trace) -> None:
+        """Draw the trace with its upper edge at y = `top`, across the whole width of the canvas."""
+        width = canvas.width / canvas.scale
+        colors = canvas.colors
+        canvas.rectangle(0, top, width, self.height, colors.surface)
+        canvas.line((0, top), (width, top), colors.line)
+        left, right = _LABELS, width - _VALUES - _MARGIN
+        canvas.rectangle(left, top + _GAP, right - left, _GRAPH_HEIGHT, colors.background)
+        steps = np.arange(max(len(trace.true) - self.horizon, 0), len(trace.true))
+        places = left + (steps - (steps[0] if len(steps) else 0) + 0.5) / self.horizon * (right - left)
+        self._draw_graph(canvas, top + _GAP, places, trace)
+        y = top + 2 * _GAP + _GRAPH_HEIGHT
+        largest = max((abs(value) for values in trace.terms.values() for value in values), default=0.0)
+        for name in self.terms:
+            self._draw_strip(canvas, y, places, name, trace.terms.get(name, []), max(largest, _SMALLEST_RANGE))
+            y += _ROW_HEIGHT
+        if len(places):
+            bottom = y if self.terms else top + _GAP + _GRAPH_HEIGHT
+            canvas.line((places[-1], top + _GAP), (places[-1], bottom - 3), colors.muted)
+
+    def _draw_graph(self, canvas: Canvas, top: float, places: Floats, trace: Trace) -> None:
+        colors = canvas.colors
+        right = canvas.width / canvas.scale - _MARGIN
+        rows = [("true reward", trace.true, colors.muted)]
+        if self.learned:
+            rows.insert(0, ("learned reward", trace.learned, colors.accent))
+        for row, (label, values, color) in enumerate(rows):
+            y = top + 12 + _LINE_HEIGHT * row
+            canvas.text(_MARGIN, y, label, color, size=12)
+            if values:
+                canvas.text(right, y, _signed(values[-1]), color, size=12, anchor="right")
+        if self.learned:
+            canvas.text(_MARGIN, top + 10 + _LINE_HEIGHT * 2, "each to its own scale", colors.muted, size=10)
+            y = top + 12 + _LINE_HEIGHT * 3 - 4
+            canvas.text(_MARGIN, y, "spread", colors.muted, size=12)
+            if trace.spread:
+                canvas.text(right, y, f"±{trace.spread[-1]:.2f}", colors.muted, size=12, anchor="right")
+        if len(places) < 2:
+            return
+        if self.learned:
+            learned, spread = np.array(trace.learned), np.array(trace.spread)
+            low, high = _range(np.concatenate([learned - spread, learned + spread]))
+            shown = slice(-len(places), None)
+            over = _heights(top, (learned + spread)[shown], low, high)
+            under = _heights(top, (learned - spread)[shown], low, high)
+            outline = [*zip(places, over, strict=True), *zip(places[::-1], under[::-1], strict=True)]
+            canvas.polygon(outline, _between(colors.background, colors.accent, 0.25))
+            line = _heights(top, learned[shown], low, high)
+            canvas.polyline(list(zip(places, line, strict=True)), colors.accent, 2)
+        # The true reward has a scale of its own: only how it rises and falls can be compared.
+        true = np.array(trace.true)
+        heights = _heights(top, true[-len(places) :], *_range(true))
+        canvas.polyline(list(zip(places, heights, strict=True)), colors.muted, 1)
+
+    def _draw_strip(
+        self, canvas: Canvas, y: float, places: Floats, name: str, values: list[float], largest: float
+    ) -> None:
+        colors = canvas.colors
+        left, right = _LABELS, canvas.width / canvas.scale - _VALUES - _MARGIN
+        middle = y + _ROW_HEIGHT / 2 - 1
+        canvas.text(_MARGIN, middle, name.replace("_", " "), colors.ink, size=12)
+        canvas.rectangle(left, y, right - left, _ROW_HEIGHT - 3, colors.background)
+        if not len(places) or not values:
+            return
+        canvas.text(right + _VALUES, middle, _signed(values[-1]), colors.muted, size=12, anchor="right")
+        step = (right - left) / self.horizon
+        for place, value in zip(places, values[-len(places) :], strict=True):
+            if value:
+                tint = colors.good if value > 0 else colors.bad
+                # The square root lets small contributions be seen beside large ones.
+                shade = _between(colors.background, tint, sqrt(abs(value) / largest))
+                canvas.rectangle(place - step / 2, y, step, _ROW_HEIGHT - 3, shade)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
+
+
+def _range(values: Floats) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = max(high - low, _SMALLEST_RANGE) * 0.08
+    return low - room, high + room
+
+
+def _heights(top: float, values: Floats, low: float, high: float) -> Floats:
+    return top + _GRAPH_HEIGHT * (high - values) / (high - low)
+
+
+def _between(start: Color, end: Color, share: float) -> Color:
+    """A colour on the way from one to another, in 16 steps, so that few different ones are ever needed."""
+    share = round(min(max(share, 0.0), 1.0) * 16) / 16
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(start, end, strict=True))
+    return red, green, blue

@@ -1,0 +1,192 @@
+"""Evaluation judges by the true reward alone, on the same fresh episodes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, make_copies, play
+from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
+from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from rlhf_envs.evaluation.reward_model import held_out_predictions, reward_correlation, test_scores
+from rlhf_envs.feedback import PreferenceStore, Purpose, Query
+from rlhf_envs.rewards import RewardEnsemble, preference_metrics
+from rlhf_envs.sb3 import make_scalar_env
+from rlhf_envs.segments import Segment
+
+# The function's name is that of the metric; it is no test of this file.
+test_scores.__test__ = False  # type: ignore[attr-defined]
+
+DRIVING = "rlhf/Driving-v0"
+SHORT = {"horizon": 40}
+
+
+class PendulumTruth:
+    """Pendulum's own reward, read off its observations."""
+
+    def reward(self, observations: NDArray[Any], actions: NDArray[Any]) -> NDArray[np.float64]:
+        cosine, sine, speed = observations.astype(np.float64).T
+        torque = np.clip(actions[:, 0], -2, 2)
+        return -(np.arctan2(sine, cosine) ** 2 + 0.1 * speed**2 + 0.001 * torque**2)
+
+
+def test_the_objective_that_an_environment_pays_does_not_change_the_verdict() -> None:
+    true = evaluate(ScriptedPolicy("proxy"), DRIVING, SHORT, episodes=4)
+    proxy = evaluate(ScriptedPolicy("proxy"), DRIVING, {**SHORT, "objective": "proxy"}, episodes=4)
+    np.testing.assert_array_equal(true.returns, proxy.returns)
+
+
+def test_the_same_policy_gets_the_same_verdict_twice() -> None:
+    first = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4)
+    again = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4)
+    other = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4, seed=7)
+    np.testing.assert_array_equal(first.returns, again.returns)
+    assert not np.array_equal(first.returns, other.returns)
+
+
+def test_copies_that_run_as_one_batch_earn_what_separate_copies_earn() -> None:
+    batched = evaluate(ScriptedPolicy("expert"), DRIVING, SHORT, episodes=3)
+    separate = SeparateCopies([make_scalar_env(DRIVING, SHORT) for _ in range(3)])
+    returns, terms = np.zeros(3), dict.fromkeys(batched.terms, 0.0)
+    for transition in play(bind(ScriptedPolicy("expert"), separate), separate, FIRST_SEED):
+        returns += transition.result.true_rewards
+        for name, values in transition.result.terms.items():
+            terms[name] += values.sum() / (3 * SHORT["horizon"])
+    np.testing.assert_allclose(returns, batched.returns, rtol=1e-5)
+    assert terms == pytest.approx(batched.terms, abs=1e-6)
+
+
+def test_the_named_terms_add_up_to_the_true_reward() -> None:
+    score = evaluate(RandomPolicy(), DRIVING, SHORT, episodes=4)
+    assert sum(score.terms.values()) == pytest.approx(score.mean / SHORT["horizon"], abs=1e-5)
+
+
+def test_the_expert_beats_random_actions_and_who_games_the_proxy() -> None:
+    scores = baselines(DRIVING, episodes=10)
+    assert list(scores) == ["random", "expert", "proxy"]
+    assert scores["expert"].mean > scores["proxy"].mean
+    assert scores["expert"].interval()[0] > scores["random"].interval()[1]
+    assert (scores["proxy"].proxy_mean or 0) > (scores["expert"].proxy_mean or 0)
+
+
+def test_a_third_party_environment_has_random_actions_to_compare_with_and_nothing_else() -> None:
+    scores = baselines("Pendulum-v1", episodes=2)
+    assert list(scores) == ["random"]
+    assert scores["random"].proxy_returns is None
+    with pytest.raises(ValueError, match="brings no scripted expert policy"):
+        evaluate(ScriptedPolicy("expert"), "Pendulum-v1", episodes=1)
+
+
+def test_an_episode_that_ends_early_earns_nothing_after_its_end() -> None:
+    leaking = evaluate(RandomPolicy(), "CartPole-v1", episodes=5, on_termination="leak")
+    absorbed = evaluate(RandomPolicy(), "CartPole-v1", episodes=5, on_termination="absorb")
+    assert len(set(leaking.returns.tolist())) > 1
+    np.testing.assert_array_equal(leaking.returns, absorbed.returns)
+
+
+def test_a_mixture_runs_from_the_policy_itself_to_random_actions() -> None:
+    copies = make_copies("CartPole-v1", 3)
+    act = bind(MixedPolicy(lambda observations: np.ones(len(observations), dtype=np.int64), seed=1), copies)
+    actions = np.stack([act(np.zeros((3, 4), dtype=np.float32)) for _ in range(400)])
+    copies.close()
+    shares = actions.mean(axis=0)
+    assert shares[0] == 1.0
+    assert 0.7 < shares[1] < 0.8
+    assert 0.4 < shares[2] < 0.6
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_more_episodes() -> None:
+    few = evaluate(RandomPolicy(), "CartPole-v1", episodes=5)
+    many = evaluate(RandomPolicy(), "CartPole-v1", episodes=80)
+    for score in (few, many):
+        assert score.interval()[0] < score.mean < score.interval()[1]
+    assert np.diff(many.interval()) < np.diff(few.interval())
+
+
+def test_a_normalised_score_is_0_for_random_actions_and_1_for_the_reference() -> None:
+    assert normalised(-1200.0, -1200.0, -150.0) == 0.0
+    assert normalised(-150.0, -1200.0, -150.0) == 1.0
+    assert normalised(5.0, 10.0, 10.0) is None
+
+
+def test_a_reward_model_that_knows_the_truth_correlates_perfectly() -> None:
+    truth = cast(RewardEnsemble, PendulumTruth())
+    found = reward_correlation(truth, RandomPolicy(), "Pendulum-v1", segment_length=25, episodes=2)
+    assert set(found) == {"policy", "mixture"}
+    for agreement in found.values():
+        assert agreement.true_steps.shape == (400,)
+        assert agreement.true_segments.shape == (16,)
+        assert agreement.steps.pearson == pytest.approx(1, abs=1e-4)
+        assert agreement.segments.spearman == pytest.approx(1)
+
+
+def test_segments_that_no_episode_holds_are_refused() -> None:
+    truth = cast(RewardEnsemble, PendulumTruth())
+    with pytest.raises(ValueError, match="Segments of 300 steps do not fit into episodes of 200"):
+        reward_correlation(truth, RandomPolicy(), "Pendulum-v1", segment_length=300, episodes=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": "none"}) as opened:
+        rng = np.random.default_rng(0)
+        segments = [
+            Segment(rng.normal(size=(5, 3)).astype(np.float32), rng.integers(2, size=5), np.zeros(5, np.float32))
+            for _ in range(12)
+        ]
+        opened.ask(
+            [
+                Query(f"0/{purpose}/{pair}", 0, (segments[2 * pair], segments[2 * pair + 1]), purpose=purpose)
+                for pair, purpose in enumerate([Purpose.TEST] * 5 + [Purpose.TRAIN])
+            ]
+        )
+        yield opened
+
+
+@pytest.fixture
+def ensemble() -> RewardEnsemble:
+    return RewardEnsemble(Box(-9, 9, (3,)), Discrete(2), seed=1)
+
+
+def test_held_out_answers_are_scored_and_answers_taken_back_are_not(
+    store: PreferenceStore, ensemble: RewardEnsemble
+) -> None:
+    queries = store.queries()
+    for query, choice in zip(queries, ("left", "right", "tie", "skip", "left", "right"), strict=True):
+        store.answer(query.id or 0, "someone", choice)
+        if query is queries[4]:
+            store.undo("someone")
+    predicted, said = held_out_predictions(store, ensemble)
+    np.testing.assert_array_equal(said, [0, 1, 0.5, np.nan])
+    expected = ensemble.probability_right(
+        [query.segments[0] for query in queries[:4]], [query.segments[1] for query in queries[:4]]
+    )
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6)
+    scores = test_scores(store, ensemble)
+    assert scores is not None and scores.accuracy == preference_metrics(expected, said).accuracy
+    assert (scores.decided, scores.ties, scores.skips) == (2, 1, 1)
+
+
+def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore, ensemble: RewardEnsemble) -> None:
+    assert test_scores(store, ensemble) is None
+    store.answer(store.queries()[0].id or 0, "someone", "tie")
+    assert test_scores(store, ensemble) is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: evaluate(RandomPolicy(), "rlhf/Drivin-v0"), "Did you mean rlhf/Driving-v0"),
+        (lambda: evaluate(RandomPolicy(), DRIVING, episodes=0), "At least 1 episode must be played, not 0"),
+        (lambda: named_policy("best"), "policy must be one of random, expert, proxy, not 'best'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(ask: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        ask()

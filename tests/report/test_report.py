@@ -1,0 +1,292 @@
+"""A report is one page that stands by itself, and says what a run has to say and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import binomtest
+
+from agents import report
+from agents.configuration import RunConfig
+from agents.presets import PPOConfig
+from agents.report import write_report
+from agents.run_directory import RunDirectory, read_json, write_json
+from agents.trained import load_policy, load_reward_model
+from agents.training import train
+from rlhf_envs.feedback import PreferenceStore, Query
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.report.queries import query_pictures
+from rlhf_envs.segments import Segment
+
+CONFIG = RunConfig(
+    env="rlhf/Driving-v0",
+    env_kwargs={"horizon": 30},
+    timesteps=512,
+    labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
+    ppo=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
+    evaluation_episodes=3,
+)
+MODEL_SECTIONS = ("The reward model", "What it asked", "Calibration", "learned reward")
+
+
+def finished_run(path: Path, config: RunConfig) -> RunDirectory:
+    directory = RunDirectory(path)
+    directory.create(config)
+    train(config, directory, Console(file=io.StringIO()))
+    return directory
+
+
+def text_of(page: Path) -> str:
+    """The page without its pictures and its film, whose encoding may happen to spell any word."""
+    return re.sub(r"data:[^\"]*", "data:", page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return finished_run(tmp_path_factory.mktemp("runs") / "learned", CONFIG)
+
+
+@pytest.fixture
+def copied(learned: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """A run whose files a test may spoil; without its store, which needs no copy."""
+    for path in (learned.config_path, learned.metrics_path, learned.progress_path, learned.policy_path):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return RunDirectory(tmp_path)
+
+
+def as_baseline(directory: RunDirectory, reward: str = "true") -> None:
+    """Turn a copied run into one that was trained on the true, or the proxy, reward."""
+    content = read_json(directory.config_path)
+    content["config"]["reward"] = reward
+    write_json(directory.config_path, content)
+
+
+def test_the_page_loads_nothing_from_elsewhere(learned: RunDirectory) -> None:
+    page = text_of(learned.report_path)
+    sources = re.findall(r'\b(?:src|href)="([^"]*)"', page)
+    assert sources
+    assert all(source == "data:" or source.startswith("#") for source in sources)
+    assert "<link" not in page and "<script" not in page and "@import" not in page
+
+
+def test_the_page_has_everything_that_a_run_on_preferences_has_to_say(learned: RunDirectory) -> None:
+    page = text_of(learned.report_path)
+    for said in (*MODEL_SECTIONS, "scripted expert", "gaming the proxy", "courtesy", "labels.segment_length"):
+        assert said in page
+    assert page.count('class="panel query"') == 10
+    preferred = page.count('class="side preferred"')
+    assert preferred == page.count("oracle: left") + page.count("oracle: right") > 0
+    assert "NaN" not in page and ">nan" not in page
+
+
+def test_the_pictures_take_their_colours_from_the_page(learned: RunDirectory) -> None:
+    page = text_of(learned.report_path)
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert "var(--ink)" in picture
+        assert re.findall(r"#[0-9a-f]{6}\b", picture) == []
+    ids = [name for picture in pictures for name in re.findall(r'\bid="([^"]+)"', picture)]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_film_shows_a_whole_episode(learned: RunDirectory) -> None:
+    with av.open(str(learned.film_path)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert 30 <= len(frames) <= 40
+    assert frames[0].shape[1] == 600
+    assert not np.array_equal(frames[0], frames[29])
+
+
+def test_a_baseline_has_no_preference_model_to_tell_of(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    page = text_of(write_report(copied))
+    assert "Trained on the true reward" in page
+    for said in MODEL_SECTIONS:
+        assert said not in page
+
+
+def test_every_known_baseline_stands_beside_the_run(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    metrics = copied.read_metrics()
+    metrics |= {"ppo_return_mean": 99.0, "pretraining": {"true_return_mean": 12.0, "true_return_std": 1.0}}
+    metrics |= {"random_return_mean": 0.0, "true_return_mean": 49.5}
+    write_json(copied.metrics_path, metrics)
+    page = text_of(write_report(copied))
+    assert "PPO on the true reward" in page and "pretrained start" in page
+    assert "50%" in page
+
+
+def test_few_held_out_answers_are_told_with_how_unsure_they_leave_the_accuracy(
+    learned: RunDirectory,
+) -> None:
+    page = text_of(learned.report_path)
+    told = re.search(r"(\d+) of (\d+) held-out answers; 95% interval (\d+)% to (\d+)%", " ".join(page.split()))
+    assert told is not None
+    hits, decided, low, high = map(int, told.groups())
+    expected = binomtest(hits, decided).proportion_ci(method="wilson")
+    assert (low, high) == (round(100 * expected.low), round(100 * expected.high))
+    assert f"{expected.low:.2f} to {expected.high:.2f}" in page
+
+
+@pytest.mark.parametrize(
+    ("reward", "mean", "sentence"),
+    [
+        ("true", 2.0, "This policy is no better than random actions: more steps are needed."),
+        ("proxy", 2.0, "This policy is no better than random actions."),
+        ("true", 2.1, None),
+    ],
+)
+def test_a_policy_that_is_no_better_than_random_actions_is_called_so(
+    copied: RunDirectory, reward: str, mean: float, sentence: str | None
+) -> None:
+    as_baseline(copied, reward)
+    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": mean})
+    page = " ".join(text_of(write_report(copied)).split())
+    assert sentence in page if sentence else "no better than random" not in page
+
+
+def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answers_or_steps(
+    learned: RunDirectory, copied: RunDirectory
+) -> None:
+    for path in learned.path.glob("reward_model*"):
+        (copied.path / path.name).write_bytes(path.read_bytes())
+    with PreferenceStore.create(copied.store_path, environment={"id": CONFIG.env}):
+        pass
+    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": -2.0})
+    page = " ".join(text_of(write_report(copied)).split())
+    assert "This policy is no better than random actions: more answers or more steps are needed." in page
+    assert "no held-out answers" in page
+
+
+def test_figures_side_by_side_have_equally_many_decimals(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    metrics = {"ppo_return_mean": 129.2, "random_return_mean": -7.249, "proxy_return_mean": 25.74}
+    metrics |= {"expert_return_mean": 143.97, "true_return_mean": 56.92, "true_return_std": 5.772}
+    write_json(copied.metrics_path, copied.read_metrics() | metrics | {"wall_seconds": 1234.5})
+    page = text_of(write_report(copied))
+    assert ">56.9</b>" in page and "± 5.8 over" in page and ">1,234 s</b>" in page
+    shown = {text.strip() for text in re.findall(r"<text[^>]*>([^<]*)</text>", page)}
+    assert {"144", "129", "57", "26", "-7"} <= shown
+    terms = re.search(r"<table>\s*<tr><th>per step.*?</table>", page, flags=re.DOTALL)
+    assert terms is not None
+    cells = re.findall(r"<td[^>]*>(-?[\d.]+)</td>", terms[0])
+    assert len(cells) > 20 and {len(cell.partition(".")[2]) for cell in cells} == {3}
+
+
+def test_below_the_film_there_is_room_for_the_players_controls(learned: RunDirectory) -> None:
+    page = learned.report_path.read_text(encoding="utf-8")
+    with av.open(str(learned.film_path)) as film:
+        expected = film.streams.video[0].width / film.streams.video[0].height
+    proportion = re.search(r'class="screen" style="--proportion: ([\d.]+)"', page)
+    assert proportion is not None and float(proportion[1]) == pytest.approx(expected, abs=1e-4)
+    assert "padding-bottom: calc(100% / var(--proportion) + var(--controls))" in page
+
+
+def test_a_film_that_cannot_be_made_leaves_a_report_that_says_why(
+    copied: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfilmable(*arguments: object, **keywords: object) -> bytes:
+        raise RuntimeError("This machine has no screen.")
+
+    as_baseline(copied)
+    monkeypatch.setattr(report, "film", unfilmable)
+    page = text_of(write_report(copied))
+    assert "There is no film: This machine has no screen." in page
+    assert "<video" not in page
+
+
+def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    segments = [
+        Segment(rng.normal(size=(8, 17)).astype(np.float32), rng.normal(size=(8, 2)), np.ones(8, np.float32))
+        for _ in range(2)
+    ]
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": CONFIG.env}) as store:
+        asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
+        store.answer(asked[0], "someone", "tie")
+        pictures = query_pictures(store, CONFIG.env, CONFIG.env_kwargs)
+    assert [(picture.choice, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
+    assert pictures[0].left.startswith("<svg") and pictures[0].right.startswith("<svg")
+    assert pictures[0].true_left == 8.0
+
+
+def test_few_queries_are_spread_over_all_rounds(learned: RunDirectory) -> None:
+    with PreferenceStore.open(learned.store_path) as store:
+        rounds = [query.round for query in store.queries()]
+        pictures = query_pictures(store, CONFIG.env, CONFIG.env_kwargs, most=3)
+    assert len(pictures) == 3
+    assert pictures[0].round == 1
+    assert pictures[-1].round == max(rounds) + 1
+
+
+def test_loading_a_policy_runs_no_code_that_somebody_put_into_the_file(copied: RunDirectory) -> None:
+    marker = copied.path / "ran"
+    evil = {":type:": "<class 'x'>", ":serialized:": base64.b64encode(pickle.dumps(_Touch(marker))).decode()}
+    with zipfile.ZipFile(copied.policy_path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["data"] = json.dumps({**json.loads(parts["data"]), "policy_kwargs": evil}).encode()
+    with zipfile.ZipFile(copied.policy_path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    load_policy(copied)
+    assert not marker.exists()
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda run: run.metrics_path.unlink(), "has not finished"),
+        (lambda run: run.policy_path.unlink(), "has not finished"),
+        (lambda run: _truncate(run.policy_path), "is damaged or does not fit"),
+        (lambda run: run.config_path.unlink(), "holds no run"),
+    ],
+)
+def test_a_run_that_cannot_be_reported_is_refused_in_one_sentence(
+    copied: RunDirectory, spoil: Callable[[RunDirectory], None], sentence: str
+) -> None:
+    as_baseline(copied)
+    spoil(copied)
+    with pytest.raises(ValueError, match=sentence):
+        write_report(copied)
+    assert not copied.report_path.exists()
+
+
+def test_a_policy_of_other_settings_is_refused(copied: RunDirectory) -> None:
+    content = read_json(copied.config_path)
+    content["config"] = replace(CONFIG, ppo=replace(CONFIG.ppo, net_arch=(7,))).to_json()
+    write_json(copied.config_path, content)
+    with pytest.raises(ValueError, match="does not fit the run's settings"):
+        load_policy(copied)
+
+
+def test_the_reward_model_that_comes_back_is_the_one_of_the_run(learned: RunDirectory) -> None:
+    model = load_reward_model(learned)
+    assert model is not None
+    assert model.encoder.observation_space.shape == (17,)
+
+
+class _Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
