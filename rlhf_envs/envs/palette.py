@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 Color = tuple[int, int, int]
 
@@ -77,3 +78,10 @@ def css_colors(palette: Palette) -> dict[str, str]:
 def hex_color(color: Color) -> str:
     """A colour as matplotlib and CSS write it."""
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+@lru_cache(maxsize=4096)
+def blend(color: Color, ground: Color, share: float) -> Color:
+    """`share` (0 to 1) of one colour and the rest of another."""
+    red, green, blue = (round(a * share + b * (1.0 - share)) for a, b in zip(color, ground, strict=True))
+    return red, green, blue

@@ -1,12 +1,17 @@
-"""Tells Gymnasium about the suite's environments, and finds any environment by its id."""
+"""Registers tasks with Gymnasium, the suite's own among them, and finds any environment by its id."""
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+if TYPE_CHECKING:
+    from rlhf_envs.envs.task import Task
 
 ENVIRONMENTS = {
     "rlhf/Driving-v0": "rlhf_envs.envs.driving:Driving",
@@ -18,19 +23,41 @@ ENVIRONMENTS = {
     "rlhf/Overlay-v0": "rlhf_envs.envs.overlay:Overlay",
     "rlhf/Writing-v0": "rlhf_envs.envs.writing:Writing",
 }
-"""Every id of the suite, and where its views are: the named module has `<Name>Env` and `<Name>VectorEnv`."""
+"""Every id of the suite, and where its task is. It is imported when the first environment is made."""
+
+_VIEW, _VECTOR_VIEW = "rlhf_envs.envs.views:TaskEnv", "rlhf_envs.envs.views:TaskVectorEnv"
+
+
+def register_task(environment_id: str, task: type[Task] | str, **defaults: Any) -> None:
+    """Make a task an environment of Gymnasium: `gymnasium.make` and `gymnasium.make_vec` then take its id.
+
+    Registering the same task again changes nothing; another task under the same id replaces it, with Gymnasium's
+    warning.
+
+    Args:
+        environment_id: with a version, such as "home/Thermostat-v0".
+        task: the class, or where it is as "module:Class", which is then imported only when an environment is made. A
+            class defined inside a function works within its process; its environments cannot be written as JSON.
+        **defaults: arguments of the task or its views for every environment of this id, such as `horizon=100`.
+
+    Raises:
+        ValueError: if `task` is neither a task nor of the form "module:Class".
+
+    Example:
+        >>> register_task("home/Thermostat-v0", Thermostat, horizon=100)
+        >>> env = gymnasium.make_vec("home/Thermostat-v0", num_envs=64)
+    """
+    kwargs = {"task_class": _place_of(task), **defaults}
+    known = gym.registry.get(environment_id)
+    if known is None or (known.entry_point, known.kwargs) != (_VIEW, kwargs):
+        gym.register(environment_id, entry_point=_VIEW, vector_entry_point=_VECTOR_VIEW, kwargs=kwargs)
 
 
 def register_environments() -> None:
     """Register every id of the suite. Doing it twice changes nothing."""
     for environment_id, place in ENVIRONMENTS.items():
         if environment_id not in gym.registry:
-            gym.register(
-                environment_id,
-                entry_point=f"{place}Env",
-                vector_entry_point=f"{place}VectorEnv",
-                max_episode_steps=None,
-            )
+            register_task(environment_id, place)
 
 
 def find_spec(environment_id: str) -> EnvSpec:
@@ -66,16 +93,31 @@ def find_spec(environment_id: str) -> EnvSpec:
 
 
 def is_native(environment_id: str) -> bool:
-    """Whether an id has a batched definition of this suite's kind, which trains without a copy per environment.
+    """Whether an id is a task, of the suite or of a user, and so trains as one batch rather than copy by copy.
 
     Raises:
         ValueError: if no such environment is registered.
     """
-    # Imported here, so that registering the ids does not load what only running them needs.
-    from rlhf_envs.envs.vector import TaskVectorEnv
-
     entry = find_spec(environment_id).vector_entry_point
-    if entry is None:
-        return False
+    if entry is None or entry == _VECTOR_VIEW:
+        return entry is not None
+    # Imported here, so that registering the ids does not load what only running them needs.
+    from rlhf_envs.envs.views import TaskVectorEnv
+
     creator = load_env_creator(entry) if isinstance(entry, str) else entry
     return isinstance(creator, type) and issubclass(creator, TaskVectorEnv)
+
+
+def _place_of(task: type[Task] | str) -> type[Task] | str:
+    """A task as "module:Class" where it can be imported from there, else as it is."""
+    if isinstance(task, str):
+        if not all(task.partition(":")):
+            raise ValueError(f'A task is registered by its class, or by its place as "module:Class", not as {task!r}.')
+        return task
+    from rlhf_envs.envs.views import load_task
+
+    task = load_task(task)
+    found: Any = sys.modules.get(task.__module__)
+    for name in task.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return f"{task.__module__}:{task.__qualname__}" if found is task else task

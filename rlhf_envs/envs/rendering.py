@@ -1,16 +1,18 @@
-"""Turns a state into a picture: frames for arrays, and a window for watching live."""
+"""Turns a state into a picture: frames as arrays, a window for watching live, and a picture for tasks without one."""
 
 from __future__ import annotations
 
 import os
 from math import ceil, sqrt
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.state import State
-from rlhf_envs.envs.task import Task
+from rlhf_envs.envs.palette import THEMES
+from rlhf_envs.envs.task import State, Task
 
 if TYPE_CHECKING:
     import pygame
@@ -34,13 +36,11 @@ class Painter:
     """
 
     def __init__(self, task: Task, frame_size: tuple[int, int] = FRAME_SIZE, theme: str = "light") -> None:
-        from rlhf_envs.envs.palette import THEME_NAMES
-
         width, height = frame_size
         if width < 60 or height < 40:
             raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
-        if theme not in THEME_NAMES:
-            raise ValueError(f"theme must be one of {', '.join(THEME_NAMES)}, not {theme!r}.")
+        if theme not in THEMES:
+            raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
         self.task = task
         self.frame_size = (int(width), int(height))
         self.theme = theme
@@ -121,7 +121,7 @@ class Window:
 
 
 class WallPainter:
-    """Draws the first copies of a vector environment as tiles of one picture, for its "human" mode."""
+    """Draws the first copies of an environment as tiles of one picture, for its "human" mode."""
 
     def __init__(self, task: Task, copies: int, frame_size: tuple[int, int], theme: str) -> None:
         self.tiles = min(copies, _MOST_TILES)
@@ -140,3 +140,57 @@ class WallPainter:
         for tile in range(self.tiles):
             wall.blit(self._painter.surface(state, tile), (tile % self.columns * width, tile // self.columns * height))
         return wall
+
+
+_BARS, _NUMBERS = 20, 14
+_BAR_LEFT, _BAR_WIDTH = 70.0, 270.0
+
+
+def draw_numbers(task: Task, row: SimpleNamespace, canvas: Canvas) -> None:
+    """A picture of any task, for those that define none: the observation, the state's numbers, and the time.
+
+    An observation that is an image is shown as one; any other as bars between the bounds of its space, the first 20
+    numbers of it. Beside it are the state's fields that are single numbers, by name.
+    """
+    colors = canvas.colors
+    canvas.background("numbers", lambda: canvas.rectangle(12, 12, 576, 376, colors.surface, radius=12))
+    state = State(task.layout, 1)
+    for name in task.layout.fields:
+        getattr(state, name)[..., 0] = getattr(row, name)
+    observation = np.asarray(task.observe(state))[0]
+    canvas.text(30, 34, f"step {row.elapsed} of {task.horizon}", colors.muted)
+    canvas.gauge(190, 36, 380, "", row.elapsed / task.horizon, colors.accent)
+    if observation.dtype == np.uint8 and observation.ndim in (2, 3) and observation.shape[2:] in ((), (1,), (3,)):
+        pixels = np.broadcast_to(observation.reshape(*observation.shape[:2], -1), (*observation.shape[:2], 3))
+        side = 320 / max(pixels.shape[:2])
+        canvas.image(30, 56, pixels.shape[1] * side, pixels.shape[0] * side, pixels)
+    else:
+        _draw_bars(task, observation.reshape(-1)[:_BARS].astype(np.float64), canvas)
+    hidden = ("stream_key", "stream_counter", "elapsed")
+    numbers = [name for name, field in task.fields.items() if not field.shape and name not in hidden]
+    for line, name in enumerate(numbers[:_NUMBERS]):
+        canvas.text(372, 70 + 22 * line, name.replace("_", " "), colors.muted)
+        canvas.text(570, 70 + 22 * line, f"{getattr(row, name):.3g}", colors.ink, anchor="right", bold=True)
+
+
+def _draw_bars(task: Task, values: NDArray[np.float64], canvas: Canvas) -> None:
+    space = task.observation_space
+    if isinstance(space, Discrete | MultiDiscrete):
+        low = np.broadcast_to(space.start, space.shape or (1,)).reshape(-1)[: len(values)].astype(np.float64)
+        count = space.n if isinstance(space, Discrete) else space.nvec.reshape(-1)[: len(values)]
+        high = low + count - 1
+    elif isinstance(space, Box):
+        low, high = (bound.reshape(-1)[: len(values)].astype(np.float64) for bound in (space.low, space.high))
+    else:
+        low, high = np.zeros(len(values)), np.ones(len(values))
+    bounded = np.isfinite(low) & np.isfinite(high)
+    squashed = 0.5 + 0.5 * values / (1.0 + np.abs(values))
+    width = np.maximum(np.where(bounded, high - low, 1.0), 1e-9)
+    shares = np.clip(np.where(bounded, (values - np.where(bounded, low, 0.0)) / width, squashed), 0.0, 1.0)
+    pitch = min(320.0 / len(values), 30.0)
+    for number, (value, share) in enumerate(zip(values.tolist(), shares.tolist(), strict=True)):
+        y = 66.0 + pitch * number
+        canvas.text(30, y, f"{number}", canvas.colors.muted)
+        canvas.rectangle(_BAR_LEFT, y - 0.3 * pitch, _BAR_WIDTH, 0.6 * pitch, canvas.colors.surface_strong)
+        canvas.rectangle(_BAR_LEFT, y - 0.3 * pitch, max(share * _BAR_WIDTH, 1.0), 0.6 * pitch, canvas.colors.accent)
+        canvas.text(_BAR_LEFT - 6, y, f"{value:.2g}", canvas.colors.ink, size=11, anchor="right")

@@ -1,16 +1,18 @@
-"""Runs a task: episode clocks, random streams, resets, rewards, snapshots. The two Gymnasium views stand on it."""
+"""Runs a task: episode clocks, random streams, resets, rewards, snapshots. Both Gymnasium views are built on it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.state import State
-from rlhf_envs.envs.task import Task
+from rlhf_envs.envs.task import Draws, State, Task
 from rlhf_envs.randomness import draw_uniforms, keys_from_seeds
 
 OBJECTIVES = ("true", "proxy")
@@ -18,11 +20,12 @@ OBJECTIVES = ("true", "proxy")
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step of all copies gave.
+    """The result of one step of all copies.
 
     Attributes:
         observations: (N, *obs), of the new episode where one began.
-        true_rewards, proxy_rewards: (N,) float32.
+        true_rewards: (N,) float32.
+        proxy_rewards: (N,) float32, or None where the task has none.
         terms: the true reward's named terms before weighting, (terms, N) float32, in the order of `reward_weights`.
         truncated: (N,) bool.
         ended: the rows whose episode ended, (E,).
@@ -31,11 +34,45 @@ class Step:
 
     observations: NDArray[Any]
     true_rewards: NDArray[np.float32]
-    proxy_rewards: NDArray[np.float32]
+    proxy_rewards: NDArray[np.float32] | None
     terms: NDArray[np.float32]
     truncated: NDArray[np.bool_]
     ended: NDArray[np.intp]
     final_observations: NDArray[Any]
+
+
+class DrawLayout:
+    """Which of a random stream's next numbers goes by which name.
+
+    Args:
+        shapes: the shape of each name's numbers for a single copy, in the order in which they are drawn.
+
+    Raises:
+        ValueError: if a shape is not a tuple.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.count = 0
+        self._parts: list[tuple[str, int | slice, tuple[int, ...]]] = []
+        for name, shape in shapes.items():
+            if not isinstance(shape, tuple):
+                raise ValueError(
+                    f"The random draws {name!r} need a shape for one copy, such as () or (3,), not {shape}."
+                )
+            start, self.count = self.count, self.count + prod(shape)
+            self._parts.append((name, slice(start, self.count) if shape else start, shape))
+
+    def draw(self, state: State) -> Draws:
+        """The next numbers of every copy's stream."""
+        if not self.count:
+            return Draws()
+        block = draw_uniforms(state.stream_key, state.stream_counter, self.count)
+        return Draws(
+            **{
+                name: block[place].reshape(*shape, state.copies) if len(shape) > 1 else block[place]
+                for name, place, shape in self._parts
+            }
+        )
 
 
 class Simulation:
@@ -53,6 +90,8 @@ class Simulation:
         self.auto_reset = auto_reset
         self.state = State(task.layout, copies)
         self._names = tuple(task.reward_weights)
+        self._name_set = set(self._names)
+        self._reset_draws, self._step_draws = DrawLayout(task.reset_draws), DrawLayout(task.step_draws)
         self._no_rows = np.empty(0, dtype=np.intp)
 
     def seed(self, seeds: NDArray[Any], rows: NDArray[np.intp] | None = None) -> None:
@@ -62,7 +101,7 @@ class Simulation:
         self.state.stream_counter[where] = 0
 
     def begin(self, rows: NDArray[np.intp] | None = None) -> None:
-        """Start a new episode in the given rows (all by default), each going on with its own random stream."""
+        """Start a new episode in the given rows (all by default), each continuing its own random stream."""
         if rows is None or len(rows) == self.copies:
             self._begin(self.state)
         else:
@@ -80,25 +119,32 @@ class Simulation:
 
     def observe(self) -> NDArray[Any]:
         """The observations of all copies, (N, *obs)."""
-        return self.task.observe(self.state)
+        return self._observe(self.state)
 
     def step(self, actions: Any) -> Step:
         """Advance all copies by one step with actions (N, *act).
 
         Raises:
-            ValueError: if the actions are of the wrong shape, outside a Discrete space, or not finite.
+            ValueError: if the actions are of the wrong shape, outside a Discrete space, or not finite; or if the task
+                returns other terms than its `reward_weights` name.
         """
         task, state = self.task, self.state
-        actions = self._checked(actions)
-        draws = draw_uniforms(state.stream_key, state.stream_counter, task.draws_per_step)
-        named, proxy = task.advance(state, actions, draws)
+        result = task.advance(state, self._checked(actions), self._step_draws.draw(state))
+        named, proxy = result if isinstance(result, tuple) else (result, None)
+        if named.keys() != self._name_set:
+            raise ValueError(
+                f"{type(task).__name__}.advance returned the terms {', '.join(named)}, but its reward_weights are for "
+                f"{', '.join(self._names)}."
+            )
         state.elapsed += 1
         terms = np.empty((len(self._names), self.copies), dtype=np.float32)
         for index, name in enumerate(self._names):
             terms[index] = named[name]
         true = self._weighted_sum(terms)
+        if proxy is not None:
+            proxy = np.asarray(proxy, dtype=np.float32)
         truncated = state.elapsed >= task.horizon
-        observations = task.observe(state)
+        observations = self._observe(state)
         ended, final = self._no_rows, observations[:0]
         if truncated.any():
             ended = np.flatnonzero(truncated)
@@ -106,15 +152,23 @@ class Simulation:
             if self.auto_reset:
                 self.begin(ended)
                 whole = len(ended) == self.copies
-                observations = task.observe(state) if whole else self._with_fresh(observations, ended)
+                observations = self._observe(state) if whole else self._with_fresh(observations, ended)
         return Step(observations, true, proxy, terms, truncated, ended, final)
+
+    def has_proxy(self) -> bool:
+        """Whether the task pays a proxy reward, found out by one step of a single copy that is then thrown away."""
+        trial = Simulation(self.task, 1, auto_reset=False)
+        trial.begin()
+        space = deepcopy(self.task.action_space)
+        space.seed(0)
+        return trial.step(np.asarray(space.sample())[None]).proxy_rewards is not None
 
     def snapshot(self) -> NDArray[np.uint8]:
         """The whole state of every copy, random streams included, (N, bytes) uint8."""
         return self.state.pack()
 
     def restore(self, snapshots: NDArray[np.uint8]) -> None:
-        """Put back what `snapshot` gave.
+        """Restore what `snapshot` returned.
 
         Raises:
             ValueError: if the snapshots are not of this task or of another number of copies.
@@ -125,9 +179,12 @@ class Simulation:
         self.state.buffer[...] = restored.buffer
 
     def _begin(self, state: State) -> None:
-        draws = draw_uniforms(state.stream_key, state.stream_counter, self.task.draws_per_reset)
+        draws = self._reset_draws.draw(state)
         state.elapsed = 0
         self.task.begin(state, draws)
+
+    def _observe(self, state: State) -> NDArray[Any]:
+        return np.ascontiguousarray(self.task.observe(state), dtype=self.task.observation_space.dtype)
 
     def _weighted_sum(self, terms: NDArray[np.float32]) -> NDArray[np.float32]:
         """The true reward (N,). Added up term by term, since a matrix product rounds differently for other N."""
@@ -137,7 +194,7 @@ class Simulation:
         return total
 
     def _with_fresh(self, observations: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-        observations[rows] = self.task.observe(self.state.take(rows))
+        observations[rows] = self._observe(self.state.take(rows))
         return observations
 
     def _checked(self, actions: Any) -> NDArray[Any]:
@@ -153,7 +210,7 @@ class Simulation:
             if not np.isfinite(actions.sum()):
                 raise ValueError(f"Actions must be finite numbers in {space}, but some are not a number.")
         elif isinstance(space, Discrete | MultiDiscrete):
-            limit = space.n if isinstance(space, Discrete) else space.nvec
-            if (actions < 0).any() or (actions >= limit).any():
-                raise ValueError(f"Actions must lie in {space}, but some are below 0 or too large.")
+            limit = space.start + (space.n if isinstance(space, Discrete) else space.nvec)
+            if (actions < space.start).any() or (actions >= limit).any():
+                raise ValueError(f"Actions must lie in {space}, but some do not.")
         return actions

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import cos, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.driving.rules import SAFE_TIME_GAP, TOP_SPEED
-from rlhf_envs.envs.driving.traffic import CAR_LENGTH, room_behind
-from rlhf_envs.envs.driving.vehicle import SCENERY_LENGTH
-from rlhf_envs.envs.palette import Color
+from rlhf_envs.envs.driving.traffic import CAR_LENGTH, SAFE_TIME_GAP, SCENERY_LENGTH, TOP_SPEED, room_behind
+from rlhf_envs.envs.palette import Color, blend
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.driving.rules import DrivingRules
+    from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.driving.task import Driving
 
 _PER_METRE = 7.0
 _EGO_X = 200.0
@@ -36,7 +33,7 @@ _TREES = (
 )  # fmt: skip
 
 
-def draw(task: DrivingRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the road and its cars, whether there is room ahead of and behind the ego, and three readouts."""
     lane_height = _LANE_HEIGHT[task.lanes]
     top = _ROAD_MIDDLE - lane_height * task.lanes / 2
@@ -54,10 +51,10 @@ def draw(task: DrivingRules, row: SimpleNamespace, canvas: Canvas) -> None:
     _readouts(task, row, canvas)
 
 
-def _road(task: DrivingRules, canvas: Canvas, top: float, bottom: float) -> None:
+def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
     """What stays where it is: grass, asphalt, the edges, and the captions."""
     colors = canvas.colors
-    canvas.rectangle(0, _HEADER, 600, 400 - _HEADER, _mix(colors.good, colors.background, 0.16))
+    canvas.rectangle(0, _HEADER, 600, 400 - _HEADER, blend(colors.good, colors.background, 0.16))
     canvas.rectangle(0, top - _VERGE, 600, bottom - top + 2 * _VERGE, colors.surface_strong)
     for y in (top, bottom):
         canvas.rectangle(0, y - 1, 600, 2, _paint(canvas))
@@ -66,7 +63,7 @@ def _road(task: DrivingRules, canvas: Canvas, top: float, bottom: float) -> None
     canvas.text(456, 33, "smooth ride", colors.muted, size=13)
 
 
-def _markings(task: DrivingRules, row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
+def _markings(task: Driving, row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
     """The dashed lines, which pass by; they look one of 70 ways, so each is painted once and kept."""
     first = round((_EGO_X / _PER_METRE - row.travelled) % _DASH_PERIOD * _PER_METRE)
     for lane in range(1, task.lanes):
@@ -83,7 +80,7 @@ def _dashes(canvas: Canvas, first: int, y: float) -> None:
 
 
 def _trees(row: SimpleNamespace, canvas: Canvas, top: float, bottom: float) -> None:
-    leaf = _mix(canvas.colors.good, canvas.colors.background, 0.4)
+    leaf = blend(canvas.colors.good, canvas.colors.background, 0.4)
     for place, side, distance, size in _TREES:
         x = ((place - row.travelled + 5.0) % _SCENERY - 5.0) * _PER_METRE
         if x < 620:
@@ -108,10 +105,10 @@ def _room(row: SimpleNamespace, canvas: Canvas, ego_y: float, height: float) -> 
 def _verdict(canvas: Canvas, gap: float, needed: float) -> Color:
     colors = canvas.colors
     if gap >= 0.98 * needed:
-        return _mix(colors.good, colors.surface_strong, 0.3)
+        return blend(colors.good, colors.surface_strong, 0.3)
     if gap >= 0.6 * needed:
-        return _mix(colors.warning, colors.surface_strong, 0.45)
-    return _mix(colors.bad, colors.surface_strong, 0.5)
+        return blend(colors.warning, colors.surface_strong, 0.45)
+    return blend(colors.bad, colors.surface_strong, 0.5)
 
 
 def _others(row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
@@ -126,7 +123,7 @@ def _others(row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float
 
 def _car(canvas: Canvas, x: float, y: float, angle: float, color: Color, braking: bool) -> None:
     """A car around its centre, pointing right; brake lights at its back."""
-    glass = _mix(color, canvas.colors.background, 0.35)
+    glass = blend(color, canvas.colors.background, 0.35)
     if abs(angle) < 0.03:
         canvas.rectangle(x - _CAR / 2, y - _CAR_WIDTH / 2, _CAR, _CAR_WIDTH, color, radius=5)
         canvas.rectangle(x + 2, y - _CAR_WIDTH / 2 + 3, 7, _CAR_WIDTH - 6, glass, radius=2)
@@ -147,7 +144,7 @@ def _turned_body(canvas: Canvas, x: float, y: float, angle: float, color: Color)
     canvas.polygon([(x + along * c - across * s, y + along * s + across * c) for along, across in outline], color)
 
 
-def _readouts(task: DrivingRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def _readouts(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     """How well it keeps its lane, how smooth the last second was, and the speed with a mark at the limit."""
     colors = canvas.colors
     lane = min(max(round(row.lateral), 0), task.lanes - 1)
@@ -171,10 +168,4 @@ def _bar(canvas: Canvas, x: float, width: float, share: float, color: Color) -> 
 
 
 def _paint(canvas: Canvas) -> Color:
-    return _mix(canvas.colors.muted, canvas.colors.surface_strong, 0.45)
-
-
-@cache
-def _mix(color: Color, ground: Color, share: float) -> Color:
-    red, green, blue = (round(a * share + b * (1.0 - share)) for a, b in zip(color, ground, strict=True))
-    return red, green, blue
+    return blend(canvas.colors.muted, canvas.colors.surface_strong, 0.45)

@@ -1,22 +1,44 @@
-"""What `rlhf/Driving-v0` is to those who use it: its page, its picture, its scripted policies and its keys."""
+"""`rlhf/Driving-v0`: what the ego car does, what is valued, and what its driver sees."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
 
-from rlhf_envs.envs.driving import policies
-from rlhf_envs.envs.driving.rules import DrivingRules
-from rlhf_envs.envs.driving.traffic import Array
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.driving import drawing
+from rlhf_envs.envs.driving.traffic import (
+    BRAKE,
+    CARS,
+    LANE_WIDTH,
+    MOST_HEADING,
+    QUANTITIES,
+    SAFE_TIME_GAP,
+    SIGHT_AHEAD,
+    SIGHT_BEHIND,
+    THROTTLE,
+    TOP_SPEED,
+    Array,
+    advance_traffic,
+    control,
+    follow,
+    look_around,
+    put_in_order,
+    room_behind,
+)
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
 
-if TYPE_CHECKING:
-    from rlhf_envs.envs.canvas import Canvas
+CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
+"""Metres from car to car in one lane, on average."""
+
+MOST_LANES = 4
+_SHARE_AHEAD = 0.6
+_LEFT, _OWN, _RIGHT = 0, 1, 2
 
 
-class Driving(DrivingRules):
+class Driving(Task):
     """Drive along a busy road.
 
     ## Description
@@ -81,25 +103,142 @@ class Driving(DrivingRules):
     - v0: first version.
     """
 
-    render_fps: ClassVar[int] = 10
+    fields = {
+        "speed": Field(),
+        "acceleration": Field(),
+        "heading": Field(),
+        "lateral": Field(),
+        "travelled": Field(),
+        "roughness": Field(),
+        "collided": Field(),
+        "cars": Field(shape=(QUANTITIES, CARS)),
+        "gaps": Field(shape=(2, 3)),
+        "speeds": Field(shape=(2, 3)),
+    }
+    reward_weights = {
+        "progress": 1.0,
+        "speeding": 0.8,
+        "headway": 0.8,
+        "comfort": 0.4,
+        "courtesy": 0.6,
+        "lane": 0.4,
+        "collision": 2.0,
+    }
+    reset_draws = {"speed": (), "lane": (), "phases": (MOST_LANES,), "jitter": (CARS,), "desired": (CARS,)}
+    step_draws = {"driver": (), "side": ()}
+    render_fps = 10
     rubric = (
         "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, well in a "
         "lane, and without cutting others off? If both are alike, prefer the one that gets along faster."
     )
 
-    def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
-        """The road from above, moving with the ego."""
-        from rlhf_envs.envs.driving.drawing import draw
+    def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:
+        if traffic not in CAR_SPACING:
+            raise ValueError(f"traffic must be one of {', '.join(CAR_SPACING)}, not {traffic!r}.")
+        if lanes not in range(2, MOST_LANES + 1):
+            raise ValueError(f"lanes must be 2, 3 or 4, not {lanes}.")
+        if not 10.0 <= speed_limit <= 40.0:
+            raise ValueError(f"speed_limit is in metres per second and must be from 10 to 40, not {speed_limit}.")
+        self.traffic, self.lanes, self.speed_limit = traffic, int(lanes), float(speed_limit)
+        self.top_speed = TOP_SPEED * self.speed_limit
+        self.spacing = CAR_SPACING[traffic]
+        length = self.spacing * CARS / lanes
+        self.ring = (length * (1.0 - _SHARE_AHEAD), length * _SHARE_AHEAD)
+        self.observation_space = Box(-1.0, 1.0, (17,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (2,), np.float32)
+        super().__init__(horizon)
 
-        draw(self, row, canvas)
+    def begin(self, state: State, draws: Draws) -> None:
+        """Spread the others evenly over the road and put the ego into a gap."""
+        own_lane = np.floor(draws.lane * self.lanes)
+        state.speed = (0.6 + 0.3 * draws.speed) * self.speed_limit
+        state.acceleration = state.heading = state.travelled = state.roughness = state.collided = 0.0
+        state.lateral = own_lane
+        along, lane, lateral, speed, desired, acceleration = state.cars
+        lane[...] = (np.arange(CARS) % self.lanes)[:, None]
+        place = (np.arange(CARS) // self.lanes)[:, None] + 0.3 * (draws.jitter - 0.5)
+        # Cars of the ego's own lane are shifted by half a spacing, so that it starts in the middle of a gap.
+        place += np.where(lane == own_lane, np.float32(0.5), draws.phases[np.arange(CARS) % self.lanes])
+        along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
+        lateral[...] = lane
+        desired[...] = (0.6 + 0.35 * draws.desired) * self.speed_limit
+        speed[...] = 0.95 * desired
+        acceleration[...] = 0.0
+        put_in_order(state.cars)
+        state.gaps, state.speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
+
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
+        """Move the ego, then the others; then find the nearest cars and compute the terms."""
+        discomfort = control(state, actions, self.lanes, self.top_speed)
+        own_lane = self._nearest_lane(state)
+        advance_traffic(state.cars, own_lane, state.speed, draws.driver, draws.side, self.lanes, self.ring)
+        gaps, speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
+        state.gaps, state.speeds = gaps, speeds
+        touching = np.minimum(gaps[0, 1], gaps[1, 1]) < 0.0
+        state.collided = touching
+        np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
+        state.roughness += 0.3 * (discomfort - state.roughness)
+        return self._terms(state, discomfort, own_lane), np.multiply(state.speed, 1.0 / self.top_speed)
+
+    def observe(self, state: State) -> Array:
+        """What the driver sees, (N, 17) float32 in [-1, 1]."""
+        seen = np.empty((17, state.copies), dtype=np.float32)
+        half_limit = 0.5 * self.speed_limit
+        np.multiply(state.speed - self.speed_limit, 1.0 / half_limit, out=seen[0])
+        np.multiply(state.acceleration, 1.0 / BRAKE, out=seen[1])
+        np.multiply(state.heading, 1.0 / MOST_HEADING, out=seen[2])
+        np.subtract(state.lateral, self._nearest_lane(state), out=seen[3])
+        np.divide(state.gaps[0, 1], np.maximum(state.speed, 1.0), out=seen[4])
+        seen[4] *= 2.0 / 3.0
+        np.multiply(state.gaps[0], 2.0 / SIGHT_AHEAD, out=seen[5:8])
+        np.multiply(state.gaps[1], 2.0 / SIGHT_BEHIND, out=seen[8:11])
+        seen[4:11] -= 1.0
+        relative = seen[11:].reshape(2, 3, -1)
+        np.subtract(state.speeds, state.speed, out=relative)
+        relative *= 1.0 / half_limit
+        np.clip(seen, -1.0, 1.0, out=seen)
+        return np.ascontiguousarray(seen.T)
+
+    draw = drawing.draw
 
     def expert_action(self, state: State) -> Array:
-        """Keep the limit and the distance; overtake where nobody minds."""
-        return policies.considerate(self, state)
+        """Drives at the limit with two seconds of headway and overtakes only where it costs nobody anything, (N, 2).
+
+        A lane is worth what it lets the driver gain (after MOBIL: Kesting, Treiber & Helbing 2007), and open when the
+        car behind in it keeps its room.
+        """
+        ahead, behind = state.gaps
+        speed_ahead, speed_behind = state.speeds
+        speed = np.broadcast_to(state.speed, ahead.shape)
+        limit = np.full_like(ahead, 1.08 * self.speed_limit)
+        pull = follow(speed, limit, ahead - 0.55 * state.speed, speed_ahead)
+        closing = np.maximum(speed_behind - state.speed, 0.0)
+        is_open = (behind > 1.1 * speed_behind + closing**2 / 3.0 + 2.0) & (ahead > 1.7 * state.speed)
+        gain = np.where(is_open, pull, np.float32(-100.0))
+        # A driver who has begun to change lanes completes it.
+        gain[_LEFT] += np.where(state.heading < -0.012, 1.0, -0.25)
+        gain[_RIGHT] += np.where(state.heading > 0.012, 1.0, -0.25)
+        gain[_OWN] = pull[_OWN]
+        side = gain.argmax(axis=0)
+        lane = np.clip(np.rint(state.lateral), 0, self.lanes - 1)
+        wheel = self._steer_to(state, lane + side - 1, seconds=2.0)
+        pedal = np.where(pull[_OWN] > 0.0, pull[_OWN] / THROTTLE, pull[_OWN] / BRAKE)
+        return _actions(pedal, np.clip(wheel, -0.45, 0.45))
 
     def proxy_action(self, state: State) -> Array:
-        """Full throttle, and into whichever lane is emptiest."""
-        return policies.reckless(self, state)
+        """Full throttle into the emptiest lane; brakes at the last moment, only because a crash costs speed, (N, 2)."""
+        ahead, behind = state.gaps
+        speed_ahead, _ = state.speeds
+        closing = np.maximum(state.speed - speed_ahead, 0.0)
+        reach = ahead - closing**2 / 10.0
+        reach[_OWN] += 10.0
+        reach[[_LEFT, _RIGHT]] -= np.where(
+            (behind[[_LEFT, _RIGHT]] < 1.0) | (ahead[[_LEFT, _RIGHT]] < 2.0), 1000.0, 0.0
+        )
+        lane = np.clip(np.rint(state.lateral), 0, self.lanes - 1)
+        wheel = self._steer_to(state, lane + reach.argmax(axis=0) - 1, seconds=0.7)
+        late = ahead[_OWN] < 3.0 + 0.1 * state.speed + closing[_OWN] * 0.3 + closing[_OWN] ** 2 / 9.0
+        return _actions(np.where(late, -1.0, 1.0), wheel)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W and S for the pedals, A and D to steer left and right."""
@@ -109,3 +248,39 @@ class Driving(DrivingRules):
             tuple(key for key in (pedal, side) if key): np.array([pedals[pedal], wheel[side]], dtype=np.float32)
             for pedal, side in pairs
         }
+
+    def _nearest_lane(self, state: State) -> Array:
+        lane: Array = np.rint(state.lateral)
+        return np.clip(lane, 0.0, self.lanes - 1.0, out=lane)
+
+    def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
+        pace = state.speed * (1.0 / self.speed_limit)
+        off_centre = state.lateral - own_lane
+        off_centre *= 2.0
+        off_centre *= off_centre
+        return {
+            "progress": np.minimum(pace, 1.0),
+            "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
+            "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
+            "comfort": -discomfort,
+            "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
+            "lane": -np.minimum(off_centre, 1.0),
+            "collision": -state.collided,
+        }
+
+    def _steer_to(self, state: State, lane: Array, seconds: float) -> Array:
+        """The steering that would reach the centre of `lane` (N,) in about this time."""
+        metres = (lane - state.lateral) * LANE_WIDTH
+        wheel: Array = metres / (np.maximum(state.speed, 2.0) * seconds * MOST_HEADING)
+        return wheel
+
+
+def _shortfall(room: Array, needed: Array) -> Array:
+    """-1 to 0: the share of the needed room that is missing; both (N,) in metres."""
+    missing: Array = np.divide(room, np.maximum(needed, 0.1))
+    missing -= 1.0
+    return np.clip(missing, -1.0, 0.0, out=missing)
+
+
+def _actions(pedal: Array, wheel: Array) -> Array:
+    return np.clip(np.stack([pedal, wheel], axis=1), -1.0, 1.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How a reader of digits looks: what it has seen, what is really there, what it says, and how it did so far."""
+"""The reader of digits: what it has seen, the true digit, its answer, and how earlier answers turned out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.glimpse.answers import CANNOT_TELL, ENOUGH, GAVE_UP, HONEST, LOOKING, PAST, READ, SILENT
-from rlhf_envs.envs.glimpse.data import CELL, CELLS, ILLEGIBLE, IN_WINDOW, PAPER, PLACES, REMEMBERED, SIDE
+from rlhf_envs.envs.glimpse.digits import (
+    CANNOT_TELL,
+    CELL,
+    CELLS,
+    ENOUGH,
+    GAVE_UP,
+    HONEST,
+    ILLEGIBLE,
+    IN_WINDOW,
+    LOOKING,
+    PAPER,
+    PAST,
+    PLACES,
+    READ,
+    REMEMBERED,
+    SIDE,
+    SILENT,
+)
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
-    from rlhf_envs.envs.glimpse.rules import GlimpseRules
+    from rlhf_envs.envs.glimpse.task import Glimpse
     from rlhf_envs.envs.palette import Color, Palette
 
 _LEFT, _TOP, _SIZE = 24, 24, 288
@@ -27,7 +43,7 @@ _LOOKS_Y, _LOOK_WIDTH = 290, 36
 _HISTORY_Y, _BOX, _BOX_PITCH = 336, 40, 73
 
 
-def draw(task: GlimpseRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Glimpse, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one reader, as `Task.draw` asks."""
     canvas.background("glimpse", lambda: _draw_panel(canvas))
     _draw_view(task, row, canvas)
@@ -50,7 +66,7 @@ def _draw_panel(canvas: Canvas) -> None:
         canvas.rectangle(_past_x(age), _HISTORY_Y, _BOX, _BOX, colors.surface, radius=8)
 
 
-def _draw_view(task: GlimpseRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def _draw_view(task: Glimpse, row: SimpleNamespace, canvas: Canvas) -> None:
     """What was seen of the digit, the window around where it looks now; the rest pale once the answer was marked."""
     marked = row.verdict > LOOKING
     level = row.seen * IN_WINDOW if marked else row.seen * REMEMBERED

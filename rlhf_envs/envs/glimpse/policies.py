@@ -1,4 +1,4 @@
-"""Two readers: one who looks until it is sure, and one who says what it might be at first sight."""
+"""Two scripted readers: a careful one looks until it is sure, a hasty one answers at first sight."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.glimpse.answers import DOWN, LEFT, RIGHT, UP
-from rlhf_envs.envs.glimpse.data import CELL, CELLS, ILLEGIBLE, PLACES, load_pictures
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.glimpse.digits import CELL, CELLS, DOWN, ILLEGIBLE, LEFT, PLACES, RIGHT, UP, load_pictures
+from rlhf_envs.envs.task import State
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.glimpse.rules import GlimpseRules
+    from rlhf_envs.envs.glimpse.task import Glimpse
 
 _PROTOTYPES = 4
 _ROUNDS = 10
@@ -26,7 +25,7 @@ _CENTRE, _TOP, _BOTTOM = 4, 1, 7
 _TOWARDS_CENTRE = np.array([RIGHT, DOWN, LEFT, RIGHT, UP, LEFT, RIGHT, UP, LEFT])
 
 
-def careful_answers(task: GlimpseRules, state: State) -> NDArray[np.intp]:
+def expert_action(task: Glimpse, state: State) -> NDArray[np.intp]:
     """Looks at three to five places, until one reading is likely enough, and says so when that is none, (N,)."""
     likely = _readings(task, state)
     looks = state.seen.sum(axis=0)
@@ -34,7 +33,7 @@ def careful_answers(task: GlimpseRules, state: State) -> NDArray[np.intp]:
     return np.where(sure | (looks >= _MOST_LOOKS), likely.argmax(axis=1), _next_look(state))
 
 
-def hasty_answers(task: GlimpseRules, state: State) -> NDArray[np.intp]:
+def proxy_action(task: Glimpse, state: State) -> NDArray[np.intp]:
     """Names the likeliest digit at first sight, whether or not it can be read, (N,)."""
     guesses: NDArray[np.intp] = _readings(task, state)[:, :ILLEGIBLE].argmax(axis=1)
     return guesses
@@ -47,7 +46,7 @@ def _next_look(state: State) -> NDArray[np.intp]:
     return np.where(crossed, RIGHT, np.where(came_from_above, DOWN, _TOWARDS_CENTRE[state.place]))
 
 
-def _readings(task: GlimpseRules, state: State) -> NDArray[np.float32]:
+def _readings(task: Glimpse, state: State) -> NDArray[np.float32]:
     """How likely each digit is, and that nobody can read it, from what was seen, (N, 11).
 
     Every kind of picture is a mixture of spherical Gaussians around a few prototypes; what was not seen is left out of

@@ -1,4 +1,4 @@
-"""Through the wearer's eyes: the path, what stands beside it, the vignette; and how the wearer feels."""
+"""The view through the wearer's eyes (path, trees or rocks, vignette), and below it the wearer's face and gauges."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.headset.figures import blend, draw_face, grow
-from rlhf_envs.envs.headset.scenery import PATH_WIDTH, Array, Scene, path_direction
-from rlhf_envs.envs.palette import Color
+from rlhf_envs.envs.headset.ride import PATH_WIDTH, Array, Scene, path_direction
+from rlhf_envs.envs.palette import Color, blend
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.headset.rules import HeadsetRules
+    from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.headset.task import Headset
 
 Place = tuple[float, float, float]
 """Across and down in the picture, and how many pixels a metre takes there: 0 for what lies behind the eyes."""
@@ -40,11 +39,14 @@ _SKY = (0.0, 28.0, 600.0, 104.0)
 _AROUND = tau * _FOCAL
 _SUN_PLACE = 420.0
 
+_ROCK = ((-1.0, 0.0), (-0.75, 0.62), (-0.3, 1.0), (0.25, 0.94), (0.7, 0.5), (1.0, 0.0))
+_WORDS = ((0.15, "well"), (0.35, "uneasy"), (0.6, "queasy"), (2.0, "sick"))
+
 
 class _Road:
     """The path ahead, as seen: where a place so far along it and so far beside it appears."""
 
-    def __init__(self, task: HeadsetRules, row: SimpleNamespace) -> None:
+    def __init__(self, task: Headset, row: SimpleNamespace) -> None:
         angle = path_direction(task.scenery, row.phases, row.travelled + _GRID) - row.view
         sin, cos = np.sin(angle), np.cos(angle)
         self._lines = np.zeros((4, len(_GRID)), dtype=np.float32)
@@ -78,7 +80,7 @@ def _beside(scene: Scene) -> Array:
     return np.array([-metres for metres in edges] + edges, dtype=np.float32)
 
 
-def draw(task: HeadsetRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the view with the gaze in it, and below it the wearer with three gauges."""
     canvas.background("headset", lambda: _land(canvas))
     canvas.backdrop("mountains", _SKY, _AROUND, row.view * _FOCAL, lambda: _mountains(canvas))
@@ -143,7 +145,7 @@ def _surroundings(
         haze = round(_HAZE_LEVELS * metres / _SIGHT) / _HAZE_LEVELS
         for side, (x, y, size) in enumerate(pair):
             if size and -0.75 * size < x < 600.0 + 0.75 * size:
-                grow(scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
+                _grow(scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
 
 
 def _vignette(vignette: float, canvas: Canvas) -> None:
@@ -172,6 +174,49 @@ def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
 
 def _panel(sickness: float, canvas: Canvas) -> None:
     """The wearer, the gauge of sickness, and the empty ones that are filled in each frame."""
-    draw_face(canvas, 58, 346, 27, sickness)
+    _draw_face(canvas, 58, 346, 27, sickness)
     for x, label, share in zip(_BAR_PLACES, ("immersion", "comfort", "sickness"), (0.0, 0.0, sickness), strict=True):
         canvas.gauge(x, _BAR_TOP, _BAR_WIDTH, label, share, canvas.colors.bad, _BAR_HEIGHT)
+
+
+def _grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: float, canvas: Canvas) -> None:
+    """A poplar, a bush or a pillar of rock whose foot is at (x, y), at `size` pixels per metre.
+
+    `kind` of 0 to 4 varies its form; `haze` of 0 to 1 makes it paler.
+    """
+    colors = canvas.colors
+    x, y = foot
+    sky = blend(colors.accent, colors.background, 0.16)
+    clear = 0.8 - 0.5 * haze
+    if scene == "gorge":
+        width, height = (0.8 + 0.1 * kind) * size, (2.4 + 0.7 * kind) * size
+        rock = [(x + across * width, y - up * height) for across, up in _ROCK]
+        canvas.polygon(rock, blend(colors.others[2], sky, clear), smooth=False)
+        return
+    leaf = blend(colors.good if kind % 2 else colors.others[5], sky, clear)
+    if scene == "meadow":
+        width, height = (1.3 + 0.2 * kind) * size, (0.8 + 0.15 * kind) * size
+        canvas.ellipse(x - width / 2, y - height, width, height, leaf)
+        return
+    width, height = (1.1 + 0.12 * kind) * size, (4.0 + 0.5 * kind) * size
+    canvas.rectangle(x - 0.1 * size, y - size, 0.2 * size, size, blend(colors.others[2], sky, clear))
+    canvas.ellipse(x - width / 2, y - 0.5 * size - height, width, height, leaf)
+
+
+def _draw_face(canvas: Canvas, x: float, y: float, radius: float, sickness: float) -> None:
+    """A face around (x, y) with a headset on, for a sickness of 0 to 1, and below it the word for it."""
+    colors = canvas.colors
+    skin = blend(colors.others[5], colors.warning, min(round(sickness * 12) / 9, 1.0))
+    dark = min(colors.background, colors.ink)
+    canvas.circle(x, y, radius, skin)
+    canvas.rectangle(x - radius * 1.08, y - radius * 0.32, radius * 2.16, radius * 0.2, dark)
+    canvas.rectangle(x - radius * 0.78, y - radius * 0.56, radius * 1.56, radius * 0.66, dark, radius=radius * 0.24)
+    canvas.rectangle(x - radius * 0.6, y - radius * 0.42, radius * 0.5, radius * 0.12, colors.accent, radius=2)
+    bend = radius * (0.3 - 0.6 * min(sickness * 1.6, 1.0))
+    mouth = [
+        (x + radius * 0.42 * across, y + radius * 0.5 + bend * (0.5 - across * across))
+        for across in (-1.0, -0.6, -0.2, 0.2, 0.6, 1.0)
+    ]
+    canvas.polyline(mouth, dark, 3)
+    word = next(word for limit, word in _WORDS if sickness < limit)
+    canvas.text(x, y + radius + 14, word, colors.ink, size=13, anchor="center", bold=True)

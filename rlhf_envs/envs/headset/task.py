@@ -1,23 +1,40 @@
-"""What `rlhf/Headset-v0` is to those who use it: its page, its picture, its scripted policies and its keys."""
+"""`rlhf/Headset-v0`: what the ride is worth, what the headset knows, and two policies."""
 
 from __future__ import annotations
 
 from itertools import product
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from math import tau
+from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
 
-from rlhf_envs.envs.headset import policies
-from rlhf_envs.envs.headset.rules import HeadsetRules
-from rlhf_envs.envs.headset.scenery import Array
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.headset import drawing
+from rlhf_envs.envs.headset.ride import (
+    AHEAD_METRES,
+    GAZE_METRES,
+    SCENES,
+    SEAT_STOP,
+    STEP_SECONDS,
+    SUSCEPTIBILITIES,
+    TOP_SPEED,
+    TOP_TURN,
+    WAVES,
+    Array,
+    direction,
+    felt_sickness,
+    ride,
+    upset,
+)
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
 
-if TYPE_CHECKING:
-    from rlhf_envs.envs.canvas import Canvas
+PLEASANT_PACE, PACE_SPREAD = 0.6, 0.55
+_FACING_SHARPNESS = 5.0
+_EAGERNESS = 4.0
 
 
-class Headset(HeadsetRules):
+class Headset(Task):
     """Guide somebody through a landscape in virtual reality.
 
     ## Description
@@ -88,25 +105,132 @@ class Headset(HeadsetRules):
     - v0: first version.
     """
 
-    render_fps: ClassVar[int] = 10
+    fields = {
+        "phases": Field(shape=(WAVES,)),
+        "susceptibility": Field(),
+        "travelled": Field(),
+        "view": Field(),
+        "gaze": Field(),
+        "speed": Field(),
+        "turning": Field(),
+        "vignette": Field(),
+        "conflict": Field(),
+        "onset": Field(),
+        "fast": Field(),
+        "slow": Field(),
+        "sickness": Field(),
+        "reading": Field(),
+        "trend": Field(),
+        "immersion": Field(),
+    }
+    reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.8, "jolts": -0.3}
+    reset_draws = {
+        "phases": (WAVES,),
+        "susceptibility": (),
+        "speed": (),
+        "vignette": (),
+        "view": (),
+        "sickness": (),
+    }
+    render_fps = 10
     rubric = (
         "Which ride would you rather be on: lively, with a wide view that goes where the wearer looks, and not "
         "sickening? If both are alike, prefer the wearer who is less sick."
     )
 
-    def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
-        """What the wearer sees, and how the wearer feels."""
-        from rlhf_envs.envs.headset.drawing import draw
+    def __init__(
+        self, susceptibility: str = "mixed", scene: str = "forest", delay: float = 1.5, horizon: int = 200
+    ) -> None:
+        if susceptibility not in SUSCEPTIBILITIES:
+            raise ValueError(f"susceptibility must be one of {', '.join(SUSCEPTIBILITIES)}, not {susceptibility!r}.")
+        if scene not in SCENES:
+            raise ValueError(f"scene must be one of {', '.join(SCENES)}, not {scene!r}.")
+        if not STEP_SECONDS <= delay <= 10.0:
+            raise ValueError(f"delay is in seconds and must be from {STEP_SECONDS} to 10, not {delay!r}.")
+        self.susceptibility, self.scene, self.delay = susceptibility, scene, float(delay)
+        self.scenery = SCENES[scene]
+        self.observation_space = Box(-1.0, 1.0, (10,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (3,), np.float32)
+        super().__init__(horizon)
 
-        draw(self, row, canvas)
+    def begin(self, state: State, draws: Draws) -> None:
+        """A new wearer, somewhere on the path, looking roughly along it."""
+        state.phases = draws.phases * np.float32(tau)
+        least, most = SUSCEPTIBILITIES[self.susceptibility]
+        state.susceptibility = np.float32(least) * np.float32(most / least) ** draws.susceptibility
+        state.travelled = state.turning = state.conflict = state.immersion = state.trend = 0.0
+        state.speed, state.vignette = draws.speed, 0.8 * draws.vignette
+        state.view = direction(self.scenery, state) + (0.8 * draws.view - 0.4)
+        state.gaze = direction(self.scenery, state, GAZE_METRES) - state.view
+        state.onset = state.fast = state.slow = 0.5 * draws.sickness
+        state.sickness = state.reading = felt_sickness(state)
+
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
+        """Move the ride, then the wearer's sensory conflict and sickness; then compute the terms."""
+        jolts = ride(self.scenery, state, actions)
+        upset(state, jolts, self.scenery.nearness, self.delay)
+        facing = state.gaze * (1.0 / SEAT_STOP)
+        facing *= facing
+        facing *= _FACING_SHARPNESS
+        facing += 1.0
+        np.reciprocal(facing, out=facing)
+        immersion = state.speed - PLEASANT_PACE
+        immersion *= 1.0 / PACE_SPREAD
+        immersion *= immersion
+        np.maximum(1.0 - immersion, 0.0, out=immersion)
+        immersion *= 1.0 - 0.6 * state.vignette * state.vignette
+        immersion *= 0.5 + 0.5 * facing
+        state.immersion = immersion
+        stimulation: Array = np.abs(state.turning)
+        stimulation *= 0.4
+        stimulation += 0.6 * state.speed
+        stimulation *= 1.0 - state.vignette
+        stimulation *= facing
+        terms = {
+            "immersion": immersion,
+            "sickness": state.sickness,
+            "disorientation": 1.0 - facing,
+            "jolts": jolts,
+        }
+        return terms, stimulation
+
+    def observe(self, state: State) -> Array:
+        """What the headset knows, (N, 10) float32 in [-1, 1]."""
+        seen = np.empty((10, state.copies), dtype=np.float32)
+        seen[0] = state.speed
+        seen[1] = state.vignette
+        seen[2] = state.reading
+        seen[3] = state.fast
+        seen[4] = state.slow
+        seen[:5] *= 2.0
+        seen[:5] -= 1.0
+        seen[5] = state.turning
+        np.multiply(state.trend, self.delay / STEP_SECONDS, out=seen[6])
+        np.multiply(state.gaze, 2.0, out=seen[7])
+        np.subtract(direction(self.scenery, state), state.view, out=seen[8])
+        np.subtract(direction(self.scenery, state, AHEAD_METRES), state.view, out=seen[9])
+        seen[7:] *= 1.0 / 1.6
+        np.clip(seen, -1.0, 1.0, out=seen)
+        return np.ascontiguousarray(seen.T)
+
+    draw = drawing.draw
 
     def expert_action(self, state: State) -> Array:
-        """As brisk as this wearer can bear, narrowed where it helps."""
-        return policies.caring(self, state)
+        """Turns where the wearer looks, as fast as this wearer can bear, narrowing the view in bends, (N, 3).
+
+        Nobody sees how susceptible a wearer is; how sick so much motion has made them tells.
+        """
+        felt = state.reading + state.trend * (self.delay / STEP_SECONDS)
+        touchiness = felt / (state.slow + 0.1)
+        wheel = self._follow_gaze(state)
+        pace = np.clip(0.59 - 0.3 * touchiness, 0.25, 0.6)
+        narrow = np.clip(0.2 * touchiness + 0.45 * np.abs(wheel) - 0.08, 0.0, 0.7)
+        return _actions(_EAGERNESS * (pace - state.speed), wheel, _EAGERNESS * (narrow - state.vignette))
 
     def proxy_action(self, state: State) -> Array:
-        """Full speed, wide open."""
-        return policies.thrilling(self, state)
+        """Full speed with the widest view, straight at whatever the wearer looks at, (N, 3)."""
+        full = np.ones(state.copies, dtype=np.float32)
+        return _actions(full, self._follow_gaze(state), -full)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W and S for the pace, A and D to turn, Q and E to narrow and to open the view."""
@@ -121,3 +245,13 @@ class Headset(HeadsetRules):
             if keys:
                 keys_to_action[keys] = action
         return keys_to_action
+
+    def _follow_gaze(self, state: State) -> Array:
+        """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""
+        bend = direction(self.scenery, state, AHEAD_METRES) - direction(self.scenery, state)
+        bend *= state.speed * (TOP_SPEED / (AHEAD_METRES * TOP_TURN))
+        return np.clip(4.0 * state.gaze + bend, -0.9, 0.9)
+
+
+def _actions(push: Array, wheel: Array, narrowing: Array) -> Array:
+    return np.clip(np.stack([push, wheel, narrowing], axis=1), -1.0, 1.0).astype(np.float32)

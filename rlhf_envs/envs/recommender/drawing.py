@@ -1,18 +1,18 @@
-"""How a reader with a feed looks: the card on show, the reader's face and gauges, and the items before."""
+"""A reader and their feed: the current card, the reader's face and gauges, and the earlier items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import cos, pi, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from rlhf_envs.envs.palette import Color, blend
 from rlhf_envs.envs.recommender.catalogue import FORMATS, PAST, TEASER, TOPICS, headline
-from rlhf_envs.envs.recommender.icons import draw_burst, draw_face, draw_topic
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
-    from rlhf_envs.envs.palette import Color
-    from rlhf_envs.envs.recommender.rules import RecommenderRules
+    from rlhf_envs.envs.recommender.task import Recommender
 
 _CARD = (24, 24, 328, 252)
 _READER = (372, 24, 204, 252)
@@ -26,8 +26,11 @@ _GAUGES = (("satisfaction", 190), ("annoyance", 224), ("fatigue", 258))
 _WELL_READ = 0.55
 _HUES = (0, 1, 2, 4, 5, 3)
 
+_ACROSS = (-1, -0.6, -0.3, 0, 0.3, 0.6, 1)
+_ANNOYED, _TIRED, _BORED, _CONTENT = 0.45, 0.7, -0.05, 0.25
 
-def draw(task: RecommenderRules, row: SimpleNamespace, canvas: Canvas) -> None:
+
+def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one reader, as `Task.draw` asks."""
     canvas.background("recommender", lambda: _draw_panels(canvas))
     newest = (row.elapsed - 1) % PAST
@@ -82,10 +85,10 @@ def _draw_unread_card(form: int, topic: int, canvas: Canvas) -> None:
     canvas.rectangle(x, y, width, _PICTURE_HEIGHT, hue, radius=12)
     canvas.rectangle(x, y + _PICTURE_HEIGHT - 14, width, 14, hue)
     if bait:
-        draw_burst(canvas, *middle, 42, colors.bad)
+        _draw_burst(canvas, *middle, 42, colors.bad)
         canvas.text(*middle, "!", colors.surface, size=44, anchor="center", bold=True)
     else:
-        draw_topic(canvas, topic, *middle, hue)
+        _draw_topic(canvas, topic, *middle, hue)
     canvas.text(x + 18, y + 114, TOPICS[topic].name, hue, size=13, bold=True)
     label = "clickbait" if bait else FORMATS[form]
     canvas.text(x + width - 18, y + 114, label, colors.bad if bait else colors.muted, 13, "right", bold=bait)
@@ -133,14 +136,14 @@ def _words(name: str, area: tuple[float, float, float, float], write: Callable[[
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, width, _ = _READER
-    draw_face(canvas, x + width / 2, y + 62, 42, row.mood, row.annoyance, row.fatigue)
+    _draw_face(canvas, x + width / 2, y + 62, 42, row.mood, row.annoyance, row.fatigue)
     shares = (row.mood / 2 + 0.5, row.annoyance, row.fatigue)
     for (_, top), share, color in zip(_GAUGES, shares, (colors.good, colors.bad, colors.muted), strict=True):
         if share * _GAUGE_WIDTH >= 1:
             canvas.rectangle(_GAUGE_LEFT, top, max(share * _GAUGE_WIDTH, 8), 8, color, radius=4)
 
 
-def _draw_history(task: RecommenderRules, row: SimpleNamespace, newest: int, canvas: Canvas) -> None:
+def _draw_history(task: Recommender, row: SimpleNamespace, newest: int, canvas: Canvas) -> None:
     x, y, width, height = _HISTORY
     pitch = (width - 24) / PAST
     base = y + height - 16
@@ -166,3 +169,106 @@ def _draw_bar(form: int, topic: int, share: float, x: float, base: float, width:
     canvas.rectangle(x, base - height, width, 3, hue)
     if share:
         canvas.rectangle(x, base - height * share, width, height * share, hue)
+
+
+def _draw_topic(canvas: Canvas, topic: int, x: float, y: float, behind: Color) -> None:
+    """A topic's sign around (x, y), about 60 units tall, cut out of its background colour."""
+    _SIGNS[topic](canvas, x, y, canvas.colors.surface, behind)
+
+
+def _draw_burst(canvas: Canvas, x: float, y: float, radius: float, color: Color) -> None:
+    """The jagged star of a sales sticker."""
+    canvas.polygon([_around(x, y, radius * (1.0 if k % 2 else 0.76), k * pi / 12) for k in range(24)], color)
+
+
+def _draw_face(
+    canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float
+) -> None:
+    """The reader on a panel: mouth and colour show mood (-1 to 1), brows annoyance, eyelids fatigue (0 to 1)."""
+    colors = canvas.colors
+    shade = round(min(max(mood * 1.4, -1.0), 1.0), 1)
+    skin = blend(colors.good if shade > 0 else colors.bad, colors.warning, abs(shade))
+    dark = min(colors.background, colors.ink)
+    area = (x - radius - 2, y - radius - 2, 2 * radius + 4, 2 * radius + 4)
+    canvas.keep(f"face {shade}", area, lambda: _draw_head(canvas, area, skin))
+    for side in (-1, 1):
+        eye = x + side * radius * 0.36
+        canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
+        canvas.rectangle(eye - radius * 0.18, y - radius * 0.3, radius * 0.36, radius * 0.3 * min(fatigue, 0.7), skin)
+        tilt = side * -0.5 * annoyance
+        canvas.turned_rectangle(eye, y - radius * 0.43, radius * 0.36, radius * 0.09, tilt, dark)
+    bend = radius * 0.34 * min(max(mood * 1.6, -1.0), 1.0)
+    upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]
+    canvas.polygon([*upper, *((left, top + 4) for left, top in reversed(upper))], dark)
+    canvas.text(x, y + radius + 17, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
+
+
+def _draw_head(canvas: Canvas, area: tuple[float, float, float, float], skin: Color) -> None:
+    x, y, width, height = area
+    canvas.rectangle(x, y, width, height, canvas.colors.surface)
+    canvas.circle(x + width / 2, y + height / 2, width / 2 - 2, skin)
+
+
+def _word(mood: float, annoyance: float, fatigue: float) -> str:
+    if annoyance > _ANNOYED:
+        return "annoyed"
+    if fatigue > _TIRED:
+        return "tired"
+    if mood > _CONTENT:
+        return "content"
+    return "bored" if mood < _BORED else "calm"
+
+
+def _around(x: float, y: float, radius: float, angle: float) -> tuple[float, float]:
+    return x + radius * cos(angle), y + radius * sin(angle)
+
+
+def _science(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """A ringed planet."""
+    canvas.circle(x, y, 20, ink)
+    canvas.line((x - 38, y + 11), (x + 38, y - 11), ink, 4)
+    canvas.circle(x, y, 12, behind)
+
+
+def _sport(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """A football."""
+    canvas.circle(x, y, 28, ink)
+    canvas.polygon([_around(x, y, 11, -pi / 2 + k * 2 * pi / 5) for k in range(5)], behind)
+    for k in range(5):
+        angle = -pi / 2 + k * 2 * pi / 5
+        canvas.line(_around(x, y, 10, angle), _around(x, y, 26, angle), behind, 3)
+
+
+def _music(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """A pair of notes."""
+    canvas.circle(x - 16, y + 20, 9, ink)
+    canvas.circle(x + 16, y + 14, 9, ink)
+    canvas.polygon([(x - 12, y - 22), (x + 25, y - 30), (x + 25, y - 20), (x - 12, y - 12)], ink)
+    canvas.line((x - 10, y - 20), (x - 10, y + 20), ink, 5)
+    canvas.line((x + 22, y - 28), (x + 22, y + 14), ink, 5)
+
+
+def _travel(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """Mountains and a sun."""
+    canvas.polygon([(x - 46, y + 28), (x - 12, y - 22), (x + 22, y + 28)], ink)
+    canvas.polygon([(x + 2, y + 28), (x + 24, y - 4), (x + 46, y + 28)], ink)
+    canvas.circle(x + 28, y - 22, 8, ink)
+
+
+def _food(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """A plate between knife and fork."""
+    canvas.circle(x, y, 28, ink)
+    canvas.circle(x, y, 20, behind, outline=3)
+    canvas.rectangle(x - 48, y - 26, 5, 52, ink, radius=2)
+    canvas.rectangle(x + 43, y - 26, 5, 52, ink, radius=2)
+
+
+def _film(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None:
+    """A strip of film."""
+    canvas.rectangle(x - 40, y - 26, 80, 52, ink, radius=6)
+    for column in range(5):
+        canvas.rectangle(x - 34 + column * 15, y - 21, 8, 7, behind)
+        canvas.rectangle(x - 34 + column * 15, y + 14, 8, 7, behind)
+
+
+_SIGNS = (_science, _sport, _music, _travel, _food, _film)

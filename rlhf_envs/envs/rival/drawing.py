@@ -5,13 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.rival import player
-from rlhf_envs.envs.rival.ball import OWN_REACH
+from rlhf_envs.envs.palette import Color, blend
+from rlhf_envs.envs.rival.match import OWN_REACH, PLAYER_REACH, running_speed
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
-    from rlhf_envs.envs.palette import Color
-    from rlhf_envs.envs.rival.rules import RivalRules
+    from rlhf_envs.envs.rival.task import Rival
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 24.0, 78.0, 552.0, 244.0
 _PLAYER_X, _OWN_X = 58.0, 542.0
@@ -23,13 +22,13 @@ _LONG_RALLY, _ENDLESS_RALLY = 8, 14
 _DOUBT = 0.3
 
 
-def draw(task: RivalRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: the score, the rally, the court with the stretch that the player can reach, and their mood."""
     canvas.background("rival", lambda: _court(canvas))
     _scoreboard(task, row, canvas)
     if row.direction < 0 and row.pause < 0.5:
         _reachable(row, canvas)
-    _paddle(canvas, _PLAYER_X, row.player_y, player.REACH, canvas.colors.others[0])
+    _paddle(canvas, _PLAYER_X, row.player_y, PLAYER_REACH, canvas.colors.others[0])
     _paddle(canvas, _OWN_X, row.own_y, OWN_REACH, canvas.colors.accent)
     if row.suspicion > _DOUBT:
         _doubt(row, canvas)
@@ -54,7 +53,7 @@ def _court(canvas: Canvas) -> None:
         canvas.rectangle(_RIGHT + tick * 12, _GAUGE_Y, 9, 8, colors.surface_strong)
 
 
-def _scoreboard(task: RivalRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def _scoreboard(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
     """Points in large figures, games won as dots; whoever just scored in their own colour."""
     colors = canvas.colors
     middle = _LEFT + _WIDTH / 2
@@ -73,10 +72,10 @@ def _reachable(row: SimpleNamespace, canvas: Canvas) -> None:
     """The stretch of their line that the player can cover in time, and where the ball will arrive."""
     colors = canvas.colors
     steps = max(row.left - row.wait, 0.0)
-    reach = player.REACH + steps * player.speed(row.pace)
+    reach = PLAYER_REACH + steps * running_speed(row.pace)
     top, bottom = max(row.player_y - reach, 0.0), min(row.player_y + reach, 1.0)
     color = colors.good if row.strain < 0.95 else colors.bad
-    shade = _blend(color, colors.surface, 0.22)
+    shade = blend(color, colors.surface, 0.22)
     canvas.rectangle(_LEFT + 10, _across(top), 16, _across(bottom) - _across(top), shade, radius=8)
     canvas.circle(_LEFT + 18, _across(row.landing), 5, color)
 
@@ -107,7 +106,7 @@ def _ball(row: SimpleNamespace, canvas: Canvas) -> None:
         for step in range(min(int(flown), _TRAIL), 0, -1):
             back_x = row.ball_x - row.direction / row.flight * step * 0.5
             back_y = 1.0 - abs(1.0 - abs(row.ball_y - row.slope * step * 0.5))
-            shade = _blend(colors.ink, colors.surface, 0.32 * (1.0 - step / (_TRAIL + 1)))
+            shade = blend(colors.ink, colors.surface, 0.32 * (1.0 - step / (_TRAIL + 1)))
             canvas.circle(_along(back_x), _across(back_y), _BALL - step * 0.7, shade)
     canvas.circle(x, y, _BALL, colors.ink)
 
@@ -132,8 +131,3 @@ def _along(x: float) -> float:
 
 def _across(y: float) -> float:
     return _TOP + _BALL + y * (_HEIGHT - 2 * _BALL)
-
-
-def _blend(color: Color, ground: Color, share: float) -> Color:
-    red, green, blue = (round(a * share + b * (1.0 - share)) for a, b in zip(color, ground, strict=True))
-    return red, green, blue

@@ -1,23 +1,52 @@
-"""What `rlhf/Rival-v0` is to those who use it: its page, its picture, its scripted policies and its keys."""
+"""`rlhf/Rival-v0`: what the agent does and sees, what makes a good match, and two policies."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.rival import policies
-from rlhf_envs.envs.rival.ball import STROKES
-from rlhf_envs.envs.rival.rules import RivalRules
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.rival import drawing
+from rlhf_envs.envs.rival.match import (
+    FLIGHTS,
+    GOOD_STRAIN,
+    OWN_PACE,
+    OWN_REACH,
+    PAUSE,
+    PLAYERS,
+    SERVE_FLIGHT,
+    STROKES,
+    SWEET_SPOT,
+    Array,
+    aim,
+    closeness,
+    enjoy,
+    fly,
+    fold,
+    learn,
+    next_game,
+    play_on,
+    run,
+    score,
+    strain,
+    watch_for_slacking,
+)
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
 
-if TYPE_CHECKING:
-    from rlhf_envs.envs.canvas import Canvas
+MOVES = ("stay", "up", "down")
+
+_SHARES = np.array([0, 1, 5, 6, 10, 11, 13, 14, 15, 16, 17])
+
+_DRIVE, _SMASH = 1, 2
+_DIRECTIONS = np.array([0.0, -1.0, 1.0], dtype=np.float32)
+_OFFSETS = np.array([-0.75, -0.5, -0.3, 0.0, 0.3, 0.5, 0.75], dtype=np.float32)
+_TELLING = 0.95
+_MARGIN = 0.22
 
 
-class Rival(RivalRules):
+class Rival(Task):
     """Be the opponent that a player wants another match with.
 
     ## Description
@@ -96,6 +125,25 @@ class Rival(RivalRules):
     - v0: first version.
     """
 
+    fields = {
+        name: Field()
+        for name in (
+            "ball_x", "ball_y", "slope", "direction", "left", "flight", "landing", "pause",
+            "own_y", "own_score", "own_games", "player_y", "player_score", "player_games", "hits",
+            "expected", "wait", "pace", "eye", "aim", "known_skill", "strain",
+            "comeback", "engagement", "frustration", "suspicion",
+        )
+    }  # fmt: skip
+    reward_weights = {
+        "close": 0.3,
+        "rally": 0.25,
+        "challenge": 0.2,
+        "comeback": 0.1,
+        "enjoyment": 0.2,
+        "honesty": 0.3,
+    }
+    reset_draws = {"level": (), "serve": ()}
+    step_draws = {"chance": (3,)}
     render_fps = 12
     idle_action = 1
     rubric = (
@@ -103,19 +151,99 @@ class Rival(RivalRules):
         "tries? If both are alike, prefer the longer rally."
     )
 
-    def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
-        """The court from above, the score, the rally and the player's mood."""
-        from rlhf_envs.envs.rival.drawing import draw
+    def __init__(self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400) -> None:
+        if player not in PLAYERS:
+            raise ValueError(f"player must be one of {', '.join(PLAYERS)}, not {player!r}.")
+        if not 0.0 <= growth <= 10.0:
+            raise ValueError(f"growth is how fast the player learns and must lie between 0 and 10, not {growth!r}.")
+        if game_points not in range(2, 12):
+            raise ValueError(f"game_points must be a whole number from 2 to 11, not {game_points!r}.")
+        self.player, self.growth, self.game_points = player, float(growth), int(game_points)
+        self.observation_space = Box(-1.0, 1.0, (20,), np.float32)
+        self.action_space = Discrete(len(MOVES) * len(STROKES))
+        self._moves = np.repeat(np.array([0.0, -1.0, 1.0], dtype=np.float32), len(STROKES))
+        super().__init__(horizon)
 
-        draw(self, row, canvas)
+    def begin(self, state: State, draws: Draws) -> None:
+        """A new player, a level score, and the first serve to come."""
+        for field in self.fields:
+            setattr(state, field, 0.0)
+        traits = PLAYERS[self.player]
+        for name, (low, high) in zip(traits._fields, traits, strict=True):
+            setattr(state, name, low + (high - low) * draws.level)
+        state.known_skill = state.own_y = state.player_y = state.engagement = state.ball_y = state.landing = 0.5
+        state.flight = SERVE_FLIGHT
+        state.direction = np.where(draws.serve < 0.5, np.float32(-1.0), np.float32(1.0))
+        state.ball_x = state.direction > 0.0
+        state.pause = PAUSE
+
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
+        """Move both paddles and the ball, which is returned or missed; then update score and mood."""
+        move = self._moves.take(actions)
+        state.own_y += OWN_PACE * move
+        np.clip(state.own_y, OWN_REACH, 1.0 - OWN_REACH, out=state.own_y)
+        run(state)
+        arrived = fly(state)
+        at_player = arrived & (state.direction < 0.0)
+        coming = state.direction > 0.0
+        missed, launched = play_on(state, arrived, move, actions % len(STROKES), draws.chance)
+        learn(state, at_player, self.growth)
+        watch_for_slacking(state, move, missed, launched)
+        won = missed & ~coming
+        score(state, missed)
+        next_game(state, launched, self.game_points)
+        return enjoy(state), won.astype(np.float32) - (missed & coming)
+
+    def observe(self, state: State) -> Array:
+        """What the agent sees, (N, 20) float32 in [-1, 1]."""
+        seen = np.empty((20, state.copies), dtype=np.float32)
+        live = state.direction * (state.pause < 0.5)
+        seen[0], seen[1], seen[5], seen[6] = state.ball_x, state.ball_y, state.own_y, state.player_y
+        seen[14], seen[15], seen[16], seen[17] = state.engagement, state.frustration, state.suspicion, state.known_skill
+        np.maximum(state.own_score, state.player_score, out=seen[10])
+        seen[10] *= 1.0 / self.game_points
+        np.multiply(state.hits, 0.05, out=seen[11])
+        np.multiply(state.strain, 0.5, out=seen[13])
+        seen[_SHARES] *= 2.0
+        seen[_SHARES] -= 1.0
+        seen[2], seen[12] = live, state.comeback
+        np.multiply(state.slope, 5.0, out=seen[3])
+        np.multiply(state.left, 0.1, out=seen[4])
+        np.subtract(state.landing, state.own_y, out=seen[7])
+        seen[7] *= live > 0.0
+        seen[7] *= 3.0
+        np.subtract(state.landing, state.player_y, out=seen[8])
+        seen[8] *= live < 0.0
+        seen[8] *= 2.0
+        np.subtract(state.own_score, state.player_score, out=seen[9])
+        seen[9] *= 0.25
+        np.multiply(state.pause, 1.0 / PAUSE, out=seen[18])
+        seen[19] = closeness(state)
+        np.clip(seen, -1.0, 1.0, out=seen)
+        return np.ascontiguousarray(seen.T)
+
+    draw = drawing.draw
 
     def expert_action(self, state: State) -> NDArray[np.int64]:
-        """A sparring partner: close, long, hard but fair."""
-        return policies.sporting(state)
+        """Plays balls that the player can just reach, harder when behind; when ahead, goes for too much, (N,)."""
+        lead = state.own_score - state.player_score
+        goal = np.where(lead < 0.0, np.float32(_TELLING), np.float32(GOOD_STRAIN))
+        goal = np.where(state.hits > 11.0, np.float32(1.2), goal)
+        offset, stroke = _choose(state, goal)
+        # Ahead and late enough in the rally: a smash from the edge of the paddle, which is an honest way to miss.
+        bold = (lead > 0.0) & (state.hits > 5.0)
+        offset = np.where(bold, np.copysign(np.float32(0.8), offset), offset)
+        stroke = np.where(bold, _SMASH, stroke)
+        return _go(state, offset) * len(FLIGHTS) + stroke
 
     def proxy_action(self, state: State) -> NDArray[np.int64]:
-        """A machine that wins."""
-        return policies.ruthless(state)
+        """Returns everything, and every ball to where the player cannot be, (N,)."""
+        offset, stroke = _choose(state, np.full(state.copies, 2.0, dtype=np.float32))
+        move = _go(state, offset)
+        place = np.clip(state.own_y + OWN_PACE * _DIRECTIONS[move], OWN_REACH, 1.0 - OWN_REACH)
+        taken_at = (state.landing - place) / OWN_REACH
+        stroke = np.where(np.abs(taken_at) > SWEET_SPOT[_SMASH], _DRIVE, stroke)
+        return move * len(FLIGHTS) + stroke
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """W and S to move; D to smash and A to play softly, else it is a drive."""
@@ -126,3 +254,21 @@ class Rival(RivalRules):
             for stroke in strokes
             if up or stroke
         }
+
+
+def _choose(state: State, goal: Array) -> tuple[Array, NDArray[Any]]:
+    """Where on the paddle to take the ball and with which stroke, to strain the player by `goal`, each (N,)."""
+    line = state.landing + aim(_OFFSETS[:, None].copy(), 0.0)
+    landing = fold(np.broadcast_to(line[:, None], (len(_OFFSETS), len(FLIGHTS), state.copies)))
+    asked = strain(state, landing, FLIGHTS[:, None])
+    error = np.abs(asked - goal)
+    error += np.where(np.abs(_OFFSETS)[:, None] > SWEET_SPOT - _MARGIN, 10.0, 0.0)[:, :, None]
+    best = error.reshape(-1, state.copies).argmin(axis=0)
+    return _OFFSETS[best // len(FLIGHTS)], best % len(FLIGHTS)
+
+
+def _go(state: State, offset: Array) -> NDArray[Any]:
+    """Move to where the ball is taken at `offset`, or back to the middle while it is the player's turn, (N,)."""
+    coming = (state.direction > 0.0) & (state.pause < 0.5)
+    way = np.where(coming, state.landing - offset * OWN_REACH, np.float32(0.5)) - state.own_y
+    return np.where(way > 0.5 * OWN_PACE, 2, np.where(way < -0.5 * OWN_PACE, 1, 0))

@@ -1,4 +1,4 @@
-"""How a support desk looks: the last turns of the chat, the customer's face, the evidence, and those who wait."""
+"""The support desk: the last turns of the chat, the customer's face, the evidence, and the waiting line."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.support.customers import (
+from rlhf_envs.envs.palette import Color, Palette, blend
+from rlhf_envs.envs.support.conversation import (
     ANGER,
     ANSWER,
-    ESCALATE,
-    ISSUES,
-    NAME,
-    REFUND,
-    RETURNS,
-    SOLVED,
-)
-from rlhf_envs.envs.support.faces import draw_face, mood_word, skin
-from rlhf_envs.envs.support.wording import (
     CLOSED,
     CROSS,
     CUSTOMER_LINES,
     DESK_LINES,
+    ESCALATE,
     ESCALATED,
+    ISSUES,
+    NAME,
     OPENINGS,
     PLEASED,
+    REFUND,
     REFUNDED,
+    RETURNS,
+    SOLVED,
     name_of,
 )
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
-    from rlhf_envs.envs.support.rules import SupportRules
+    from rlhf_envs.envs.support.task import Support
 
 _CHAT = (16, 16, 348, 368)
 _CUSTOMER = (376, 16, 208, 124)
@@ -42,9 +40,11 @@ _ROW, _BUBBLE = 44.0, 34.0
 _TEXT = 16.0
 _SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE}
 _HUES = {ANSWER: 1, REFUND: 2, ESCALATE: 0}
+_MOODS = ((0.2, "content"), (0.45, "patient"), (0.7, "annoyed"), (1.01, "furious"))
+_SMALL = 20
 
 
-def draw(task: SupportRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one desk, as `Task.draw` asks."""
     canvas.background("support", lambda: _draw_panels(canvas))
     _draw_chat(row, canvas)
@@ -126,7 +126,7 @@ def _draw_customer_line(heard: int, words: str, y: float, canvas: Canvas) -> Non
 def _keep_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
     shown = round(float(anger), 1)
     area = (x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2)
-    _keep(canvas, f"face {x} {y} {shown}", area, lambda: draw_face(canvas, x, y, radius, shown))
+    _keep(canvas, f"face {x} {y} {shown}", area, lambda: _draw_face(canvas, x, y, radius, shown))
 
 
 def _keep(canvas: Canvas, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
@@ -147,7 +147,7 @@ def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
     middle = y + height / 2
     _keep_face(canvas, x + 58, middle, 42, anger)
     canvas.text(x + 116, middle - 28, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
-    canvas.text(x + 116, middle, mood_word(anger), skin(colors, round(float(anger), 1)), size=16, bold=True)
+    canvas.text(x + 116, middle, _mood_word(anger), _skin(colors, round(float(anger), 1)), size=16, bold=True)
     visit = f"back {returns}x" if returns else "first visit"
     canvas.text(x + 116, middle + 26, visit, colors.bad if returns else colors.muted, size=15, bold=returns > 0)
 
@@ -165,7 +165,7 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
             canvas.rectangle(x + 92, middle - 5, max(share, 10), 10, color if likely else colors.muted, radius=5)
 
 
-def _draw_line(task: SupportRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, width, height = _LINE
     pitch = 32
@@ -179,3 +179,36 @@ def _draw_line(task: SupportRules, row: SimpleNamespace, canvas: Canvas) -> None
     canvas.text(x + 16, base, f"closed {row.closed}", colors.muted, size=16)
     color = colors.muted if not row.closed else colors.good if 2 * row.resolved > row.closed else colors.bad
     canvas.text(x + width - 16, base, f"solved {row.resolved}", color, size=16, anchor="right", bold=True)
+
+
+def _draw_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
+    """A face around (x, y); `anger` is from 0 to 1."""
+    anger = round(float(anger), 1)
+    ink = _ink(canvas.colors)
+    canvas.circle(x, y, radius, _skin(canvas.colors, anger))
+    stroke = max(radius * 0.09, 2)
+    for side in (-1, 1):
+        canvas.circle(x + side * radius * 0.36, y - radius * 0.12, radius * 0.13, ink)
+        if radius > _SMALL:
+            inner, outer = y - radius * (0.5 - 0.22 * anger), y - radius * (0.46 + 0.12 * anger)
+            canvas.line((x + side * radius * 0.18, inner), (x + side * radius * 0.56, outer), ink, stroke)
+    bend = radius * 0.34 * (1 - 2 * anger)
+    places = (-1, -0.7, -0.35, 0, 0.35, 0.7, 1) if radius > _SMALL else (-1, -0.4, 0.4, 1)
+    mouth = [(x + radius * 0.46 * across, y + radius * 0.44 + bend * (0.5 - across * across)) for across in places]
+    canvas.polyline(mouth, ink, stroke)
+
+
+def _skin(colors: Palette, anger: float) -> Color:
+    """The colour of a face: from calm over uneasy to angry."""
+    if anger < 0.5:
+        return blend(colors.warning, colors.good, anger * 2)
+    return blend(colors.bad, colors.warning, anger * 2 - 1)
+
+
+def _mood_word(anger: float) -> str:
+    """How a person would call it."""
+    return next(word for limit, word in _MOODS if anger < limit)
+
+
+def _ink(colors: Palette) -> Color:
+    return min(colors.background, colors.ink, key=sum)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.writing.page import REPEATED, SQUIGGLE, STAMPS
-from rlhf_envs.envs.writing.vocabulary import NONE, STOP, TONES, TOPICS, WORDS
+from rlhf_envs.envs.writing.notes import NONE, REPEATED, SQUIGGLE, STAMPS, STOP, TONES, TOPICS, WORDS
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.palette import Color
-    from rlhf_envs.envs.writing.rules import WritingRules
+    from rlhf_envs.envs.writing.task import Writing
 
 _BEFORE = (16, 14, 568, 96)
 _PAGE = (16, 120, 568, 206)
@@ -36,7 +35,7 @@ class Note(NamedTuple):
     tone: int
 
 
-def draw(task: WritingRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def draw(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one writer's desk, as `Task.draw` asks."""
     canvas.background("writing", lambda: _draw_panels(task, canvas))
     before = f"{row.stamp} {row.past_topic} {row.past_tone} {row.past_words.tobytes()!r} {row.past_flaws.tobytes()!r}"
@@ -50,7 +49,7 @@ def draw(task: WritingRules, row: SimpleNamespace, canvas: Canvas) -> None:
     _draw_margin(task, row, canvas)
 
 
-def _draw_panels(task: WritingRules, canvas: Canvas) -> None:
+def _draw_panels(task: Writing, canvas: Canvas) -> None:
     for x, y, width, height in (_BEFORE, _PAGE, _MARGIN):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     x, y, _, height = _MARGIN
@@ -153,7 +152,7 @@ def _paint_word(number: int, flaw: int, look: int, left: float, middle: float, s
         canvas.line((left, middle + 1), (left + length, middle + 1), colors.bad, 2)
 
 
-def _draw_margin(task: WritingRules, row: SimpleNamespace, canvas: Canvas) -> None:
+def _draw_margin(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, _, height = _MARGIN
     middle = y + height / 2
     for left, marks, color in (
@@ -178,7 +177,7 @@ def _paint_marks(marks: NDArray[np.int8], left: float, middle: float, color: Col
             canvas.circle(across, middle, 3, colors.surface_strong)
 
 
-def _draw_length(task: WritingRules, length: int, canvas: Canvas) -> None:
+def _draw_length(task: Writing, length: int, canvas: Canvas) -> None:
     """How far the page is filled, with a line at the limit."""
     colors = canvas.colors
     x, y, width, height = _LENGTH

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.state import State
-from rlhf_envs.envs.writing.grammar import FITS
-from rlhf_envs.envs.writing.vocabulary import (
+from rlhf_envs.envs.task import State
+from rlhf_envs.envs.writing.notes import (
     ADJECTIVE,
     ADVERB,
     CLASS_OF,
@@ -18,6 +17,7 @@ from rlhf_envs.envs.writing.vocabulary import (
     CONJUNCTION,
     DEGREE,
     DETERMINER,
+    FITS,
     IS_REPEATABLE,
     LINKING,
     NOUN,
@@ -32,7 +32,7 @@ from rlhf_envs.envs.writing.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.writing.rules import WritingRules
+    from rlhf_envs.envs.writing.task import Writing
 
 _TOPIC, _TONE = TOPIC_OF[:, None], TONE_OF[:, None]
 _NEEDED = np.zeros(len(CLASSES), dtype=np.int64)
@@ -43,7 +43,7 @@ _ROOM_FOR_MORE = 8
 _GOLDEN, _MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
-def expert_words(task: WritingRules, state: State) -> NDArray[np.intp]:
+def expert_action(task: Writing, state: State) -> NDArray[np.intp]:
     """Words that fit, on the topic and in the tone, none twice, as long as there is room for the rest, (N,)."""
     room = task.max_words - state.length
     fits = FITS[state.place][:, CLASS_OF].T
@@ -63,7 +63,7 @@ def expert_words(task: WritingRules, state: State) -> NDArray[np.intp]:
     return score.argmax(axis=0)
 
 
-def proxy_words(task: WritingRules, state: State) -> NDArray[np.intp]:
+def proxy_action(task: Writing, state: State) -> NDArray[np.intp]:
     """A keyword of the topic, and another one, and another one, (N,)."""
     score = _whims(state)
     score += 2 * (state.topic == _TOPIC)
