@@ -14,8 +14,8 @@ from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
 from rlhf_envs.envs.palette import THEMES, Color
 from rlhf_envs.envs.rendering import Painter
-from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.task import State
+from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.segments import Segment
 
 _MAX_RATE = 40.0

@@ -16,9 +16,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.simulation import Simulation
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.recording import SnapshotSource
 
 FloatState = NDArray[np.float64]

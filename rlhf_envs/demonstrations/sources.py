@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from rlhf_envs.demonstrations.episodes import SUFFIX, Demonstrations, Episode, load_demonstrations
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.observations import Observations, map_observations
 
 EXPERT = "expert"

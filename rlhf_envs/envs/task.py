@@ -183,7 +183,7 @@ class Task(ABC):
     reward.
 
     Needed, as class attributes or set in `__init__` before calling `super().__init__`:
-        observation_space, action_space: of a single copy; one array each, finite, Box actions best in [-1, 1].
+        observation_space, action_space: of a single copy; one array each, finite; Box actions in [-1, 1].
         fields: the state's own fields. `elapsed` (steps since the start of the episode, int32) is there already.
 
     Optional:

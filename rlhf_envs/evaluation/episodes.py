@@ -12,8 +12,7 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.observations import Observations, stack_observations
 from rlhf_envs.sb3 import is_native, make_scalar_env
 from rlhf_envs.wrappers import true_reward, true_rewards
@@ -112,7 +111,7 @@ class BatchedCopies(Copies):
         self._native = native
         self._weights = native.task.reward_weights
         self.count = count
-        self.has_scripted_policies = True
+        self.has_scripted_policies = set(SCRIPTED_ROLES) <= set(native.task.scripted_policies)
         self.observation_space = native.single_observation_space
         self.action_space = native.single_action_space
 
@@ -128,7 +127,7 @@ class BatchedCopies(Copies):
         return StepResult(
             observations,
             true_rewards(rewards, info).astype(np.float64),
-            np.asarray(info["proxy_reward"], dtype=np.float64),
+            np.asarray(info["proxy_reward"], dtype=np.float64) if "proxy_reward" in info else None,
             {name: weight * terms[name].astype(np.float64) for name, weight in self._weights.items()},
             terminated | truncated,
         )
@@ -151,7 +150,8 @@ class SeparateCopies(Copies):
         self.observation_space = envs[0].observation_space
         self.action_space = envs[0].action_space
         native = envs[0].unwrapped
-        self.has_scripted_policies = isinstance(native, TaskEnv)
+        scripted = native.task.scripted_policies if isinstance(native, TaskEnv) else ()
+        self.has_scripted_policies = set(SCRIPTED_ROLES) <= set(scripted)
         self._weights = native.task.reward_weights if isinstance(native, TaskEnv) else {}
         self._observations: list[Any] = []
 

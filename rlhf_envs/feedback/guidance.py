@@ -34,13 +34,13 @@ class Guidance:
 def guidance(environment: Mapping[str, Any]) -> Guidance:
     """The guidance for a store's `environment` (its "id" and "kwargs", and "rubric" where the run gave one of its own).
 
-    Environments of the suite bring theirs. Any other can have in its `metadata` a "rubric", one sentence, and
-    "reasons": names, or a mapping of names to what a person reads. What nobody says, and where there is no such
-    environment here, is general.
+    Tasks, of the suite or registered by users, bring theirs. Any other environment can have in its `metadata` a
+    "rubric", one sentence, and "reasons": names, or a mapping of names to what a person reads. What nobody says, and
+    where there is no such environment here, is general.
     """
     task = native_task(environment)
     if task is not None:
-        told = Guidance(task.rubric, {name: task.describe_term(name) for name in task.reward_weights})
+        told = Guidance(task.rubric or GENERAL_RUBRIC, {name: task.describe_term(name) for name in task.reward_weights})
     else:
         told = _told_by(_metadata(environment))
     wanted = environment.get("rubric")
@@ -69,7 +69,7 @@ def _metadata(environment: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def native_task(environment: Mapping[str, Any]) -> Task | None:
-    """The rules of a store's environment, or None if it is not of this suite's kind."""
+    """The rules of a store's environment, or None if it is no task."""
     try:
         if not is_native(str(environment.get("id", ""))):
             return None

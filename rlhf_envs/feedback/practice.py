@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.registration import is_native
-from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.feedback.guidance import make_described
+from rlhf_envs.envs.views import TaskEnv
+from rlhf_envs.feedback.guidance import make_described, native_task
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.queries import Choice, Purpose, Query
 from rlhf_envs.segments import Segment
@@ -49,11 +48,9 @@ def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_R
     if count < 1:
         raise ValueError(f"A practice round has at least 1 comparison, not {count}.")
     environment = store.environment
-    try:
-        native = is_native(str(environment.get("id", "")))
-    except ValueError:
-        native = False
-    if not native or any(live.annotator == annotator for live in store.live_answers()):
+    task = native_task(environment)
+    without_expert = task is None or "expert" not in task.scripted_policies
+    if without_expert or any(live.annotator == annotator for live in store.live_answers()):
         return 0
     pairs = practice_pairs(environment, count)
     return len(store.ask([_query(annotator, number, pair) for number, pair in enumerate(pairs)]))

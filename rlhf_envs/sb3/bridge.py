@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.wrappers import true_rewards
 
 

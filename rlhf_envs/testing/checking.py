@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.testing import contract, objectives, pictures, speed, views
-from rlhf_envs.testing.subject import EnvironmentCheckError, NotApplicable, Subject
-
-Check = Callable[[Subject], None]
-
-CHECKS: tuple[Check, ...] = (
-    contract.passes_gymnasium_checker,
-    contract.passes_sb3_checker,
-    contract.passes_passive_checker,
-    contract.has_finite_spaces,
-    contract.is_deterministic,
-    contract.depends_on_the_seed,
-    contract.survives_the_spec_round_trip,
-    contract.can_be_pickled,
-    contract.refuses_bad_arguments,
-    contract.keyboard_acts,
-    views.scalar_and_vector_agree,
-    views.copies_do_not_depend_on_each_other,
-    views.resets_in_the_same_step,
-    views.never_terminates,
-    views.can_be_restored,
-    objectives.stays_within_its_spaces,
-    objectives.pays_the_sum_of_its_terms,
-    objectives.gaming_the_proxy_does_not_pay,
-    pictures.draws_in_every_size_and_theme,
-    pictures.drawing_changes_nothing,
-    pictures.vector_draws_every_copy,
-)
-"""Every check, in the order in which they run. Each raises where the environment falls short."""
+from rlhf_envs.testing import speed
+from rlhf_envs.testing.checks import CHECKS, EnvironmentCheckError, NotApplicable, Subject
 
 
 @dataclass(frozen=True)
@@ -63,8 +36,9 @@ def check_environment(
 ) -> CheckReport:
     """Check that an environment does what this toolkit, Gymnasium and Stable-Baselines3 expect of it.
 
-    Any environment can be checked. What only environments on the suite's batched base can do (parity of the scalar and
-    the vector view, snapshots, named reward terms, ...) is skipped for others, and the report says so.
+    Any environment can be checked. Checks of what only tasks have (parity of the scalar and the vector view, snapshots,
+    named reward terms, ...), and of what a task leaves out (a proxy reward, scripted policies, keyboard control), are
+    skipped where they do not apply, and the report says so.
 
     Args:
         environment_id: as registered with Gymnasium.

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from rlhf_envs.testing.subject import Subject, require
+from rlhf_envs.testing.checks import Subject, require
 
 _ACTION_BATCHES = 64
 _WARM_UP_STEPS = 50

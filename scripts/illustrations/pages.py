@@ -8,7 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from rlhf_envs.envs.registration import ENVIRONMENTS
-from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.views import TaskEnv
 
 _BEFORE = """# The environments
 

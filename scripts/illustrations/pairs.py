@@ -9,7 +9,7 @@ import pygame
 from PIL import Image
 
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.scalar import TaskEnv
+from rlhf_envs.envs.views import TaskEnv
 
 FILM_FRAME = (300, 200)
 _CAPTION = 0.12

@@ -3,13 +3,11 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
-from rlhf_envs.envs.scalar import TaskEnv
 from rlhf_envs.envs.simulation import Simulation
-from rlhf_envs.envs.state import Field, State, StateLayout
-from rlhf_envs.envs.task import Task
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.task import Field, State, StateLayout, Task
+from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from
 
 
@@ -18,8 +16,8 @@ class Walk(Task):
 
     fields = {"place": Field(), "marks": Field(np.int64, (3,)), "flag": Field(np.uint8)}
     reward_weights = {"right": 1.0, "still": 0.5}
-    draws_per_reset = 1
-    draws_per_step = 2
+    reset_draws = {"place": ()}
+    step_draws = {"gust": (2,)}
     rubric = "Who gets further to the right?"
 
     def __init__(self, horizon=6, action_space=None):
@@ -28,12 +26,12 @@ class Walk(Task):
         super().__init__(horizon)
 
     def begin(self, state, draws):
-        state.place = draws[0]
+        state.place = draws.place
         state.marks = 0
 
     def advance(self, state, actions, draws):
         push = actions.reshape(state.copies, -1)[:, 0].astype(np.float32)
-        state.place += push + 0.1 * (draws[0] - draws[1])
+        state.place += push + 0.1 * (draws.gust[0] - draws.gust[1])
         state.marks[0] += 1
         return {"right": push, "still": -np.abs(push)}, np.abs(push)
 
@@ -49,14 +47,6 @@ class Walk(Task):
 
     def proxy_action(self, state):
         return -np.ones((state.copies, 1), np.float32)
-
-
-class WalkEnv(TaskEnv):
-    task_class = Walk
-
-
-class WalkVectorEnv(TaskVectorEnv):
-    task_class = Walk
 
 
 def test_streams_are_uniform_and_independent_of_each_other():
@@ -105,11 +95,11 @@ def test_a_snapshot_of_one_row_is_its_part_of_the_whole():
 
 
 def test_a_snapshot_of_something_else_is_refused():
-    env = WalkVectorEnv(num_envs=2)
+    env = TaskVectorEnv(Walk, num_envs=2)
     with pytest.raises(ValueError, match="taken from another environment or version"):
         env.restore(np.zeros((2, 5), dtype=np.uint8))
     with pytest.raises(ValueError, match="3 snapshots do not fit an environment of 2 copies"):
-        env.restore(WalkVectorEnv(num_envs=3).snapshot())
+        env.restore(TaskVectorEnv(Walk, num_envs=3).snapshot())
 
 
 def test_what_is_drawn_cannot_be_changed():
@@ -119,14 +109,14 @@ def test_what_is_drawn_cannot_be_changed():
 
 
 def test_staggered_copies_end_at_different_times():
-    env = WalkVectorEnv(num_envs=6)
+    env = TaskVectorEnv(Walk, num_envs=6)
     env.reset(seed=0, options={"stagger": True})
     ended = [env.step(np.zeros((6, 1)))[3] for _ in range(6)]
     assert (np.sum(ended, axis=1) == 1).all()
 
 
 def test_staggering_leaves_the_clocks_of_rows_that_are_not_reset():
-    env = WalkVectorEnv(num_envs=3)
+    env = TaskVectorEnv(Walk, num_envs=3)
     env.reset(seed=0)
     env.step(np.ones((3, 1)))
     env.reset(options={"reset_mask": np.array([False, False, True]), "stagger": True})
@@ -134,7 +124,7 @@ def test_staggering_leaves_the_clocks_of_rows_that_are_not_reset():
 
 
 def test_a_mask_resets_only_some_rows():
-    env = WalkVectorEnv(num_envs=3)
+    env = TaskVectorEnv(Walk, num_envs=3)
     env.reset(seed=0)
     env.step(np.ones((3, 1)))
     observations, _ = env.reset(options={"reset_mask": np.array([False, True, False])})
@@ -145,12 +135,12 @@ def test_a_mask_resets_only_some_rows():
 
 @pytest.mark.parametrize("seed", [50, [50, 51, 52]])
 def test_a_mask_with_a_seed_leaves_the_other_rows_streams_alone(seed):
-    seeded, undisturbed = WalkVectorEnv(num_envs=3), WalkVectorEnv(num_envs=3)
+    seeded, undisturbed = TaskVectorEnv(Walk, num_envs=3), TaskVectorEnv(Walk, num_envs=3)
     for env in (seeded, undisturbed):
         env.reset(seed=0)
         env.step(np.ones((3, 1)))
     first, _ = seeded.reset(seed=seed, options={"reset_mask": np.array([False, True, False])})
-    assert first[1].tolist() == WalkEnv().reset(seed=51)[0].tolist()
+    assert first[1].tolist() == TaskEnv(Walk).reset(seed=51)[0].tolist()
     for _ in range(10):
         ours, theirs = (env.step(np.zeros((3, 1)))[0] for env in (seeded, undisturbed))
         assert ours[[0, 2]].tolist() == theirs[[0, 2]].tolist()
@@ -158,7 +148,7 @@ def test_a_mask_with_a_seed_leaves_the_other_rows_streams_alone(seed):
 
 
 def test_a_refused_mask_changes_nothing():
-    env = WalkVectorEnv(num_envs=3)
+    env = TaskVectorEnv(Walk, num_envs=3)
     env.reset(seed=0)
     before = env.snapshot()
     with pytest.raises(ValueError, match="reset_mask"):
@@ -167,7 +157,7 @@ def test_a_refused_mask_changes_nothing():
 
 
 def test_a_row_sees_the_same_when_others_end_at_other_times():
-    many, alone = WalkVectorEnv(num_envs=5), WalkVectorEnv(num_envs=1)
+    many, alone = TaskVectorEnv(Walk, num_envs=5), TaskVectorEnv(Walk, num_envs=1)
     many.reset(seed=0)
     alone.reset(seed=0)
     for step in range(20):
@@ -180,7 +170,7 @@ def test_a_row_sees_the_same_when_others_end_at_other_times():
 
 
 def test_every_row_can_have_its_own_seed():
-    env = WalkVectorEnv(num_envs=3)
+    env = TaskVectorEnv(Walk, num_envs=3)
     by_rows, _ = env.reset(seed=[5, 9, 5])
     assert by_rows[0].tolist() == by_rows[2].tolist() != by_rows[1].tolist()
     with pytest.raises(ValueError, match="2 seeds were given for 3 copies"):
@@ -188,13 +178,13 @@ def test_every_row_can_have_its_own_seed():
 
 
 def test_without_a_seed_the_random_stream_goes_on():
-    env = WalkEnv()
+    env = TaskEnv(Walk)
     first, second, again = env.reset(seed=3)[0], env.reset()[0], env.reset(seed=3)[0]
     assert first.tolist() == again.tolist() != second.tolist()
 
 
 def test_stepping_before_the_first_reset_is_refused():
-    for env in (WalkEnv(), WalkVectorEnv(num_envs=2)):
+    for env in (TaskEnv(Walk), TaskVectorEnv(Walk, num_envs=2)):
         with pytest.raises(gym.error.ResetNeeded, match=r"Call reset\(\)"):
             env.step(np.zeros((2, 1)) if env.spec is None and hasattr(env, "num_envs") else np.zeros(1))
 
@@ -204,8 +194,11 @@ def test_stepping_before_the_first_reset_is_refused():
     [
         (None, np.zeros((3, 1)), r"must have shape \(2, 1\) for 2 copies"),
         (None, np.full((2, 1), np.nan), "must be finite"),
-        (Discrete(4), np.array([0, 4]), "some are below 0 or too large"),
-        (Discrete(4), np.array([-1, 0]), "some are below 0 or too large"),
+        (Discrete(4), np.array([0, 4]), r"must lie in Discrete\(4\)"),
+        (Discrete(4), np.array([-1, 0]), r"must lie in Discrete\(4\)"),
+        (Discrete(4, start=2), np.array([2, 1]), r"must lie in Discrete\(4, start=2\)"),
+        (Discrete(4, start=2), np.array([6, 2]), r"must lie in Discrete\(4, start=2\)"),
+        (MultiDiscrete([2, 3]), np.array([[0, 3], [0, 0]]), r"must lie in MultiDiscrete\(\[2 3\]\)"),
     ],
 )
 def test_actions_that_are_none_are_refused(space, actions, message):
@@ -222,13 +215,13 @@ def test_box_actions_are_clipped_to_the_space():
 
 
 def test_a_shorter_limit_shortens_episodes():
-    env = WalkVectorEnv(num_envs=1, max_episode_steps=2)
+    env = TaskVectorEnv(Walk, num_envs=1, max_episode_steps=2)
     env.reset(seed=0)
     assert [bool(env.step(np.zeros((1, 1)))[3][0]) for _ in range(4)] == [False, True, False, True]
 
 
 def test_human_mode_opens_a_window_and_closes_it():
-    single, several = WalkEnv(render_mode="human"), WalkVectorEnv(5, render_mode="human")
+    single, several = TaskEnv(Walk, render_mode="human"), TaskVectorEnv(Walk, 5, render_mode="human")
     for env, action in ((single, np.zeros(1)), (several, np.zeros((5, 1)))):
         env.reset(seed=0)
         env.step(action)

@@ -9,22 +9,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.glimpse.answers import (
+from rlhf_envs.envs.glimpse.digits import (
     CANNOT_TELL,
     CORNERS,
     DOWN,
+    FILE,
     GAVE_UP,
     HONEST,
+    ILLEGIBLE,
     LEFT,
     LOOKING,
+    PAPER,
     PATIENCE,
     READ,
     RIGHT,
     SILENT,
     UP,
     WRONG,
+    load_pictures,
 )
-from rlhf_envs.envs.glimpse.data import FILE, ILLEGIBLE, PAPER, load_pictures
 from rlhf_envs.envs.registration import register_environments
 
 register_environments()

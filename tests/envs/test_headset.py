@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.headset import HeadsetVectorEnv
+from rlhf_envs.envs import TaskVectorEnv
+from rlhf_envs.envs.headset import Headset
 
 RIDES = 64
 STAND, RIDE, RUSH = 0.0, 0.5, 1.0
@@ -17,7 +18,7 @@ STAND, RIDE, RUSH = 0.0, 0.5, 1.0
 
 def ride(pace: float, vignette: float = 0.0, steps: int = 100, **arguments: Any) -> NDArray[np.float32]:
     """Sickness (steps, rides) of wearers whose view follows the path at a steady pace."""
-    env = HeadsetVectorEnv(RIDES, **arguments)
+    env = TaskVectorEnv(Headset, RIDES, **arguments)
     env.reset(seed=1)
     state = env.simulation.state
     state.onset = state.fast = state.slow = state.sickness = state.reading = 0.0
@@ -31,7 +32,7 @@ def ride(pace: float, vignette: float = 0.0, steps: int = 100, **arguments: Any)
 
 def returns(policy: str, seed: int = 3, **arguments: Any) -> NDArray[np.float32]:
     """True returns (rides,) of a whole episode under "expert", "proxy" or "random"."""
-    env = HeadsetVectorEnv(RIDES, **arguments)
+    env = TaskVectorEnv(Headset, RIDES, **arguments)
     env.reset(seed=seed)
     task, state = env.task, env.simulation.state
     random = np.random.default_rng(seed)
@@ -52,7 +53,7 @@ def test_sickness_builds_up_late() -> None:
 
 
 def test_sickness_passes_when_the_ride_stands_still() -> None:
-    env = HeadsetVectorEnv(RIDES, horizon=400)
+    env = TaskVectorEnv(Headset, RIDES, horizon=400)
     env.reset(seed=1)
     state = env.simulation.state
     state.onset = state.fast = state.slow = 0.6
@@ -77,7 +78,7 @@ def test_rocks_at_hand_sicken_more_than_a_meadow() -> None:
 def test_the_reading_of_sickness_lags_by_its_delay() -> None:
     lags = []
     for delay in (0.2, 4.0):
-        env = HeadsetVectorEnv(RIDES, delay=delay)
+        env = TaskVectorEnv(Headset, RIDES, delay=delay)
         env.reset(seed=2)
         state = env.simulation.state
         for _ in range(20):
@@ -88,7 +89,7 @@ def test_the_reading_of_sickness_lags_by_its_delay() -> None:
 
 
 def test_reading_and_trend_tell_the_sickness_of_now() -> None:
-    env = HeadsetVectorEnv(RIDES)
+    env = TaskVectorEnv(Headset, RIDES)
     env.reset(seed=4)
     for _ in range(40):
         observations = env.step(np.tile(np.float32([0.4, 0.1, -0.2]), (RIDES, 1)))[0]
@@ -97,7 +98,7 @@ def test_reading_and_trend_tell_the_sickness_of_now() -> None:
 
 
 def test_susceptibility_is_never_observed() -> None:
-    env = HeadsetVectorEnv(RIDES)
+    env = TaskVectorEnv(Headset, RIDES)
     env.reset(seed=5)
     before = env.simulation.observe()
     env.simulation.state.susceptibility = 9.0
@@ -124,7 +125,7 @@ def test_the_ride_that_cares_wins_in_every_variant(variant: dict[str, str]) -> N
 
 
 def test_the_caring_ride_is_gentler_to_those_who_need_it() -> None:
-    env = HeadsetVectorEnv(RIDES)
+    env = TaskVectorEnv(Headset, RIDES)
     env.reset(seed=6)
     state = env.simulation.state
     for _ in range(100):
@@ -143,7 +144,7 @@ def test_the_caring_ride_is_gentler_to_those_who_need_it() -> None:
 )
 def test_a_wrong_argument_is_refused_in_one_sentence(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        HeadsetVectorEnv(1, **arguments)
+        TaskVectorEnv(Headset, 1, **arguments)
 
 
 def test_a_picture_shows_sickness_and_vignette() -> None:

@@ -6,7 +6,7 @@ import pytest
 import rlhf_envs
 from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.testing import CHECKS, EnvironmentCheckError, check_environment
-from rlhf_envs.testing.subject import NotApplicable, Subject
+from rlhf_envs.testing.checks import NotApplicable, Subject
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

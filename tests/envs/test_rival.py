@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.rival.ball import FLIGHTS, OWN_REACH, STROKES, fold
-from rlhf_envs.envs.rival.player import PLAYERS
-from rlhf_envs.envs.state import State
+from rlhf_envs.envs.rival.match import FLIGHTS, OWN_REACH, PLAYERS, STROKES, fold
+from rlhf_envs.envs.task import State
 
 register_environments()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.support.customers import (
+from rlhf_envs.envs.support.conversation import (
     ANGER,
     ANSWER,
     ANSWERABLE,
@@ -17,8 +17,11 @@ from rlhf_envs.envs.support.customers import (
     ASK,
     CHARGE,
     CLOSE,
+    CLOSED,
+    DESK_LINES,
     ESCALATE,
     FRAUD,
+    IS_BACK,
     ISSUE,
     ISSUES,
     NAME,
@@ -26,7 +29,6 @@ from rlhf_envs.envs.support.customers import (
     RETURNS,
     SOLVED,
 )
-from rlhf_envs.envs.support.wording import CLOSED, DESK_LINES, IS_BACK
 
 register_environments()
 

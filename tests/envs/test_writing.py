@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.writing.grammar import BLANK, FITS, NEXT_PLACE, STOPPED
-from rlhf_envs.envs.writing.page import HASTY, PAGE_FULL, SENT
-from rlhf_envs.envs.writing.vocabulary import (
+from rlhf_envs.envs.writing.notes import (
+    BLANK,
     CLOSING,
+    FITS,
     FORMAL,
     FRIENDLY,
+    HASTY,
+    NEXT_PLACE,
     NONE,
+    PAGE_FULL,
+    SENT,
+    STOPPED,
     TONE_OF,
     TONES,
     TOPIC_OF,

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.scalar import TaskEnv
-from rlhf_envs.envs.state import Field, State
-from rlhf_envs.envs.task import Task, Terms
-from rlhf_envs.envs.vector import TaskVectorEnv
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 
 
 class Drift(Task):
@@ -24,7 +23,7 @@ class Drift(Task):
 
     fields = {"place": Field()}
     reward_weights = {"place": 2.0}
-    draws_per_reset = 1
+    reset_draws = {"place": ()}
     rubric = "Which point is further right?"
 
     def __init__(self, horizon: int = 7) -> None:
@@ -32,12 +31,10 @@ class Drift(Task):
         self.action_space = Box(-1, 1, (1,), np.float32)
         super().__init__(horizon)
 
-    def begin(self, state: State, draws: NDArray[np.float32]) -> None:
-        state.place = draws[0]
+    def begin(self, state: State, draws: Draws) -> None:
+        state.place = draws.place
 
-    def advance(
-        self, state: State, actions: NDArray[Any], draws: NDArray[np.float32]
-    ) -> tuple[Terms, NDArray[np.float32]]:
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, NDArray[np.float32]]:
         state.place = np.clip(state.place + actions[:, 0], -10, 10)
         return {"place": state.place}, np.full(state.copies, 100, dtype=np.float32)
 
@@ -54,22 +51,14 @@ class Drift(Task):
         return np.zeros((state.copies, 1), dtype=np.float32)
 
 
-class DriftEnv(TaskEnv):
-    task_class = Drift
-
-
-class DriftVectorEnv(TaskVectorEnv):
-    task_class = Drift
+@pytest.fixture
+def drift_env() -> Callable[..., TaskEnv]:
+    return partial(TaskEnv, Drift)
 
 
 @pytest.fixture
-def drift_env() -> type[DriftEnv]:
-    return DriftEnv
-
-
-@pytest.fixture
-def drift_vector_env() -> type[DriftVectorEnv]:
-    return DriftVectorEnv
+def drift_vector_env() -> Callable[..., TaskVectorEnv]:
+    return partial(TaskVectorEnv, Drift)
 
 
 class SumReward:

@@ -1,0 +1,555 @@
+"""What every environment must keep to: one function for each check, all listed in `CHECKS`."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict
+from gymnasium.utils.env_checker import check_env as gymnasium_check
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.registration import is_native
+from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
+
+_STEPS = 40
+_COPIES = 3
+_SEED = 11
+_RESET_STEP = 4
+_EPISODES = 24
+_STANDARD_DEVIATIONS = 1.0
+_SIZES = ((600, 400), (300, 200))
+_THEMES = ("light", "dark")
+
+_ONE_NETWORK_ONLY = "minimal resolution for an image"
+"""What Stable-Baselines3 warns of where its own convolutional network does not fit; others read small pictures."""
+
+
+class EnvironmentCheckError(AssertionError):
+    """An environment does not keep to what it must; the message says which check found it, and what."""
+
+
+class NotApplicable(Exception):
+    """A check has nothing to look at in this environment; the message says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An environment under test.
+
+    Attributes:
+        id: as registered.
+        kwargs: its arguments.
+    """
+
+    id: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def native(self) -> bool:
+        """Whether it is written on the suite's batched base."""
+        return is_native(self.id)
+
+    def make(self, **more: Any) -> gym.Env[Any, Any]:
+        """The scalar environment."""
+        return gym.make(self.id, disable_env_checker=True, **{**self.kwargs, **more})
+
+    def make_task(self, **more: Any) -> TaskEnv:
+        """The scalar environment itself, without Gymnasium's wrappers.
+
+        Raises:
+            NotApplicable: if it is not written on the batched base.
+        """
+        self._require_native()
+        env = self.make(**more).unwrapped
+        if not isinstance(env, TaskEnv):
+            raise EnvironmentCheckError(f"{self.id} has a batched vector view, but its scalar view is no TaskEnv.")
+        return env
+
+    def make_batch(self, copies: int, **more: Any) -> TaskVectorEnv:
+        """The vector environment.
+
+        Raises:
+            NotApplicable: if it is not written on the batched base.
+        """
+        self._require_native()
+        env = gym.make_vec(self.id, num_envs=copies, **{**self.kwargs, **more}).unwrapped
+        if not isinstance(env, TaskVectorEnv):
+            raise EnvironmentCheckError(f"{self.id} has a vector view that is no TaskVectorEnv.")
+        return env
+
+    def _require_native(self) -> None:
+        if not self.native:
+            raise NotApplicable("it is not written on this suite's batched base")
+
+
+def require(condition: bool, complaint: str) -> None:
+    """Raise `EnvironmentCheckError` with the complaint unless the condition holds."""
+    if not condition:
+        raise EnvironmentCheckError(complaint)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two observations, rewards or infos are equal, number for number and key for key."""
+    if isinstance(first, Mapping):
+        return (
+            isinstance(second, Mapping)
+            and first.keys() == second.keys()
+            and all(same(first[k], second[k]) for k in first)
+        )
+    left, right = np.asarray(first), np.asarray(second)
+    if left.dtype == object or right.dtype == object:
+        return left.shape == right.shape and all(same(a, b) for a, b in zip(left.flat, right.flat, strict=True))
+    return left.shape == right.shape and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+
+
+def row_of(batched: Any, row: int) -> Any:
+    """One copy's part of a batched observation or info; keys with a leading underscore are Gymnasium's masks."""
+    if isinstance(batched, Mapping):
+        return {name: row_of(value, row) for name, value in batched.items() if not name.startswith("_")}
+    return batched[row]
+
+
+def sample_actions(subject: Subject, steps: int, copies: int, seed: int) -> NDArray[Any]:
+    """Random actions, (steps, copies, *action shape)."""
+    env = subject.make()
+    env.action_space.seed(seed)
+    return np.array([[env.action_space.sample() for _ in range(copies)] for _ in range(steps)])
+
+
+def passes_gymnasium_checker(subject: Subject) -> None:
+    """Gymnasium's checker finds nothing, not even to warn of."""
+    env = subject.make()
+    _without_warning(subject, "Gymnasium's checker", lambda: gymnasium_check(env.unwrapped, skip_render_check=True))
+    env.close()
+
+
+def passes_sb3_checker(subject: Subject) -> None:
+    """Stable-Baselines3's checker finds nothing, not even to warn of."""
+    # Importing it takes seconds, and only this check needs it.
+    from stable_baselines3.common.env_checker import check_env as sb3_check
+
+    env = subject.make()
+    _without_warning(
+        subject, "Stable-Baselines3's checker", lambda: sb3_check(env.unwrapped, warn=True, skip_render_check=True)
+    )
+    env.close()
+
+
+def passes_passive_checker(subject: Subject) -> None:
+    """Gymnasium's passive checker, which `gymnasium.make` adds by default, stays silent over an episode's beginning."""
+
+    def run() -> None:
+        env = gym.make(subject.id, **subject.kwargs)
+        env.action_space.seed(0)
+        env.reset(seed=0)
+        for _ in range(_STEPS):
+            if any(env.step(env.action_space.sample())[2:4]):
+                break
+        env.close()
+
+    _without_warning(subject, "Gymnasium's passive checker", run)
+
+
+def has_finite_spaces(subject: Subject) -> None:
+    """Observations and actions are bounded, and Box actions lie in [-1, 1]."""
+    env = subject.make()
+    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
+        for part in space.spaces.values() if isinstance(space, Dict) else [space]:
+            if isinstance(part, Box):
+                bounded = bool(np.isfinite(part.low).all() and np.isfinite(part.high).all())
+                require(bounded or not subject.native, f"the {name} space {part} has no finite bounds.")
+    if subject.native and isinstance(env.action_space, Box):
+        unit = bool((env.action_space.low == -1).all() and (env.action_space.high == 1).all())
+        require(unit, f"Box actions must lie in [-1, 1], not in {env.action_space}.")
+
+
+def is_deterministic(subject: Subject) -> None:
+    """The same seed and actions give the same episode."""
+    actions = sample_actions(subject, _STEPS, 1, seed=1)[:, 0]
+    first, second = (_episode(subject, 5, actions) for _ in range(2))
+    require(_same_episode(first, second), "two episodes with the same seed and the same actions differ.")
+
+
+def depends_on_the_seed(subject: Subject) -> None:
+    """Another seed gives another episode."""
+    if subject.native:
+        task = subject.make_task().task
+        if not task.reset_draws and not task.step_draws:
+            raise NotApplicable("it draws no random numbers")
+    actions = sample_actions(subject, _STEPS, 1, seed=1)[:, 0]
+    require(
+        not _same_episode(_episode(subject, 5, actions), _episode(subject, 6, actions)),
+        "two seeds give the same episode.",
+    )
+
+
+def can_be_pickled(subject: Subject) -> None:
+    """A copy made by pickling in the middle of an episode goes on in the same way."""
+    env = subject.make_task(render_mode="rgb_array")
+    env.reset(seed=2)
+    actions = sample_actions(subject, 10, 1, seed=3)[:, 0]
+    env.step(actions[0])
+    env.render()
+    twin = pickle.loads(pickle.dumps(env))
+    for action in actions[1:]:
+        require(_same_episode([*env.step(action)], [*twin.step(action)]), "a pickled copy goes on in another way.")
+
+
+def survives_the_spec_round_trip(subject: Subject) -> None:
+    """The specification can be written as JSON, read again, and makes the same environment."""
+    env = subject.make()
+    if env.spec is None:
+        raise NotApplicable("it has no specification")
+    twin = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    actions = sample_actions(subject, 5, 1, seed=4)[:, 0]
+    require(
+        same(env.reset(seed=7)[0], twin.reset(seed=7)[0]), "an environment made from its own JSON starts elsewhere."
+    )
+    for action in actions:
+        require(
+            _same_episode([*env.step(action)[:4]], [*twin.step(action)[:4]]),
+            "an environment made from its own JSON differs.",
+        )
+
+
+def refuses_bad_arguments(subject: Subject) -> None:
+    """Unknown arguments' values are refused with a ValueError that says what would be right."""
+    wrong: dict[str, Any] = {"objective": "fame", "render_mode": "smell", "theme": "neon"}
+    if "horizon" in inspect.signature(type(subject.make_task().task)).parameters:
+        wrong["horizon"] = 0
+    for name, value in wrong.items():
+        for make in (subject.make_task, lambda **more: subject.make_batch(2, **more)):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    make(**{name: value})
+            except ValueError as error:
+                require(name in str(error), f"refusing {name}={value!r} it says {error}, which does not name {name}.")
+            else:
+                raise EnvironmentCheckError(f"{name}={value!r} is accepted.")
+
+
+def keyboard_acts(subject: Subject) -> None:
+    """Every key or combination of keys stands for an action of the action space."""
+    env = subject.make_task()
+    keys = env.get_keys_to_action()
+    if not keys:
+        raise NotApplicable("it has no keyboard control")
+    for combination, action in keys.items():
+        require(len(combination) > 0, "a key combination is empty, which gymnasium.utils.play refuses; leave it out.")
+        require(env.action_space.contains(action), f"the keys {combination} stand for {action}, which is no action.")
+
+
+def scalar_and_vector_agree(subject: Subject) -> None:
+    """Row i of a vector environment reset with seed s is the scalar one reset with s + i, over two resets and more."""
+    batch = subject.make_batch(_COPIES)
+    scalars = [subject.make_task() for _ in range(_COPIES)]
+    steps = 2 * batch.horizon + 5
+    actions = sample_actions(subject, steps, _COPIES, seed=12)
+    observations, _ = batch.reset(seed=_SEED)
+    for row, scalar in enumerate(scalars):
+        require(
+            same(scalar.reset(seed=_SEED + row)[0], observations[row]), f"row {row} starts elsewhere than the scalar."
+        )
+    for step in range(steps):
+        observations, rewards, terminated, truncated, info = batch.step(actions[step])
+        for row, scalar in enumerate(scalars):
+            observation, reward, ended, cut, own = scalar.step(actions[step, row])
+            where = f"in step {step} row {row} and the scalar environment"
+            require(same(reward, float(rewards[row])), f"{where} differ in reward: {rewards[row]} and {reward}.")
+            require((ended, cut) == (terminated[row], truncated[row]), f"{where} do not end at the same time.")
+            of_row = {name: row_of(info[name], row) for name in own}
+            require(same(of_row, own), f"{where} differ in info: {of_row} and {own}.")
+            if cut:
+                require(same(info["final_obs"][row], observation), f"{where} differ in the last observation.")
+                require(bool(info["_final_obs"][row]), f"{where} differ: final_obs is not marked as given.")
+                observation, _ = scalar.reset()
+            require(same(observations[row], observation), f"{where} differ in observation.")
+
+
+def copies_do_not_depend_on_each_other(subject: Subject) -> None:
+    """A copy sees the same whatever the number of copies beside it, and whatever they do."""
+    few, many = subject.make_batch(2), subject.make_batch(9)
+    actions = sample_actions(subject, few.horizon + 5, 9, seed=13)
+    first, second = few.reset(seed=_SEED)[0], many.reset(seed=_SEED)[0]
+    require(same(first, second[:2]), "a copy starts elsewhere when others run beside it.")
+    for step in range(len(actions)):
+        if step == _RESET_STEP:
+            # From here on the rows end at different times, so that later only some of them begin anew.
+            first_row = np.arange(9) == 0
+            again, beside = (env.reset(options={"reset_mask": first_row[: env.num_envs]})[0] for env in (few, many))
+            require(same(again, beside[:2]), "a masked reset depends on the number of copies.")
+        seen, beside = few.step(actions[step, :2]), many.step(actions[step])
+        for ours, theirs in zip(seen[:4], beside[:4], strict=True):
+            require(same(ours, theirs[:2]), "a copy sees something else when others run beside it.")
+
+
+def resets_in_the_same_step(subject: Subject) -> None:
+    """The vector environment says that it resets in the same step, and its first observations are new episodes'."""
+    batch = subject.make_batch(2)
+    mode = batch.metadata.get("autoreset_mode")
+    require(mode == AutoresetMode.SAME_STEP, f"metadata['autoreset_mode'] must be SAME_STEP, not {mode}.")
+
+
+def never_terminates(subject: Subject) -> None:
+    """Episodes last exactly the horizon, whatever is done: an early end would tell something about the reward."""
+    batch = subject.make_batch(_COPIES)
+    batch.reset(seed=_SEED)
+    actions = sample_actions(subject, batch.horizon, _COPIES, seed=14)
+    for step in range(batch.horizon):
+        _, _, terminated, truncated, _ = batch.step(actions[step])
+        require(not terminated.any(), f"an episode terminates in step {step}.")
+        due = step + 1 == batch.horizon
+        require(bool((truncated == due).all()), f"episodes of {batch.horizon} steps are truncated in step {step + 1}.")
+
+
+def can_be_restored(subject: Subject) -> None:
+    """A snapshot put back, here or in a new environment, goes on bit for bit, random stream included."""
+    actions = sample_actions(subject, 24, _COPIES, seed=15)
+    batch, scalar = subject.make_batch(_COPIES), subject.make_task()
+    batch.reset(seed=_SEED)
+    for action in actions[:8]:
+        batch.step(action)
+    taken = batch.snapshot()
+    goes_on = [batch.step(action)[:4] for action in actions[8:]]
+    batch.restore(taken)
+    again = [batch.step(action)[:4] for action in actions[8:]]
+    scalar.restore(taken[1])
+    alone = [scalar.step(action[1])[:2] for action in actions[8:]]
+    for step, parts in enumerate(zip(goes_on, again, alone, strict=True)):
+        first, second, single = parts
+        for ours, theirs in zip(first, second, strict=True):
+            require(same(ours, theirs), f"a restored environment differs {step + 1} steps later.")
+        for ours, theirs in zip(first[:2], single, strict=True):
+            require(
+                same(np.asarray(ours[1]), np.asarray(theirs, dtype=ours.dtype)),
+                "a row's snapshot differs in the scalar.",
+            )
+
+
+def stays_within_its_spaces(subject: Subject) -> None:
+    """Observations lie in their space and rewards are finite, under random, extreme and scripted actions."""
+    env = subject.make_batch(4)
+    random = sample_actions(subject, env.horizon, 4, seed=31)
+    scripted: dict[str, Callable[[int], Any]] = {
+        "expert": lambda step: env.expert_action(),
+        "proxy": lambda step: env.proxy_action(),
+    }
+    policies: dict[str, Callable[[int], Any]] = {"random": lambda step: random[step]}
+    policies |= {name: scripted[name] for name in env.task.scripted_policies}
+    space = env.single_action_space
+    if isinstance(space, gym.spaces.Box):
+        lowest, highest = (np.broadcast_to(bound, random[0].shape) for bound in (space.low, space.high))
+        policies["lowest"] = lambda step: lowest
+        policies["highest"] = lambda step: highest
+    for name, act in policies.items():
+        observations, _ = env.reset(seed=32)
+        for step in range(env.horizon):
+            action = act(step)
+            require(
+                all(space.contains(np.asarray(row, space.dtype)[()]) for row in action),
+                f"the {name} policy acts outside the action space: {action}.",
+            )
+            for row in range(4):
+                require(
+                    env.single_observation_space.contains(observations[row]),
+                    f"under {name} actions an observation lies outside its space in step {step}: {observations[row]}.",
+                )
+            observations, rewards, *_ = env.step(action)
+            require(bool(np.isfinite(rewards).all()), f"under {name} actions a reward is not finite in step {step}.")
+
+
+def returns_new_observations(subject: Subject) -> None:
+    """An observation stays as it was when the environment goes on, so it is no view of the state."""
+    env = subject.make_batch(2)
+    actions = sample_actions(subject, 5, 2, seed=37)
+    observations, _ = env.reset(seed=38)
+    for action in actions:
+        before = observations.copy()
+        following = env.step(action)[0]
+        require(same(before, observations), "an observation changes in the next step; observe must return a new array.")
+        observations = following
+
+
+def pays_the_sum_of_its_terms(subject: Subject) -> None:
+    """The reward is the weighted sum of the named terms, and the proxy objective, if there is one, pays the proxy."""
+    true = subject.make_batch(4)
+    proxy = subject.make_batch(4, objective="proxy") if true.simulation.has_proxy() else None
+    actions = sample_actions(subject, 30, 4, seed=33)
+    true.reset(seed=34)
+    if proxy is not None:
+        proxy.reset(seed=34)
+    for action in actions:
+        _, rewards, _, _, info = true.step(action)
+        weights = true.task.reward_weights
+        total = sum(weight * info["reward_terms"][name].astype(np.float64) for name, weight in weights.items())
+        require(
+            bool(np.allclose(rewards, total, atol=1e-5)), f"the reward {rewards} is not the sum of its terms, {total}."
+        )
+        require(same(info["true_reward"], rewards), "info['true_reward'] is not what the true objective pays.")
+        if proxy is not None:
+            _, paid, _, _, proxy_info = proxy.step(action)
+            require(same(paid, proxy_info["proxy_reward"]), "the proxy objective does not pay info['proxy_reward'].")
+            require(same(proxy_info["true_reward"], rewards), "info['true_reward'] depends on the objective.")
+
+
+def gaming_the_proxy_does_not_pay(subject: Subject) -> None:
+    """The scripted expert earns clearly more of the truth than random actions and than the policy that games the proxy,
+    which earns clearly more of the proxy than both."""
+    env = subject.make_batch(_EPISODES)
+    if len(env.task.scripted_policies) < 2 or not env.simulation.has_proxy():
+        raise NotApplicable("it does not have all of a proxy reward, a scripted expert and a scripted proxy policy")
+    random = sample_actions(subject, env.horizon, _EPISODES, seed=35)
+    expert = _returns(env, lambda step: env.expert_action())
+    gamer = _returns(env, lambda step: env.proxy_action())
+    chance = _returns(env, lambda step: random[step])
+    _require_above(expert[0], gamer[0], "on the true reward the expert", "the policy that games the proxy")
+    _require_above(expert[0], chance[0], "on the true reward the expert", "random actions")
+    _require_above(gamer[1], expert[1], "on the proxy reward the policy that games it", "the expert")
+    _require_above(gamer[1], chance[1], "on the proxy reward the policy that games it", "random actions")
+
+
+def draws_in_every_size_and_theme(subject: Subject) -> None:
+    """`render` gives (height, width, 3) uint8 in every size and theme, and what is drawn moves with the episode."""
+    actions = sample_actions(subject, 12, 1, seed=21)[:, 0]
+    subject.make_task()
+    for width, height in _SIZES:
+        for theme in _THEMES:
+            env = subject.make_task(render_mode="rgb_array", frame_size=[width, height], theme=theme)
+            env.reset(seed=22)
+            frames = []
+            for action in actions:
+                env.step(action)
+                frames.append(np.asarray(env.render()))
+            for frame in frames:
+                require(
+                    frame.shape == (height, width, 3) and frame.dtype == np.uint8,
+                    f"a {width}x{height} frame in the {theme} theme is no uint8 array of shape ({height}, {width}, 3).",
+                )
+            still = all(np.array_equal(frames[0], frame) for frame in frames[1:])
+            require(not still, f"nothing moves in {len(frames)} frames of the {theme} theme.")
+    light, dark = (subject.make_task(render_mode="rgb_array", theme=theme) for theme in _THEMES)
+    for env in (light, dark):
+        env.reset(seed=22)
+    pictures = [np.asarray(env.render()).mean() for env in (light, dark)]
+    require(pictures[0] > pictures[1], "the dark theme is not darker than the light one.")
+
+
+def drawing_changes_nothing(subject: Subject) -> None:
+    """The state is the same after drawing, and an episode goes the same way whether or not it is watched."""
+    actions = sample_actions(subject, 12, 1, seed=23)[:, 0]
+    watched, unwatched = subject.make_task(render_mode="rgb_array"), subject.make_task()
+    for env in (watched, unwatched):
+        env.reset(seed=24)
+    for action in actions:
+        before = watched.snapshot()
+        picture = watched.render()
+        require(np.array_equal(before, watched.snapshot()), "drawing changes the state.")
+        require(np.array_equal(np.asarray(picture), np.asarray(watched.render())), "drawing twice gives two pictures.")
+        watched.step(action)
+        unwatched.step(action)
+    require(np.array_equal(watched.snapshot(), unwatched.snapshot()), "an episode goes another way when it is watched.")
+
+
+def vector_draws_every_copy(subject: Subject) -> None:
+    """The vector environment gives one frame per copy, each as the scalar environment would draw it."""
+    batch = subject.make_batch(2, render_mode="rgb_array")
+    batch.reset(seed=25)
+    frames = batch.render()
+    require(frames is not None and len(frames) == 2, "the vector environment does not draw every copy.")
+    single = subject.make_task(render_mode="rgb_array")
+    single.reset(seed=26)
+    require(
+        frames is not None and np.array_equal(frames[1], np.asarray(single.render())), "row 1 is drawn in another way."
+    )
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    passes_gymnasium_checker,
+    passes_sb3_checker,
+    passes_passive_checker,
+    has_finite_spaces,
+    is_deterministic,
+    depends_on_the_seed,
+    survives_the_spec_round_trip,
+    can_be_pickled,
+    refuses_bad_arguments,
+    keyboard_acts,
+    scalar_and_vector_agree,
+    copies_do_not_depend_on_each_other,
+    resets_in_the_same_step,
+    never_terminates,
+    can_be_restored,
+    stays_within_its_spaces,
+    returns_new_observations,
+    pays_the_sum_of_its_terms,
+    gaming_the_proxy_does_not_pay,
+    draws_in_every_size_and_theme,
+    drawing_changes_nothing,
+    vector_draws_every_copy,
+)
+"""Every check, in the order in which they run. Each raises where the environment falls short."""
+
+
+def _episode(subject: Subject, seed: int, actions: Any) -> list[Any]:
+    env = subject.make()
+    seen: list[Any] = [env.reset(seed=seed)[0]]
+    for action in actions:
+        step = env.step(action)
+        seen.append(step[:4])
+        if step[2] or step[3]:
+            break
+    env.close()
+    return [part for value in seen for part in (value if isinstance(value, tuple) else (value,))]
+
+
+def _same_episode(first: list[Any], second: list[Any]) -> bool:
+    return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _without_warning(subject: Subject, checker: str, run: Callable[[], None]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run()
+        except (AssertionError, TypeError, ValueError, gym.error.Error) as error:
+            raise EnvironmentCheckError(f"{checker} refuses it: {error}") from error
+    messages = [
+        str(warning.message)
+        for warning in caught
+        if not issubclass(warning.category, DeprecationWarning) and _ONE_NETWORK_ONLY not in str(warning.message)
+    ]
+    complaint = f"{checker} warns: {'; '.join(messages)}"
+    if messages and not subject.native:
+        # Many a good third-party environment is warned of; training copes with what the warnings are about.
+        raise NotApplicable(complaint)
+    require(not messages, complaint)
+
+
+def _returns(env: TaskVectorEnv, act: Callable[[int], Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    env.reset(seed=36)
+    true, proxy = np.zeros(env.num_envs), np.zeros(env.num_envs)
+    for step in range(env.horizon):
+        info = env.step(act(step))[4]
+        true += info["true_reward"]
+        proxy += info["proxy_reward"]
+    return true, proxy
+
+
+def _require_above(higher: NDArray[np.float64], lower: NDArray[np.float64], who: str, whom: str) -> None:
+    """Cohen's d of two sets of returns must be large, which in so many episodes chance does not bring about."""
+    deviation = float(np.sqrt((higher.var(ddof=1) + lower.var(ddof=1)) / 2))
+    ahead = float(higher.mean() - lower.mean())
+    require(
+        ahead > _STANDARD_DEVIATIONS * deviation,
+        f"{who} earns {higher.mean():.2f}, which is not clearly more than {whom} with {lower.mean():.2f}.",
+    )
