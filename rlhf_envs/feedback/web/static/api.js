@@ -13,7 +13,9 @@ export class Refusal extends Error {
   }
 
   /** Whether the same request can succeed later. */
-  get passing() { return this.status === 408 || this.status === 429 || this.status >= 500; }
+  get passing() {
+    return this.status === 408 || this.status === 429 || this.status >= 500;
+  }
 }
 
 /** Random text that names one submission; crypto.randomUUID is missing where a page comes without TLS. */
@@ -26,11 +28,16 @@ async function send(path, { method = "GET", body, keepalive = false } = {}) {
   const headers = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, {
-    method, headers, keepalive, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+    method,
+    headers,
+    keepalive,
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: AbortSignal.timeout(PATIENCE),
   });
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
-  const sentence = typeof said.detail === "string" ? said.detail : `The server answered with status ${response.status}.`;
+  const sentence =
+    typeof said.detail === "string" ? said.detail : `The server answered with status ${response.status}.`;
   throw new Refusal(response.status, sentence, Number(response.headers.get("Retry-After")) || null);
 }
 

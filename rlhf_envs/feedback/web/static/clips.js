@@ -27,7 +27,10 @@ export class Shelf {
     for (const [key, films] of this.#films) {
       if (ids.has(key.split("/")[0])) continue;
       this.#films.delete(key);
-      films.then((addresses) => addresses.forEach((address) => URL.revokeObjectURL(address)), () => {});
+      films.then(
+        (addresses) => addresses.forEach((address) => URL.revokeObjectURL(address)),
+        () => {},
+      );
     }
   }
 
@@ -57,12 +60,19 @@ export class Player {
 
   /** Resolves when every video can be played to its end. */
   async ready() {
-    await Promise.all(this.videos.map((video) => new Promise((resolve, reject) => {
-      if (video.readyState >= 4) return resolve();
-      video.addEventListener("canplaythrough", resolve, { once: true });
-      video.addEventListener("error", () => reject(new Error("This browser cannot play the clip.")), { once: true });
-      video.load();
-    })));
+    await Promise.all(
+      this.videos.map(
+        (video) =>
+          new Promise((resolve, reject) => {
+            if (video.readyState >= 4) return resolve();
+            video.addEventListener("canplaythrough", resolve, { once: true });
+            video.addEventListener("error", () => reject(new Error("This browser cannot play the clip.")), {
+              once: true,
+            });
+            video.load();
+          }),
+      ),
+    );
   }
 
   replay() {
@@ -98,7 +108,9 @@ export class Player {
 
   setSpeed(speed) {
     this.speed = Math.min(Math.max(speed, SLOWEST), FASTEST);
-    this.videos.forEach((video) => { video.playbackRate = this.speed; });
+    this.videos.forEach((video) => {
+      video.playbackRate = this.speed;
+    });
     return this.speed;
   }
 
@@ -113,7 +125,10 @@ export class Player {
     const [leader, ...others] = this.videos;
     if (this.videos.every((video) => video.ended)) {
       if (this.holding === undefined) {
-        this.holding = setTimeout(() => { this.holding = undefined; this.loop ? this.replay() : this.#end(); }, HOLD);
+        this.holding = setTimeout(() => {
+          this.holding = undefined;
+          this.loop ? this.replay() : this.#end();
+        }, HOLD);
       }
     } else {
       for (const video of others) {

@@ -12,7 +12,10 @@ export class ComparisonView {
       return clipFrame(films[position], capital(name), `The ${name} clip is better`, () => this.choose(side));
     });
     this.frames = { left: clips[0].frame, right: clips[1].frame };
-    this.player = new Player(clips.map((clip) => clip.video), query.frames_per_second);
+    this.player = new Player(
+      clips.map((clip) => clip.video),
+      query.frames_per_second,
+    );
     this.element = element("div", { class: "clips" }, ...clips.map((clip) => clip.frame));
     this.choices = [
       keyButton("←", `${capital(sideName("left"))} is better`, () => this.choose("left"), { class: "side" }),
@@ -22,7 +25,9 @@ export class ComparisonView {
     ];
   }
 
-  start() { this.player.replay(); }
+  start() {
+    this.player.replay();
+  }
 
   keyDown(event) {
     const choice = KEYS[event.key];
@@ -32,7 +37,12 @@ export class ComparisonView {
   }
 
   choose(choice) {
-    const said = { left: `${sideName("left")} is better`, right: `${sideName("right")} is better`, tie: "equally good", skip: "skipped" };
+    const said = {
+      left: `${sideName("left")} is better`,
+      right: `${sideName("right")} is better`,
+      tie: "equally good",
+      skip: "skipped",
+    };
     this.host.submit({ choice }, said[choice]);
   }
 
@@ -43,4 +53,9 @@ export class ComparisonView {
   }
 }
 
-export const COMPARISON_KEYS = [["← →", "that clip is better"], ["↑", "equally good"], ["↓", "cannot tell: skip"], ["1 – 9", "add a reason"]];
+export const COMPARISON_KEYS = [
+  ["← →", "that clip is better"],
+  ["↑", "equally good"],
+  ["↓", "cannot tell: skip"],
+  ["1 – 9", "add a reason"],
+];

@@ -27,11 +27,15 @@ function show(board) {
   find("done").max = Math.max(board.wanted, 1);
   find("done").value = answered;
   find("counts").textContent = `${far} answered${board.skipped ? `, ${board.skipped} of them skipped` : ""}`;
-  find("rest").textContent = `${board.asked - answered} open${board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : ""}`;
+  find("rest").textContent =
+    `${board.asked - answered} open${board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : ""}`;
   find("asked").classList.toggle("wide", !board.for_training);
-  document.querySelectorAll(".card.training").forEach((card) => { card.hidden = !board.for_training; });
+  document.querySelectorAll(".card.training").forEach((card) => {
+    card.hidden = !board.for_training;
+  });
   find("training").textContent = trainingState(training);
-  find("state").textContent = board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
+  find("state").textContent =
+    board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
   find("requests").textContent = requestSentence(training, requests);
   find("pause").textContent = requests.paused ? "Go on" : "Pause";
   find("pause").disabled = find("stop").disabled = requests.stop || board.over;
@@ -42,16 +46,34 @@ function show(board) {
 
 function trainingState(training) {
   if (!training) return "Nothing heard yet";
-  const steps = training.total_timesteps ? ` · ${training.timesteps.toLocaleString("en")} of ${training.total_timesteps.toLocaleString("en")} steps` : "";
-  const state = { training: "Training", waiting: `Waits for ${training.waiting_for ?? "some"} answers`, paused: "Paused", stopped: "Stopped", finished: "Finished" }[training.state] ?? training.state;
+  const steps = training.total_timesteps
+    ? ` · ${training.timesteps.toLocaleString("en")} of ${training.total_timesteps.toLocaleString("en")} steps`
+    : "";
+  const state =
+    {
+      training: "Training",
+      waiting: `Waits for ${training.waiting_for ?? "some"} answers`,
+      paused: "Paused",
+      stopped: "Stopped",
+      finished: "Finished",
+    }[training.state] ?? training.state;
   return `${state}${steps}`;
 }
 
 function requestSentence(training, requests) {
   const said = [];
-  if (requests.stop) said.push(training?.state === "stopped" ? "Stopped as you requested." : "Stops after this rollout, as you requested.");
-  else if (requests.paused) said.push(training?.state === "paused" ? "Paused as you requested." : "Pauses after this rollout, as you requested.");
-  if (requests.extra_comparisons) said.push(`Asks ${requests.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`);
+  if (requests.stop)
+    said.push(
+      training?.state === "stopped" ? "Stopped as you requested." : "Stops after this rollout, as you requested.",
+    );
+  else if (requests.paused)
+    said.push(
+      training?.state === "paused" ? "Paused as you requested." : "Pauses after this rollout, as you requested.",
+    );
+  if (requests.extra_comparisons)
+    said.push(
+      `Asks ${requests.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`,
+    );
   return said.join(" ") || (training?.comparisons ? `Budget: ${training.comparisons} comparisons.` : "");
 }
 
@@ -62,8 +84,15 @@ function showCurves(training) {
   if (key === drawn) return; // drawing again would take a reader's selection and place away
   drawn = key;
   find("curves").replaceChildren(
-    curve(points.map(([steps, value]) => [steps, value]), { title: "Learned return", format: (value) => String(Number(value.toPrecision(3))) }),
-    curve(points.map(([steps, , value]) => [steps, value]), { title: "Held-out answers predicted", format: percent, range: [0, 1] }));
+    curve(
+      points.map(([steps, value]) => [steps, value]),
+      { title: "Learned return", format: (value) => String(Number(value.toPrecision(3))) },
+    ),
+    curve(
+      points.map(([steps, , value]) => [steps, value]),
+      { title: "Held-out answers predicted", format: percent, range: [0, 1] },
+    ),
+  );
 }
 
 /** The columns of the table between the name and the buttons: what each is called, and what it says of a person. */
@@ -72,7 +101,10 @@ const COLUMNS = [
   ["Skipped", (person) => String(person.skipped)],
   ["Pace", (person) => (person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`)],
   ["Left", (person) => percent(person.left_share)],
-  ["Agrees with others", (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`)],
+  [
+    "Agrees with others",
+    (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`),
+  ],
   ["Practice", (person) => (person.practice_given ? `${person.practice_right} of ${person.practice_given}` : "–")],
   ["Last answer", (person, now) => ago(person.last_answer_at, now)],
 ];
@@ -80,7 +112,11 @@ const COLUMNS = [
 // Where there is little room each row is laid out as a card of its own; the roles say that it is a table all the same.
 function showColumns() {
   const heading = (...content) => element("th", { scope: "col", role: "columnheader" }, ...content);
-  find("columns").replaceChildren(heading("Name"), ...COLUMNS.map(([name]) => heading(name)), heading(element("span", { class: "unseen" }, "Link")));
+  find("columns").replaceChildren(
+    heading("Name"),
+    ...COLUMNS.map(([name]) => heading(name)),
+    heading(element("span", { class: "unseen" }, "Link")),
+  );
 }
 
 let listed = "";
@@ -93,11 +129,39 @@ function showPeople({ annotators, now }) {
 }
 
 function row(person, now) {
-  const link = element("td", { class: "links", role: "cell" },
-    element("button", { type: "button", class: "quiet", "aria-label": `Make a new link for ${person.name}`, onclick: () => renew(person) }, person.has_link ? "New link" : "Make a link"),
-    person.has_link ? element("button", { type: "button", class: "quiet", "aria-label": `End the link of ${person.name}`, onclick: () => end(person) }, "End link") : null);
-  return element("tr", { role: "row" }, element("th", { scope: "row", role: "rowheader" }, person.name),
-    ...COLUMNS.map(([name, say]) => element("td", { role: "cell", "data-column": name }, say(person, now))), link);
+  const link = element(
+    "td",
+    { class: "links", role: "cell" },
+    element(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Make a new link for ${person.name}`,
+        onclick: () => renew(person),
+      },
+      person.has_link ? "New link" : "Make a link",
+    ),
+    person.has_link
+      ? element(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-label": `End the link of ${person.name}`,
+            onclick: () => end(person),
+          },
+          "End link",
+        )
+      : null,
+  );
+  return element(
+    "tr",
+    { role: "row" },
+    element("th", { scope: "row", role: "rowheader" }, person.name),
+    ...COLUMNS.map(([name, say]) => element("td", { role: "cell", "data-column": name }, say(person, now))),
+    link,
+  );
 }
 
 /** Ask in a dialog; whether the answer was yes. */
@@ -135,21 +199,42 @@ function say(sentence) {
 
 /** Send what shall change. One after the other, so that each is reckoned from what the one before it brought about. */
 let requested = Promise.resolve();
-const request = (change) => { requested = requested.then(() => attempt(() => post("/api/requests", change(latest.requests)))); };
+const request = (change) => {
+  requested = requested.then(() => attempt(() => post("/api/requests", change(latest.requests))));
+};
 
 async function invite(name, known) {
-  if (known && !(await ask(`A new link for ${name}?`, "The link that they have now ends at once. Answers kept on their device are sent when they open the new one.", "Make a new link"))) return;
+  if (
+    known &&
+    !(await ask(
+      `A new link for ${name}?`,
+      "The link that they have now ends at once. Answers kept on their device are sent when they open the new one.",
+      "Make a new link",
+    ))
+  )
+    return;
   await attempt(async () => {
     const { path } = await post("/api/annotators", { name });
-    await ask(`The personal link of ${name}`, "It is shown this once. Whoever has it answers under this name.", "Done", { link: location.origin + path });
+    await ask(
+      `The personal link of ${name}`,
+      "It is shown this once. Whoever has it answers under this name.",
+      "Done",
+      { link: location.origin + path },
+    );
   });
 }
 const renew = (person) => invite(person.name, person.has_link);
 const end = async (person) => {
-  if (await ask(`End the link of ${person.name}?`, "Their answers stay; they can give no more.", "End the link", { danger: true })) await attempt(() => remove(`/api/annotators/${encodeURIComponent(person.name)}`));
+  if (
+    await ask(`End the link of ${person.name}?`, "Their answers stay; they can give no more.", "End the link", {
+      danger: true,
+    })
+  )
+    await attempt(() => remove(`/api/annotators/${encodeURIComponent(person.name)}`));
 };
 
-let asked = 0, shown = 0;
+let asked = 0,
+  shown = 0;
 async function refresh() {
   const number = ++asked;
   const board = await get("/api/dashboard");
@@ -176,7 +261,15 @@ find("pause").addEventListener("click", () => {
   request(() => ({ paused }));
 });
 find("stop").addEventListener("click", async () => {
-  if (await ask("Stop training?", "The run ends after this rollout and keeps all it has. It can be resumed from the command line.", "Stop training", { danger: true })) request(() => ({ stop: true }));
+  if (
+    await ask(
+      "Stop training?",
+      "The run ends after this rollout and keeps all it has. It can be resumed from the command line.",
+      "Stop training",
+      { danger: true },
+    )
+  )
+    request(() => ({ stop: true }));
 });
 find("more").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -187,7 +280,11 @@ find("invite").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = find("name").value.trim();
   find("name").value = "";
-  if (name) invite(name, latest.annotators.some((person) => person.name === name && person.has_link));
+  if (name)
+    invite(
+      name,
+      latest.annotators.some((person) => person.name === name && person.has_link),
+    );
 });
 if (token) keepFresh();
 else say("Open the owner's link that was printed when the server was started: it ends in “#token=” and a long word.");

@@ -7,22 +7,37 @@ import { connectThemeButton } from "./theme.js";
 
 const find = (id) => document.getElementById(id);
 const KEYS = { comparison: COMPARISON_KEYS, ranking: RANKING_KEYS, rating: RATING_KEYS };
-const EVERYWHERE = [["Space", "play again from the start"], ["Backspace", "undo the last answer"], ["+ −", "faster, slower"], [", .", "one frame back, on"], ["T", "light or dark"], ["?", "this list"]];
+const EVERYWHERE = [
+  ["Space", "play again from the start"],
+  ["Backspace", "undo the last answer"],
+  ["+ −", "faster, slower"],
+  [", .", "one frame back, on"],
+  ["T", "light or dark"],
+  ["?", "this list"],
+];
 
 /** The sentence above the clips, and whether this is practice. */
 export function showRubric(rubric, practice) {
-  find("rubric").replaceChildren(practice ? element("span", { class: "pill" }, "Practice: does not count") : "", rubric);
+  find("rubric").replaceChildren(
+    practice ? element("span", { class: "pill" }, "Practice: does not count") : "",
+    rubric,
+  );
 }
 
 export function announce(sentence) {
   // The same words again are read again only where the text has changed in between.
   find("live").textContent = "";
-  setTimeout(() => { find("live").textContent = sentence; }, 30);
+  setTimeout(() => {
+    find("live").textContent = sentence;
+  }, 30);
 }
 
 /** Say what is to be done with a query, where it is another thing than before. */
 export function announceKind(query, rubric) {
-  const asked = { comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[query.kind] ?? "";
+  const asked =
+    { comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[
+      query.kind
+    ] ?? "";
   if (query.practice) announce(`Practice: this answer does not count. ${rubric}`);
   else if (asked) announce(asked);
 }
@@ -45,11 +60,18 @@ export function showProgress(progress, waiting) {
 function trainingSentence(training) {
   if (!training) return "";
   const share = training.total_timesteps ? `${Math.round((100 * training.timesteps) / training.total_timesteps)}%` : "";
-  const accuracy = typeof training.test_accuracy === "number" ? ` · the model predicts ${Math.round(100 * training.test_accuracy)}% of held-out answers` : "";
-  const state = {
-    training: `Training ${share}`, waiting: `Training waits for ${training.waiting_for || "your"} answers`, paused: "Training is paused",
-    stopped: "Training was stopped", finished: "Training is finished",
-  }[training.state] ?? "";
+  const accuracy =
+    typeof training.test_accuracy === "number"
+      ? ` · the model predicts ${Math.round(100 * training.test_accuracy)}% of held-out answers`
+      : "";
+  const state =
+    {
+      training: `Training ${share}`,
+      waiting: `Training waits for ${training.waiting_for || "your"} answers`,
+      paused: "Training is paused",
+      stopped: "Training was stopped",
+      finished: "Training is finished",
+    }[training.state] ?? "";
   return state + (training.state === "training" || training.state === "waiting" ? accuracy : "");
 }
 
@@ -79,17 +101,36 @@ export function showBanner(sentence) {
 export class Reasons {
   constructor(reasons) {
     this.chips = Object.entries(reasons).map(([name, text], index) => {
-      const chip = keyButton(index < 9 ? String(index + 1) : "", text, () => this.#toggle(chip), { class: "chip", "aria-pressed": "false", "data-name": name });
+      const chip = keyButton(index < 9 ? String(index + 1) : "", text, () => this.#toggle(chip), {
+        class: "chip",
+        "aria-pressed": "false",
+        "data-name": name,
+      });
       return chip;
     });
-    if (this.chips.length) find("reasons").replaceChildren(element("span", { class: "unseen" }, "Because of:"), ...this.chips);
+    if (this.chips.length)
+      find("reasons").replaceChildren(element("span", { class: "unseen" }, "Because of:"), ...this.chips);
   }
 
-  #toggle(chip) { chip.setAttribute("aria-pressed", chip.getAttribute("aria-pressed") !== "true"); }
-  toggle(index) { if (this.chips[index]) { this.#toggle(this.chips[index]); return true; } return false; }
-  chosen() { return this.chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.name); }
-  clear() { this.chips.forEach((chip) => chip.setAttribute("aria-pressed", "false")); }
-  show(visible) { find("reasons").hidden = !visible || this.chips.length === 0; }
+  #toggle(chip) {
+    chip.setAttribute("aria-pressed", chip.getAttribute("aria-pressed") !== "true");
+  }
+  toggle(index) {
+    if (this.chips[index]) {
+      this.#toggle(this.chips[index]);
+      return true;
+    }
+    return false;
+  }
+  chosen() {
+    return this.chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.name);
+  }
+  clear() {
+    this.chips.forEach((chip) => chip.setAttribute("aria-pressed", "false"));
+  }
+  show(visible) {
+    find("reasons").hidden = !visible || this.chips.length === 0;
+  }
 }
 
 /** Buttons for what the keys do to playing, and undo. */
@@ -108,15 +149,25 @@ export class Controls {
     find("controls").replaceChildren(this.undo, ...this.playing);
   }
 
-  showSpeed(speed) { this.speed.textContent = `${speed}×`; }
-  showPlaying(visible) { this.playing.forEach((button) => { button.hidden = !visible; }); }
+  showSpeed(speed) {
+    this.speed.textContent = `${speed}×`;
+  }
+  showPlaying(visible) {
+    this.playing.forEach((button) => {
+      button.hidden = !visible;
+    });
+  }
 }
 
 export function connectKeyList(kind) {
   const dialog = find("keys");
   const open = () => {
-    find("key-list").replaceChildren(...[...(KEYS[kind()] ?? []), ...EVERYWHERE].flatMap(([keys, text]) => [
-      element("dt", {}, ...keys.split(/ (?!– )(?<!– )/).map((key) => element("kbd", {}, key))), element("dd", {}, text)]));
+    find("key-list").replaceChildren(
+      ...[...(KEYS[kind()] ?? []), ...EVERYWHERE].flatMap(([keys, text]) => [
+        element("dt", {}, ...keys.split(/ (?!– )(?<!– )/).map((key) => element("kbd", {}, key))),
+        element("dd", {}, text),
+      ]),
+    );
     dialog.showModal();
   };
   find("help").addEventListener("click", open);
@@ -128,7 +179,10 @@ export function showFeedback(correct, sentence, next) {
   const box = find("feedback");
   box.classList.toggle("wrong", !correct);
   const button = keyButton("Enter", "Next", next, { class: "strong" });
-  box.replaceChildren(element("p", {}, element("strong", {}, correct ? "That is what most say. " : "Look again. "), sentence), button);
+  box.replaceChildren(
+    element("p", {}, element("strong", {}, correct ? "That is what most say. " : "Look again. "), sentence),
+    button,
+  );
   box.hidden = false;
   find("choices").hidden = true;
   find("reasons").classList.add("away");
@@ -141,13 +195,17 @@ export function hideFeedback() {
 }
 
 /** What stands in place of clips: a heading and a sentence. */
-export const message = (heading, sentence) => element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
+export const message = (heading, sentence) =>
+  element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
 
 /** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
 export function idleMessage(listed, progress) {
   if (!listed) return message("Looking for what to show …", "");
   if (progress?.over) return message("All done, thank you", "Nothing more is asked.");
-  return message("All caught up", `New clips come by themselves as soon as there are any. ${trainingSentence(progress?.training)}`);
+  return message(
+    "All caught up",
+    `New clips come by themselves as soon as there are any. ${trainingSentence(progress?.training)}`,
+  );
 }
 
 /** A page without queries, because the link is none that lets anybody answer. */

@@ -2,7 +2,9 @@
 
 /** An element: attributes by name ("class", "aria-label", ...), "on..." functions as listeners, then its children. */
 export function element(tag, attributes = {}, ...children) {
-  const made = tag.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
+  const made = tag.startsWith("svg:")
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4))
+    : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value === true) made.setAttribute(name, "");
@@ -18,18 +20,34 @@ export function keyButton(key, text, onclick, { sign, ...attributes } = {}) {
     ? [element("span", { class: "words" }, text), element("span", { class: "sign", "aria-hidden": "true" }, sign)]
     : [text];
   const label = sign ? { "aria-label": text } : {};
-  return element("button", { type: "button", onclick, ...label, ...attributes },
-    key ? element("kbd", { "aria-hidden": "true" }, key) : null, key ? " " : null, ...words);
+  return element(
+    "button",
+    { type: "button", onclick, ...label, ...attributes },
+    key ? element("kbd", { "aria-hidden": "true" }, key) : null,
+    key ? " " : null,
+    ...words,
+  );
 }
 
 /** A clip in a frame, to be clicked or not. */
 export function clipFrame(address, tag, label, onclick) {
-  const video = element("video", { src: address, muted: true, playsinline: true, preload: "auto", disablepictureinpicture: true, tabindex: "-1" });
+  const video = element("video", {
+    src: address,
+    muted: true,
+    playsinline: true,
+    preload: "auto",
+    disablepictureinpicture: true,
+    tabindex: "-1",
+  });
   video.muted = true;
-  const frame = element(onclick ? "button" : "div", onclick
-    ? { class: "clip", type: "button", "aria-label": label, onclick }
-    : { class: "clip", role: "img", "aria-label": label },
-  tag ? element("span", { class: "tag", "aria-hidden": "true" }, tag) : null, video);
+  const frame = element(
+    onclick ? "button" : "div",
+    onclick
+      ? { class: "clip", type: "button", "aria-label": label, onclick }
+      : { class: "clip", role: "img", "aria-label": label },
+    tag ? element("span", { class: "tag", "aria-hidden": "true" }, tag) : null,
+    video,
+  );
   return { frame, video };
 }
 

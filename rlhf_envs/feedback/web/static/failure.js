@@ -7,7 +7,9 @@ export class FailureView {
   constructor(query, failure, host) {
     this.host = host;
     this.player = null;
-    const cost = query.practice ? "This is practice: skipping costs nothing." : "Skipping them counts as your answer to this question.";
+    const cost = query.practice
+      ? "This is practice: skipping costs nothing."
+      : "Skipping them counts as your answer to this question.";
     this.element = message("These clips cannot be shown", failure.message);
     this.element.append(element("p", {}, `Try again once that is mended. ${cost}`));
     this.choices = [

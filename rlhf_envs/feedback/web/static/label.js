@@ -2,7 +2,23 @@
 import { freshToken, get, post, token } from "./api.js";
 import { Shelf } from "./clips.js";
 import { ComparisonView } from "./comparison.js";
-import { announce, announceKind, connectKeyList, Controls, hideFeedback, idleMessage, message, Reasons, showAlone, showBanner, showFeedback, showMe, showProgress, showRubric, troubleSentence } from "./display.js";
+import {
+  announce,
+  announceKind,
+  connectKeyList,
+  Controls,
+  hideFeedback,
+  idleMessage,
+  message,
+  Reasons,
+  showAlone,
+  showBanner,
+  showFeedback,
+  showMe,
+  showProgress,
+  showRubric,
+  troubleSentence,
+} from "./display.js";
 import { onStackedChange, sideName } from "./elements.js";
 import { FailureView } from "./failure.js";
 import { Outbox } from "./outbox.js";
@@ -28,29 +44,50 @@ class LabelPage {
     this.outbox = new Outbox(`${me.store}/${me.name}`, {
       acknowledged: (operation, result) => this.acknowledged(operation, result),
       refused: (operation, sentence) => this.refused(operation, sentence),
-      delayed: (failure) => { this.failure = failure; this.updateBanner(); },
-      invalid: (sentence) => { this.ended = sentence; this.updateBanner(); },
+      delayed: (failure) => {
+        this.failure = failure;
+        this.updateBanner();
+      },
+      invalid: (sentence) => {
+        this.ended = sentence;
+        this.updateBanner();
+      },
       changed: () => this.updateBanner(),
     });
     this.reasons = new Reasons(me.reasons);
     this.controls = new Controls({
-      undo: () => this.undo(), replay: () => this.replay(), step: (direction) => this.view?.player.step(direction), faster: (up) => this.setSpeed(up),
+      undo: () => this.undo(),
+      replay: () => this.replay(),
+      step: (direction) => this.view?.player.step(direction),
+      faster: (up) => this.setSpeed(up),
     });
     this.openKeys = connectKeyList(() => this.shown?.kind ?? "comparison");
     this.toggleTheme = connectThemeButton(find("theme"));
     onThemeChange(() => this.show(true));
-    onStackedChange(() => { if (this.shown?.kind === "comparison") this.show(true); });
+    onStackedChange(() => {
+      if (this.shown?.kind === "comparison") this.show(true);
+    });
     showMe(me);
     document.addEventListener("keydown", (event) => this.keyDown(event));
     document.addEventListener("keyup", (event) => this.view?.keyUp?.(event));
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.refresh(); });
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.refresh();
+    });
     addEventListener("pagehide", () => this.leaveQueries());
-    addEventListener("pageshow", (event) => { if (event.persisted) this.refresh(); });
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) this.refresh();
+    });
     addEventListener("online", () => this.refresh());
     addEventListener("offline", () => this.updateBanner());
-    setInterval(() => { if (!document.hidden && !this.queue.current) this.refresh(); }, POLL);
-    setInterval(() => { if (!document.hidden) this.refresh(); }, RENEW);
-    setInterval(() => { if (!document.hidden) this.updateProgress(); }, 2 * POLL);
+    setInterval(() => {
+      if (!document.hidden && !this.queue.current) this.refresh();
+    }, POLL);
+    setInterval(() => {
+      if (!document.hidden) this.refresh();
+    }, RENEW);
+    setInterval(() => {
+      if (!document.hidden) this.updateProgress();
+    }, 2 * POLL);
     this.outbox.flush();
     this.refresh();
     this.updateProgress();
@@ -72,7 +109,13 @@ class LabelPage {
     } catch (failure) {
       if (failure.status === 401) this.ended = failure.message;
       this.failure = failure;
-      this.again ??= setTimeout(() => { this.again = undefined; this.refresh(); }, (failure.retryAfter ?? 2) * 1000);
+      this.again ??= setTimeout(
+        () => {
+          this.again = undefined;
+          this.refresh();
+        },
+        (failure.retryAfter ?? 2) * 1000,
+      );
     }
     this.refreshing = false;
     this.updateBanner();
@@ -86,7 +129,9 @@ class LabelPage {
       this.progress = await get("/api/progress");
       showProgress(this.progress, this.outbox.length);
       this.show();
-    } catch { /* the banner tells of it when something has to be sent */ }
+    } catch {
+      /* the banner tells of it when something has to be sent */
+    }
   }
 
   acknowledged(operation, result) {
@@ -103,7 +148,10 @@ class LabelPage {
   refused(operation, sentence) {
     if (operation.body.query) this.queue.forget(operation.body.query);
     this.notice = sentence;
-    setTimeout(() => { this.notice = undefined; this.updateBanner(); }, 6000);
+    setTimeout(() => {
+      this.notice = undefined;
+      this.updateBanner();
+    }, 6000);
     this.refresh();
   }
 
@@ -112,7 +160,9 @@ class LabelPage {
     if (!this.ended) post("/api/release", { keep: [...this.outbox.pending] }).catch(() => {});
   }
 
-  updateBanner() { showBanner(troubleSentence(this, this.outbox?.length ?? 0)); }
+  updateBanner() {
+    showBanner(troubleSentence(this, this.outbox?.length ?? 0));
+  }
 
   // What is on screen.
 
@@ -134,7 +184,10 @@ class LabelPage {
     find("main").dataset.kind = query.kind;
     showRubric(this.me.rubric, query.practice);
     this.place(message("", "Loading the clips …"));
-    this.shelf.films(query, theme()).then((films) => this.present(query, films), (failure) => this.presentFailure(query, failure));
+    this.shelf.films(query, theme()).then(
+      (films) => this.present(query, films),
+      (failure) => this.presentFailure(query, failure),
+    );
     this.reasons.clear();
     this.reasons.chips.filter((chip) => pressed.includes(chip.dataset.name)).forEach((chip) => chip.click());
     return undefined;
@@ -146,7 +199,10 @@ class LabelPage {
     this.view = view;
     this.place(view.element, view.choices);
     view.element.classList.add("loading");
-    await view.player.ready().catch((failure) => { this.notice = failure.message; this.updateBanner(); });
+    await view.player.ready().catch((failure) => {
+      this.notice = failure.message;
+      this.updateBanner();
+    });
     if (this.view !== view) return;
     if (query.kind !== "rating") this.setSpeed();
     else this.controls.showSpeed(view.player.speed);
@@ -164,7 +220,10 @@ class LabelPage {
     if (query !== this.shown) return;
     this.ready = true;
     this.shownAt = Date.now() / 1000;
-    this.view = new FailureView(query, failure, { submit: (answer, said) => this.submit(answer, said), retry: () => this.retry() });
+    this.view = new FailureView(query, failure, {
+      submit: (answer, said) => this.submit(answer, said),
+      retry: () => this.retry(),
+    });
     this.place(this.view.element, this.view.choices);
     announce(this.view.spoken);
   }
@@ -209,7 +268,12 @@ class LabelPage {
     if (!this.ready) return announce("The clips are still loading.");
     const query = this.queue.advance();
     this.outbox.add("/api/answers", {
-      query: query.id, token: freshToken(), reasons: this.reasons.chosen(), shown_at: this.shownAt, answered_at: Date.now() / 1000, ...answer,
+      query: query.id,
+      token: freshToken(),
+      reasons: this.reasons.chosen(),
+      shown_at: this.shownAt,
+      answered_at: Date.now() / 1000,
+      ...answer,
     });
     this.ready = false;
     this.prepare();
@@ -221,10 +285,20 @@ class LabelPage {
   }
 
   tell(known, choice) {
-    this.reading = () => { this.reading = undefined; this.leave(); this.shown = undefined; this.show(); find("stage").focus(); };
+    this.reading = () => {
+      this.reading = undefined;
+      this.leave();
+      this.shown = undefined;
+      this.show();
+      find("stage").focus();
+    };
     this.view.reveal(choice, known.answer);
     this.view.player.replay();
-    showFeedback(choice === known.answer, `Most people prefer the ${sideName(known.answer)} one, because ${known.because}.`, () => this.reading?.());
+    showFeedback(
+      choice === known.answer,
+      `Most people prefer the ${sideName(known.answer)} one, because ${known.because}.`,
+      () => this.reading?.(),
+    );
   }
 
   undo() {
@@ -256,8 +330,10 @@ class LabelPage {
     if (event.ctrlKey || event.altKey || event.metaKey || find("keys").open) return;
     const onButton = event.target.closest?.("button, a");
     if (this.reading) {
-      if (["Enter", " ", "ArrowLeft", "ArrowRight"].includes(event.key) && !onButton && !event.repeat) { event.preventDefault(); this.reading(); }
-      else if (event.key === "Backspace") this.undo();
+      if (["Enter", " ", "ArrowLeft", "ArrowRight"].includes(event.key) && !onButton && !event.repeat) {
+        event.preventDefault();
+        this.reading();
+      } else if (event.key === "Backspace") this.undo();
       return;
     }
     if (this.perform(event, onButton)) event.preventDefault();
@@ -268,9 +344,11 @@ class LabelPage {
     const { key } = event;
     if ((key === "Enter" || key === " ") && onButton && onButton !== document.body) return false; // it presses that button
     if (this.view?.keyDown(event)) return true;
-    if (key === "Backspace") { if (!event.repeat) this.undo(); }
-    else if (key === " ") { if (!event.repeat) this.replay(); }
-    else if (key === "+" || key === "=") this.setSpeed(true);
+    if (key === "Backspace") {
+      if (!event.repeat) this.undo();
+    } else if (key === " ") {
+      if (!event.repeat) this.replay();
+    } else if (key === "+" || key === "=") this.setSpeed(true);
     else if (key === "-" || key === "_") this.setSpeed(false);
     else if (key === "," || key === ".") this.view?.player?.step(key === "." ? 1 : -1);
     else if (key === "t" || key === "T") this.toggleTheme();
@@ -282,7 +360,11 @@ class LabelPage {
 }
 
 async function begin() {
-  if (!token) return showAlone("Open your personal link", "It ends in “#token=” and a long word. Ask whoever runs the training for it.");
+  if (!token)
+    return showAlone(
+      "Open your personal link",
+      "It ends in “#token=” and a long word. Ask whoever runs the training for it.",
+    );
   try {
     const me = await get("/api/me");
     if (me.role === "owner") return location.replace(`/dashboard${location.hash}`);

@@ -21,7 +21,9 @@ export class Outbox {
     addEventListener("online", () => this.flush());
   }
 
-  get length() { return this.kept.length; }
+  get length() {
+    return this.kept.length;
+  }
 
   /** Ids of queries whose answer is here and not taken back. */
   get pending() {
@@ -37,7 +39,11 @@ export class Outbox {
     this.sequence += 1;
     const key = `${this.space}${String(Date.now()).padStart(15, "0")}-${String(this.sequence).padStart(6, "0")}`;
     this.kept.push({ key, path, body });
-    try { localStorage.setItem(key, JSON.stringify({ path, body })); } catch { /* full or off: it lives in this tab */ }
+    try {
+      localStorage.setItem(key, JSON.stringify({ path, body }));
+    } catch {
+      /* full or off: it lives in this tab */
+    }
     this.on.changed();
     this.flush();
   }
@@ -84,13 +90,19 @@ export class Outbox {
 
   #drop(operation) {
     this.kept.shift();
-    try { localStorage.removeItem(operation.key); } catch { /* it never was there */ }
+    try {
+      localStorage.removeItem(operation.key);
+    } catch {
+      /* it never was there */
+    }
     this.on.changed();
   }
 
   #read() {
     try {
-      const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.space)).sort();
+      const keys = Object.keys(localStorage)
+        .filter((key) => key.startsWith(this.space))
+        .sort();
       return keys.map((key) => ({ key, ...JSON.parse(localStorage.getItem(key)) }));
     } catch {
       return [];

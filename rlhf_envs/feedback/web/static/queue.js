@@ -9,7 +9,9 @@ export class Queue {
     this.version = 0;
   }
 
-  get current() { return this.next[0]; }
+  get current() {
+    return this.next[0];
+  }
 
   /** The current query was answered. */
   advance() {

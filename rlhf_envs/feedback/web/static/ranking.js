@@ -9,25 +9,40 @@ export class RankingView {
     this.host = host;
     this.count = films.length;
     this.places = Array(this.count).fill(null);
-    const clips = films.map((film, position) => clipFrame(film, String(position + 1), `Clip ${position + 1}`, () => this.toggle(position)));
+    const clips = films.map((film, position) =>
+      clipFrame(film, String(position + 1), `Clip ${position + 1}`, () => this.toggle(position)),
+    );
     this.frames = clips.map((clip) => clip.frame);
     this.badges = this.frames.map((frame) => {
       frame.classList.add("draggable");
       return frame.appendChild(element("span", { class: "badge", "aria-hidden": "true" }));
     });
-    this.player = new Player(clips.map((clip) => clip.video), query.frames_per_second);
+    this.player = new Player(
+      clips.map((clip) => clip.video),
+      query.frames_per_second,
+    );
     this.slots = this.places.map((_, place) => element("li", { class: "place", "data-place": place }));
     const grid = element("div", { class: `clips ${this.count > 2 ? "many" : ""}` }, ...this.frames);
     grid.style.setProperty("--across", this.count === 4 ? 2 : Math.min(this.count, 3));
-    this.element = element("div", { class: "ranking" }, grid, element("ol", { class: "places", "aria-label": "Your order, the best first" }, ...this.slots));
+    this.element = element(
+      "div",
+      { class: "ranking" },
+      grid,
+      element("ol", { class: "places", "aria-label": "Your order, the best first" }, ...this.slots),
+    );
     this.confirmButton = keyButton("Enter", "This is my order", () => this.confirm(), { class: "strong" });
-    this.choices = [this.confirmButton, keyButton("↓", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped"))];
+    this.choices = [
+      this.confirmButton,
+      keyButton("↓", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped")),
+    ];
     this.frames.forEach((frame, position) => this.#makeDraggable(frame, () => position));
     this.slots.forEach((slot, place) => this.#makeDraggable(slot, () => this.places[place]));
     this.#show();
   }
 
-  start() { this.player.replay(); }
+  start() {
+    this.player.replay();
+  }
 
   keyDown(event) {
     const position = Number(event.key) - 1;
@@ -82,7 +97,14 @@ export class RankingView {
     this.places.forEach((position, place) => {
       const name = place === 0 ? "best" : place === this.count - 1 ? "worst" : `${place + 1}.`;
       this.slots[place].classList.toggle("filled", position !== null);
-      this.slots[place].replaceChildren(element("span", {}, position === null ? name : element("b", {}, `Clip ${position + 1}`), position === null ? "" : name));
+      this.slots[place].replaceChildren(
+        element(
+          "span",
+          {},
+          position === null ? name : element("b", {}, `Clip ${position + 1}`),
+          position === null ? "" : name,
+        ),
+      );
     });
     this.frames.forEach((frame, position) => {
       const place = this.places.indexOf(position);
@@ -99,7 +121,8 @@ export class RankingView {
       const position = positionOf();
       if (position === null) return;
       let moved = false;
-      const placeUnder = (event) => document.elementsFromPoint(event.clientX, event.clientY).find((under) => under.dataset?.place !== undefined);
+      const placeUnder = (event) =>
+        document.elementsFromPoint(event.clientX, event.clientY).find((under) => under.dataset?.place !== undefined);
       const move = (event) => {
         moved ||= Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) > FEWEST_PIXELS;
         if (!moved) return;
@@ -114,8 +137,18 @@ export class RankingView {
         this.frames[position].classList.remove("dragged");
         this.slots.forEach((slot) => slot.classList.remove("over"));
         const over = moved && event.type === "pointerup" ? placeUnder(event) : undefined;
-        if (moved) handle.addEventListener("click", (click) => { click.stopImmediatePropagation(); click.preventDefault(); }, { capture: true, once: true });
-        setTimeout(() => { if (over) this.put(position, Number(over.dataset.place)); });
+        if (moved)
+          handle.addEventListener(
+            "click",
+            (click) => {
+              click.stopImmediatePropagation();
+              click.preventDefault();
+            },
+            { capture: true, once: true },
+          );
+        setTimeout(() => {
+          if (over) this.put(position, Number(over.dataset.place));
+        });
       };
       addEventListener("pointermove", move);
       addEventListener("pointerup", finish);
@@ -124,4 +157,8 @@ export class RankingView {
   }
 }
 
-export const RANKING_KEYS = [["1 – 5", "that clip is the next best; again takes it out"], ["Enter", "confirm the order"], ["↓", "cannot tell: skip"]];
+export const RANKING_KEYS = [
+  ["1 – 5", "that clip is the next best; again takes it out"],
+  ["Enter", "confirm the order"],
+  ["↓", "cannot tell: skip"],
+];

@@ -17,21 +17,51 @@ export class RatingView {
     this.video = video;
     this.player = new Player([video], query.frames_per_second, { loop: false, onEnd: () => this.#finish() });
     this.player.setSpeed(USUAL_SPEED);
-    this.slider = element("input", { type: "range", min: "-1", max: "1", step: "any", value: "0", "aria-label": "How good is what you see now?", "aria-orientation": "vertical" });
+    this.slider = element("input", {
+      type: "range",
+      min: "-1",
+      max: "1",
+      step: "any",
+      value: "0",
+      "aria-label": "How good is what you see now?",
+      "aria-orientation": "vertical",
+    });
     this.shown = element("span", { class: "value", "aria-hidden": "true" }, "0.0");
     this.trace = element("svg:polyline", { class: "trace" });
     this.now = element("svg:line", { class: "now", y1: -1, y2: 1, x1: 0, x2: 0 });
-    const chart = element("svg:svg", { viewBox: `-0.5 -1.1 ${this.steps} 2.2`, preserveAspectRatio: "none", role: "img", "aria-label": "Your ratings so far" },
-      element("svg:line", { class: "zero", x1: -0.5, x2: this.steps, y1: 0, y2: 0 }), this.trace, this.now);
-    this.element = element("div", { class: "rating" }, frame,
-      element("div", { class: "scale" }, element("span", {}, "good"), this.slider, element("span", {}, "bad")), chart, this.shown);
+    const chart = element(
+      "svg:svg",
+      {
+        viewBox: `-0.5 -1.1 ${this.steps} 2.2`,
+        preserveAspectRatio: "none",
+        role: "img",
+        "aria-label": "Your ratings so far",
+      },
+      element("svg:line", { class: "zero", x1: -0.5, x2: this.steps, y1: 0, y2: 0 }),
+      this.trace,
+      this.now,
+    );
+    this.element = element(
+      "div",
+      { class: "rating" },
+      frame,
+      element("div", { class: "scale" }, element("span", {}, "good"), this.slider, element("span", {}, "bad")),
+      chart,
+      this.shown,
+    );
     this.startButton = keyButton("Space", "Start", () => this.start(), { class: "strong" });
     this.confirmButton = keyButton("Enter", "Keep this rating", () => this.confirm(), { disabled: true });
-    this.choices = [this.startButton, this.confirmButton, keyButton("S", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped"))];
+    this.choices = [
+      this.startButton,
+      this.confirmButton,
+      keyButton("S", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped")),
+    ];
   }
 
   /** Nothing plays before the annotator is ready to rate. */
-  present() { this.host.announce("One clip to rate. Press Space to start it, and hold Up or Down while it plays."); }
+  present() {
+    this.host.announce("One clip to rate. Press Space to start it, and hold Up or Down while it plays.");
+  }
 
   start() {
     this.state = "playing";
@@ -61,10 +91,13 @@ export class RatingView {
 
   confirm() {
     if (this.state !== "done") this.host.announce("Rate the clip to its end first.");
-    else this.host.submit({ payload: { ratings: this.ratings.map((value) => Math.round(value * 1000) / 1000) } }, "rated");
+    else
+      this.host.submit({ payload: { ratings: this.ratings.map((value) => Math.round(value * 1000) / 1000) } }, "rated");
   }
 
-  stop() { cancelAnimationFrame(this.tick); }
+  stop() {
+    cancelAnimationFrame(this.tick);
+  }
 
   #follow(now) {
     const tick = Math.min(Math.max(now - this.lastTick, 0), LONGEST_TICK);
@@ -93,4 +126,9 @@ export class RatingView {
   }
 }
 
-export const RATING_KEYS = [["Space", "start, or rate again"], ["↑ ↓", "hold to raise or lower"], ["Enter", "keep the rating"], ["S", "cannot tell: skip"]];
+export const RATING_KEYS = [
+  ["Space", "start, or rate again"],
+  ["↑ ↓", "hold to raise or lower"],
+  ["Enter", "keep the rating"],
+  ["S", "cannot tell: skip"],
+];

@@ -3,7 +3,11 @@ const KEY = "rlhf-envs-theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
 const listeners = [];
 let chosen = null;
-try { chosen = localStorage.getItem(KEY); } catch { /* storage is switched off: the choice lasts until reload */ }
+try {
+  chosen = localStorage.getItem(KEY);
+} catch {
+  /* storage is switched off: the choice lasts until reload */
+}
 
 export const theme = () => (chosen === "light" || chosen === "dark" ? chosen : system.matches ? "dark" : "light");
 export const onThemeChange = (listener) => listeners.push(listener);
@@ -16,12 +20,19 @@ export function connectThemeButton(button) {
   };
   const toggle = () => {
     chosen = theme() === "dark" ? "light" : "dark";
-    try { localStorage.setItem(KEY, chosen); } catch { /* as above */ }
+    try {
+      localStorage.setItem(KEY, chosen);
+    } catch {
+      /* as above */
+    }
     show();
     listeners.forEach((listener) => listener(theme()));
   };
   button.addEventListener("click", toggle);
-  system.addEventListener("change", () => { show(); listeners.forEach((listener) => listener(theme())); });
+  system.addEventListener("change", () => {
+    show();
+    listeners.forEach((listener) => listener(theme()));
+  });
   show();
   return toggle;
 }
