@@ -18,6 +18,8 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# What a browser runs; quoted, because the formatter expands it.
+SCRIPTS := 'rlhf_envs/**/*.{js,css}'
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format benchmark hooks clean
@@ -56,10 +58,14 @@ check: $(INSTALLED)  ## format, lint and types, changing nothing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/oxfmt --check $(SCRIPTS)
+	$(BIN)/oxlint --deny-warnings rlhf_envs
 
 format: $(INSTALLED)  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/oxfmt $(SCRIPTS)
+	$(BIN)/oxlint --fix rlhf_envs
 
 benchmark: $(INSTALLED)  ## regenerate the tables of the documentation
 	$(BIN)/python -m scripts.benchmark all --write-docs $(ARGS)

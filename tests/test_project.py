@@ -5,10 +5,11 @@ import importlib.metadata
 import re
 from collections.abc import Iterator
 from configparser import ConfigParser
-from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
+from setuptools import Distribution
 
 import rlhf_envs
 
@@ -41,6 +42,7 @@ FLOORS = (
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = 0
 
+LONGEST_LINE = 120
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 UNPICKLING_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # The check that an environment can be pickled has to unpickle it: bytes that it has made itself a line above.
@@ -137,11 +139,23 @@ def test_every_folder_of_the_library_is_a_package() -> None:
     assert not [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()]
 
 
-def test_every_data_file_of_the_library_is_installed_with_it() -> None:
-    patterns = settings()["options.package_data"]["*"].split()
-    data = [path for path in LIBRARY.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}]
-    assert LIBRARY / "py.typed" in data
-    assert not [str(path) for path in data if not any(fnmatch(path.name, pattern) for pattern in patterns)]
+def test_every_data_file_of_the_library_is_in_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution()
+    distribution.parse_config_files()
+    command: Any = distribution.get_command_obj("build_py")
+    command.ensure_finalized()
+    packed = {ROOT / folder / name for _, folder, _, names in command.data_files for name in names}
+    here = {path for path in LIBRARY.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert {LIBRARY / "py.typed", LIBRARY / "feedback" / "web" / "static" / "label.js"} <= here
+    assert packed == here
+
+
+def test_scripts_and_style_sheets_keep_to_the_line_length() -> None:
+    # The formatter leaves strings and comments as they are.
+    files = [path for pattern in ("*.js", "*.css") for path in LIBRARY.rglob(pattern)]
+    lines = [(path.name, line) for path in files for line in path.read_text().splitlines()]
+    assert files and not [(name, line) for name, line in lines if len(line) > LONGEST_LINE]
 
 
 def test_version_is_the_same_everywhere() -> None:

@@ -26,14 +26,12 @@ export function freshToken() {
 
 async function send(path, { method = "GET", body, keepalive = false } = {}) {
   const headers = { Authorization: `Bearer ${token}` };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, {
-    method,
-    headers,
-    keepalive,
-    body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE),
-  });
+  const options = { method, headers, keepalive, signal: AbortSignal.timeout(PATIENCE) };
+  if (body !== undefined) {
+    headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  const response = await fetch(path, options);
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   const sentence =

@@ -127,7 +127,8 @@ export class Player {
       if (this.holding === undefined) {
         this.holding = setTimeout(() => {
           this.holding = undefined;
-          this.loop ? this.replay() : this.#end();
+          if (this.loop) this.replay();
+          else this.#end();
         }, HOLD);
       }
     } else {

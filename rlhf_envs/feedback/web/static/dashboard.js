@@ -28,7 +28,8 @@ function show(board) {
   find("done").value = answered;
   find("counts").textContent = `${far} answered${board.skipped ? `, ${board.skipped} of them skipped` : ""}`;
   find("rest").textContent =
-    `${board.asked - answered} open${board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : ""}`;
+    `${board.asked - answered} open` +
+    (board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : "");
   find("asked").classList.toggle("wide", !board.for_training);
   document.querySelectorAll(".card.training").forEach((card) => {
     card.hidden = !board.for_training;
@@ -72,7 +73,8 @@ function requestSentence(training, requests) {
     );
   if (requests.extra_comparisons)
     said.push(
-      `Asks ${requests.extra_comparisons} comparisons beyond its budget${training?.comparisons ? ` of ${training.comparisons}` : ""}.`,
+      `Asks ${requests.extra_comparisons} comparisons beyond its budget` +
+        (training?.comparisons ? ` of ${training.comparisons}.` : "."),
     );
   return said.join(" ") || (training?.comparisons ? `Budget: ${training.comparisons} comparisons.` : "");
 }
@@ -110,8 +112,9 @@ const COLUMNS = [
 ];
 
 // Where there is little room each row is laid out as a card of its own; the roles say that it is a table all the same.
+const heading = (...content) => element("th", { scope: "col", role: "columnheader" }, ...content);
+
 function showColumns() {
-  const heading = (...content) => element("th", { scope: "col", role: "columnheader" }, ...content);
   find("columns").replaceChildren(
     heading("Name"),
     ...COLUMNS.map(([name]) => heading(name)),
@@ -123,7 +126,7 @@ let listed = "";
 function showPeople({ annotators, now }) {
   const rows = annotators.map((person) => row(person, now));
   const key = rows.map((each) => each.outerHTML).join("");
-  if (key === listed) return; // putting the same there again would take the focus from a button, or a tap that has begun
+  if (key === listed) return; // replacing it by the same would take the focus from a button
   listed = key;
   find("people").replaceChildren(...rows);
 }
@@ -159,7 +162,7 @@ function row(person, now) {
     "tr",
     { role: "row" },
     element("th", { scope: "row", role: "rowheader" }, person.name),
-    ...COLUMNS.map(([name, say]) => element("td", { role: "cell", "data-column": name }, say(person, now))),
+    ...COLUMNS.map(([name, text]) => element("td", { role: "cell", "data-column": name }, text(person, now))),
     link,
   );
 }
@@ -287,4 +290,4 @@ find("invite").addEventListener("submit", (event) => {
     );
 });
 if (token) keepFresh();
-else say("Open the owner's link that was printed when the server was started: it ends in “#token=” and a long word.");
+else say("Open the owner's link that the server printed when it started: it ends in “#token=” and a long word.");

@@ -53,7 +53,8 @@ export function showProgress(progress, waiting) {
   bar.max = Math.max(progress.wanted, 1);
   bar.value = progress.answered;
   const pace = progress.seconds_per_answer === null ? "" : ` · ${progress.seconds_per_answer.toFixed(1)} s each`;
-  find("counts").textContent = `${progress.answered} of ${progress.wanted} · ${progress.given + waiting} by you${pace}`;
+  const yours = progress.given + waiting;
+  find("counts").textContent = `${progress.answered} of ${progress.wanted} · ${yours} by you${pace}`;
   find("training").textContent = trainingSentence(progress.training);
 }
 
@@ -78,7 +79,7 @@ function trainingSentence(training) {
 /**
  * What is wrong at the moment, or nothing.
  *
- * @param known `ended`: why the link works no more; `notice`: what was refused just now; `failure`: the latest, or null.
+ * @param known `ended`: why the link no longer works; `notice`: what was refused just now; `failure`: the latest.
  * @param count how many answers are on their way.
  */
 export function troubleSentence({ ended, notice, failure }, count) {
@@ -86,7 +87,9 @@ export function troubleSentence({ ended, notice, failure }, count) {
   if (ended) return ended + (kept ? ` ${kept}.` : "");
   if (notice) return notice;
   if (!navigator.onLine || (failure && failure.status === undefined)) {
-    return `Offline${kept ? `, ${kept}; they are sent as soon as the server can be reached` : ": trying to reach the server again"}.`;
+    return kept
+      ? `Offline, ${kept}; they are sent as soon as the server can be reached.`
+      : "Offline: trying to reach the server again.";
   }
   return failure ? failure.message + (kept ? ` Meanwhile ${kept}.` : "") : "";
 }

@@ -342,7 +342,7 @@ class LabelPage {
   /** Whether the key meant something. */
   perform(event, onButton) {
     const { key } = event;
-    if ((key === "Enter" || key === " ") && onButton && onButton !== document.body) return false; // it presses that button
+    if ((key === "Enter" || key === " ") && onButton) return false; // it presses that button
     if (this.view?.keyDown(event)) return true;
     if (key === "Backspace") {
       if (!event.repeat) this.undo();

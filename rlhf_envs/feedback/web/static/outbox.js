@@ -7,7 +7,7 @@ const LONGEST_PAUSE = 10_000;
 
 export class Outbox {
   /**
-   * @param space names the store and the annotator, so that nothing is ever sent to another store or under another name.
+   * @param space names the store and the annotator: nothing is ever sent to another store or under another name.
    * @param on what to do: acknowledged(operation, result), refused(operation, sentence), delayed(refusal or null),
    *   invalid(sentence) when the link has ended, changed().
    */

@@ -4,6 +4,10 @@ import { clipFrame, element, keyButton } from "./elements.js";
 
 const FEWEST_PIXELS = 8; // a pointer that moved less was a tap
 
+/** The place of the order that a pointer is over, if any. */
+const placeUnder = (event) =>
+  document.elementsFromPoint(event.clientX, event.clientY).find((under) => under.dataset?.place !== undefined);
+
 export class RankingView {
   constructor(query, films, host) {
     this.host = host;
@@ -121,8 +125,6 @@ export class RankingView {
       const position = positionOf();
       if (position === null) return;
       let moved = false;
-      const placeUnder = (event) =>
-        document.elementsFromPoint(event.clientX, event.clientY).find((under) => under.dataset?.place !== undefined);
       const move = (event) => {
         moved ||= Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) > FEWEST_PIXELS;
         if (!moved) return;
