@@ -1,23 +1,30 @@
-"""How good the labels are: consistency, bias, pace, agreement, circles, and estimated reliability of who answered.
+"""How good answers are: consistency, bias, pace, agreement, cycles, and the estimated reliability of annotators.
 
-Printing and drawing import rich and matplotlib, and only when they are called.
+rich and matplotlib are imported only when a report is printed or drawn.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rlhf_envs.feedback.quality.agreement import Agreement, PairAgreement, agreement
+from rlhf_envs.feedback.quality.agreement import (
+    Agreement,
+    Cycle,
+    CycleFigures,
+    PairAgreement,
+    agreement,
+    preference_cycles,
+)
 from rlhf_envs.feedback.quality.annotators import AnnotatorFigures, Share, annotator_figures
-from rlhf_envs.feedback.quality.cycles import Cycle, CycleFigures, preference_cycles
 from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate, estimate_reliabilities, estimate_reliability
-from rlhf_envs.feedback.quality.report import QualityReport, quality_report, report_on
-from rlhf_envs.feedback.quality.sentences import worries
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from rlhf_envs.feedback.quality.report import (
+    QualityReport,
+    print_quality,
+    quality_report,
+    quality_warnings,
+    report_on,
+)
 
 __all__ = [
     "Agreement",
@@ -35,21 +42,14 @@ __all__ = [
     "preference_cycles",
     "print_quality",
     "quality_report",
+    "quality_warnings",
     "report_on",
-    "worries",
     "write_quality_report",
 ]
 
 
-def print_quality(report: QualityReport, console: Console | None = None) -> None:
-    """Print a report on the terminal; see `printing.print_quality`."""
-    from rlhf_envs.feedback.quality import printing
-
-    printing.print_quality(report, console)
-
-
 def write_quality_report(report: QualityReport, path: str | os.PathLike[str]) -> Path:
-    """Write a report as .html, .png or .svg and return the path; see `writing.write_quality_report`."""
-    from rlhf_envs.feedback.quality import writing
+    """Write a report as .html, .png or .svg and return the path; see `rlhf_envs.feedback.quality.page`."""
+    from rlhf_envs.feedback.quality import page
 
-    return writing.write_quality_report(report, path)
+    return page.write_quality_report(report, path)

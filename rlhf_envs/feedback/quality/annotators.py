@@ -1,4 +1,4 @@
-"""What each annotator's own answers say of their work: pace, side, and whether they would say the same again."""
+"""Figures of each annotator's own answers: consistency, side bias, pace, and agreement with others."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from rlhf_envs.feedback.quality.agreement import Agreement, agreement
-from rlhf_envs.feedback.quality.verdicts import counted
 from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
 
 TOO_FAST = 0.7
-"""Seconds below which nobody has watched two clips and made up their mind."""
+"""Seconds in which nobody can watch two clips and decide."""
 
 LONGEST_ANSWER = 60.0
-"""Seconds above which an annotator was away, not thinking."""
+"""Seconds above which an answer counts as a pause."""
 
 _UNSWAPPED = {Choice.LEFT: Choice.RIGHT, Choice.RIGHT: Choice.LEFT}
 
@@ -50,12 +49,12 @@ class Share:
 
 @dataclass(frozen=True)
 class AnnotatorFigures:
-    """One annotator's work.
+    """Figures of one annotator's answers.
 
     Attributes:
         answers: how many answers stand, practice left out.
-        choices: how many comparisons were answered by "left", "right", "tie" and "skip"; `other` counts rankings and
-            ratings.
+        choices: how many comparisons were answered by "left", "right", "tie" and "skip"; `other` counts answers to
+            other kinds of query.
         consistent: repeated pairs that were answered as the first time, whichever side they were shown on.
         left: decided comparisons answered "left", repetitions not counted; its `p_value_of_half` tests whether sides
             matter.
@@ -78,19 +77,29 @@ class AnnotatorFigures:
     agrees: Share
 
 
+def without_practice(answers: Iterable[LiveAnswer]) -> list[LiveAnswer]:
+    """The answers that quality is judged by: all but those given in practice."""
+    return [live for live in answers if live.purpose is not Purpose.PRACTICE]
+
+
+def by_annotator(answers: Iterable[LiveAnswer]) -> dict[str, list[LiveAnswer]]:
+    """The answers of each annotator, by name in alphabetical order."""
+    found: dict[str, list[LiveAnswer]] = defaultdict(list)
+    for live in answers:
+        found[live.annotator].append(live)
+    return dict(sorted(found.items()))
+
+
 def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = None) -> dict[str, AnnotatorFigures]:
-    """The figures of everybody who answered, by name in the order of the alphabet.
+    """The figures of everybody who answered, by name in alphabetical order.
 
     Args:
         answers: live answers of all annotators (`PreferenceStore.live_answers`).
-        agreed: their agreement, where it is known already.
+        agreed: their agreement, where it was computed before.
     """
-    answers = counted(answers)
+    answers = without_practice(answers)
     agreed = agreement(answers) if agreed is None else agreed
-    by_annotator: dict[str, list[LiveAnswer]] = defaultdict(list)
-    for live in answers:
-        by_annotator[live.annotator].append(live)
-    return {name: _figures(by_annotator[name], *agreed.with_others(name)) for name in sorted(by_annotator)}
+    return {name: _figures(given, *agreed.with_others(name)) for name, given in by_annotator(answers).items()}
 
 
 def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> AnnotatorFigures:

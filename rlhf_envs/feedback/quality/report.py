@@ -1,30 +1,107 @@
-"""All that the answers in a store say of their own quality, in one value."""
+"""The quality report: all that answers show about their own quality, as a value, as sentences, and as a table."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlhf_envs.feedback.quality.agreement import Agreement, agreement
-from rlhf_envs.feedback.quality.annotators import AnnotatorFigures, annotator_figures
-from rlhf_envs.feedback.quality.cycles import CycleFigures, preference_cycles
+from rlhf_envs.feedback.quality.agreement import Agreement, Cycle, CycleFigures, agreement, preference_cycles
+from rlhf_envs.feedback.quality.annotators import (
+    TOO_FAST,
+    AnnotatorFigures,
+    Share,
+    annotator_figures,
+    by_annotator,
+    without_practice,
+)
 from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate
-from rlhf_envs.feedback.quality.verdicts import counted
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.queries import LiveAnswer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+MEANINGS = {
+    "consistent": ("Share of repeated pairs answered as the first time, on whichever side. A coin reaches 50%."),
+    "left": (
+        "Share of decided answers that are 'left'. Sides are shuffled, so it should be near 50%; p is how often chance "
+        "alone is as uneven."
+    ),
+    "seconds": (
+        "Median time from seeing a pair to answering it, with its quartiles. Expect about 3 seconds; "
+        f"an answer in less than {TOO_FAST} s was not given by looking at both."
+    ),
+    "agrees": (
+        "Share of pairs answered as another annotator did. Two who are consistent and disagree have understood the "
+        "question differently."
+    ),
+    "error rate": (
+        "How often a clear difference is answered wrongly, estimated from a reward that was fitted to the answers of "
+        "all. 0% is an oracle, 50% teaches nothing. The reward weighs each answer by it."
+    ),
+    "temperature": (
+        "How large a difference must be for this annotator to see it, relative to everybody's: above 1 is less sharp."
+    ),
+    "alpha": (
+        "Krippendorff's alpha: agreement beyond chance. 1 is full agreement, 0 is chance. Content analysis asks for "
+        "0.67 to 0.8; below 0.4 the question itself may be unclear."
+    ),
+    "cycles": (
+        "Cycles of preferences (A over B, B over C, C over A) that no reward can satisfy. A few are to be expected "
+        "where clips are alike."
+    ),
+}
+"""What each figure means, by the name it is shown under."""
+
+COLUMNS = (
+    "annotator",
+    "answers",
+    "left",
+    "right",
+    "tie",
+    "skip",
+    "left share",
+    "consistent",
+    "agrees",
+    "seconds",
+    "too fast",
+    "error rate",
+    "temperature",
+    "on cycles",
+)
+"""The columns of the table, see `table_rows`."""
+
+UNKNOWN = "–"
+NO_WARNINGS = "No figure is out of the ordinary."
+NO_ANSWERS = "Nobody has answered yet, so there is nothing to report on."
+
+_FEWEST_CASES = 8
+_UNLIKELY = 0.001
+_CONSISTENT = 0.85
+_MANY_TOO_FAST = 0.1
+_MANY_SKIPS = 0.3
+_AGREES = 0.7
+_MANY_ERRORS = 0.15
+_NO_INFORMATION = 0.4
+_LOW_ALPHA = 0.4
+_MANY_ON_CYCLES = 0.1
+_ONE_SIDED_95_PERCENT = 1.64
+_MOST_CYCLES = 10
+_NARROWEST_COLUMN = 12  # characters in which the figures of an annotator can be read, most of them unbroken
+_COLUMN_FRAME = 3  # characters that a column takes besides its content
 
 
 @dataclass(frozen=True)
 class QualityReport:
-    """How good the labels are.
+    """How good the answers are.
 
     Attributes:
         annotators: everybody's own figures, by name.
         agreement: how far annotators agree with each other.
-        cycles: circles in the preferences of all annotators together.
-        cycles_within: circles within each annotator's own preferences, by name.
+        cycles: cycles in the preferences of all annotators together.
+        cycles_within: cycles within each annotator's own preferences, by name.
         reliability: estimated temperatures and error rates, by name; empty where no reward was fitted.
     """
 
@@ -47,9 +124,10 @@ class QualityReport:
 def quality_report(
     store: PreferenceStore, reliability: Mapping[str, ReliabilityEstimate] | None = None
 ) -> QualityReport:
-    """The quality of all answers in a store that were not taken back, practice left out.
+    """The quality of all answers in a store that were not undone, practice left out.
 
     Args:
+        store: the store.
         reliability: estimates to show besides (`rlhf_envs.rewards.reliability_fitting`).
     """
     return report_on(store.live_answers(), reliability)
@@ -59,15 +137,204 @@ def report_on(
     answers: Iterable[LiveAnswer], reliability: Mapping[str, ReliabilityEstimate] | None = None
 ) -> QualityReport:
     """The quality of some answers; see `quality_report`."""
-    given = counted(answers)
-    agreed = agreement(given)
-    by_annotator: dict[str, list[LiveAnswer]] = defaultdict(list)
-    for live in given:
-        by_annotator[live.annotator].append(live)
+    answers = without_practice(answers)
+    agreed = agreement(answers)
     return QualityReport(
-        annotators=annotator_figures(given, agreed),
+        annotators=annotator_figures(answers, agreed),
         agreement=agreed,
-        cycles=preference_cycles(given),
-        cycles_within={name: preference_cycles(by_annotator[name]) for name in sorted(by_annotator)},
+        cycles=preference_cycles(answers),
+        cycles_within={name: preference_cycles(given) for name, given in by_annotator(answers).items()},
         reliability=dict(reliability or {}),
     )
+
+
+def quality_warnings(report: QualityReport) -> list[str]:
+    """Sentences about what deserves a look, each with the figure behind it; empty where nothing does.
+
+    Figures of fewer than 8 cases are taken for chance.
+    """
+    found = [sentence for name, figures in report.annotators.items() for sentence in _own_warnings(name, figures)]
+    for name, estimate in report.reliability.items():
+        if errs_often(estimate):
+            error, spread = percent(estimate.error_rate), percent(estimate.error_rate_std_error)
+            useless = estimate.error_rate > _NO_INFORMATION
+            effect = "these answers teach the reward next to nothing" if useless else "their weight is reduced"
+            found.append(f"{name} is wrong about {error} of clear differences (give or take {spread}): {effect}.")
+    alpha, shared = report.agreement.alpha, report.agreement.shared
+    if alpha is not None and shared >= _FEWEST_CASES and alpha < _LOW_ALPHA:
+        found.append(
+            f"Annotators agree little about the {shared} pairs that several of them compared (alpha {alpha:.2f}): "
+            "check whether the rubric says clearly enough what is better."
+        )
+    cycles = report.cycles
+    if cycles.decided >= _FEWEST_CASES and cycles.on_a_cycle > _MANY_ON_CYCLES * cycles.decided:
+        found.append(
+            f"{cycles.on_a_cycle} of {cycles.decided} preferences lie on cycles that no reward can satisfy: look at "
+            "the cycles listed below."
+        )
+    return found
+
+
+def _own_warnings(name: str, figures: AnnotatorFigures) -> Iterator[str]:
+    left = figures.left
+    if left.value is not None and prefers_a_side(left):
+        side, uneven = ("left", left.value) if left.value > 0.5 else ("right", 1 - left.value)
+        yield (
+            f"{name} chose {side} in {percent(uneven)} of {left.of} answers (p < {_UNLIKELY}): check that "
+            "both clips are looked at."
+        )
+    if is_inconsistent(figures.consistent):
+        yield (
+            f"{name} answered only {figures.consistent.count} of {figures.consistent.of} repeated pairs as the first "
+            "time: ask what makes the choice hard."
+        )
+    if _is_above(figures.too_fast, _MANY_TOO_FAST):
+        yield (
+            f"{name} gave {_share(figures.too_fast)} answers in less than {TOO_FAST} s, before both clips can have "
+            "been seen."
+        )
+    skips = Share(figures.choices["skip"], sum(figures.choices.values()))
+    if _is_above(skips, _MANY_SKIPS):
+        yield f"{name} skipped {_share(skips)} pairs: clips may be too short or too much alike to judge."
+    if _is_surely_below(figures.agrees, _AGREES):
+        yield (
+            f"{name} answered as others did in only {figures.agrees.count} of {figures.agrees.of} cases: check whether "
+            "the rubric was understood."
+        )
+
+
+def is_inconsistent(consistent: Share) -> bool:
+    """Whether repeated pairs are answered the other way round so often that it is hardly chance."""
+    return _is_surely_below(consistent, _CONSISTENT)
+
+
+def prefers_a_side(left: Share) -> bool:
+    """Whether one side is chosen so often that it is hardly chance."""
+    return left.p_value_of_half is not None and left.p_value_of_half < _UNLIKELY
+
+
+def errs_often(estimate: ReliabilityEstimate) -> bool:
+    """Whether clear differences are answered wrongly so often that it is hardly chance."""
+    lower = estimate.error_rate - _ONE_SIDED_95_PERCENT * estimate.error_rate_std_error
+    return estimate.answers >= _FEWEST_CASES and lower > _MANY_ERRORS
+
+
+def _is_surely_below(share: Share, bound: float) -> bool:
+    return share.of >= _FEWEST_CASES and share.interval is not None and share.interval[1] < bound
+
+
+def _is_above(share: Share, bound: float) -> bool:
+    return share.of >= _FEWEST_CASES and share.value is not None and share.value > bound
+
+
+def table_rows(report: QualityReport) -> list[tuple[str, ...]]:
+    """One row of `COLUMNS` for each annotator; what is not known is a dash."""
+    rows = []
+    for name, figures in report.annotators.items():
+        seconds = error_rate = temperature = UNKNOWN
+        if figures.seconds is not None:
+            low, middle, high = figures.seconds
+            seconds = f"{middle:.1f} ({low:.1f} to {high:.1f})"
+        estimate = report.reliability.get(name)
+        if estimate is not None:
+            error_rate = f"{percent(estimate.error_rate)} ± {percent(estimate.error_rate_std_error)}"
+            temperature = f"{estimate.temperature:.2f} ± {estimate.temperature_std_error:.2f}"
+        rows.append(
+            (
+                name,
+                f"{figures.answers:,}",
+                *(str(figures.choices[choice]) for choice in ("left", "right", "tie", "skip")),
+                _share(figures.left),
+                _share(figures.consistent),
+                _share(figures.agrees),
+                seconds,
+                _share(figures.too_fast),
+                error_rate,
+                temperature,
+                str(report.cycles_within[name].on_a_cycle),
+            )
+        )
+    return rows
+
+
+def percent(share: float) -> str:
+    """A share for people to read, such as "81%"."""
+    return f"{100 * share:.0f}%"
+
+
+def _share(share: Share) -> str:
+    return UNKNOWN if share.value is None else f"{percent(share.value)} of {share.of}"
+
+
+def agreement_sentence(report: QualityReport) -> str:
+    """How far everybody agrees, in one sentence."""
+    agreed = report.agreement
+    if not agreed.shared:
+        return "No pair was compared by two annotators, so their agreement is not known."
+    if agreed.alpha is None:
+        return f"All answers to the {agreed.shared} pairs that several compared are the same, so alpha is not defined."
+    return f"Krippendorff's alpha is {agreed.alpha:.2f} over {agreed.shared} pairs that several annotators compared."
+
+
+def cycle_sentence(report: QualityReport) -> str:
+    """How many preferences lie on cycles, in one sentence."""
+    return f"{report.cycles.on_a_cycle} of {report.cycles.decided} preferences lie on cycles."
+
+
+def cycle_lines(report: QualityReport) -> list[str]:
+    """The shortest cycles of segments, such as "3 > 8 > 5 > 3 (ann, bob)"."""
+
+    def line(cycle: Cycle) -> str:
+        around = " > ".join(str(segment) for segment in (*cycle.segments, cycle.segments[0]))
+        return f"{around} ({', '.join(cycle.annotators)})"
+
+    return [line(cycle) for cycle in report.cycles.shortest[:_MOST_CYCLES]]
+
+
+def print_quality(report: QualityReport, console: Console | None = None) -> None:
+    """Print a report: a column for each annotator, warnings, cycles of preferences, what it all means."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console()
+
+    def say(text: str = "") -> None:
+        console.print(text, highlight=False)
+
+    if not report.answers:
+        say(NO_ANSWERS)
+        return
+    annotators = len(report.annotators)
+    say(f"{report.answers:,} answers by {annotators} annotator{'' if annotators == 1 else 's'}")
+    for table in _tables(report, console.width):
+        console.print(table)
+    say(agreement_sentence(report))
+    say()
+    for sentence in quality_warnings(report) or [NO_WARNINGS]:
+        say(f"- {escape(sentence)}")
+    say()
+    say(cycle_sentence(report))
+    for line in cycle_lines(report):
+        say(f"  {escape(line)}")
+    say()
+    for name, meaning in MEANINGS.items():
+        say(f"[bold]{name}[/bold]  [dim]{escape(meaning)}[/dim]")
+
+
+def _tables(report: QualityReport, width: int) -> Iterator[Table]:
+    """Figures as rows and annotators as columns, in as many tables as it takes to fit the width."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    heading, *figures = zip(COLUMNS, *table_rows(report), strict=True)
+    known = [figure for figure in figures if any(cell != UNKNOWN for cell in figure[1:])]
+    name_width = max(len(figure[0]) for figure in (heading, *known))
+    per_table = max((width - name_width - _COLUMN_FRAME - 1) // (_NARROWEST_COLUMN + _COLUMN_FRAME), 1)
+    for first in range(1, len(heading), per_table):
+        shown = slice(first, first + per_table)
+        table = Table(heading[0])
+        for name in heading[shown]:
+            table.add_column(escape(name), justify="right", overflow="fold")
+        for figure in known:
+            table.add_row(figure[0], *(escape(cell) for cell in figure[shown]))
+        yield table

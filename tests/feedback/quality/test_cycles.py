@@ -1,4 +1,4 @@
-"""Circles of preferences."""
+"""Cycles of preferences."""
 
 import time
 from dataclasses import replace
@@ -11,20 +11,20 @@ from rlhf_envs.feedback import Kind
 from rlhf_envs.feedback.quality import preference_cycles
 
 
-def test_a_circle_of_three_is_found_and_says_who_made_it(say: Any) -> None:
+def test_a_cycle_of_three_is_found_and_says_who_made_it(say: Any) -> None:
     answers = [say("ann", "left", (5, 6)), say("bob", "left", (6, 7)), say("ann", "right", (5, 7))]
     found = preference_cycles(answers)
     assert (found.decided, found.on_a_cycle) == (3, 3)
     assert [(cycle.segments, cycle.annotators) for cycle in found.shortest] == [((5, 6, 7), ("ann", "bob"))]
 
 
-def test_an_order_without_contradiction_has_no_circle(say: Any) -> None:
+def test_an_order_without_contradiction_has_no_cycle(say: Any) -> None:
     answers = [say("ann", "left", (a, b)) for a in range(6) for b in range(a + 1, 6)]
     found = preference_cycles(answers)
     assert (found.decided, found.on_a_cycle, found.shortest) == (15, 0, ())
 
 
-def test_shortest_circles_come_first_and_the_list_ends(say: Any) -> None:
+def test_shortest_cycles_come_first_and_the_list_ends(say: Any) -> None:
     five = [say("ann", "left", (n, (n + 1) % 5)) for n in range(5)]
     three = [say("ann", "left", (10 + n, 10 + (n + 1) % 3)) for n in range(3)]
     found = preference_cycles(five + three)
@@ -34,11 +34,11 @@ def test_shortest_circles_come_first_and_the_list_ends(say: Any) -> None:
 
 
 def test_the_majority_counts_and_ties_and_even_splits_do_not(say: Any) -> None:
-    circle = [say("ann", "left", (1, 2)), say("ann", "left", (2, 3)), say("ann", "left", (3, 1))]
-    assert preference_cycles([*circle, say("bob", "right", (3, 1))]).on_a_cycle == 0
+    cycle = [say("ann", "left", (1, 2)), say("ann", "left", (2, 3)), say("ann", "left", (3, 1))]
+    assert preference_cycles([*cycle, say("bob", "right", (3, 1))]).on_a_cycle == 0
     outvoted = [say("bob", "right", (3, 1)), say("cy", "right", (3, 1))]
-    assert preference_cycles(circle + outvoted).on_a_cycle == 0
-    assert preference_cycles([*circle, say("bob", "tie", (3, 1))]).on_a_cycle == 3
+    assert preference_cycles(cycle + outvoted).on_a_cycle == 0
+    assert preference_cycles([*cycle, say("bob", "tie", (3, 1))]).on_a_cycle == 3
 
 
 def test_a_ranking_counts_as_preferences(say: Any) -> None:
@@ -46,7 +46,7 @@ def test_a_ranking_counts_as_preferences(say: Any) -> None:
     assert preference_cycles([ranking, say("ann", "left", (3, 1))]).shortest[0].segments == (1, 2, 3)
 
 
-def test_every_preference_on_some_circle_is_counted_even_where_circles_are_long(say: Any) -> None:
+def test_every_preference_on_some_cycle_is_counted_even_where_cycles_are_long(say: Any) -> None:
     found = preference_cycles([say("ann", "left", (n, (n + 1) % 30)) for n in range(30)])
     assert (found.on_a_cycle, found.shortest) == (30, ())
 

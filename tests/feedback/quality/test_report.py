@@ -17,8 +17,8 @@ from rlhf_envs.feedback.quality import (
     ReliabilityEstimate,
     print_quality,
     quality_report,
+    quality_warnings,
     report_on,
-    worries,
     write_quality_report,
 )
 
@@ -38,7 +38,7 @@ def report(say: Any) -> QualityReport:
 
 
 def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
-    said = worries(report)
+    said = quality_warnings(report)
     assert any(line.startswith("ann chose left in 84% of 123 answers (p < 0.001)") for line in said)
     assert any("<b>bob</b> [red] gave 100% of 120 answers in less than 0.7 s" in line for line in said)
     assert any("ann is wrong about 30% of clear differences" in line for line in said)
@@ -47,14 +47,14 @@ def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
 def test_good_work_gives_no_reason_to_worry(say: Any) -> None:
     choices = ("left", "right")
     good = [say(name, choices[n % 2], (2 * n, 2 * n + 1), seconds=3.0) for n in range(60) for name in ("ann", "bob")]
-    assert worries(report_on(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
+    assert quality_warnings(report_on(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
 
 
 def test_a_few_answers_are_not_held_against_anybody(say: Any) -> None:
-    assert worries(report_on([say("ann", "left", seconds=0.1) for _ in range(5)])) == []
+    assert quality_warnings(report_on([say("ann", "left", seconds=0.1) for _ in range(5)])) == []
 
 
-def test_the_printed_report_names_everybody_and_lists_circles(report: QualityReport) -> None:
+def test_the_printed_report_names_everybody_and_lists_cycles(report: QualityReport) -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     print_quality(report, console)
     text = console.export_text()
@@ -84,7 +84,7 @@ def test_four_annotators_with_long_names_can_be_read_on_80_columns(say: Any) -> 
     reliability = {name: ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120) for name in names}
     text = printed(report_on(answers, reliability), 80)
     figures = column(text, 1)
-    for figure in ("answers", "left share", "agrees", "seconds", "too fast", "error rate", "temperature", "on circles"):
+    for figure in ("answers", "left share", "agrees", "seconds", "too fast", "error rate", "temperature", "on cycles"):
         assert figure in figures
     for place, name in enumerate(names):
         cells = column(text, place + 2)
