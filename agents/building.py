@@ -18,6 +18,7 @@ from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
 from rlhf_envs.feedback.demonstrator import Demonstrator
@@ -57,14 +58,11 @@ def build_environment(config: RunConfig) -> PreferenceVecEnv:
     Raises:
         ValueError: if there is no such environment, or it does not take these arguments.
     """
-    arguments = environment_arguments(config)
+    ref = EnvironmentRef(config.env, environment_arguments(config), (), config.horizon, config.on_termination)
     return make_vec_env(
-        config.env,
+        ref,
         config.ppo.num_envs,
         config.seed,
-        arguments,
-        horizon=config.horizon,
-        on_termination=config.on_termination,
         processes=config.processes,
         capacity_steps=max(config.ppo.n_steps, 4 * config.labels.segment_length),
         frames=config.asks_people,

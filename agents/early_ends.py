@@ -6,21 +6,20 @@ from collections.abc import Callable
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlhf_envs.sb3 import about_episodes
+from rlhf_envs.environment import EnvironmentRef
 
 
 class EarlyEndsCallback(BaseCallback):
     """Tells once, when the first episode has ended early and goes on to the fixed length of all episodes.
 
     Args:
-        horizon: steps in an episode.
-        on_termination: how it goes on. With "leak" it does not, and nothing is told.
+        environment: how it goes on. With "leak" it does not, and nothing is told.
         tell: gets the sentence.
     """
 
-    def __init__(self, horizon: int, on_termination: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, environment: EnvironmentRef, tell: Callable[[str], None]) -> None:
         super().__init__()
-        self._sentence = about_episodes(horizon, on_termination)
+        self._sentence = environment.about_episodes()
         self._tell = tell
         self._told = False
 

@@ -25,7 +25,6 @@ from agents.progress import ProgressCallback, ProgressTable
 from agents.report import write_report
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.demonstrations import resolve
-from rlhf_envs.envs.registration import is_native
 from rlhf_envs.rewards import save
 from rlhf_envs.sb3 import PreferenceCallback
 
@@ -67,7 +66,7 @@ def train(
             put_away.callback(scoring.loop.store.close)
         checkpoints = Checkpoints(directory.checkpoints_path, model, env, scoring, config.seed)
         kept = checkpoints.restore() if resume else None
-        if kept is not None and not env.can_be_put_back:
+        if kept is not None and not env.can_restore:
             tell(f"The state of {config.env} cannot be put back, so its copies begin new episodes.")
         notes = kept or {"run": _pretrained(config, model), "convergence": {}}
         convergence = ConvergenceCallback(scoring, progress, config.patience, notes["convergence"])
@@ -81,8 +80,8 @@ def train(
             resumed=kept is not None,
         )
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
-        if not is_native(config.env):
-            callbacks.append(EarlyEndsCallback(env.horizon, config.on_termination, tell))
+        if env.ref is not None and not env.ref.is_native:
+            callbacks.append(EarlyEndsCallback(env.ref, tell))
         if config.asks_people:
             put_away.enter_context(asking_people(config, directory, stop, console))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))

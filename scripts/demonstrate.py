@@ -17,7 +17,7 @@ from agents.run_directory import RunDirectory
 from agents.trained import read_policy_config
 from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
-from rlhf_envs.sb3 import make_scalar_env
+from rlhf_envs.environment import EnvironmentRef
 from scripts.errors import one_sentence_errors
 
 _USUAL_RATE = 15.0
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
         if path.exists():
             load_demonstrations(path)
-        env = make_scalar_env(environment_id, kwargs, horizon, render_mode="rgb_array")
+        env = EnvironmentRef(environment_id, kwargs or {}, (), horizon).make("rgb_array")
         try:
             kept = _play(given, env, environment_id, kwargs, path)
         finally:

@@ -22,6 +22,8 @@ FLOORS = (
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
     ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json"),
+    ("rlhf_envs.wrappers",),
+    ("rlhf_envs.environment",),
     (
         "rlhf_envs.recording",
         "rlhf_envs.clips",
@@ -30,7 +32,6 @@ FLOORS = (
     ("rlhf_envs.feedback",),
     ("rlhf_envs.archive",),
     ("rlhf_envs.rewards",),
-    ("rlhf_envs.wrappers",),
     ("rlhf_envs.loop",),
     ("rlhf_envs.sb3",),
     ("rlhf_envs.testing",),

@@ -12,9 +12,9 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.observations import Observations, stack_observations
-from rlhf_envs.sb3 import is_native, make_scalar_env
 from rlhf_envs.wrappers import true_reward, true_rewards
 
 FIRST_SEED = 1_000_000
@@ -207,18 +207,17 @@ def make_copies(
         count: how many copies.
         environment_kwargs: arguments of the environment.
         horizon, on_termination: how episodes of third-party environments are held to one length, see
-            `rlhf_envs.sb3.make_scalar_env`.
+            `rlhf_envs.environment.EnvironmentRef`.
 
     Raises:
         ValueError: for an unknown id, a count below 1, or a horizon that is not known.
     """
     if count < 1:
         raise ValueError(f"At least 1 episode must be played, not {count}.")
-    if is_native(environment_id):
+    ref = EnvironmentRef(environment_id, environment_kwargs or {}, (), horizon, on_termination)
+    if ref.is_native:
         return BatchedCopies(environment_id, count, environment_kwargs)
-    return SeparateCopies(
-        [make_scalar_env(environment_id, environment_kwargs, horizon, on_termination) for _ in range(count)]
-    )
+    return SeparateCopies([ref.make() for _ in range(count)])
 
 
 def play(act: Callable[[Observations], NDArray[Any]], copies: Copies, seed: int) -> Iterator[Transition]:

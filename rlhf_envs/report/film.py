@@ -15,12 +15,12 @@ from gymnasium import Env
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import encode_mp4, letterbox
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color
 from rlhf_envs.envs.rendering import FRAME_SIZE
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, Transition, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
-from rlhf_envs.sb3 import is_native, make_scalar_env
 from rlhf_envs.wrappers import UncertainRewardFunction
 
 _SLOWEST, _FASTEST, _USUAL = 10.0, 40.0, 15.0
@@ -197,9 +197,9 @@ def _drawable(
 ) -> Env[Any, Any]:
     kwargs = dict(environment_kwargs or {})
     kwargs.pop("render_mode", None)
-    if is_native(environment_id):
+    if EnvironmentRef(environment_id).is_native:
         kwargs |= {"frame_size": picture_size, "theme": theme}
-    env = make_scalar_env(environment_id, kwargs, horizon, on_termination, render_mode="rgb_array")
+    env = EnvironmentRef(environment_id, kwargs, (), horizon, on_termination).make("rgb_array")
     if env.render_mode != "rgb_array":
         raise ValueError(f"{environment_id} cannot be filmed, because it does not render as 'rgb_array'.")
     return env

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from rlhf_envs.environment import CopiesInProcesses, SeparateCopies
 from rlhf_envs.envs.views import TaskVectorEnv
-from rlhf_envs.wrappers import true_rewards
+from rlhf_envs.wrappers.true_reward import COPY_INFOS, true_rewards
 
 
 class VectorEnvBridge(VecEnv):
@@ -59,20 +60,21 @@ class VectorEnvBridge(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every copy; the infos of rows whose episode goes on are one shared empty dict."""
+        """Step every copy; where they run as one batch, the infos of rows whose episode goes on are one empty dict."""
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
         self.true_rewards = true_rewards(rewards, info)
         dones = terminated | truncated
-        infos = [self._nothing] * self.num_envs
+        infos: list[dict[str, Any]] = info.get(COPY_INFOS) or [self._nothing] * self.num_envs
         for row in np.flatnonzero(dones):
             infos[row] = {
+                **infos[row],
                 "terminal_observation": info["final_obs"][row],
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
             }
         return observations, rewards, dones, infos
 
     @property
-    def can_be_put_back(self) -> bool:
+    def can_restore(self) -> bool:
         """Whether this is an environment of this suite, whose state can be taken and put back."""
         return isinstance(self.env.unwrapped, TaskVectorEnv)
 
@@ -103,20 +105,30 @@ class VectorEnvBridge(VecEnv):
         return list(frames) if isinstance(frames, tuple | list) else [frames]  # type: ignore[arg-type]
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the vector environment, once for every copy that was asked for."""
-        value = getattr(self.env.unwrapped, attr_name)
-        return [value for _ in self._get_indices(indices)]
+        """An attribute of each of these copies; where they run as one batch, that of the batch for each."""
+        env, rows = self.env.unwrapped, list(self._get_indices(indices))
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            return env.call_copies(rows, attr_name)
+        value = getattr(env, attr_name)
+        return [value for _ in rows]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the vector environment, which all copies share."""
-        setattr(self.env.unwrapped, attr_name, value)
+        """Set an attribute of each of these copies; where they run as one batch, they share it."""
+        env = self.env.unwrapped
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            env.call_copies(list(self._get_indices(indices)), "set_wrapper_attr", attr_name, value)
+        else:
+            setattr(env, attr_name, value)
 
     def env_method(
         self, method_name: str, *arguments: Any, indices: VecEnvIndices = None, **keywords: Any
     ) -> list[Any]:
-        """Call a method of the vector environment once, and give each copy its row of what it returned."""
-        result = getattr(self.env.unwrapped, method_name)(*arguments, **keywords)
-        return [result[row] if result is not None else None for row in self._get_indices(indices)]
+        """Call a method of each of these copies; where they run as one batch, once, and give each its row."""
+        env, rows = self.env.unwrapped, list(self._get_indices(indices))
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            return env.call_copies(rows, method_name, *arguments, **keywords)
+        result = getattr(env, method_name)(*arguments, **keywords)
+        return [result[row] if result is not None else None for row in rows]
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None

@@ -60,8 +60,9 @@ class PreferenceCallback(ScoringCallback):
         if not isinstance(ensemble, RewardEnsemble):
             ensemble = RewardEnsemble(env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed)
         if not isinstance(store, PreferenceStore):
-            about = {**env.about, "segment_length": feedback.segment_length, "horizon": env.horizon}
-            store = PreferenceStore.create(store, environment=about | feedback.words())
+            about = {} if env.ref is None else env.ref.to_json()
+            about |= {"segment_length": feedback.segment_length} | feedback.words()
+            store = PreferenceStore.create(store, environment=about)
         self.on_round = on_round
         self.fit_seconds = 0.0
         self._stop_requested = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.clips import FrameCapture
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 
@@ -30,7 +31,7 @@ class PreferenceVecEnv(VecEnvWrapper):
         snapshots: where simulator states come from, so that segments can be drawn later.
         horizon: steps in an episode; asked of the environment, which then needs an attribute of that name, where None.
         frames: take pictures during rollouts, for segments that people shall see and that have no states.
-        about: what a store needs to know of the environment to show its segments: "id" and "kwargs".
+        ref: which environment it is, for stores; None where that has no name.
 
     Attributes:
         horizon: steps in an episode.
@@ -46,10 +47,10 @@ class PreferenceVecEnv(VecEnvWrapper):
         snapshots: SnapshotSource | None = None,
         horizon: int | None = None,
         frames: bool = False,
-        about: Mapping[str, Any] | None = None,
+        ref: EnvironmentRef | None = None,
     ) -> None:
         super().__init__(venv)
-        self.about = dict(about or {})
+        self.ref = ref
         self.horizon = int(venv.get_attr("horizon", 0)[0]) if horizon is None else horizon
         self.snapshots = snapshots
         self.frames = frames
@@ -119,9 +120,9 @@ class PreferenceVecEnv(VecEnvWrapper):
         self._observations = observations
 
     @property
-    def can_be_put_back(self) -> bool:
+    def can_restore(self) -> bool:
         """Whether `snapshot` and `restore_snapshot` work, as they do for the suite's environments."""
-        return isinstance(self.venv, VectorEnvBridge) and self.venv.can_be_put_back
+        return isinstance(self.venv, VectorEnvBridge) and self.venv.can_restore
 
     def snapshot(self) -> NDArray[np.uint8] | None:
         """The environment's whole state, (N, bytes), where it can be put back later; otherwise None."""

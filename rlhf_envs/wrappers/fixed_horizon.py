@@ -104,36 +104,6 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         return observation, float(reward), False, truncated, info
 
 
-def terminates(env: gym.Env[Any, Any], episodes: int = 5, seed: int = 0, longest: int = 2_000) -> bool:
-    """Whether random actions make an environment terminate, found by trying.
-
-    True is certain. False means that no termination was seen: an environment that terminates only where random actions
-    do not lead, such as a goal far away, still may. `FixedHorizon` does no harm around such an environment.
-
-    Args:
-        env: is reset and stepped.
-        episodes: how many episodes to try.
-        seed: of the first episode and of the actions.
-        longest: steps after which an episode is given up.
-
-    Raises:
-        ValueError: if `episodes` or `longest` is below 1.
-    """
-    if episodes < 1 or longest < 1:
-        raise ValueError(f"At least 1 episode of at least 1 step must be tried, not {episodes} of {longest}.")
-    actions = deepcopy(env.action_space)
-    actions.seed(seed)
-    for episode in range(episodes):
-        env.reset(seed=seed + episode)
-        for _ in range(longest):
-            _, _, terminated, truncated, _ = env.step(actions.sample())
-            if terminated:
-                return True
-            if truncated:
-                break
-    return False
-
-
 def _chosen_horizon(env: gym.Env[Any, Any], horizon: int | None, on_termination: str) -> int:
     limit = env.spec.max_episode_steps if env.spec is not None else None
     if horizon is None:

@@ -8,6 +8,9 @@ from typing import Any, NoReturn, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+COPY_INFOS = "copies"
+"""Where the infos of `EnvironmentRef.make_vector` hold those of separate copies: a list of N dicts."""
+
 
 def true_reward(reward: SupportsFloat, info: dict[str, Any]) -> float:
     """The true reward of one step of a single environment.
@@ -46,6 +49,9 @@ def true_rewards(rewards: NDArray[Any], info: dict[str, Any]) -> NDArray[Any]:
         if "true_reward" in report:
             said = report.get("_true_reward", slice(None))
             truth[said] = report["true_reward"][said]
+    for row, own in enumerate(info.get(COPY_INFOS, ())):
+        if "true_reward" in own:
+            truth[row] = own["true_reward"]
     finite = np.isfinite(truth)
     if not finite.all():
         _refuse(truth[~finite][0])

@@ -11,13 +11,13 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, make_copies, play
 from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from rlhf_envs.evaluation.reward_model import held_out_predictions, reward_correlation, test_scores
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
-from rlhf_envs.sb3 import make_scalar_env
 from rlhf_envs.segments import Segment
 
 # The function's name is that of the metric; it is no test of this file.
@@ -52,7 +52,7 @@ def test_the_same_policy_gets_the_same_verdict_twice() -> None:
 
 def test_copies_that_run_as_one_batch_earn_what_separate_copies_earn() -> None:
     batched = evaluate(ScriptedPolicy("expert"), DRIVING, SHORT, episodes=3)
-    separate = SeparateCopies([make_scalar_env(DRIVING, SHORT) for _ in range(3)])
+    separate = SeparateCopies([EnvironmentRef(DRIVING, SHORT).make() for _ in range(3)])
     returns, terms = np.zeros(3), dict.fromkeys(batched.terms, 0.0)
     for transition in play(bind(ScriptedPolicy("expert"), separate), separate, FIRST_SEED):
         returns += transition.result.true_rewards

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.clips import FrameCapture, clip_painter, encode_mp4, frames
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.sb3 import PreferenceVecEnv, make_vec_env
 from rlhf_envs.segments import Segment
 from tests.sb3 import environments
@@ -67,7 +68,7 @@ def test_large_pictures_are_shrunk_in_proportion() -> None:
 @pytest.mark.parametrize("env", ["CartPole-v1", "rlhf/Driving-v0"])
 def test_no_pictures_are_taken_where_states_can_be_drawn(env: str) -> None:
     kwargs: dict[str, Any] = {"horizon": 20} if env.startswith("rlhf") else {}
-    venv = make_vec_env(env, 2, environment_kwargs=kwargs, frames=True, capacity_steps=32)
+    venv = make_vec_env(EnvironmentRef(env, kwargs), 2, frames=True, capacity_steps=32)
     roll_out(venv, 20)
     segment = some_segment(venv)
     assert segment.frames is None and segment.states is not None

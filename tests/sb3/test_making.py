@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
 from rlhf_envs.clips import clip_painter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_scalar_env, make_vec_env
+from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_vec_env
 from tests.sb3 import environments
 
 environments.register()
@@ -35,7 +36,7 @@ environments.register()
 def test_ppo_learns_from_preferences_on_every_kind_of_environment(
     env: str, kwargs: dict[str, Any], policy: str, tmp_path: Any
 ) -> None:
-    venv = make_vec_env(env, 4, environment_kwargs=kwargs)
+    venv = make_vec_env(EnvironmentRef(env, kwargs), 4)
     model = PPO(policy, venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
     callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(comparisons=8, segment_length=5))
     model.learn(256, callback=callback)
@@ -49,7 +50,7 @@ def test_ppo_learns_from_preferences_on_every_kind_of_environment(
 @pytest.mark.parametrize("env", ["rlhf/Driving-v0", "CartPole-v1", "tests.sb3.environments:test/Walk-v0"])
 def test_people_can_be_shown_what_ones_own_script_asks(env: str, tmp_path: Any) -> None:
     kwargs = {"horizon": 20} if env.startswith("rlhf/") else {}
-    venv = make_vec_env(env, 4, environment_kwargs=kwargs, frames=True)
+    venv = make_vec_env(EnvironmentRef(env, kwargs), 4, frames=True)
     model = PPO("MlpPolicy", venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
     feedback = FeedbackConfig(comparisons=4, segment_length=5, rubric="Which one is calmer?")
     callback = PreferenceCallback(venv, tmp_path / "feedback.db", feedback)
@@ -75,7 +76,7 @@ def test_the_true_reward_is_paid_to_nobody_and_told_in_the_infos() -> None:
 
 
 def test_copies_of_the_suite_start_from_seeds_in_a_row_and_apart_in_time() -> None:
-    venv = make_vec_env("rlhf/Driving-v0", 4, seed=10, environment_kwargs={"horizon": 40}, stagger=True)
+    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 40}), 4, seed=10, stagger=True)
     first: Any = venv.reset()
     scalar = gym.make("rlhf/Driving-v0", horizon=40)
     assert np.array_equal(first[0], scalar.reset(seed=10)[0])
@@ -84,14 +85,14 @@ def test_copies_of_the_suite_start_from_seeds_in_a_row_and_apart_in_time() -> No
         *_, dones, _ = venv.step(np.zeros((4, 2), np.float32))
         ends += [step] * int(dones.sum())
     assert ends == [9, 19, 29, 39]
-    even = make_vec_env("rlhf/Driving-v0", 4, environment_kwargs={"horizon": 40}, stagger=False)
+    even = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 40}), 4, stagger=False)
     even.reset()
     assert not any(even.step(np.zeros((4, 2), np.float32))[2].any() for _ in range(39))
     assert even.step(np.zeros((4, 2), np.float32))[2].all()
 
 
 def test_the_last_observation_of_an_episode_is_told_apart_from_the_first_of_the_next() -> None:
-    venv = make_vec_env("rlhf/Driving-v0", 2, environment_kwargs={"horizon": 5}, stagger=False)
+    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 5}), 2, stagger=False)
     venv.reset()
     for _ in range(5):
         shown: Any
@@ -125,14 +126,14 @@ def test_episodes_of_other_environments_all_have_one_length_unless_they_may_leak
     left = np.array([0])
     held = make_vec_env("test/Walk-v0", 1, absorbed_steps=None)
     assert lengths(held, left, 3) == [30, 30, 30]
-    assert lengths(make_vec_env("test/Walk-v0", 1, on_termination="restart"), left, 3) == [30, 30, 30]
-    leaking = make_vec_env("test/Walk-v0", 1, on_termination="leak")
+    assert lengths(make_vec_env(EnvironmentRef("test/Walk-v0", on_termination="restart"), 1), left, 3) == [30, 30, 30]
+    leaking = make_vec_env(EnvironmentRef("test/Walk-v0", on_termination="leak"), 1)
     assert max(lengths(leaking, left, 3)) < 30
     assert leaking.horizon == 30
 
 
 def test_a_horizon_beyond_the_registered_limit_lifts_it() -> None:
-    venv = make_vec_env("Pendulum-v1", 1, horizon=230)
+    venv = make_vec_env(EnvironmentRef("Pendulum-v1", horizon=230), 1)
     assert venv.horizon == 230
     assert lengths(venv, np.zeros((1, 1)), 1) == [230]
 
@@ -146,22 +147,24 @@ def test_how_episodes_are_held_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.parametrize(
-    "env, arguments, said",
+    "env, arguments, copies, said",
     [
-        ("CartPool-v1", {}, "Did you mean CartPole-v1"),
-        ("mine/Point-v0", {}, "'mine/Point-v0'. If another package registers it"),
-        ("minigrid:Point-v0", {}, "minigrid does not register it"),
-        ("no_such_package:CartPole-v1", {}, "cannot be imported"),
-        ("test/Endless-v0", {}, "test/Endless-v0 was registered without a limit .* --horizon N"),
-        ("CartPole-v1", {"horizon": 0}, "at least 1 step, not 0"),
-        ("CartPole-v1", {"on_termination": "explode"}, "absorb, restart, leak"),
-        ("rlhf/Driving-v0", {"horizon": 10}, "an argument of its own"),
-        ("CartPole-v1", {"num_envs": 0}, "at least 1, not 0"),
+        ("CartPool-v1", {}, 2, "Did you mean CartPole-v1"),
+        ("mine/Point-v0", {}, 2, "'mine/Point-v0'. If another package registers it"),
+        ("minigrid:Point-v0", {}, 2, "minigrid does not register it"),
+        ("no_such_package:CartPole-v1", {}, 2, "cannot be imported"),
+        ("test/Endless-v0", {}, 2, "test/Endless-v0 was registered without a limit .* --horizon N"),
+        ("CartPole-v1", {"horizon": 0}, 2, "at least 1 step, not 0"),
+        ("CartPole-v1", {"on_termination": "explode"}, 2, "absorb, restart, leak"),
+        ("rlhf/Driving-v0", {"horizon": 10}, 2, "an argument of its own"),
+        ("CartPole-v1", {}, 0, "at least 1, not 0"),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_one_sentence(env: str, arguments: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_made_is_refused_in_one_sentence(
+    env: str, arguments: dict[str, Any], copies: int, said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
-        make_vec_env(env, **{"num_envs": 2, **arguments})
+        make_vec_env(EnvironmentRef(env, **arguments), copies)
 
 
 class Spaces(gym.Env[Any, Any]):
@@ -188,11 +191,11 @@ def test_spaces_that_ppo_cannot_read_are_refused_in_one_sentence(
     monkeypatch.setitem(gym.registry, "Spaces-v0", spec)
     for processes in (False, True):
         with pytest.raises(ValueError, match=said):
-            make_vec_env("Spaces-v0", 2, environment_kwargs={"shown": shown, "action": action}, processes=processes)
+            make_vec_env(EnvironmentRef("Spaces-v0", {"shown": shown, "action": action}), 2, processes=processes)
 
 
 def test_a_scalar_environment_has_the_same_length_of_episodes() -> None:
-    env: Any = make_scalar_env("test/Endless-v0", horizon=12)
+    env: Any = EnvironmentRef("test/Endless-v0", horizon=12).make()
     env.reset(seed=0)
     assert [env.step(0)[3] for _ in range(12)] == [False] * 11 + [True]
 

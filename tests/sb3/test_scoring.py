@@ -10,6 +10,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
@@ -19,7 +20,6 @@ from rlhf_envs.sb3 import (
     PreferenceCallback,
     PreferenceVecEnv,
     ScoringCallback,
-    make_scalar_env,
     make_vec_env,
 )
 
@@ -57,7 +57,7 @@ class Watch(BaseCallback):
 
 
 def rolled_out(algorithm: type[PPO] | type[A2C] = PPO) -> tuple[FirstNumber, Watch, Any, PreferenceVecEnv]:
-    env = make_vec_env("rlhf/Driving-v0", 3, environment_kwargs={"horizon": HORIZON})
+    env = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON}), 3)
     size: Any = {"batch_size": 96} if algorithm is PPO else {}
     model = algorithm("MlpPolicy", env, n_steps=32, gamma=0.9, device="cpu", **size)
     scoring, watch = FirstNumber(env), Watch()
@@ -137,7 +137,7 @@ def test_a_teacher_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 
 
 def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    env = make_vec_env("rlhf/Driving-v0", 2, environment_kwargs={"horizon": 20})
+    env = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 20}), 2)
     with pytest.raises(ValueError, match="Segments of 21 steps do not fit into episodes of 20"):
         PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(segment_length=21))
 
@@ -153,7 +153,7 @@ def test_a_callback_goes_on_in_a_store_that_is_open_already(tmp_path: Path) -> N
 @pytest.mark.parametrize("algorithm", [SAC, DQN])
 def test_other_algorithms_train_on_a_finished_reward_model(algorithm: type[SAC] | type[DQN]) -> None:
     name = "Pendulum-v1" if algorithm is SAC else "CartPole-v1"
-    plain = DummyVecEnv([lambda: make_scalar_env(name)])
+    plain = DummyVecEnv([EnvironmentRef(name).make])
     ensemble = RewardEnsemble(plain.observation_space, plain.action_space, EnsembleConfig(2, (8,)))
     env = LearnedRewardVecEnv(plain, ensemble)
     model = algorithm("MlpPolicy", env, learning_starts=50, buffer_size=1000, device="cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from rlhf_envs.wrappers import FixedHorizon, HideReward, HideVectorReward, terminates
+from rlhf_envs.wrappers import FixedHorizon, HideReward, HideVectorReward
 
 
 def episode(env: gym.Env[Any, Any], seed: int | None, actions: list[int]) -> list[tuple[Any, ...]]:
@@ -183,14 +183,3 @@ def test_a_pickle_taken_while_absorbed_goes_on_being_absorbed() -> None:
     assert info["absorbed"]
     again = pickle.loads(pickle.dumps(env))
     assert np.array_equal(again.step(1)[0], observation)
-
-
-@pytest.mark.parametrize(("environment_id", "expected"), [("CartPole-v1", True), ("Pendulum-v1", False)])
-def test_whether_an_environment_terminates_is_found_by_trying(environment_id: str, expected: bool) -> None:
-    assert terminates(gym.make(environment_id)) is expected
-    assert terminates(FixedHorizon(gym.make(environment_id), 50)) is False
-
-
-def test_trying_no_episode_is_refused() -> None:
-    with pytest.raises(ValueError, match="At least 1 episode"):
-        terminates(gym.make("CartPole-v1"), episodes=0)

@@ -15,15 +15,13 @@ import pygame
 from sqlalchemy import select
 
 from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
-from rlhf_envs.envs.registration import is_native
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import SeparateCopies
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query, StoreMissingError
 from rlhf_envs.feedback.schema import queries
 from rlhf_envs.randomness import uniforms_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
-from rlhf_envs.sb3 import make_scalar_env
-from rlhf_envs.sb3.making import LEAK, episode_length
 from rlhf_envs.segments import Segment
 
 
@@ -99,8 +97,9 @@ class ClipRecorder:
         horizon: int | None = None,
         on_termination: str = "absorb",
     ) -> None:
-        after_termination = "absorb" if on_termination == LEAK else on_termination
-        self._env, self._snapshots = _recordable(environment_id, environment_kwargs, horizon, after_termination)
+        after_termination = "absorb" if on_termination == "leak" else on_termination
+        ref = EnvironmentRef(environment_id, environment_kwargs or {}, (), horizon, after_termination)
+        self._env, self._snapshots = _recordable(ref)
         self._copies = SeparateCopies([self._env])
         self._frames = None
         if self._snapshots is None and self._env.render_mode == "rgb_array":
@@ -110,10 +109,9 @@ class ClipRecorder:
                 f"{environment_id} cannot be shown to people, because its states cannot be drawn and it does not "
                 "render as 'rgb_array'; --feedback oracle judges it without pictures."
             )
-        native = is_native(environment_id)
-        steps = self._env.get_wrapper_attr("horizon") if native else episode_length(environment_id, horizon)
+        steps = ref.episode_length()
         rate = clip_painter(environment_id, environment_kwargs or {}).frames_per_second
-        self.length = min(max(round(clip_seconds * rate), 1), int(steps))
+        self.length = min(max(round(clip_seconds * rate), 1), steps)
         self.starts = tuple(np.unique(np.linspace(0, steps - self.length, moments).round().astype(int)).tolist())
         self.environment: dict[str, Any] = {
             "id": environment_id,
@@ -156,17 +154,15 @@ class ClipRecorder:
         self.close()
 
 
-def _recordable(
-    environment_id: str, environment_kwargs: Mapping[str, Any] | None, horizon: int | None, on_termination: str
-) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
+def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
     """The environment after a reset, and the source of its states; without one it renders pictures if it can."""
-    env = make_scalar_env(environment_id, environment_kwargs, horizon, on_termination)
+    env = ref.make()
     env.reset(seed=0)
     source = snapshot_source(env)
     if source is not None or "rgb_array" not in (env.metadata.get("render_modes") or ()):
         return env, source
     env.close()
-    env = make_scalar_env(environment_id, environment_kwargs, horizon, on_termination, render_mode="rgb_array")
+    env = ref.make("rgb_array")
     env.reset(seed=0)
     return env, None
 
