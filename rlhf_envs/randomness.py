@@ -1,4 +1,4 @@
-"""Random numbers that are functions of what they are for: counter-based streams, and hashes of names.
+"""Random numbers that are functions of what they are for: counter-based streams, and hashes of names and integers.
 
 Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy
 is a pure function of (key, n). So the numbers that a copy sees do not depend on how many copies run beside it, a
@@ -64,6 +64,21 @@ def normals_from(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDA
     """Standard normal numbers from two arrays of uniform ones, by the Box-Muller transform; shape as `first`."""
     radius = np.sqrt(np.float32(-2.0) * np.log(np.float32(1.0) - first))
     return radius * np.cos(np.float32(2.0 * np.pi) * second)
+
+
+def uniforms_by_integers(*parts: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Independent uniform numbers in [0, 1) that are functions of integers, by one step of SplitMix64 for each of them.
+
+    Args:
+        parts: integers such as a seed, a position and a member, each an array; they are broadcast together.
+
+    Returns:
+        Numbers with 53 random bits each, of the broadcast shape.
+    """
+    state = np.zeros((1,) * max(part.ndim for part in parts), dtype=np.uint64)
+    for part in parts:
+        state = mix(state + part + _GOLDEN)
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def uniforms_by_name(*names: object, count: int = 1) -> tuple[float, ...]:

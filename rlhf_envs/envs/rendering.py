@@ -142,8 +142,10 @@ class WallPainter:
         return wall
 
 
-_BARS, _NUMBERS = 20, 14
-_BAR_LEFT, _BAR_WIDTH = 70.0, 270.0
+_MOST_BARS, _MOST_NUMBERS = 20, 14
+_BAR_LEFT, _BAR_WIDTH = 84.0, 250.0
+_NUMBERS_LEFT, _NUMBERS_RIGHT = 366.0, 570.0
+_TOP, _HEIGHT, _HIGHEST_ROW = 76.0, 304.0, 34.0
 
 
 def draw_numbers(task: Task, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -153,24 +155,33 @@ def draw_numbers(task: Task, row: SimpleNamespace, canvas: Canvas) -> None:
     numbers of it. Beside it are the state's fields that are single numbers, by name.
     """
     colors = canvas.colors
-    canvas.background("numbers", lambda: canvas.rectangle(12, 12, 576, 376, colors.surface, radius=12))
+    canvas.background("numbers", lambda: _draw_number_panel(canvas))
+    canvas.text(30, 30, f"step {row.elapsed} of {task.horizon}", colors.muted)
+    canvas.rectangle(170, 27, 400, 8, colors.surface_strong, radius=4)
+    canvas.rectangle(170, 27, max(400 * row.elapsed / task.horizon, 8), 8, colors.accent, radius=4)
     state = State(task.layout, 1)
     for name in task.layout.fields:
         getattr(state, name)[..., 0] = getattr(row, name)
     observation = np.asarray(task.observe(state))[0]
-    canvas.text(30, 34, f"step {row.elapsed} of {task.horizon}", colors.muted)
-    canvas.gauge(190, 36, 380, "", row.elapsed / task.horizon, colors.accent)
     if observation.dtype == np.uint8 and observation.ndim in (2, 3) and observation.shape[2:] in ((), (1,), (3,)):
         pixels = np.broadcast_to(observation.reshape(*observation.shape[:2], -1), (*observation.shape[:2], 3))
-        side = 320 / max(pixels.shape[:2])
-        canvas.image(30, 56, pixels.shape[1] * side, pixels.shape[0] * side, pixels)
+        side = _HEIGHT / max(pixels.shape[:2])
+        canvas.image(30, _TOP - 6, pixels.shape[1] * side, pixels.shape[0] * side, pixels)
     else:
-        _draw_bars(task, observation.reshape(-1)[:_BARS].astype(np.float64), canvas)
-    hidden = ("stream_key", "stream_counter", "elapsed")
-    numbers = [name for name, field in task.fields.items() if not field.shape and name not in hidden]
-    for line, name in enumerate(numbers[:_NUMBERS]):
-        canvas.text(372, 70 + 22 * line, name.replace("_", " "), colors.muted)
-        canvas.text(570, 70 + 22 * line, f"{getattr(row, name):.3g}", colors.ink, anchor="right", bold=True)
+        _draw_bars(task, observation.reshape(-1)[:_MOST_BARS].astype(np.float64), canvas)
+    numbers = [name for name, field in task.fields.items() if not field.shape]
+    numbers = numbers[:_MOST_NUMBERS]
+    pitch = min(_HEIGHT / max(len(numbers), 1), _HIGHEST_ROW)
+    for line, name in enumerate(numbers):
+        y = _TOP + pitch * (line + 0.5)
+        canvas.text(_NUMBERS_LEFT, y, name.replace("_", " "), colors.muted, size=16)
+        canvas.text(_NUMBERS_RIGHT, y, f"{getattr(row, name):.3g}", colors.ink, size=18, anchor="right", bold=True)
+
+
+def _draw_number_panel(canvas: Canvas) -> None:
+    canvas.rectangle(12, 12, 576, 376, canvas.colors.surface, radius=12)
+    canvas.text(30, 60, "observation", canvas.colors.muted, size=13)
+    canvas.text(_NUMBERS_LEFT, 60, "state", canvas.colors.muted, size=13)
 
 
 def _draw_bars(task: Task, values: NDArray[np.float64], canvas: Canvas) -> None:
@@ -187,10 +198,10 @@ def _draw_bars(task: Task, values: NDArray[np.float64], canvas: Canvas) -> None:
     squashed = 0.5 + 0.5 * values / (1.0 + np.abs(values))
     width = np.maximum(np.where(bounded, high - low, 1.0), 1e-9)
     shares = np.clip(np.where(bounded, (values - np.where(bounded, low, 0.0)) / width, squashed), 0.0, 1.0)
-    pitch = min(320.0 / len(values), 30.0)
+    pitch = min(_HEIGHT / len(values), _HIGHEST_ROW)
     for number, (value, share) in enumerate(zip(values.tolist(), shares.tolist(), strict=True)):
-        y = 66.0 + pitch * number
-        canvas.text(30, y, f"{number}", canvas.colors.muted)
-        canvas.rectangle(_BAR_LEFT, y - 0.3 * pitch, _BAR_WIDTH, 0.6 * pitch, canvas.colors.surface_strong)
-        canvas.rectangle(_BAR_LEFT, y - 0.3 * pitch, max(share * _BAR_WIDTH, 1.0), 0.6 * pitch, canvas.colors.accent)
-        canvas.text(_BAR_LEFT - 6, y, f"{value:.2g}", canvas.colors.ink, size=11, anchor="right")
+        y = _TOP + pitch * number
+        canvas.text(30, y + pitch / 2, f"{number}", canvas.colors.muted)
+        canvas.text(_BAR_LEFT - 6, y + pitch / 2, f"{value:.2g}", canvas.colors.ink, size=12, anchor="right")
+        canvas.rectangle(_BAR_LEFT, y + 0.2 * pitch, _BAR_WIDTH, 0.6 * pitch, canvas.colors.surface_strong)
+        canvas.rectangle(_BAR_LEFT, y + 0.2 * pitch, max(share * _BAR_WIDTH, 1.0), 0.6 * pitch, canvas.colors.accent)

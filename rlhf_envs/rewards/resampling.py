@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.randomness import uniforms_by_integers
+
 Resampling = Callable[[int, int, int], NDArray[np.float32]]
 """From (seed, labels, members) to how often each member's sample holds each label, (members, labels). Where it is 0,
 the member holds the label out."""
@@ -45,13 +47,4 @@ RESAMPLING: dict[str, Resampling] = {"folds": folds, "bootstrap": bootstrap}
 def _uniform(seed: int, labels: int, members: int) -> NDArray[np.float64]:
     label = np.arange(labels, dtype=np.uint64)[None, :]
     member = np.arange(members, dtype=np.uint64)[:, None]
-    bits = _mix(_mix(_mix(np.full((1, 1), seed % 2**64, np.uint64)) + label) + member)
-    return (bits >> np.uint64(11)).astype(np.float64) / 2**53
-
-
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele, Lea and Flood 2014); wrapping around is part of it."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    return uniforms_by_integers(np.full((1, 1), seed % 2**64, np.uint64), label, member)

@@ -324,7 +324,10 @@ def can_be_restored(subject: Subject) -> None:
     batch.restore(taken)
     again = [batch.step(action)[:4] for action in actions[8:]]
     scalar.restore(taken[1])
-    alone = [scalar.step(action[1])[:2] for action in actions[8:]]
+    alone = []
+    for action in actions[8:]:
+        observation, reward, _, truncated, _ = scalar.step(action[1])
+        alone.append((scalar.reset()[0] if truncated else observation, reward))
     for step, parts in enumerate(zip(goes_on, again, alone, strict=True)):
         first, second, single = parts
         for ours, theirs in zip(first, second, strict=True):

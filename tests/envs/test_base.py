@@ -3,9 +3,9 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 
-from rlhf_envs.envs.simulation import Simulation
+from rlhf_envs.envs.simulation import DrawLayout, Simulation
 from rlhf_envs.envs.task import Field, State, StateLayout, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from
@@ -47,6 +47,101 @@ class Walk(Task):
 
     def proxy_action(self, state):
         return -np.ones((state.copies, 1), np.float32)
+
+
+class Bare(Task):
+    """Only what a task has to define."""
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+    action_space = Discrete(2)
+    fields = {"place": Field()}
+    reset_draws = {"start": ()}
+
+    def begin(self, state, draws):
+        state.place = draws.start
+
+    def advance(self, state, actions, draws):
+        state.place *= 0.9
+        return {"reward": state.place * actions}
+
+    def observe(self, state):
+        return np.stack([state.place, np.zeros(state.copies)], axis=1)
+
+
+def test_a_task_needs_two_spaces_fields_begin_advance_and_observe_only():
+    scalar, batch = TaskEnv(Bare, render_mode="rgb_array", horizon=4), TaskVectorEnv(Bare, 3, horizon=4)
+    first, rows = scalar.reset(seed=5)[0], batch.reset(seed=5)[0]
+    assert first.tolist() == rows[0].tolist()
+    assert rows.dtype == np.float32
+    _, reward, _, _, info = scalar.step(1)
+    assert info["reward_terms"] == {"reward": reward}
+    assert info["true_reward"] == reward > 0
+    assert "proxy_reward" not in info
+    assert "proxy_reward" not in batch.step(np.ones(3, int))[4]
+    assert scalar.task.scripted_policies == ()
+    assert Walk().scripted_policies == ("expert", "proxy")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_task_without_a_picture_is_drawn_as_numbers(theme):
+    env = TaskEnv(Bare, render_mode="rgb_array", theme=theme)
+    env.reset(seed=0)
+    before = env.render()
+    env.step(1)
+    assert before.shape == (400, 600, 3)
+    assert (before != env.render()).any()
+
+
+def test_what_a_task_leaves_out_is_said_in_a_sentence_where_it_is_wanted():
+    for view in (TaskEnv, TaskVectorEnv):
+        env = view(Bare)
+        with pytest.raises(ValueError, match="Bare has no scripted expert; define expert_action"):
+            env.expert_action()
+        with pytest.raises(ValueError, match="Bare has no scripted proxy policy; define proxy_action"):
+            env.proxy_action()
+        with pytest.raises(ValueError, match="Bare has no proxy reward, so objective must be 'true'"):
+            view(Bare, objective="proxy")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"observation_space": None},
+            "observation_space must be a Gymnasium space of one array, such as a Box, not None",
+        ),
+        ({"action_space": Tuple([Discrete(2)])}, "action_space must be a Gymnasium space of one array"),
+        ({"fields": {"elapsed": Field()}}, "fields must not have elapsed: every state has that already"),
+        ({"fields": {"copies": Field()}}, "fields must not have copies"),
+        (
+            {"step_draws": {"gust": 3}},
+            r"The random draws 'gust' need a shape for one copy, such as \(\) or \(3,\), not 3",
+        ),
+    ],
+)
+def test_a_task_that_cannot_work_is_refused_in_a_sentence(changed, message):
+    with pytest.raises(ValueError, match=message):
+        TaskEnv(type("Changed", (Bare,), changed))
+
+
+def test_terms_that_no_weight_names_are_refused():
+    env = TaskEnv(type("Renamed", (Bare,), {"reward_weights": {"comfort": 1.0, "noise": -1.0}}))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="returned the terms reward, but its reward_weights are for comfort, noise"):
+        env.step(1)
+
+
+def test_draws_come_by_name_in_the_order_in_which_they_are_declared():
+    layout = DrawLayout({"a": (), "b": (2,), "none": (0,), "c": (2, 3)})
+    state = State(StateLayout({"stream_key": Field(np.uint64), "stream_counter": Field(np.uint64)}), 4)
+    state.stream_key = keys_from_seeds(np.arange(4))
+    same = draw_uniforms(state.stream_key, np.zeros(4, np.uint64), 9)
+    draws = layout.draw(state)
+    assert (draws.a == same[0]).all()
+    assert (draws.b == same[1:3]).all()
+    assert draws.none.shape == (0, 4)
+    assert (draws.c == same[3:].reshape(2, 3, 4)).all()
+    assert (state.stream_counter == 9).all()
 
 
 def test_streams_are_uniform_and_independent_of_each_other():
