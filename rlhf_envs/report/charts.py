@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,45 +16,46 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.palette import LIGHT, css_colors, hex_color
+from rlhf_envs.envs.palette import LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import Judgement
 from rlhf_envs.evaluation.reward_model import RewardAgreement
 from rlhf_envs.observations import named_arrays
 from rlhf_envs.rewards.metrics import Calibration
 from rlhf_envs.segments import Segment
 
-_WIDE, _MEDIUM, _NARROW = 6.6, 4.9, 3.9
-_ROW_HEIGHT = 0.4
-_MOST_POINTS = 700
-_MOST_LINES = 6
-_DOTS = {"markerscale": 1.8, "handletextpad": 0.2}
-_SIGNIFICANT_DIGITS = 3
-_FIGURE_STYLE = {
+Row = Mapping[str, str]
+_Arguments = ParamSpec("_Arguments")
+
+_COLORS = css_colors(LIGHT)
+_OTHERS = [color for name, color in _COLORS.items() if name.startswith("other-")]
+_STYLE: Any = {
     "font.size": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
-    "lines.linewidth": 1.6,
+    "axes.edgecolor": _COLORS["line"],
+    "axes.labelcolor": _COLORS["ink"],
+    "text.color": _COLORS["ink"],
+    "xtick.color": _COLORS["muted"],
+    "ytick.color": _COLORS["muted"],
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
+    "lines.linewidth": 1.6,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "svg.fonttype": "none",
     "path.simplify": True,
 }
-Row = Mapping[str, str]
-
-
-def figure_style() -> AbstractContextManager[None]:
-    """The matplotlib settings of figures for pages, in the colours of the light theme; `to_svg` replaces them."""
-    colors = {"text.color": LIGHT.ink, "axes.labelcolor": LIGHT.ink, "axes.edgecolor": LIGHT.line}
-    colors |= {"xtick.color": LIGHT.muted, "ytick.color": LIGHT.muted}
-    style: Any = {**_FIGURE_STYLE, **{name: hex_color(color) for name, color in colors.items()}}
-    return rc_context(style)
+_DASHED: dict[str, Any] = {"color": _COLORS["muted"], "linewidth": 0.8, "linestyle": (0, (4, 3))}
+_DOTS: dict[str, Any] = {"markersize": 2.6, "alpha": 0.45, "markeredgewidth": 0}
+_WIDE, _MEDIUM, _NARROW = 6.6, 4.9, 3.9
+_MOST_POINTS = 700
+_MOST_LINES = 6
+_SIGNIFICANT_DIGITS = 3
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:
-    """A figure as an <svg> element whose colours are the page's custom properties (`css_colors`).
+    """A figure as an <svg> element whose colours are the page's custom properties (`css_colors`), light or dark.
 
     Args:
         figure: drawn in the colours of the light theme.
@@ -70,223 +71,209 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r'\bid="(?![a-z][0-9a-f]{10}")[^"]*"', "", text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*"', f'<svg role="img" aria-label="{description}" \\1', text, count=1)
     text = re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1)
-    for color_name, value in css_colors(LIGHT).items():
+    for color_name, value in _COLORS.items():
         text = text.replace(value, f"var(--{color_name})")
     return text
 
 
-def learning_curves(rows: Sequence[Row], levels: Mapping[str, float]) -> str:
+def _chart(name: str, description: str) -> Callable[[Callable[_Arguments, Figure]], Callable[_Arguments, str]]:
+    """Makes a function that draws a figure into one that returns it as SVG."""
+
+    def as_svg(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, str]:
+        @wraps(draw)
+        def drawn(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> str:
+            with rc_context(_STYLE):
+                return to_svg(draw(*arguments, **keywords), name, description)
+
+        return drawn
+
+    return as_svg
+
+
+@_chart("learning-curves", "True and learned return over environment steps")
+def learning_curves(rows: Sequence[Row], levels: Mapping[str, float]) -> Figure:
     """True and, where there is one, learned return over timesteps, each on its own axis, and below them the labels.
 
     Args:
         rows: of progress.csv.
         levels: true returns to compare with, as dashed lines by name.
     """
-    with figure_style():
-        steps, true = _column(rows, "timesteps"), _column(rows, "true_return_mean")
-        learned, labels = _column(rows, "learned_return_mean"), _column(rows, "labels")
-        has_labels = bool(np.nansum(labels) > 0)
-        figure = Figure(figsize=(_WIDE, 3.9 if has_labels else 3.1), layout="constrained")
-        panels = figure.subplots(
-            2 if has_labels else 1, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_labels]
+    steps, true = _column(rows, "timesteps"), _column(rows, "true_return_mean")
+    learned, labels = _column(rows, "learned_return_mean"), _column(rows, "labels")
+    has_labels = bool(np.nansum(labels) > 0)
+    figure = Figure(figsize=(_WIDE, 3.9 if has_labels else 3.1), layout="constrained")
+    panels = figure.subplots(
+        2 if has_labels else 1, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + has_labels]
+    )
+    top: Axes = panels[0, 0]
+    for name, level in levels.items():
+        top.axhline(level, **_DASHED)
+        top.annotate(
+            name,
+            (1, level),
+            (-3, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            color=_COLORS["muted"],
+            fontsize=7.5,
         )
-        top: Axes = panels[0, 0]
-        for name, level in levels.items():
-            top.axhline(level, color=hex_color(LIGHT.muted), linewidth=0.8, linestyle=(0, (4, 3)))
-            top.annotate(
-                name,
-                (1, level),
-                (-3, 2),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                color=hex_color(LIGHT.muted),
-                fontsize=7.5,
-            )
-        top.plot(steps, true, color=hex_color(LIGHT.accent))
-        top.set_ylabel("true return", color=hex_color(LIGHT.accent))
-        if has_labels:
-            beside = top.twinx()
-            beside.spines["right"].set_visible(True)
-            beside.plot(steps, learned, color=hex_color(LIGHT.others[0]), linewidth=1.1)
-            beside.set_ylabel("learned return", color=hex_color(LIGHT.others[0]))
-            bottom: Axes = panels[1, 0]
-            bottom.fill_between(steps, labels, step="post", color=hex_color(LIGHT.surface_strong), linewidth=0)
-            bottom.step(steps, labels, where="post", color=hex_color(LIGHT.muted), linewidth=1.1)
-            bottom.set_ylabel("answers")
-            bottom.set_ylim(bottom=0)
-            bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        panels[-1, 0].set_xlabel("environment steps")
-        panels[-1, 0].xaxis.set_major_formatter(FuncFormatter(_thousands))
-        return to_svg(figure, "learning-curves", "True and learned return over environment steps")
+    top.plot(steps, true, color=_COLORS["accent"])
+    top.set_ylabel("true return", color=_COLORS["accent"])
+    if has_labels:
+        right = top.twinx()
+        right.spines["right"].set_visible(True)
+        right.plot(steps, learned, color=_OTHERS[0], linewidth=1.1)
+        right.set_ylabel("learned return", color=_OTHERS[0])
+        bottom: Axes = panels[1, 0]
+        bottom.fill_between(steps, labels, step="post", color=_COLORS["surface-strong"], linewidth=0)
+        bottom.step(steps, labels, where="post", color=_COLORS["muted"], linewidth=1.1)
+        bottom.set_ylabel("answers")
+        bottom.set_ylim(bottom=0)
+        bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    panels[-1, 0].set_xlabel("environment steps")
+    panels[-1, 0].xaxis.set_major_formatter(FuncFormatter(_thousands))
+    return figure
 
 
-def policy_returns(entries: Sequence[tuple[str, float, float]], highlighted: str) -> str:
+@_chart("policy-returns", "True returns of several policies")
+def policy_returns(entries: Sequence[tuple[str, float, float]], highlighted: str) -> Figure:
     """Returns of several policies, (name, mean, standard deviation), on one scale, best first."""
-    with figure_style():
-        ordered = sorted(entries, key=lambda entry: entry[1])
-        figure = Figure(figsize=(_NARROW, 0.7 + 0.42 * len(ordered)), layout="constrained")
-        axes: Axes = figure.subplots()
-        places = decimals(mean for _, mean, _ in ordered)
-        for place, (name, mean, std) in enumerate(ordered):
-            color = hex_color(LIGHT.accent if name == highlighted else LIGHT.muted)
-            axes.plot(
-                [mean - std, mean + std], [place, place], color=color, linewidth=2.2, alpha=0.35, solid_capstyle="round"
-            )
-            axes.plot([mean], [place], "o", color=color, markersize=6)
-            figures = rounded(mean, places)
-            axes.annotate(figures, (mean, place), (0, 7), textcoords="offset points", ha="center", color=color)
-        axes.set_yticks(range(len(ordered)), [name for name, _, _ in ordered])
-        axes.set_ylim(-0.6, len(ordered) - 0.3)
-        axes.set_xlabel("true return, mean and standard deviation")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        return to_svg(figure, "policy-returns", "True returns of several policies")
+    ordered = sorted(entries, key=lambda entry: -entry[1])
+    figure, axes = _labelled_rows([name for name, _, _ in ordered], _NARROW)
+    places = decimals(mean for _, mean, _ in ordered)
+    for row, (name, mean, std) in enumerate(ordered):
+        _draw_interval(axes, row, mean, (mean - std, mean + std), name == highlighted, rounded(mean, places))
+    axes.set_xlabel("true return, mean and standard deviation")
+    return figure
 
 
-def accuracy_curve(rows: Sequence[Row]) -> str:
-    """How well the reward model predicted answers it had not seen, over the number of labels."""
-    with figure_style():
-        figure = Figure(figsize=(_NARROW, 3.2), layout="constrained")
-        axes: Axes = figure.subplots()
-        labels = _column(rows, "labels")
-        lowest = 1.0
-        for name, title, color in (
-            ("test_accuracy", "test answers", LIGHT.accent),
-            ("held_out_accuracy", "labels that a member did not train on", LIGHT.muted),
-        ):
-            values = _column(rows, name)
-            seen = np.isfinite(values) & (labels > 0)
-            if seen.any():
-                _, last = np.unique(labels[seen][::-1], return_index=True)
-                axes.plot(
-                    np.unique(labels[seen]),
-                    values[seen][::-1][last],
-                    "o-",
-                    markersize=3,
-                    label=title,
-                    color=hex_color(color),
-                )
-                lowest = min(lowest, float(values[seen].min()))
-        axes.axhline(0.5, color=hex_color(LIGHT.line), linewidth=0.8)
-        axes.set_ylim(min(0.4, lowest - 0.04), 1.04)
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent))
-        axes.set_xlabel("answers")
-        axes.set_ylabel("accuracy")
-        if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center")
-        return to_svg(figure, "accuracy", "Accuracy of the reward model over the number of answers")
+@_chart("accuracy", "Accuracy of the reward model over the number of answers")
+def accuracy_curve(rows: Sequence[Row]) -> Figure:
+    """How well the reward model predicted answers that it was not trained on, over the number of labels."""
+    figure = Figure(figsize=(_NARROW, 3.2), layout="constrained")
+    axes: Axes = figure.subplots()
+    labels = _column(rows, "labels")
+    lowest = 1.0
+    for name, title, color in (
+        ("test_accuracy", "test answers", _COLORS["accent"]),
+        ("held_out_accuracy", "labels that a member did not train on", _COLORS["muted"]),
+    ):
+        values = _column(rows, name)
+        known = np.isfinite(values) & (labels > 0)
+        if known.any():
+            # The last row of each number of labels counts.
+            x, last = np.unique(labels[known][::-1], return_index=True)
+            axes.plot(x, values[known][::-1][last], "o-", markersize=3, label=title, color=color)
+            lowest = min(lowest, float(values[known].min()))
+    axes.axhline(0.5, color=_COLORS["line"], linewidth=0.8)
+    axes.set_ylim(min(0.4, lowest - 0.04), 1.04)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("answers")
+    axes.set_ylabel("accuracy")
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center")
+    return figure
 
 
-def reliability(calibration: Calibration) -> str:
+@_chart("reliability", "Reliability diagram of the reward model")
+def reliability(calibration: Calibration) -> Figure:
     """The reliability diagram: how often "right" was the answer, against how likely the model said it was."""
-    with figure_style():
-        figure = Figure(figsize=(_NARROW, 2.8), layout="constrained")
-        axes: Axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=hex_color(LIGHT.line), linewidth=0.8)
-        most = max((one.count for one in calibration.bins), default=1)
-        for one in calibration.bins:
-            share = 0.18 * one.count / most
-            axes.bar(
-                one.lower,
-                share,
-                one.upper - one.lower,
-                align="edge",
-                color=hex_color(LIGHT.surface_strong),
-                linewidth=0,
-            )
-            axes.annotate(str(one.count), ((one.lower + one.upper) / 2, share), ha="center", va="bottom", fontsize=7)
-        axes.plot(
-            [one.predicted for one in calibration.bins],
-            [one.observed for one in calibration.bins],
-            "o-",
-            color=hex_color(LIGHT.accent),
-            markersize=4,
-        )
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="predicted probability of “right”", ylabel="answered “right”")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(_percent))
-        return to_svg(figure, "reliability", "Reliability diagram of the reward model")
+    figure = Figure(figsize=(_NARROW, 2.8), layout="constrained")
+    axes: Axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=_COLORS["line"], linewidth=0.8)
+    bins = calibration.bins
+    most = max((one.count for one in bins), default=1)
+    for one in bins:
+        height, width = 0.18 * one.count / most, one.upper - one.lower
+        axes.bar(one.lower, height, width, align="edge", color=_COLORS["surface-strong"], linewidth=0)
+        axes.annotate(str(one.count), (one.lower + width / 2, height), ha="center", va="bottom", fontsize=7)
+    predicted, observed = [one.predicted for one in bins], [one.observed for one in bins]
+    axes.plot(predicted, observed, "o-", color=_COLORS["accent"], markersize=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="predicted probability of “right”", ylabel="answered “right”")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
 
 
-def agreement(agreements: Mapping[str, RewardAgreement]) -> str:
+@_chart("agreement", "Learned against true reward on fresh rollouts")
+def agreement(agreements: Mapping[str, RewardAgreement]) -> Figure:
     """Learned against true reward, per step and per segment, a random few hundred of each kind of rollout."""
-    with figure_style():
-        figure = Figure(figsize=(_WIDE, 2.9), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        rng = np.random.default_rng(0)
-        colors = {"mixture": LIGHT.muted, "policy": LIGHT.accent}
-        for name, found in sorted(agreements.items()):
-            color = hex_color(colors.get(name, LIGHT.others[0]))
-            for axes, true, learned in (
-                (left, found.true_steps, found.learned_steps),
-                (right, found.true_segments, found.learned_segments),
-            ):
-                some = rng.permutation(len(true))[:_MOST_POINTS]
-                axes.plot(
-                    true[some],
-                    learned[some],
-                    "o",
-                    color=color,
-                    markersize=2.6,
-                    alpha=0.45,
-                    markeredgewidth=0,
-                    label=name,
-                )
-        left.set(xlabel="true reward of a step", ylabel="learned reward")
-        right.set(xlabel="true return of a segment", ylabel="learned return")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, **_DOTS)
-        return to_svg(figure, "agreement", "Learned against true reward on fresh rollouts")
+    figure = Figure(figsize=(_WIDE, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rng = np.random.default_rng(0)
+    colors = {"mixture": _COLORS["muted"], "policy": _COLORS["accent"]}
+    for name, found in sorted(agreements.items()):
+        for axes, true, learned in (
+            (left, found.true_steps, found.learned_steps),
+            (right, found.true_segments, found.learned_segments),
+        ):
+            some = rng.permutation(len(true))[:_MOST_POINTS]
+            axes.plot(true[some], learned[some], "o", color=colors.get(name, _OTHERS[0]), label=name, **_DOTS)
+    left.set(xlabel="true reward of a step", ylabel="learned reward")
+    right.set(xlabel="true return of a segment", ylabel="learned return")
+    handles = left.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, markerscale=1.8, handletextpad=0.2)
+    return figure
 
 
 def observations(segment: Segment, name: str) -> str:
-    """What the observed quantities that varied most did in a segment, for environments that cannot be drawn."""
-    with figure_style():
+    """The observed quantities that vary most in a segment, for environments that cannot be drawn.
+
+    Args:
+        segment: whose observations.
+        name: of the picture, see `to_svg`.
+    """
+
+    @_chart(name, "Observations over the steps of a segment")
+    def draw() -> Figure:
         figure = Figure(figsize=(_NARROW, 1.3), layout="constrained")
         axes: Axes = figure.subplots()
         parts = [array.reshape(len(segment), -1) for _, array in named_arrays(segment.observations)]
         flat = np.concatenate(parts, axis=1, dtype=np.float64)
         varied = np.argsort(-flat.std(axis=0), kind="stable")[:_MOST_LINES]
         for index, column in enumerate(sorted(varied.tolist())):
-            color = hex_color(LIGHT.others[index % len(LIGHT.others)])
+            color = _OTHERS[index % len(_OTHERS)]
             axes.plot(flat[:, column], color=color, linewidth=1.1)
             end = (len(flat) - 1, flat[-1, column])
             axes.annotate(str(column), end, (4, 0), textcoords="offset points", va="center", color=color, fontsize=7)
         axes.set_ylabel("observation")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        return to_svg(figure, name, "Observations over the steps of a segment")
+        return figure
+
+    return draw()
 
 
-def win_rates(found: Judgement) -> str:
+@_chart("win-rates", "How often each policy was preferred to each other")
+def win_rates(found: Judgement) -> Figure:
     """How often the first of each two policies was preferred, with 95% intervals, beside the line of chance."""
     rows = [
         (f"{found.name(pair.first)} over {found.name(pair.second)}", pair.rate, pair.interval)
         for pair in found.pairs
         if pair.rate is not None and pair.interval is not None
     ]
-    with figure_style():
-        figure, axes = _labelled_rows([name for name, _, _ in rows])
-        axes.axvline(0.5, color=hex_color(LIGHT.muted), linewidth=0.8, linestyle=(0, (4, 3)))
-        for place, (_, rate, interval) in enumerate(rows):
-            decided = not interval[0] <= 0.5 <= interval[1]
-            _draw_estimate(axes, place, rate, interval, decided, f"{rate:.0%}")
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.set_xlabel("preferred, with 95% interval")
-        return to_svg(figure, "win-rates", "How often each policy was preferred to each other")
+    figure, axes = _labelled_rows([name for name, _, _ in rows], _MEDIUM)
+    axes.axvline(0.5, **_DASHED)
+    for row, (_, rate, interval) in enumerate(rows):
+        decided = not interval[0] <= 0.5 <= interval[1]
+        _draw_interval(axes, row, rate, interval, decided, f"{rate:.0%}")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("preferred, with 95% interval")
+    return figure
 
 
-def policy_scores(found: Judgement) -> str:
+@_chart("scores", "Scores of all policies on one scale")
+def policy_scores(found: Judgement) -> Figure:
     """All policies on one scale, best first, with 95% intervals."""
-    with figure_style():
-        figure, axes = _labelled_rows([policy.name for policy in found.policies])
-        axes.axvline(0.0, color=hex_color(LIGHT.muted), linewidth=0.8, linestyle=(0, (4, 3)))
-        for place, policy in enumerate(found.policies):
-            _draw_estimate(axes, place, policy.score, policy.interval, place == 0, f"{policy.score:+.1f}")
-        beside = "the mean of all" if found.reference is None else found.reference
-        axes.set_xlabel(f"log-odds of being preferred to {beside}")
-        return to_svg(figure, "scores", "Scores of all policies on one scale")
+    figure, axes = _labelled_rows([policy.name for policy in found.policies], _MEDIUM)
+    axes.axvline(0.0, **_DASHED)
+    for row, policy in enumerate(found.policies):
+        _draw_interval(axes, row, policy.score, policy.interval, row == 0, f"{policy.score:+.1f}")
+    zero = "the mean of all" if found.reference is None else found.reference
+    axes.set_xlabel(f"log-odds of being preferred to {zero}")
+    return figure
 
 
 def decimals(values: Iterable[float | None]) -> int:
@@ -308,8 +295,9 @@ def rounded(value: float | None, places: int) -> str:
     return f"{round(value, places) + 0.0:,.{places}f}"
 
 
-def _labelled_rows(names: Sequence[str]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_MEDIUM, 0.7 + _ROW_HEIGHT * len(names)), layout="constrained")
+def _labelled_rows(names: Sequence[str], width: float) -> tuple[Figure, Axes]:
+    """A figure with one named row for each value, the first on top."""
+    figure = Figure(figsize=(width, 0.7 + 0.4 * len(names)), layout="constrained")
     axes: Axes = figure.subplots()
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.45, -0.7)
@@ -318,13 +306,11 @@ def _labelled_rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_estimate(
-    axes: Axes, place: int, value: float, interval: tuple[float, float], strong: bool, label: str
-) -> None:
-    color = hex_color(LIGHT.accent if strong else LIGHT.muted)
-    axes.plot(interval, [place, place], color=color, linewidth=2.6, alpha=0.4, solid_capstyle="round")
-    axes.plot([value], [place], "o", color=color, markersize=6)
-    axes.annotate(label, (value, place), (0, 6), textcoords="offset points", ha="center", color=color)
+def _draw_interval(axes: Axes, row: int, value: float, ends: tuple[float, float], strong: bool, label: str) -> None:
+    color = _COLORS["accent" if strong else "muted"]
+    axes.plot(ends, [row, row], color=color, linewidth=2.6, alpha=0.4, solid_capstyle="round")
+    axes.plot([value], [row], "o", color=color, markersize=6)
+    axes.annotate(label, (value, row), (0, 6), textcoords="offset points", ha="center", color=color)
 
 
 def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
@@ -335,7 +321,3 @@ def _thousands(value: float, position: int | None = None) -> str:
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     return f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"
-
-
-def _percent(value: float, position: int | None = None) -> str:
-    return f"{value:.0%}"
