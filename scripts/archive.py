@@ -15,7 +15,7 @@ from rich.status import Status
 
 from agents.run_directory import RunDirectory
 from rlhf_envs.archive import export_store, import_archive
-from scripts.errors import one_sentence_errors
+from rlhf_envs.cli import one_sentence_errors
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2

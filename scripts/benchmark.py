@@ -15,6 +15,7 @@ import tyro
 
 from agents.interruption import RunInterrupted
 from agents.run_directory import read_json, versions, write_json
+from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.inference import Inference
@@ -26,7 +27,6 @@ from scripts.benchmarks.page import Page
 from scripts.benchmarks.robustness import Robustness
 from scripts.benchmarks.variants import Variants
 from scripts.benchmarks.window import Window
-from scripts.errors import INTERRUPTED, one_sentence_errors
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"

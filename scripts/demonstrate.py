@@ -15,10 +15,10 @@ import tyro
 from agents.configuration import JSONArguments
 from agents.run_directory import RunDirectory
 from agents.trained import read_policy_config
+from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from rlhf_envs.environment import EnvironmentRef
-from scripts.errors import one_sentence_errors
 
 _USUAL_RATE = 15.0
 

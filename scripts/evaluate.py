@@ -16,10 +16,10 @@ from agents.configuration import JSONArguments, RunConfig
 from agents.judging_session import check_same_task
 from agents.run_directory import RunDirectory
 from agents.trained import check_can_act, load_policy, read_policy_config
+from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import POLICY_NAMES, sb3_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
-from scripts.errors import one_sentence_errors
 
 
 @dataclass(frozen=True)

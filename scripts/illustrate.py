@@ -10,8 +10,8 @@ import pygame
 import tyro
 
 import rlhf_envs
+from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.envs.registration import ENVIRONMENTS
-from scripts.errors import one_sentence_errors
 from scripts.illustrations.pages import picture_name, write_page
 from scripts.illustrations.pairs import FILM_FRAME, pair_films, save_gif
 from scripts.illustrations.window import save_window

@@ -17,10 +17,10 @@ import tyro
 from rich.console import Console
 
 from agents.run_directory import RunDirectory
+from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
-from scripts.errors import one_sentence_errors
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10

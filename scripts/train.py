@@ -21,8 +21,8 @@ from agents.offline import learn_reward
 from agents.presets import labels_for, preset_for
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.loop import FeedbackConfig
-from scripts.errors import INTERRUPTED, one_sentence_errors
 
 _PROGRAM = "python -m scripts.train"
 

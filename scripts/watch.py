@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pygame
 import torch
 import tyro
+from numpy.typing import NDArray
 
-from agents.live_view import LiveView
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy, load_reward_model, read_policy_config
+from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
 from rlhf_envs.report.film import Stage, film
-from scripts.errors import one_sentence_errors
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,81 @@ def _show(given: Arguments, policy: AnyPolicy, place: dict[str, Any]) -> None:
     finally:
         view.close()
         stage.close()
+
+
+class LiveView:
+    """Plays frames in a window: space pauses, the right arrow steps while paused, escape or closing it ends.
+
+    Args:
+        title: of the window.
+        frames_per_second: how fast frames are played.
+
+    Raises:
+        RuntimeError: if no window can be opened.
+    """
+
+    def __init__(self, title: str, frames_per_second: float) -> None:
+        self.paused = False
+        self._title = title
+        self._rate = frames_per_second
+        self._screen: pygame.Surface | None = None
+        self._clock = pygame.time.Clock()
+        try:
+            open_display()
+        except pygame.error as error:
+            raise _no_window(error) from error
+
+    def play(self, frames: Iterator[NDArray[np.uint8]]) -> bool:
+        """Show frames (height, width, 3) uint8 until there are no more; False if the person has ended it before."""
+        for frame in frames:
+            self._show(frame)
+            if not self._may_go_on():
+                return False
+        return True
+
+    def close(self) -> None:
+        """Take the window away."""
+        pygame.display.quit()
+
+    def _show(self, frame: NDArray[np.uint8]) -> None:
+        size = (frame.shape[1], frame.shape[0])
+        if self._screen is None:
+            try:
+                self._screen = pygame.display.set_mode(size)
+            except pygame.error as error:
+                raise _no_window(error) from error
+            self._caption()
+        self._screen.blit(pygame.image.frombuffer(frame.tobytes(), size, "RGB"), (0, 0))
+        pygame.display.flip()
+
+    def _may_go_on(self) -> bool:
+        """Wait until the next frame is due, or while paused until a person wants it; False to end."""
+        self._clock.tick(self._rate)
+        while True:
+            for event in pygame.event.get():
+                if event.type == pygame.QUIT:
+                    return False
+                if event.type != pygame.KEYDOWN:
+                    continue
+                if event.key == pygame.K_ESCAPE:
+                    return False
+                if event.key == pygame.K_SPACE:
+                    self.paused = not self.paused
+                    self._caption()
+                elif event.key == pygame.K_RIGHT and self.paused:
+                    return True
+            if not self.paused:
+                return True
+            self._clock.tick(self._rate)
+
+    def _caption(self) -> None:
+        pygame.display.set_caption(
+            f"{self._title} (paused: space goes on, right steps)" if self.paused else self._title
+        )
+
+
+def _no_window(error: pygame.error) -> RuntimeError:
+    return RuntimeError(f"No window can be opened ({error}); on a machine without a screen make a film with --film.")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ FLOORS = (
     ("rlhf_envs.testing",),
     ("rlhf_envs.evaluation",),
     ("rlhf_envs.report",),
+    ("rlhf_envs.cli", "rlhf_envs.__main__"),
     ("agents",),
     ("scripts",),
 )

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import stop_at_once
-from scripts.errors import one_sentence_errors
+from rlhf_envs.cli import one_sentence_errors, stop_at_once
 from tests.trainer import ROOT
 
 COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())

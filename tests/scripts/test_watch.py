@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from agents.configuration import RunConfig
-from agents.live_view import LiveView
 from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from agents.training import train
+from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import Stage, StripChart, Trace
 from scripts import evaluate, judge, watch
-from scripts.errors import one_sentence_errors
+from scripts.watch import LiveView
 
 CONFIG = RunConfig(
     env="rlhf/Recommender-v0",

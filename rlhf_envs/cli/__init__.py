@@ -1,0 +1,112 @@
+"""The commands that need no training, installed as `rlhf-envs`: one module each, imported when it is chosen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from types import FrameType
+
+import gymnasium as gym
+
+COMMANDS = {
+    "label": "answer the queries of a run, in a window or on a web page, or see how good the answers are",
+    "evaluate": "compare a policy with others by their true return on fresh seeds",
+    "judge": "let people compare policies side by side, without names",
+    "watch": "watch a policy live or as a film, with its rewards drawn below",
+    "demonstrate": "play an environment and record demonstrations",
+    "archive": "export queries, answers and clips as files, or import them",
+    "report": "write the report of a run again",
+}
+"""The commands by name, with what each does."""
+
+BAD_INPUT = 2
+"""Exit status of bad input, as argument parsers use it."""
+
+INTERRUPTED = 130
+"""Exit status of Ctrl-C, as shells use it."""
+
+EXPECTED = (ValueError, RuntimeError, OSError, gym.error.Error)
+"""What the library raises when it is asked for something that cannot be; a store's errors are RuntimeErrors."""
+
+_PROGRAM = "rlhf-envs"
+_STDERR = 2
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that the first argument names with the others; the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    prepare_start()
+    if not given or given[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if given else BAD_INPUT
+    name = given[0]
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}."
+        print(f"Error: {_PROGRAM} has no command {name!r}; {hint}", file=sys.stderr)
+        return BAD_INPUT
+    status: int = import_module(f"rlhf_envs.cli.{name}").main(given[1:])
+    return status
+
+
+def prepare_start() -> None:
+    """End the process quietly on Ctrl-C while a command is still being imported, which takes seconds.
+
+    A shell that ignores Ctrl-C in the background, and a handler that was set before, are left alone.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop_at_once)
+
+
+def stop_at_once(number: int, frame: FrameType | None) -> None:
+    """End the process on Ctrl-C, when there is nothing to close yet.
+
+    No exception is raised, because it would come out of some import of somebody else's, who may catch it.
+    """
+    os.write(_STDERR, b"Stopped.\n")
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Turn expected errors into their message on stderr and exit status 2, and Ctrl-C into exit status 130.
+
+    Any other error is a mistake in the program and keeps its traceback. `python -X dev` shows all tracebacks. From here
+    on Ctrl-C is a KeyboardInterrupt again, so that everything is closed properly.
+
+    Raises:
+        SystemExit: in place of the error.
+    """
+    try:
+        if signal.getsignal(signal.SIGINT) is stop_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    except EXPECTED as error:
+        if sys.flags.dev_mode:
+            traceback.print_exc()
+        print(f"Error: {_sentence(error)}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT) from error
+    except KeyboardInterrupt as interrupt:
+        print("Stopped.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from interrupt
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    last = f"{_PROGRAM} COMMAND --help explains a command."
+    return "\n".join([f"usage: {_PROGRAM} COMMAND ...", "", "commands:", *lines, "", last])
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror.lower()}; name another place, or mend this one."
+    return " ".join(str(error).split()) or type(error).__name__
