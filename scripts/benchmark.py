@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,43 +16,23 @@ import tyro
 from agents.interruption import RunInterrupted
 from agents.run_directory import read_json, versions, write_json
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
+from scripts.benchmarks import Benchmark
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments
-from scripts.benchmarks.inference import Inference
 from scripts.benchmarks.labelling import Labelling
-from scripts.benchmarks.learning import Learning
+from scripts.benchmarks.learning import Learning, Variants
 from scripts.benchmarks.markdown import around_markers, write_between_markers
-from scripts.benchmarks.overhead import Overhead
-from scripts.benchmarks.page import Page
+from scripts.benchmarks.overhead import Inference, Overhead
 from scripts.benchmarks.robustness import Robustness
-from scripts.benchmarks.variants import Variants
-from scripts.benchmarks.window import Window
+from scripts.benchmarks.screens import Page, Window
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
 
-Benchmark = (
-    Environments | Inference | Window | Page | Labelling | Overhead | Learning | Variants | Annotators | Robustness
-)
-
-ORDER: tuple[type[Benchmark], ...] = (Environments, Inference, Window, Page, Labelling, Overhead, Learning, Annotators)
-"""What `all` measures, the quick ones first."""
-
 
 @dataclass(frozen=True)
 class All:
-    """All of them but robustness and variants, the quick ones first.
-
-    Attributes:
-        environments: speed of the environments.
-        inference: cost of the reward.
-        window: how quickly the labelling window follows.
-        page: how quickly the labelling page follows.
-        labelling: how quickly the web page serves many.
-        overhead: cost of the whole.
-        learning: what is learned.
-        annotators: what mistakes cost.
-    """
+    """All of them but robustness and variants, the quick ones first."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -66,27 +46,27 @@ class All:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measure, and keep every number.
+    """Measure, and write every number to results.json.
 
     Attributes:
         benchmark: what to measure.
         out: the folder for results.json and for the training runs; by default runs/benchmark- and the date. Sections of
             other benchmarks in an existing results.json stay as they are.
-        write_docs: put the tables into docs/benchmarks.md.
+        write_docs: write the tables to docs/benchmarks.md.
     """
 
     benchmark: Annotated[
-        Annotated[All, tyro.conf.subcommand("all")]
-        | Annotated[Environments, tyro.conf.subcommand("environments")]
-        | Annotated[Inference, tyro.conf.subcommand("inference")]
-        | Annotated[Overhead, tyro.conf.subcommand("overhead")]
-        | Annotated[Learning, tyro.conf.subcommand("learning")]
-        | Annotated[Variants, tyro.conf.subcommand("variants")]
-        | Annotated[Annotators, tyro.conf.subcommand("annotators")]
-        | Annotated[Window, tyro.conf.subcommand("window")]
-        | Annotated[Page, tyro.conf.subcommand("page")]
-        | Annotated[Labelling, tyro.conf.subcommand("labelling")]
-        | Annotated[Robustness, tyro.conf.subcommand("robustness")],
+        All
+        | Environments
+        | Inference
+        | Overhead
+        | Learning
+        | Variants
+        | Annotators
+        | Window
+        | Page
+        | Labelling
+        | Robustness,
         tyro.conf.arg(name=""),
     ]
     out: Path = field(default_factory=lambda: Path("runs") / time.strftime("benchmark-%Y-%m-%d"))
@@ -101,14 +81,16 @@ def main(arguments: list[str] | None = None) -> int:
             Arguments, args=given, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
         )
         chosen = parsed.benchmark
-        benchmarks = [getattr(chosen, kind.name) for kind in ORDER] if isinstance(chosen, All) else [chosen]
+        benchmarks: list[Benchmark] = (
+            [getattr(chosen, part.name) for part in fields(All)] if isinstance(chosen, All) else [chosen]
+        )
         for benchmark in benchmarks if parsed.write_docs else ():
             around_markers(DOCUMENTATION, benchmark.name)
         for benchmark in benchmarks:
             try:
                 _measure(benchmark, parsed, shlex.join(["python", "-m", "scripts.benchmark", *given]))
             except (RunInterrupted, KeyboardInterrupt):
-                print(f"Stopped. The same command with --out {parsed.out} goes on.", file=sys.stderr)
+                print(f"Stopped. The same command with --out {parsed.out} continues.", file=sys.stderr)
                 return INTERRUPTED
     return 0
 
@@ -120,7 +102,7 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
     measured = benchmark.measure(parsed.out, lambda line: print(f"[{benchmark.name}] {line}", file=sys.stderr))
     found = {
         "command": command,
-        "settings": asdict(benchmark),
+        "settings": vars(benchmark),
         "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
         "seconds": round(time.time() - started, 1),
         "versions": versions(),

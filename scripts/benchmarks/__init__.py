@@ -1,8 +1,40 @@
-"""What `python -m scripts.benchmark` measures, one module per benchmark: its settings, its measurement and its table.
+"""What `python -m scripts.benchmark` measures: benchmarks are dataclasses of settings that measure and tabulate."""
 
-Each module has a frozen dataclass of settings with
+from __future__ import annotations
 
-- `measure(out, tell)`: do the work and return every number as JSON values. Files go into the folder `out`; `tell` is
-  given a line of text now and then;
-- `table(measured)`: those values as Markdown.
-"""
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+Log = Callable[[str], None]
+"""Is called with a line of text now and then, about how far a measurement is."""
+
+
+class Benchmark(Protocol):
+    """A frozen dataclass whose fields are the settings, named on the command line.
+
+    Attributes:
+        name: of the subcommand, of the section in results.json and of the place in docs/benchmarks.md.
+    """
+
+    name: ClassVar[str]
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """Do the work and return every number as JSON values. Files go into the folder `out`.
+
+        Raises:
+            ValueError: if a setting is not possible; before any work is done.
+        """
+        ...
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """What `measure` returned, as Markdown."""
+        ...
+
+
+def require_positive(settings: object, *names: str) -> None:
+    """Raise `ValueError` if one of these settings is less than 1."""
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}.")

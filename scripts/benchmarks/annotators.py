@@ -1,9 +1,8 @@
-"""What it costs that some annotators err, and what estimating their reliability gains."""
+"""What mistakes of annotators cost, and what estimating their reliability gains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +17,11 @@ from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from rlhf_envs.rewards.reliability_fitting import estimate_from_store
 from rlhf_envs.sb3 import PreferenceCallback
+from scripts.benchmarks import Log
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import configure
 
-CLEAN, TRUSTED, WEIGHED = "all answers right", "mixed, trusted alike", "mixed, reliability estimated"
+CLEAN, EQUAL, WEIGHTED = "all answers right", "mixed, equal weights", "mixed, reliability estimated"
 
 _CARELESS = 0.3
 _MEMBERS = 10
@@ -31,7 +31,7 @@ _MEMBERS = 10
 class Annotators:
     """Train on the answers of an oracle, one who errs in 30% and one who always says left, a third of them each.
 
-    Beside it the same number of answers by oracles alone, and the mixed answers believed alike.
+    For comparison: the same number of answers by the oracle alone, and the mixed answers with equal weights.
 
     Attributes:
         env: the environments.
@@ -46,39 +46,39 @@ class Annotators:
     timesteps: int | None = None
     seeds: int = 3
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Train every run; the true return of each, and the error rates that were estimated."""
         runs = []
         for seed in range(self.seeds):
             for environment_id in self.env:
-                for kind in (CLEAN, TRUSTED, WEIGHED):
+                for kind in (CLEAN, EQUAL, WEIGHTED):
                     found = self._run(environment_id, kind, seed)
                     runs.append({"env": environment_id, "kind": kind, "seed": seed, **found})
-                    tell(f"{environment_id}, seed {seed}, {kind}: true return {figure(found['true_return'])}")
+                    log(f"{environment_id}, seed {seed}, {kind}: true return {figure(found['true_return'])}")
         return {"runs": runs}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
-        """Returns per kind of answers, and estimated beside real error rates."""
+        """Returns per kind of answers, and estimated and real error rates."""
         runs = measured["runs"]
         environments = list(dict.fromkeys(run["env"] for run in runs))
         returns, rates = [], []
         for environment_id in environments:
             cells = []
-            for kind in (CLEAN, TRUSTED, WEIGHED):
+            for kind in (CLEAN, EQUAL, WEIGHTED):
                 of_kind = [run for run in runs if run["env"] == environment_id and run["kind"] == kind]
                 cells.append(mean_and_spread([run["true_return"] for run in of_kind]))
             returns.append([f"`{environment_id}`", *cells])
             for run in runs:
-                if run["env"] == environment_id and run["kind"] == WEIGHED:
-                    told = [
+                if run["env"] == environment_id and run["kind"] == WEIGHTED:
+                    shown = [
                         f"{run['estimated'][name]:.0%} ({run['wrong'][name]:.0%})" for name in sorted(run["estimated"])
                     ]
-                    rates.append([f"`{environment_id}`", str(run["seed"]), *told])
+                    rates.append([f"`{environment_id}`", str(run["seed"]), *shown])
         return "\n\n".join(
             [
                 "True returns, mean ± standard deviation over seeds:",
-                markdown_table(["environment", CLEAN, TRUSTED, WEIGHED], returns),
+                markdown_table(["environment", CLEAN, EQUAL, WEIGHTED], returns),
                 "Estimated error rate of each annotator, and in brackets the share of answers that really was wrong:",
                 markdown_table(["environment", "seed", "always left", "careless", "oracle"], rates),
             ]
@@ -86,7 +86,7 @@ class Annotators:
 
     def _run(self, environment_id: str, kind: str, seed: int) -> dict[str, Any]:
         config = configure(environment_id, "learned", seed, self.timesteps, 3 * self.comparisons)
-        labels = replace(config.labels, wait=True, reliability=kind == WEIGHED)
+        labels = replace(config.labels, wait=True, reliability=kind == WEIGHTED)
         with TemporaryDirectory() as folder:
             return _train(config, labels, _team(seed, clean=kind == CLEAN), Path(folder) / "feedback.db")
 
@@ -104,7 +104,7 @@ def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher
     model = build_policy(config, env)
 
     def answer(_awaited: str) -> None:
-        """Everybody answers in turn, so that each gives the same number of answers in every round."""
+        """All teachers answer in turn, so that each gives the same number of answers in every round."""
         while sum(_answer_one(store, teacher) for teacher in team):
             pass
 

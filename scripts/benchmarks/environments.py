@@ -1,8 +1,8 @@
-"""How fast the environments step and draw, beside Gymnasium's CartPole on the same core in the same minutes."""
+"""How fast the environments step and draw, with Gymnasium's CartPole measured alternately on the same core."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import torch
 
 from rlhf_envs.envs.registration import ENVIRONMENTS, is_native
 from rlhf_envs.testing.speed import FrameTimer, StepTimer
+from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
 
 PEER = "CartPole-v1"
@@ -20,9 +21,9 @@ PEER = "CartPole-v1"
 
 @dataclass(frozen=True)
 class Environments:
-    """Time steps and frames of the suite's environments, each beside Gymnasium's CartPole.
+    """Time steps and frames of the suite's environments and of Gymnasium's CartPole.
 
-    All are measured in turn, again and again, so that what else the machine does falls on all of them alike.
+    All are measured in turn, again and again, so that other load on the machine affects all of them alike.
 
     Attributes:
         env: the environments, of the suite.
@@ -40,12 +41,13 @@ class Environments:
     frames: int = 1000
 
     def __post_init__(self) -> None:
-        if self.repeats < 1 or self.frames < 1 or min(self.widths, default=0) < 1:
-            raise ValueError("repeats, frames and every one of widths must be at least 1.")
+        require_positive(self, "repeats", "frames")
+        if min(self.widths, default=0) < 1:
+            raise ValueError(f"widths must be numbers of at least 1, not {self.widths}.")
         if self.seconds <= 0:
             raise ValueError(f"seconds must be above 0, not {self.seconds}.")
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Steps and frames per second of every repeat, and how many cores were busy meanwhile.
 
         Raises:
@@ -58,10 +60,10 @@ class Environments:
         ids = dict.fromkeys((*self.env, PEER))
         stepping = []
         for width in dict.fromkeys(self.widths):
-            tell(f"steps of {width:,} copies, {self.repeats} times each")
+            log(f"steps of {width:,} copies, {self.repeats} times each")
             steppers = [StepTimer(environment_id, width, self.seconds) for environment_id in ids]
             stepping += _in_turn(steppers, self.repeats)
-        tell(f"{self.frames:,} frames, {self.repeats} times each")
+        log(f"{self.frames:,} frames, {self.repeats} times each")
         drawing = _in_turn([FrameTimer(environment_id, self.frames) for environment_id in ids], self.repeats)
         return {"stepping": stepping, "drawing": drawing}
 

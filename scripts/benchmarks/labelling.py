@@ -9,7 +9,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -20,11 +20,12 @@ import numpy as np
 
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import practice_pairs
+from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
 
 ENVIRONMENT = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": 25}
 FEWEST_AHEAD = 4
-"""The page asks for more queries when it has fewer than these at hand; so do the clients here."""
+"""The page asks for more queries when it has fewer than these left; so do the clients here."""
 
 _START_SECONDS = 60.0
 
@@ -35,9 +36,9 @@ _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Labelling:
     """Let scripted clients answer over HTTP as fast as they can.
 
-    Each does what the page does: it keeps a few queries at hand, sends an answer, and asks for more beside that when it
-    has few left. The time to the next query runs from sending an answer until that is acknowledged and the next query
-    is at hand; the next answer is sent at once. Films of the queries are made meanwhile, as they are for people.
+    Each does what the page does: it prefetches a few queries, sends an answer, and asks for more at the same time when
+    it has few left. The time to the next query runs from sending an answer until that is acknowledged and the next
+    query is there; the next answer is sent at once. Films of the queries are made meanwhile, as they are for people.
 
     Attributes:
         clients: how many at once, each with a token of its own.
@@ -51,12 +52,11 @@ class Labelling:
     store: str | None = None
 
     def __post_init__(self) -> None:
-        if self.clients < 1 or self.queries < 1:
-            raise ValueError(f"clients and queries must be at least 1, not {self.clients} and {self.queries}.")
+        require_positive(self, "clients", "queries")
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-        """The milliseconds to each next query, and what became of the answers."""
-        tell(f"{self.clients} clients answer {self.queries} comparisons")
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """The milliseconds to each next query, and which answers were lost or doubled."""
+        log(f"{self.clients} clients answer {self.queries} comparisons")
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
             return asdict(measure_labelling(self.store or str(Path(folder, "feedback.db")), self.clients, self.queries))
@@ -87,7 +87,7 @@ class LabellingFigures:
         milliseconds: from sending an answer to having the next query, for every answer that had a next one.
         answers_per_second: of all clients together.
         lost: acknowledged answers that are not in the store.
-        doubled: queries with more than one answer, and answers that nobody sent.
+        doubled: queries with more than one answer, and answers that no client sent.
     """
 
     database: str
@@ -155,7 +155,7 @@ def ask(store: PreferenceStore, queries: int) -> None:
     )
 
 
-def _serve(url_or_path: str, clips: str, clients: int, told: Connection) -> None:
+def _serve(url_or_path: str, clips: str, clients: int, pipe: Connection) -> None:
     import uvicorn
 
     from rlhf_envs.feedback.web import create_app
@@ -164,7 +164,7 @@ def _serve(url_or_path: str, clips: str, clients: int, told: Connection) -> None
     with PreferenceStore.open(url_or_path) as store, socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(store, clip_folder=Path(clips))
         made = Tokens(store)
-        told.send((listener.getsockname()[1], [made.create(f"client {number}") for number in range(clients)]))
+        pipe.send((listener.getsockname()[1], [made.create(f"client {number}") for number in range(clients)]))
         uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
@@ -172,10 +172,10 @@ async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[
     """Ids of the acknowledged answers, and the seconds to each next query."""
     acknowledged: list[int] = []
     waits: list[float] = []
-    everybody = [_Client(port, token) for token in tokens]
-    await asyncio.gather(*(client.begin() for client in everybody))
-    await asyncio.gather(*(client.answer_until(queries, acknowledged, waits) for client in everybody))
-    await asyncio.gather(*(client.close() for client in everybody))
+    annotators = [_Client(port, token) for token in tokens]
+    await asyncio.gather(*(client.begin() for client in annotators))
+    await asyncio.gather(*(client.answer_until(queries, acknowledged, waits) for client in annotators))
+    await asyncio.gather(*(client.close() for client in annotators))
     return acknowledged, waits
 
 
@@ -185,7 +185,7 @@ class _Client:
     def __init__(self, port: int, token: str) -> None:
         self._port = port
         self._head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
-        self._at_hand: list[int] = []
+        self._queries: list[int] = []
         self._answered: set[int] = set()
         self._fetching: asyncio.Task[None] | None = None
 
@@ -196,7 +196,7 @@ class _Client:
         while True:
             listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
             if not listed or listed[0]["practice"] is None:
-                self._at_hand = [query["id"] for query in listed]
+                self._queries = [query["id"] for query in listed]
                 return
             for query in listed:
                 await self._answer(query["id"])
@@ -204,25 +204,25 @@ class _Client:
     async def answer_until(self, queries: int, acknowledged: list[int], waits: list[float]) -> None:
         """Answer until there are as many answers as queries."""
         while len(acknowledged) < queries:
-            if not self._at_hand:
+            if not self._queries:
                 await self._fetch()
-                await asyncio.sleep(0 if self._at_hand else 0.05)
+                await asyncio.sleep(0 if self._queries else 0.05)
                 continue
-            query = self._at_hand.pop(0)
+            query = self._queries.pop(0)
             self._answered.add(query)
-            if len(self._at_hand) < FEWEST_AHEAD and (self._fetching is None or self._fetching.done()):
+            if len(self._queries) < FEWEST_AHEAD and (self._fetching is None or self._fetching.done()):
                 self._fetching = asyncio.create_task(self._fetch())
             sent = time.perf_counter()
             acknowledged.append(await self._answer(query))
-            if not self._at_hand and self._fetching is not None:
+            if not self._queries and self._fetching is not None:
                 await self._fetching
-            if self._at_hand:
+            if self._queries:
                 waits.append(time.perf_counter() - sent)
         if self._fetching is not None:
             await self._fetching
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         for _, writer in (self._for_answers, self._for_queries):
             writer.close()
             with suppress(OSError):
@@ -230,7 +230,7 @@ class _Client:
 
     async def _fetch(self) -> None:
         listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
-        self._at_hand = [query["id"] for query in listed if query["id"] not in self._answered]
+        self._queries = [query["id"] for query in listed if query["id"] not in self._answered]
 
     async def _answer(self, query: int) -> int:
         now = time.time()

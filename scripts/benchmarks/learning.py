@@ -1,10 +1,10 @@
-"""How good policies become that learn from preferences, beside the true reward, the proxy, and no training at all."""
+"""How good policies become that learn from preferences, compared with the true reward, the proxy and no training."""
 
 from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,32 @@ import numpy as np
 
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
+from agents.trained import load_policy
 from rlhf_envs.envs.registration import is_native
-from rlhf_envs.evaluation.returns import normalised
+from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import ENVIRONMENTS, amount_for, configure, finish, is_finished
+
+VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("rlhf/Driving-v0", {"traffic": "dense"}),
+    ("rlhf/Recommender-v0", {"tiring": 2.0}),
+    ("rlhf/Support-v0", {"annoyance": 2.0}),
+    ("rlhf/Headset-v0", {"scene": "gorge"}),
+    ("rlhf/Rival-v0", {"player": "sprinter"}),
+    ("rlhf/Overlay-v0", {"scene": "street"}),
+    ("rlhf/Glimpse-v0", {"split": "test"}),
+    ("rlhf/Writing-v0", {"split": "test"}),
+)
+"""What is changed in each environment of the suite; no policy was trained on it."""
 
 
 @dataclass(frozen=True)
 class Learning:
     """Train PPO on preferences, on the true reward and on the proxy, and compare the policies on the true reward.
 
-    Runs that are in the folder already are used as they are, and one that was interrupted is gone on with, so the same
+    Runs that are in the folder already are used as they are, and one that was interrupted is resumed, so the same
     command with the same --out finishes a benchmark that was stopped.
 
     Attributes:
@@ -34,7 +49,7 @@ class Learning:
             the table and as many as `scripts.train` takes for others.
         seeds: how many runs of each kind, with the seeds 0, 1, and so on.
         jobs: how many runs at a time, each in a process of its own.
-        episodes: on fresh seeds that each policy is judged by.
+        episodes: on new seeds in which each policy is evaluated.
     """
 
     name: ClassVar[str] = "learning"
@@ -46,10 +61,9 @@ class Learning:
     episodes: int = 100
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or self.jobs < 1:
-            raise ValueError(f"seeds and jobs must be at least 1, not {self.seeds} and {self.jobs}.")
+        require_positive(self, "seeds", "jobs")
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Do every run that has not been done yet; the figures of all.
 
         Raises:
@@ -58,10 +72,10 @@ class Learning:
         """
         planned = {out / self.name / name: config for name, config in self._plan()}
         missing = {path: config for path, config in planned.items() if not is_finished(config, RunDirectory(path))}
-        tell(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
+        log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
         for count, (path, metrics) in enumerate(self._done(missing), start=len(planned) - len(missing) + 1):
             place = path.relative_to(out)
-            tell(
+            log(
                 f"{count} of {len(planned)}: {place}: true return {figure(metrics['true_return_mean'])} "
                 f"in {metrics['wall_seconds']:.0f} s"
             )
@@ -69,7 +83,7 @@ class Learning:
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
-        """Two tables: returns, and what there is to know about the reward model and time."""
+        """Two tables: returns, and figures of the reward model and of time."""
         settings = list(dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]))
         returns, rewards = [], []
         for environment_id, timesteps in settings:
@@ -173,3 +187,75 @@ def _rewards(runs: list[dict[str, Any]], comparisons: int) -> list[str]:
         *(mean_and_spread(_figures(runs, "learned", name, comparisons)) for name in names),
         mean_and_spread(_figures(runs, "true", "wall_seconds")),
     ]
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Evaluate the policies of a finished learning benchmark on variants of their environments.
+
+    Attributes:
+        runs: the folder of the learning benchmark; by default the one that --out names.
+        seeds: how many of its seeds.
+        episodes: in which each policy is evaluated.
+    """
+
+    name: ClassVar[str] = "variants"
+    runs: str | None = None
+    seeds: int = 5
+    episodes: int = 100
+
+    def __post_init__(self) -> None:
+        require_positive(self, "seeds", "episodes")
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """True returns of all policies on all variants.
+
+        Raises:
+            ValueError: if runs are missing.
+        """
+        place = Path(self.runs or out) / Learning.name
+        finished = [(changed, self._finished(place, id), id) for id, changed in VARIANTS]
+        rows = []
+        for changed, runs, id in finished:
+            log(f"{id} with {changed}")
+            untrained = baselines(id, changed, episodes=self.episodes)
+            rows.append(
+                {
+                    "env": id,
+                    "changed": changed,
+                    **{name: untrained[name].mean for name in ("random", "expert")},
+                    **{kind: [self._return(run, id, changed) for run in of_kind] for kind, of_kind in runs.items()},
+                }
+            )
+        return {"rows": rows}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """One row for each variant."""
+        columns = ["environment", "changed", "random actions", "scripted expert", "PPO on the true reward",
+                   "PPO on preferences"]  # fmt: skip
+        rows = [
+            [
+                f"`{row['env']}`",
+                ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
+                *(mean_and_spread([row[name]]) for name in ("random", "expert")),
+                *(mean_and_spread(row[kind]) for kind in ("true", "preferences-200")),
+            ]
+            for row in measured["rows"]
+        ]
+        return markdown_table(columns, rows)
+
+    def _finished(self, place: Path, id: str) -> dict[str, list[RunDirectory]]:
+        kinds = ("true", "preferences-200")
+        folder = place / id.replace("/", "-")
+        runs = {kind: [RunDirectory(folder / f"{kind}-{seed}") for seed in range(self.seeds)] for kind in kinds}
+        for run in (run for of_kind in runs.values() for run in of_kind):
+            if not run.policy_path.is_file():
+                raise ValueError(
+                    f"There is no finished run in {run.path}: measure learning first, with --seeds {self.seeds} and "
+                    "the same --out."
+                )
+        return runs
+
+    def _return(self, run: RunDirectory, id: str, changed: dict[str, Any]) -> float:
+        return evaluate(sb3_policy(load_policy(run)), id, changed, episodes=self.episodes).mean

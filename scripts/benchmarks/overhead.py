@@ -1,31 +1,39 @@
-"""What learning from preferences costs in time, beside PPO on the true reward with the same settings."""
+"""What learning from preferences costs in time: of whole training runs, and of scoring rollouts."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from agents.building import build_environment, build_policy
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
+from rlhf_envs.observations import Observations, map_observations
+from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
+from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
-from scripts.benchmarks.runs import configure, finish
+from scripts.benchmarks.runs import ENVIRONMENTS, configure, finish
 
 _WARM_UP_ROLLOUTS = 3
+_UNCOUNTED_ROLLOUTS = 2
 _FIGURES = ("wall_seconds", "rollout_seconds", "reward_inference_seconds", "reward_fit_seconds")
 
 
 @dataclass(frozen=True)
 class Overhead:
-    """Time whole training runs on preferences beside ones on the true reward, alternately.
+    """Time whole training runs on preferences and on the true reward, alternately.
 
     Timed is the training: building everything, rollouts, asking, fitting, scoring, PPO's updates and checkpoints, but
-    not judging the finished policy and the report. All runs are done one after another in this process, after a short
-    pair that is not counted.
+    not the evaluation of the finished policy and the report. All runs are done one after another in this process, after
+    a short pair that is not counted.
 
     Attributes:
         env: the environments.
@@ -41,11 +49,10 @@ class Overhead:
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, not {self.repeats}.")
+        require_positive(self, "repeats")
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-        """Every pair's figures. The runs are done anew each time and leave nothing in `out`.
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """Every pair's figures. All runs start from scratch and leave nothing in `out`.
 
         Raises:
             ValueError: if a setting is not possible; before any work is done.
@@ -59,7 +66,7 @@ class Overhead:
             for number, (on_true, on_preferences) in enumerate(pairs):
                 pair = {"true": _timed(on_true), "preferences": _timed(on_preferences)}
                 seconds = [pair[kind]["wall_seconds"] for kind in ("true", "preferences")]
-                tell(
+                log(
                     f"{environment_id}, pair {number + 1} of {self.repeats}: {seconds[0]:.1f} s on the true reward, "
                     f"{seconds[1]:.1f} s on preferences, {seconds[1] / seconds[0]:.2f} times as long"
                 )
@@ -79,7 +86,7 @@ class Overhead:
                     f"`{environment_id}`, {pairs[0]['timesteps']:,} steps",
                     f"{np.median(true):.1f}",
                     f"{np.median(preferences):.1f}",
-                    # The two runs of a pair follow one another, so what else the machine does falls on both.
+                    # The two runs of a pair follow one another, so other load on the machine affects both.
                     f"{np.median(preferences / true):.2f}",
                     ", ".join(f"{ratio:.2f}" for ratio in preferences / true),
                     f"{_share(pairs, 'reward_inference_seconds', 'rollout_seconds'):.1%}",
@@ -91,7 +98,7 @@ class Overhead:
         return f"{measured['comparisons']} comparisons, medians:\n\n" + markdown_table(columns, rows)
 
     def _pairs(self, environment_id: str) -> list[tuple[RunConfig, RunConfig]]:
-        # A single episode judges the policy: that part of a run is not timed.
+        # The policy is evaluated in a single episode, as that part of a run is not timed.
         given: dict[str, Any] = {"timesteps": self.timesteps, "episodes": 1}
         return [
             (
@@ -110,3 +117,100 @@ def _timed(config: RunConfig) -> dict[str, float]:
 
 def _share(pairs: list[dict[str, Any]], part: str, whole: str) -> float:
     return float(np.median([pair["preferences"][part] / pair["preferences"][whole] for pair in pairs]))
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Time the scoring of whole rollouts, and for comparison collecting them and scoring them step by step.
+
+    Attributes:
+        env: the environments.
+        rollouts: how many are timed of each, after some that are not counted.
+    """
+
+    name: ClassVar[str] = "inference"
+    env: tuple[str, ...] = ENVIRONMENTS
+    rollouts: int = 15
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rollouts")
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """The seconds of each rollout.
+
+        Raises:
+            ValueError: if there is no such environment; before any work is done.
+        """
+        torch.set_num_threads(1)
+        planned = [configure(environment_id, "true", seed=0) for environment_id in dict.fromkeys(self.env)]
+        measured = []
+        for config in planned:
+            log(f"{config.env}: {self.rollouts} rollouts")
+            measured.append(self._environment(config))
+        return {"environments": measured}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """A row per environment."""
+        rows = []
+        for each in measured["environments"]:
+            collecting, whole, stepwise = (np.array(each["seconds"][name]) for name in _TimedScoring.PARTS)
+            rows.append(
+                [
+                    f"`{each['env']}`",
+                    f"{each['num_envs']} × {each['n_steps']}",
+                    *(f"{1000 * np.median(part):.1f}" for part in (collecting, whole, stepwise)),
+                    f"{np.median(whole / collecting):.1%}",
+                    f"{np.median(stepwise / collecting):.1%}",
+                ]
+            )
+        columns = ["environment", "copies × steps", "ms, collecting a rollout", "ms, scoring it whole",
+                   "ms, scoring it step by step", "whole / collecting", "step by step / collecting"]  # fmt: skip
+        return markdown_table(columns, rows)
+
+    def _environment(self, config: RunConfig) -> dict[str, Any]:
+        # A single pass over each rollout: PPO's own learning is not what is timed.
+        config = replace(config, ppo=replace(config.ppo, n_epochs=1))
+        env = build_environment(config)
+        try:
+            ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
+            timed = _TimedScoring(env, ensemble)
+            steps = config.ppo.num_envs * config.ppo.n_steps
+            build_policy(config, env).learn(steps * (_UNCOUNTED_ROLLOUTS + self.rollouts), callback=timed)
+        finally:
+            env.close()
+        seconds = {name: values[_UNCOUNTED_ROLLOUTS:] for name, values in timed.seconds.items()}
+        return {"env": config.env, "num_envs": config.ppo.num_envs, "n_steps": config.ppo.n_steps, "seconds": seconds}
+
+
+class _TimedScoring(ScoringCallback):
+    """Scores rollouts as training does, and once more step by step, as a reward wrapper would."""
+
+    PARTS = ("collecting", "whole", "step_by_step")
+
+    def __init__(self, env: PreferenceVecEnv, ensemble: RewardEnsemble) -> None:
+        super().__init__(env)
+        self.seconds: dict[str, list[float]] = {name: [] for name in self.PARTS}
+        self._ensemble = ensemble
+
+    def before_scoring(self) -> None:
+        """Nothing: the reward model is not trained here."""
+
+    def score(
+        self, observations: Observations, actions: NDArray[Any], env_rewards: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The learned reward."""
+        return self._ensemble.reward(observations, actions)
+
+    def _on_rollout_end(self) -> None:
+        before = self.rollout_seconds, self.scoring_seconds
+        super()._on_rollout_end()
+        observations, actions, _ = self.env.recorder.latest(len(self.last_scores))
+        started = time.perf_counter()
+        for first in range(0, len(actions), self.env.num_envs):
+            step = slice(first, first + self.env.num_envs)
+            self._ensemble.reward(map_observations(lambda array, rows=step: array[rows], observations), actions[step])
+        stepwise = time.perf_counter() - started
+        parts = (self.rollout_seconds - before[0], self.scoring_seconds - before[1], stepwise)
+        for name, seconds in zip(self.PARTS, parts, strict=True):
+            self.seconds[name].append(seconds)

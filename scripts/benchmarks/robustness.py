@@ -1,10 +1,10 @@
-"""What survives when the trainer, the server or the window is killed while people answer."""
+"""Whether any answer is lost when the trainer, the server or the window is killed while annotators answer."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,8 +16,9 @@ import numpy as np
 from agents.run_directory import RunDirectory
 from rlhf_envs.feedback import PreferenceStore, StoreError
 from rlhf_envs.feedback.store import QUEUE
+from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
-from scripts.benchmarks.robustness_cast import Command, Server, Trainer, WebAnnotator, Window
+from scripts.benchmarks.robustness_processes import Server, SubProcess, Trainer, WebAnnotator, Window
 
 VICTIMS = ("trainer", "server", "window")
 
@@ -29,18 +30,19 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Robustness:
-    """Kill what people and training stand on, at random moments, and see whether an answer is lost.
+    """Kill processes at random moments while annotators answer, and count lost answers.
 
-    Each round is a small training run that two annotators answer over HTTP and one in a window, each of them a process
-    of its own. The trainer, the server and the window, in turn, are ended by SIGKILL after a random number of answers
-    and a random part of a second, and started again as a person would. Then the round goes on to its end.
+    Each round is a small training run that two annotators answer over HTTP and one in a window, which is a process of
+    its own, like the trainer and the server. These three, in turn, are ended by SIGKILL after a random number of
+    answers and a random part of a second, and restarted as a person would restart them. Then the round goes on to its
+    end.
 
     Attributes:
         rounds: training runs.
         kills: in each of them.
         comparisons: asked in each of them.
         seed: of the moments.
-        seconds: after which a round is given up.
+        seconds: time limit of a round.
     """
 
     name: ClassVar[str] = "robustness"
@@ -51,12 +53,10 @@ class Robustness:
     seconds: float = 900.0
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "kills", "comparisons"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        require_positive(self, "rounds", "kills", "comparisons")
 
-    def measure(self, out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-        """What became of each round, and of its answers."""
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """The figures of each round."""
         generator = np.random.default_rng(self.seed)
         found = []
         for number in range(self.rounds):
@@ -67,10 +67,10 @@ class Robustness:
                 for turn, (after, pause) in enumerate(moments)
             ]
             figures = disturbed_round(_new_folder(out / self.name, number), kills, self.comparisons, self.seconds)
-            tell(
+            log(
                 f"round {number + 1}: {len(figures.killed)} kills, {figures.acknowledged} answers acknowledged, "
                 f"{figures.lost} lost, {figures.doubled} doubled, {figures.seconds:.0f} s"
-                + (f"; {figures.trouble}" if figures.trouble else "")
+                + (f"; {figures.failure}" if figures.failure else "")
             )
             found.append(asdict(figures))
         return {"rounds": found}
@@ -81,7 +81,7 @@ class Robustness:
         rounds = measured["rounds"]
         killed = Counter(victim for each in rounds for victim in each["killed"])
         totals = [sum(each[name] for each in rounds) for name in ("acknowledged", "lost", "doubled", "overlapping")]
-        ended = sum(not each["trouble"] for each in rounds)
+        ended = sum(not each["failure"] for each in rounds)
         figures = [f"{value:,}" for value in (*(killed[victim] for victim in VICTIMS), *totals)]
         columns = [*(f"kills of the {victim}" for victim in VICTIMS), "acknowledged answers", "lost", "doubled"]
         return markdown_table(
@@ -91,7 +91,7 @@ class Robustness:
 
 @dataclass(frozen=True)
 class Kill:
-    """When what is killed.
+    """Which process is killed, and when.
 
     Attributes:
         victim: one of `VICTIMS`.
@@ -106,16 +106,16 @@ class Kill:
 
 @dataclass(frozen=True)
 class RoundFigures:
-    """What became of one round.
+    """The figures of one round.
 
     Attributes:
-        killed: who was, in this order; whoever had ended already when its moment came is left out.
-        acknowledged: answers that somebody was told are stored.
+        killed: the processes that were, in this order; one that had ended already is left out.
+        acknowledged: answers that were acknowledged as stored.
         lost: those of them that are not in the store as they were given.
-        doubled: answers that are there although their annotator had given one, or over HTTP although nobody was told.
-        overlapping: queries that several annotators answered where one was wanted. That is right where somebody was cut
-            off for longer than a query is kept for them, and answers it after all: no one's work is thrown away.
-        trouble: why the round did not come to its end; empty if it did.
+        doubled: answers in the store beyond the first of an annotator to a query, or over HTTP without acknowledgement.
+        overlapping: queries that several annotators answered where one was wanted. That is correct where an annotator
+            was disconnected for longer than a lease lasts and answers after all: no answer is thrown away.
+        failure: why the round did not come to its end; empty if it did.
         seconds: that it took.
     """
 
@@ -124,92 +124,92 @@ class RoundFigures:
     lost: int
     doubled: int
     overlapping: int
-    trouble: str
+    failure: str
     seconds: float
 
 
 def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, seconds: float) -> RoundFigures:
-    """One training run that people answer, with some kills in it.
+    """One training run that annotators answer, with some kills in it.
 
     Args:
-        folder: for the run and for what the processes say; it must exist.
-        kills: in the order in which they come.
+        folder: for the run and for the output of the processes; it must exist.
+        kills: in the order in which they happen.
         comparisons: of the run.
-        seconds: after which it is given up.
+        seconds: time limit.
     """
     began = time.monotonic()
     run = folder / "run"
     trainer, server, window = Trainer(run, comparisons), Server(run, _WEB_ANNOTATORS), Window(run, "cyd")
-    cast: dict[str, Command] = dict(zip(VICTIMS, (trainer, server, window), strict=True))
-    people = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
-    wait = _Waiting(cast, people, began + seconds)
-    trouble, killed = "", []
+    processes: dict[str, SubProcess] = dict(zip(VICTIMS, (trainer, server, window), strict=True))
+    annotators = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
+    wait = _Waiting(processes, annotators, began + seconds)
+    failure, killed = "", []
 
     def answered(least: int) -> bool:
-        return trainer.ended or sum(person.queued for person in people) + len(window.acknowledged()) >= least
+        return trainer.ended or sum(annotator.queued for annotator in annotators) + len(window.acknowledged()) >= least
 
-    with ExitStack() as put_away:
-        for command in cast.values():
-            put_away.callback(command.kill)
-        for person in people:
-            put_away.callback(person.leave)
+    with ExitStack() as cleanup:
+        for process in processes.values():
+            cleanup.callback(process.kill)
+        for annotator in annotators:
+            cleanup.callback(annotator.stop)
         try:
             trainer.start()
             wait.until(lambda: _is_store(run), "the run to make its store")
             server.start()
             window.start()
-            for person in people:
-                person.start()
+            for annotator in annotators:
+                annotator.start()
             for kill in kills:
                 wait.until(partial(answered, kill.after), "the answers before a kill")
                 time.sleep(kill.pause)
-                if cast[kill.victim].kill():
-                    cast[kill.victim].start()
+                if processes[kill.victim].kill():
+                    processes[kill.victim].start()
                     killed.append(kill.victim)
             wait.until(lambda: trainer.ended, "training to end")
             wait.until(lambda: _open_queries(run) == 0, "the last answers")
-            # Whoever has sent something is told what became of it before the server stops.
-            for person in people:
-                person.leave()
-            trouble = _what_is_left(run, cast)
+            # Every answer that was sent is acknowledged or refused before the server stops.
+            for annotator in annotators:
+                annotator.stop()
+            failure = _problem_after_end(run, processes)
         except TimeoutError as timeout:
-            trouble = str(timeout)
-    given = [person.acknowledged for person in people]
-    compared = _compared(run, given, window.acknowledged(), window.annotator)
-    answers = sum(len(each) for each in given) + len(window.acknowledged())
-    return RoundFigures(killed, answers, *compared, trouble, round(time.monotonic() - began, 1))
+            failure = str(timeout)
+    over_http = {id: answer for annotator in annotators for id, answer in annotator.acknowledged.items()}
+    in_window = window.acknowledged()
+    counted = count_lost_and_doubled(run, over_http, in_window, window.annotator)
+    return RoundFigures(killed, len(over_http) + len(in_window), *counted, failure, round(time.monotonic() - began, 1))
 
 
 @dataclass
 class _Waiting:
-    """Waits for conditions, as long as nothing has ended that should not have.
+    """Waits for conditions, as long as no process has failed.
 
     Attributes:
-        cast: the processes.
-        people: who answer over HTTP.
-        give_up_at: a time of the monotonic clock.
+        processes: by name.
+        annotators: who answer over HTTP.
+        deadline: a time of the monotonic clock.
     """
 
-    cast: dict[str, Command]
-    people: Sequence[WebAnnotator]
-    give_up_at: float
+    processes: dict[str, SubProcess]
+    annotators: Sequence[WebAnnotator]
+    deadline: float
 
     def until(self, condition: Callable[[], bool], awaited: str) -> None:
-        """Return when the condition holds; `TimeoutError` if it does not in time, or somebody has gone."""
+        """Return when the condition holds; `TimeoutError` if it does not in time, or a process has failed."""
         while not condition():
-            for name, command in self.cast.items():
-                if command.ended_badly:
-                    raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {command.last_words}")
-            for person in self.people:
-                if person.refusal:
-                    raise TimeoutError(f"while waiting for {awaited}, {person.refusal}")
-            if time.monotonic() > self.give_up_at:
+            for name, process in self.processes.items():
+                if process.failed:
+                    raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {process.last_line}")
+            for annotator in self.annotators:
+                if annotator.refusal:
+                    raise TimeoutError(f"while waiting for {awaited}, {annotator.refusal}")
+            if time.monotonic() > self.deadline:
                 raise TimeoutError(f"waited too long for {awaited}")
             time.sleep(_POLL_SECONDS)
 
 
 def _new_folder(parent: Path, number: int) -> Path:
-    """A folder that is not there yet; what an earlier, stopped measurement left stays where it is."""
+    """A new folder; those of an earlier measurement stay as they are."""
     attempt = 0
     while True:
         folder = parent / (f"round-{number + 1}" + (f"-{attempt + 1}" if attempt else ""))
@@ -232,8 +232,8 @@ def _open_queries(run: Path) -> int:
         return sum(count.open for purpose, count in store.counts().items() if purpose in QUEUE)
 
 
-def _what_is_left(run: Path, cast: dict[str, Command]) -> str:
-    """What hinders the owner of a run that has ended; nothing, if all is well."""
+def _problem_after_end(run: Path, processes: dict[str, SubProcess]) -> str:
+    """What is wrong after a run has ended; empty if nothing is."""
     directory = RunDirectory(run)
     try:
         directory.read_metrics()
@@ -242,26 +242,30 @@ def _what_is_left(run: Path, cast: dict[str, Command]) -> str:
     except ValueError as error:
         return str(error)
     for name in ("server", "window"):
-        status = cast[name].stop()
+        status = processes[name].stop()
         if status != 0:
-            return f"the {name} stopped with status {status}: {cast[name].last_words}"
+            return f"the {name} stopped with status {status}: {processes[name].last_line}"
     return ""
 
 
-def _compared(
-    run: Path, over_http: list[dict[int, tuple[int, str]]], in_window: list[int], window_annotator: str
+def count_lost_and_doubled(
+    run: Path, over_http: Mapping[int, tuple[int, str]], in_window: Sequence[int], window_annotator: str
 ) -> tuple[int, int, int]:
-    """How many acknowledged answers are not stored, how many are stored too often, and how many queries overlap."""
+    """How many acknowledged answers are not stored, how many are stored too often, and how many queries overlap.
+
+    Args:
+        run: the folder of the run.
+        over_http: the acknowledged answers: by their id, the query and the annotator.
+        in_window: the queries whose answers the window was acknowledged.
+        window_annotator: the window's annotator.
+    """
     if not _is_store(run):
-        return sum(len(each) for each in over_http) + len(in_window), 0, 0
+        return len(over_http) + len(in_window), 0, 0
     with PreferenceStore.open(RunDirectory(run).store_path) as store:
-        stored = store.live_answers()
-    known = {live.answer_id: (live.query_id, live.annotator) for live in stored}
-    told = {id: (query, name) for each in over_http for id, (query, name) in each.items()}
-    by_window = [live.query_id for live in stored if live.annotator == window_annotator]
-    lost = sum(known.get(id) != answer for id, answer in told.items()) + len(set(in_window) - set(by_window))
-    by_person = Counter(known.values())
-    often = len(stored) - len(by_person)
-    overlapping = sum(count > 1 for count in Counter(query for query, _ in by_person).values())
-    untold = sum(name != window_annotator and id not in told for id, (_, name) in known.items())
-    return lost, often + untold, overlapping
+        stored = {live.answer_id: (live.query_id, live.annotator) for live in store.live_answers()}
+    by_window = {query for query, name in stored.values() if name == window_annotator}
+    lost = sum(stored.get(id) != answer for id, answer in over_http.items()) + len(set(in_window) - by_window)
+    authors = set(stored.values())
+    overlapping = sum(count > 1 for count in Counter(query for query, _ in authors).values())
+    unacknowledged = sum(name != window_annotator and id not in over_http for id, (_, name) in stored.items())
+    return lost, len(stored) - len(authors) + unacknowledged, overlapping

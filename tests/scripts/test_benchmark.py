@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_an_interrupted_benchmark_goes_on_with_the_run_that_was_not_finished(
 
     monkeypatch.setattr(runs, "train", interrupted)
     assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 130
-    assert f"--out {out} goes on" in capsys.readouterr().err
+    assert f"--out {out} continues" in capsys.readouterr().err
     assert results(out) == before
     monkeypatch.setattr(runs, "train", noted)
     assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 0
@@ -246,8 +247,8 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_page_of_figures_has_a_place_for_every_table(tmp_path: Path) -> None:
     page = benchmark.DOCUMENTATION.read_text()
-    for kind in benchmark.ORDER:
-        assert page.count(f"<!-- {kind.name} -->") == page.count(f"<!-- /{kind.name} -->") == 1
+    for part in fields(benchmark.All):
+        assert page.count(f"<!-- {part.name} -->") == page.count(f"<!-- /{part.name} -->") == 1
     (tmp_path / "page.md").write_text("<!-- a -->\nold\n<!-- /a -->\nrest\n")
     write_between_markers(tmp_path / "page.md", "a", "new")
     assert (tmp_path / "page.md").read_text() == "<!-- a -->\nnew\n<!-- /a -->\nrest\n"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rlhf_envs.envs.registration import ENVIRONMENTS
-from scripts.illustrations.pages import environments_page, picture_name
+from scripts.illustrate import environments_page, picture_name
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

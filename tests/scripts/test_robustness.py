@@ -9,8 +9,14 @@ import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.segments import Segment
-from scripts.benchmarks import robustness
-from scripts.benchmarks.robustness import VICTIMS, Kill, Robustness, RoundFigures, disturbed_round
+from scripts.benchmarks.robustness import (
+    VICTIMS,
+    Kill,
+    Robustness,
+    RoundFigures,
+    count_lost_and_doubled,
+    disturbed_round,
+)
 from tests.trainer import ROOT
 
 ON_A_SMALL_DISK = """
@@ -26,7 +32,7 @@ ls -A {disk}
 def test_every_acknowledged_answer_survives_the_kill_of_any_process(tmp_path: Path) -> None:
     kills = [Kill(victim, after, 0.2) for after, victim in zip((3, 8, 13), VICTIMS, strict=True)]
     found = disturbed_round(tmp_path, kills, comparisons=18, seconds=550)
-    assert found.trouble == ""
+    assert found.failure == ""
     assert found.killed == list(VICTIMS)
     assert (found.lost, found.doubled) == (0, 0)
     assert found.acknowledged >= 18
@@ -59,7 +65,7 @@ def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
 
     def counted(told: dict[int, int], in_window: list[int]) -> tuple[int, int, int]:
         over_http = {answer: (query, "ann") for answer, query in told.items()}
-        return robustness._compared(tmp_path, [over_http], in_window, "cyd")
+        return count_lost_and_doubled(tmp_path, over_http, in_window, "cyd")
 
     assert counted({1: 1, 2: 2}, [3]) == (0, 0, 0)
     assert counted({1: 1, 2: 2, 9: 9}, [3, 8]) == (2, 0, 0)

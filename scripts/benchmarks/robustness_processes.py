@@ -1,4 +1,8 @@
-"""Who takes part when robustness is measured: processes that can be killed and started again, and people over HTTP."""
+"""The processes of the robustness benchmark, which can be killed and restarted, and its annotators over HTTP.
+
+`python -m scripts.benchmarks.robustness_processes STORE ANNOTATOR FILE` is a window that answers by itself and logs
+which answers were acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pygame
+
 from agents.run_directory import RunDirectory
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
+from rlhf_envs.feedback.window.labelling import SMALLEST_SIZE, open_window
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_STOP = 30.0
 _SECONDS_TO_RESPOND = 20.0
 _PACE_SECONDS = 0.1
+_KEY_SECONDS = 0.15
 _RETRY_SECONDS = 0.1
 
 _SMALL = (
@@ -34,37 +43,37 @@ _SMALL = (
 _LINK = re.compile(r"http://[^:/]+:(\d+)/(\w+)#token=(\S+)")
 
 
-class Command(ABC):
-    """A process that is started, killed and started again.
+class SubProcess(ABC):
+    """A process that is started, killed and restarted.
 
     Args:
         run: the folder of the training run.
-        said: the name of the file beside it that takes what the process says.
+        output: the name of the file beside that folder to which the process writes.
     """
 
-    def __init__(self, run: Path, said: str) -> None:
+    def __init__(self, run: Path, output: str) -> None:
         self.run = run
-        self._said = run.parent / said
+        self._output_path = run.parent / output
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def arguments(self) -> list[str]:
-        """What follows `python -m`, now."""
+        """What follows `python -m`, at this moment."""
 
     def start(self) -> None:
-        """Begin, or begin again."""
-        with self._said.open("ab") as said:
+        """Start, or restart."""
+        with self._output_path.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments()],
                 cwd=_ROOT,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "SDL_VIDEODRIVER": "dummy", "OMP_NUM_THREADS": "1"},
             )
 
     def kill(self) -> bool:
-        """End it by SIGKILL; whether there was anything to end."""
+        """End it by SIGKILL; whether it was running."""
         if self._process is None or self._process.poll() is not None:
             return False
         self._process.kill()
@@ -72,7 +81,7 @@ class Command(ABC):
         return True
 
     def stop(self) -> int | None:
-        """Ask it to end, and return its exit status; None if it does not."""
+        """End it by SIGTERM and return its exit status; None if it goes on."""
         if self._process is None:
             return None
         self._process.terminate()
@@ -83,27 +92,27 @@ class Command(ABC):
 
     @property
     def ended(self) -> bool:
-        """Whether it came to its end by itself."""
+        """Whether it ended without an error."""
         return self._process is not None and self._process.poll() == 0
 
     @property
-    def ended_badly(self) -> bool:
-        """Whether it ended, and not as it should."""
+    def failed(self) -> bool:
+        """Whether it ended with an error."""
         return self._process is not None and self._process.poll() not in (None, 0)
 
     @property
-    def said(self) -> str:
-        """All that it has said so far, in all of its lives."""
-        return self._said.read_text(errors="replace") if self._said.exists() else ""
+    def output(self) -> str:
+        """All of its output so far, from before restarts too."""
+        return self._output_path.read_text(errors="replace") if self._output_path.exists() else ""
 
     @property
-    def last_words(self) -> str:
-        """The last line that it said."""
-        return self.said.strip().rpartition("\n")[2]
+    def last_line(self) -> str:
+        """The last line of its output."""
+        return self.output.strip().rpartition("\n")[2]
 
 
-class Trainer(Command):
-    """A small training run that people answer from elsewhere.
+class Trainer(SubProcess):
+    """A small training run whose annotators are other processes.
 
     Args:
         run: its folder.
@@ -115,7 +124,7 @@ class Trainer(Command):
         self._comparisons = comparisons
 
     def arguments(self) -> list[str]:
-        """Of a new run, or to go on with the one that there is."""
+        """Of a new run, or to resume the one that there is."""
         place = ["scripts.train", "--run-dir", str(self.run)]
         if RunDirectory(self.run).config_path.exists():
             return [*place, "--resume"]
@@ -129,12 +138,12 @@ class Trainer(Command):
         ]
 
 
-class Server(Command):
-    """The web page.
+class Server(SubProcess):
+    """The server of the labelling page.
 
     Args:
         run: whose queries it serves.
-        annotators: who answer over it.
+        annotators: their names.
     """
 
     def __init__(self, run: Path, annotators: Sequence[str]) -> None:
@@ -142,53 +151,53 @@ class Server(Command):
         self._annotators = annotators
 
     def arguments(self) -> list[str]:
-        """At the port from before, so that links stay good; links that were never shown are renewed."""
+        """With the port from before, so that links stay valid; links that were never printed are renewed."""
         shown = self._links()
-        renew = [name for name in self._annotators if name not in shown] if self.said else []
+        renew = [name for name in self._annotators if name not in shown] if self.output else []
         command = ["scripts.label", "--run-dir", str(self.run), "--web", "--port", str(self.port or 0)]
         return [*command, "--annotators", *self._annotators, *(["--renew", *renew] if renew else [])]
 
     @property
     def port(self) -> int | None:
-        """Where it listens, as soon as it has said so."""
-        found = _LINK.search(self.said)
+        """Where it listens, as soon as it has printed it."""
+        found = _LINK.search(self.output)
         return None if found is None else int(found[1])
 
     def token(self, name: str) -> str | None:
-        """The token in an annotator's link, as soon as that was shown."""
+        """The token in an annotator's link, as soon as that was printed."""
         return self._links().get(name)
 
     def _links(self) -> dict[str, str]:
         links = {}
-        for line in self.said.splitlines():
-            who, _, link = line.removeprefix("The personal link of ").partition(": ")
+        for line in self.output.splitlines():
+            name, _, link = line.removeprefix("The personal link of ").partition(": ")
             found = _LINK.fullmatch(link)
             if found is not None and found[2] == "label":
-                links[who] = found[3]
+                links[name] = found[3]
         return links
 
 
-class Window(Command):
-    """A window that answers by itself; see `robustness_window`.
+class Window(SubProcess):
+    """A window that answers by itself; see `answer_until_closed`.
 
     Args:
         run: whose queries it shows.
-        annotator: under what name.
+        annotator: the name under which it answers.
     """
 
     def __init__(self, run: Path, annotator: str) -> None:
         super().__init__(run, "window.txt")
         self.annotator = annotator
-        self._told = run.parent / "acknowledged.txt"
+        self._acknowledged_path = run.parent / "acknowledged.txt"
 
     def arguments(self) -> list[str]:
         """Of the window."""
         store = str(RunDirectory(self.run).store_path)
-        return ["scripts.benchmarks.robustness_window", store, self.annotator, str(self._told)]
+        return ["scripts.benchmarks.robustness_processes", store, self.annotator, str(self._acknowledged_path)]
 
     def acknowledged(self) -> list[int]:
-        """The queries whose answers it was told are stored."""
-        lines = self._told.read_text().split("\n")[:-1] if self._told.exists() else []
+        """The queries whose answers were acknowledged."""
+        lines = self._acknowledged_path.read_text().split("\n")[:-1] if self._acknowledged_path.exists() else []
         return [int(line) for line in lines]
 
 
@@ -196,13 +205,13 @@ class WebAnnotator:
     """Answers over HTTP as the page does: what was not acknowledged is sent again under the same token.
 
     Args:
-        name: who answers.
-        server: where.
+        name: of the annotator.
+        server: that serves the page.
 
     Attributes:
-        acknowledged: by the id of each answer that was said to be stored, its query and this name.
+        acknowledged: by the id of each acknowledged answer, its query and this name.
         queued: how many of them were no practice.
-        refusal: what the server said that it should not have said, after which nothing more is answered; or empty.
+        refusal: an unexpected response of the server, after which nothing more is answered; or empty.
     """
 
     def __init__(self, name: str, server: Server) -> None:
@@ -212,32 +221,32 @@ class WebAnnotator:
         self.refusal = ""
         self._server = server
         self._answered: set[int] = set()
-        self._left = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._answer_all, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer, in a thread."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Answer no more; what was sent is still seen to."""
-        self._left.set()
+    def stop(self) -> None:
+        """Give no more answers, and wait until those that were sent are acknowledged."""
+        self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _answer_all(self) -> None:
-        while not self.refusal and not self._left.wait(_RETRY_SECONDS):
+        while not self.refusal and not self._stopped.wait(_RETRY_SECONDS):
             listed = self._request("GET", "/api/queries") or {"queries": []}
             for query in listed["queries"]:
-                if query["id"] not in self._answered and not self._left.wait(_PACE_SECONDS):
+                if query["id"] not in self._answered and not self._stopped.wait(_PACE_SECONDS):
                     self._answer(query)
 
     def _answer(self, query: dict[str, Any]) -> None:
         now = time.time()
         given = {"query": query["id"], "choice": "left", "token": secrets.token_hex(8), "shown_at": now}
-        give_up_at = time.monotonic() + _SECONDS_TO_STOP
+        deadline = time.monotonic() + _SECONDS_TO_STOP
         while (stored := self._request("POST", "/api/answers", given)) is None:
-            if self.refusal or (self._left.is_set() and time.monotonic() > give_up_at):
+            if self.refusal or (self._stopped.is_set() and time.monotonic() > deadline):
                 return
             time.sleep(_RETRY_SECONDS)
         self.acknowledged[int(stored["answer"])] = (int(query["id"]), self.name)
@@ -245,7 +254,7 @@ class WebAnnotator:
         self.queued += query["practice"] is None
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """What the server says; None where it is not there, has no time, or does not know the link yet."""
+        """The response; None where the server is not there, is busy, or does not know the link yet."""
         port, token = self._server.port, self._server.token(self.name)
         if port is None or token is None:
             return None
@@ -265,3 +274,37 @@ class WebAnnotator:
             self.refusal = f"{method} {path} of {self.name} was answered with {response.status}: {content.decode()}"
             return None
         return dict(json.loads(content))
+
+
+class _LoggingSession(AnnotatorSession):
+    """Writes each answer to a file once the store has acknowledged it.
+
+    Attributes:
+        file: descriptor of a file that is open for appending; each answer is a line with its query's number.
+    """
+
+    file: int
+
+    def answer(self, query_id: int, *arguments: Any, **named: Any) -> int:
+        """Store an answer, log it, and return its id."""
+        id = super().answer(query_id, *arguments, **named)
+        os.write(self.file, f"{query_id}\n".encode())
+        return id
+
+
+def answer_until_closed(place: str, annotator: str, file: str) -> None:
+    """Open a window and press the left arrow whenever there is a query, until the window is closed."""
+    with PreferenceStore.open(place) as store:
+        session = _LoggingSession(store, annotator)
+        session.file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        with open_window(session, size=SMALLEST_SIZE) as show:
+            press_at = 0.0
+            while not show.sitting.left:
+                show.tick()
+                if show.sitting.clips is not None and time.perf_counter() >= press_at:
+                    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_LEFT))
+                    press_at = time.perf_counter() + _KEY_SECONDS
+
+
+if __name__ == "__main__":
+    answer_until_closed(*sys.argv[1:])

@@ -1,0 +1,225 @@
+"""How quickly the labelling window and the labelling page respond, on an idle machine and during a training run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
+from rlhf_envs.feedback.window import rehearse
+from scripts.benchmarks import Log
+from scripts.benchmarks.labelling import ENVIRONMENT, ask, serving
+from scripts.benchmarks.markdown import markdown_table
+
+IDLE, TRAINING = "none", "a training run"
+"""What else the machine does."""
+
+_WATCH = """
+const seen = { waits: [], ticks: 0, missed: 0, shown: 0, dropped: 0 };
+const films = new Map();
+let pressed, last;
+addEventListener("keydown", (event) => { if (event.key === "ArrowLeft") pressed = performance.now(); }, true);
+new MutationObserver(() => {
+  const stage = document.getElementById("stage");
+  if (!stage || pressed === undefined) return;
+  const videos = [...stage.querySelectorAll("video")].filter((video) => !films.has(video));
+  if (videos.length < 2) return;
+  const from = pressed;
+  pressed = undefined;
+  let left = videos.length;
+  for (const video of videos) {
+    films.set(video, null);
+    video.requestVideoFrameCallback(() => { if (!--left) seen.waits.push(performance.now() - from); });
+  }
+}).observe(document, { childList: true, subtree: true });
+function tick(now) {
+  if (last !== undefined) {
+    seen.ticks += 1;
+    seen.missed += Math.max(Math.round((now - last) / (1000 / 60)) - 1, 0);
+  }
+  last = now;
+  for (const video of document.querySelectorAll("#stage video")) films.set(video, video.getVideoPlaybackQuality());
+  requestAnimationFrame(tick);
+}
+requestAnimationFrame(tick);
+window.figures = () => {
+  for (const quality of films.values()) {
+    seen.shown += quality?.totalVideoFrames ?? 0;
+    seen.dropped += quality?.droppedVideoFrames ?? 0;
+  }
+  return seen;
+};
+"""
+"""Counts animation frames, frames of films, and the time from a key to both next films, on the page."""
+
+_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True)
+class Window:
+    """Let the window answer by itself, first on an idle machine and then during a training run on it.
+
+    Without a screen it is drawn off-screen.
+
+    Attributes:
+        answers: how many, each time.
+        pause: seconds from one answer to the next.
+    """
+
+    name: ClassVar[str] = "window"
+    answers: int = 60
+    pause: float = 0.8
+
+    def __post_init__(self) -> None:
+        _check(self.answers, self.pause)
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """What the window measured of itself."""
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        return _idle_and_training(self.answers, self._rehearse, log)
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """One row for each load."""
+        columns = ["other load", "ms from an answer to the next pair, median", "95%", "frames a second",
+                   "missed frames", "skipped frames of clips"]  # fmt: skip
+        rows = [
+            [
+                row["other load"],
+                f"{row['median_ms']:.1f}",
+                f"{row['p95_ms']:.1f}",
+                f"{row['per_second']:.1f}",
+                f"{row['missed']} of {row['due']}",
+                f"{row['skipped']} of {row['frames']}",
+            ]
+            for row in measured["rows"]
+        ]
+        return markdown_table(columns, rows)
+
+    def _rehearse(self, place: Path) -> dict[str, Any]:
+        with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+            ask(store, self.answers + 8)
+            figures = rehearse(AnnotatorSession(store, "ann"), self.answers, pause=self.pause)
+        return {
+            "median_ms": figures.median_ms,
+            "p95_ms": figures.p95_ms,
+            "per_second": figures.ticks / figures.seconds,
+            "missed": figures.missed,
+            "due": figures.ticks + figures.missed,
+            "skipped": figures.skipped,
+            "frames": figures.skipped + figures.shown,
+        }
+
+
+@dataclass(frozen=True)
+class Page:
+    """Answer in a headless Chromium, first on an idle machine and then during a training run on it.
+
+    Attributes:
+        answers: how many, each time.
+        pause: seconds from one answer to the next.
+    """
+
+    name: ClassVar[str] = "page"
+    answers: int = 40
+    pause: float = 1.5
+
+    def __post_init__(self) -> None:
+        _check(self.answers, self.pause)
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """What the browser measured of the page."""
+        program = shutil.which("chromium") or shutil.which("google-chrome")
+        if program is None or importlib.util.find_spec("playwright") is None:
+            raise ValueError("This benchmark needs Chromium (apt-get install chromium) and pip install playwright.")
+        return _idle_and_training(self.answers, lambda place: self._answer(str(place), program), log)
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """One row for each load."""
+        columns = ["other load", "ms from an answer to the next pair, median", "95%", "missed frames of the page",
+                   "dropped frames of films"]  # fmt: skip
+        rows = [
+            [
+                row["other load"],
+                f"{np.median(row['waits']):.1f}",
+                f"{np.percentile(row['waits'], 95):.1f}",
+                f"{row['missed']:,} of {row['ticks'] + row['missed']:,}",
+                f"{row['dropped']:,} of {row['shown']:,}",
+            ]
+            for row in measured["rows"]
+        ]
+        return markdown_table(columns, rows)
+
+    def _answer(self, place: str, program: str) -> dict[str, Any]:
+        from playwright.sync_api import sync_playwright
+
+        with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+            ask(store, self.answers + 8)
+            # Somebody who has answered before gets no practice.
+            [earlier] = store.ask([Query("earlier", 0, store.queries()[0].segments, only_for="client 0")])
+            store.answer(earlier, "client 0", "left")
+        with serving(place, clients=1) as (port, [token]), sync_playwright() as running:
+            browser = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(f"http://127.0.0.1:{port}/label#token={token}")
+            page.locator("#stage[data-query]").wait_for(timeout=_TIMEOUT_MS)
+            page.wait_for_timeout(1000)
+            page.evaluate(_WATCH)
+            for _ in range(self.answers):
+                page.locator("#stage[data-query]").wait_for(timeout=_TIMEOUT_MS)
+                page.keyboard.press("ArrowLeft")
+                page.wait_for_timeout(1000 * self.pause)
+            figures: dict[str, Any] = page.evaluate("figures()")
+            browser.close()
+        return figures
+
+
+def _check(answers: int, pause: float) -> None:
+    if answers < 2 or not pause > 0:
+        raise ValueError(f"Two answers or more and a pause above 0 are needed, not {answers} and {pause}.")
+
+
+def _idle_and_training(answers: int, rehearse: Callable[[Path], dict[str, Any]], log: Log) -> dict[str, Any]:
+    """Measure first on the idle machine and then during a training run; a row of figures for each.
+
+    Args:
+        answers: how many each time.
+        rehearse: makes a store at this place, answers in it and returns the figures.
+        log: see `Log`.
+    """
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for load in (IDLE, TRAINING):
+            log(f"{answers} answers, other load: {load}")
+            with _load(load, Path(folder)):
+                rows.append({"other load": load, **rehearse(Path(folder) / f"{len(rows)}.db")})
+    return {"rows": rows}
+
+
+@contextmanager
+def _load(load: str, folder: Path) -> Iterator[None]:
+    """Nothing, or a training run in `folder`, which ends with the context."""
+    if load == IDLE:
+        yield
+        return
+    command = [sys.executable, "-m", "scripts.train", "--env", str(ENVIRONMENT["id"]), "--timesteps", "100000000"]
+    with (folder / "said.txt").open("w") as said:
+        run = subprocess.Popen([*command, "--run-dir", str(folder / "run")], stdout=said, stderr=said)
+        try:
+            yield
+        finally:
+            run.kill()
+            run.wait()

@@ -1,1 +1,0 @@
-"""The pictures and pages of the documentation that are made from the code."""
