@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from agents.presets import PPOConfig
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import TEACHERS, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
@@ -152,6 +153,11 @@ class RunConfig:
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
         self.teacher_config()
+
+    @property
+    def environment(self) -> EnvironmentRef:
+        """The environment of the run, whatever objective it trains on."""
+        return EnvironmentRef(self.env, self.env_kwargs, (), self.horizon, self.on_termination)
 
     @property
     def asks_people(self) -> bool:

@@ -8,7 +8,7 @@ import importlib.util
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from stable_baselines3.common.policies import BasePolicy
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy, load_reward_model, read_policy_config
-from rlhf_envs.envs.registration import is_native
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.judging.matches import (
@@ -33,7 +33,7 @@ from rlhf_envs.evaluation.judging.matches import (
     plan_matches,
 )
 from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summarise
-from rlhf_envs.evaluation.policies import POLICY_NAMES, named_policy, sb3_policy
+from rlhf_envs.evaluation.policies import POLICY_NAMES, bind, named_policy, sb3_policy
 from rlhf_envs.evaluation.reward_model import ModelScores, held_out_predictions, predictions
 from rlhf_envs.feedback import (
     TEACHERS,
@@ -153,21 +153,16 @@ def judge(
     console = console or Console()
     config.check()
     directory = RunDirectory(run_dir)
-    run, participants = gather_participants(directory.path, against)
-    recorder = ClipRecorder(
-        run.env,
-        run.env_kwargs,
-        clip_seconds=config.clip_seconds,
-        moments=config.moments,
-        needs_pictures=config.asks_people,
-        horizon=run.horizon,
-        on_termination=run.on_termination,
-    )
-    with recorder:
-        plan_matches(participants, config.comparisons, (), seed)  # refuses too few comparisons before a store is made
-        with open_judgements(
-            config.store or os.fspath(directory.path / "judgements.db"), recorder.environment
-        ) as store:
+    environment, participants = gather_participants(directory.path, against)
+    with ClipRecorder(
+        environment, clip_seconds=config.clip_seconds, moments=config.moments, needs_pictures=config.asks_people
+    ) as recorder:
+        # What cannot be compared is refused before a store is made.
+        for participant in participants:
+            bind(participant.policy(seed), recorder.copies)
+        plan_matches(participants, config.comparisons, (), seed)
+        place = config.store or os.fspath(directory.path / "judgements.db")
+        with open_judgements(place, StoredEnvironment(environment, recorder.length)) as store:
             matches = plan_matches(participants, config.comparisons, asked_matches(store), seed)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("recording clips from equal starts", total=len(matches))
@@ -175,21 +170,21 @@ def judge(
             _collect_answers(store, config, directory.path / "clips", console)
             answers = store.live_answers(Purpose.JUDGE)
             counted = answers_about(answers, [participant.key for participant in participants])
-            model = _model_scores(directory, run, store, counted)
+            model = _model_scores(directory, store, counted)
             open_comparisons = store.counts().get(Purpose.JUDGE, QueryCounts()).open
-            return summarise(run.env, recorder.length, participants, answers, model, open_comparisons)
+            return summarise(environment.id, recorder.length, participants, answers, model, open_comparisons)
 
 
-def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[RunConfig, list[Participant]]:
-    """The task of a run, and the policies that are compared in it, the run's own first.
+def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[EnvironmentRef, list[Participant]]:
+    """The environment of a run, and the policies that are compared in it, the run's own first.
 
     Args:
         run_dir: a finished run.
         against: folders of other runs of the same task, and names of `POLICY_NAMES`.
 
     Raises:
-        ValueError: if there are fewer than two policies, one is named twice, a run has not finished, has no policy or
-            is of another task, or the environment does not define a scripted policy that is wanted.
+        ValueError: if there are fewer than two policies, one is named twice, or a run has not finished, has no policy
+            or is of another task.
     """
     if not against:
         raise ValueError(
@@ -200,8 +195,6 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[RunConfi
     for name in against:
         if name not in POLICY_NAMES:
             check_same_task(config, RunDirectory(name))
-        elif name != "random" and not is_native(config.env):
-            raise ValueError(f"{config.env} brings no scripted {name} policy; only the suite's own environments do.")
     runs = [run_dir, *(Path(name) for name in against if name not in POLICY_NAMES)]
     endings = Counter(path.resolve().name for path in runs)
     titles = [path.resolve().name if endings[path.resolve().name] == 1 else str(path) for path in runs]
@@ -214,7 +207,7 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[RunConfi
                 f"{by_key[participant.key].name} and {participant.name} are the same policy; give each policy once."
             )
         by_key[participant.key] = participant
-    return config, found
+    return config.environment, found
 
 
 def check_same_task(config: RunConfig, other: RunDirectory) -> None:
@@ -228,12 +221,12 @@ def check_same_task(config: RunConfig, other: RunDirectory) -> None:
             f"{other.path} holds no run: there is no {other.config_path.name} in it; and it is none of "
             f"{', '.join(POLICY_NAMES)} either."
         )
-    theirs = read_policy_config(other)
-    for name in ("env", "env_kwargs", "horizon", "on_termination"):
-        if getattr(theirs, name) != getattr(config, name):
+    theirs, ours = read_policy_config(other).environment, config.environment
+    for part in fields(EnvironmentRef):
+        if getattr(theirs, part.name) != getattr(ours, part.name):
             raise ValueError(
-                f"The run in {other.path} has {name} = {getattr(theirs, name)} and not {getattr(config, name)}; only "
-                "runs of one task can be compared."
+                f"The environment of the run in {other.path} has {part.name} = {getattr(theirs, part.name)} and not "
+                f"{getattr(ours, part.name)}; only runs of one task can be compared."
             )
 
 
@@ -286,7 +279,7 @@ def _collect_answers(store: PreferenceStore, config: JudgingConfig, clip_folder:
 
 
 def _model_scores(
-    directory: RunDirectory, config: RunConfig, store: PreferenceStore, answers: Sequence[LiveAnswer]
+    directory: RunDirectory, store: PreferenceStore, answers: Sequence[LiveAnswer]
 ) -> dict[str, ModelScores]:
     """How well the run's reward model predicts each set of answers that has any; empty for a run without one."""
     ensemble = load_reward_model(directory)
@@ -294,7 +287,7 @@ def _model_scores(
         return {}
     found = {}
     try:
-        with PreferenceStore.open(directory.store_place(config)) as own:
+        with PreferenceStore.open(directory.store_place(directory.read_config())) as own:
             found[HELD_OUT] = ModelScores.of(*held_out_predictions(own, ensemble))
     except StoreMissingError:
         pass  # the run's store may have been deleted or moved

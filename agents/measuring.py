@@ -29,10 +29,9 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
     Returns:
         JSON values by name.
     """
-    where: dict[str, Any] = {"horizon": config.horizon, "on_termination": config.on_termination}
     policy = sb3_policy(model)
-    judged = evaluate(policy, config.env, config.env_kwargs, episodes=config.evaluation_episodes, **where)
-    beside = baselines(config.env, config.env_kwargs, episodes=config.evaluation_episodes, **where)
+    judged = evaluate(policy, config.environment, episodes=config.evaluation_episodes)
+    beside = baselines(config.environment, episodes=config.evaluation_episodes)
     metrics: dict[str, Any] = {
         "env": config.env,
         "reward": config.reward,
@@ -63,11 +62,9 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
         agreements = reward_correlation(
             loop.ensemble,
             policy,
-            config.env,
-            config.env_kwargs,
+            config.environment,
             segment_length=config.labels.segment_length,
             episodes=_CORRELATION_EPISODES,
-            **where,
         )
         metrics["reward_correlation"] = agreements["mixture"].steps.pearson
         metrics["reward_correlations"] = {
@@ -79,14 +76,7 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
 
 def measure_pretrained(config: RunConfig, model: PPO, report: PretrainReport) -> dict[str, Any]:
     """What a policy is worth that has imitated demonstrations and learned nothing else yet."""
-    judged = evaluate(
-        sb3_policy(model),
-        config.env,
-        config.env_kwargs,
-        episodes=config.evaluation_episodes,
-        horizon=config.horizon,
-        on_termination=config.on_termination,
-    )
+    judged = evaluate(sb3_policy(model), config.environment, episodes=config.evaluation_episodes)
     return {**asdict(report), "true_return_mean": judged.mean, "true_return_std": judged.std}
 
 

@@ -87,7 +87,7 @@ def write_report(directory: RunDirectory) -> Path:
     if reward_model is not None:
         with PreferenceStore.open(directory.store_place(config)) as store:
             page["model"] = _model(reward_model, store, policy, config, rows)
-            page["queries"] = query_pictures(store, config.env, config.env_kwargs)
+            page["queries"] = query_pictures(store, config.environment)
     page |= _film(directory, config, policy, reward_model)
     return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
@@ -123,11 +123,10 @@ def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -
 
 def _terms(policy: AnyPolicy, config: RunConfig) -> dict[str, dict[str, float]]:
     """What each named term adds to a step's true reward, by policy; empty where the environment names none."""
-    where: dict[str, Any] = {"horizon": config.horizon, "on_termination": config.on_termination}
-    own = evaluate(policy, config.env, config.env_kwargs, **where)
+    own = evaluate(policy, config.environment)
     if not own.terms:
         return {}
-    others = baselines(config.env, config.env_kwargs, **where)
+    others = baselines(config.environment)
     return {_THIS_RUN: own.terms, **{name: found.terms for name, found in others.items()}}
 
 
@@ -140,12 +139,9 @@ def _model(
     agreements = reward_correlation(
         ensemble,
         policy,
-        config.env,
-        config.env_kwargs,
+        config.environment,
         segment_length=config.labels.segment_length,
         episodes=_CORRELATION_EPISODES,
-        horizon=config.horizon,
-        on_termination=config.on_termination,
     )
     return {
         "scores": scores,
@@ -167,12 +163,9 @@ def _film(
     try:
         content = film(
             policy,
-            config.env,
-            config.env_kwargs,
+            config.environment,
             path=directory.film_path,
             seconds=_FILM_SECONDS,
-            horizon=config.horizon,
-            on_termination=config.on_termination,
             reward_model=reward_model,
         )
     except (ValueError, RuntimeError) as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 from stable_baselines3 import PPO
 
 from agents.building import build_environment, build_policy
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.rewards import RewardEnsemble, load
 
 
@@ -79,18 +79,15 @@ def _for_acting(config: RunConfig) -> RunConfig:
     return replace(config, ppo=smallest, labels=replace(config.labels, segment_length=1), processes=False)
 
 
-def check_can_act(model: PPO, config: RunConfig, env_kwargs: Mapping[str, Any]) -> None:
-    """Refuse an environment that differs from the one of training in what is seen or what can be done.
+def check_can_act(model: PPO, environment: EnvironmentRef) -> None:
+    """Refuse an environment whose observation or action space differs from that of the training.
 
     Raises:
-        ValueError: if it does, or cannot be made with these arguments.
+        ValueError: if it does, or cannot be made.
     """
-    env = build_environment(_for_acting(replace(config, env_kwargs=dict(env_kwargs))))
-    try:
+    with closing(environment.make()) as env:
         if (env.observation_space, env.action_space) != (model.observation_space, model.action_space):
             raise ValueError(
-                f"With {dict(env_kwargs)} {config.env} shows {env.observation_space} and takes {env.action_space}; the "
-                f"policy knows {model.observation_space} and {model.action_space}."
+                f"With {dict(environment.kwargs)} {environment.id} shows {env.observation_space} and takes "
+                f"{env.action_space}; the policy knows {model.observation_space} and {model.action_space}."
             )
-    finally:
-        env.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.configuration import JSONArguments, RunConfig
+from agents.configuration import JSONArguments
 from agents.judging_session import check_same_task
 from agents.run_directory import RunDirectory
 from agents.trained import check_can_act, load_policy, read_policy_config
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.evaluation.episodes import FIRST_SEED
-from rlhf_envs.evaluation.policies import POLICY_NAMES, sb3_policy
+from rlhf_envs.evaluation.policies import POLICY_NAMES, named_policy, sb3_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
 
 
@@ -59,41 +59,24 @@ def _table(given: Arguments) -> Table:
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
         check_same_task(config, RunDirectory(name))
-    kwargs = {**config.env_kwargs, **given.env_kwargs}
-    untrained = baselines(
-        config.env,
-        kwargs,
-        episodes=given.episodes,
-        seed=given.seed,
-        horizon=config.horizon,
-        on_termination=config.on_termination,
-    )
+    environment = replace(config.environment, kwargs={**config.env_kwargs, **given.env_kwargs})
+    played: dict[str, Any] = {"episodes": given.episodes, "seed": given.seed}
+    scores = baselines(environment, **played)
     for name in given.against:
-        if name in POLICY_NAMES and name not in untrained:
-            raise ValueError(f"{config.env} brings no scripted {name} policy; only the suite's own environments do.")
-    trained = {name: _judge(RunDirectory(name), config, kwargs, given) for name in [str(given.run_dir), *runs]}
-    judged = {name: trained.get(name) or untrained[name] for name in [str(given.run_dir), *given.against]}
-    reference = untrained.get("expert") or (trained[runs[0]] if runs else None)
+        if name in POLICY_NAMES and name not in scores:
+            scores[name] = evaluate(named_policy(name, given.seed), environment, **played)
+    for name in (str(given.run_dir), *runs):
+        model = load_policy(RunDirectory(name))
+        if given.env_kwargs:
+            check_can_act(model, environment)
+        scores[name] = evaluate(sb3_policy(model), environment, **played)
+    shown = {name: scores[name] for name in (str(given.run_dir), *given.against)}
+    reference = scores.get("expert") or (scores[runs[0]] if runs else None)
     changed = "".join(f", {name}={value}" for name, value in given.env_kwargs.items())
-    return _drawn(judged, untrained["random"], reference, f"{config.env}{changed}, {given.episodes} episodes")
+    return _rich_table(shown, scores["random"], reference, f"{config.env}{changed}, {given.episodes} episodes")
 
 
-def _judge(directory: RunDirectory, config: RunConfig, kwargs: dict[str, Any], given: Arguments) -> Evaluation:
-    model = load_policy(directory)
-    if given.env_kwargs:
-        check_can_act(model, config, kwargs)
-    return evaluate(
-        sb3_policy(model),
-        config.env,
-        kwargs,
-        episodes=given.episodes,
-        seed=given.seed,
-        horizon=config.horizon,
-        on_termination=config.on_termination,
-    )
-
-
-def _drawn(judged: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:
+def _rich_table(scores: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:
     has_proxy = random.proxy_mean is not None
     table = Table(title=title)
     table.add_column("policy", overflow="fold", min_width=12)
@@ -101,7 +84,7 @@ def _drawn(judged: dict[str, Evaluation], random: Evaluation, reference: Evaluat
         table.add_column(column, justify="right", no_wrap=True)
     if has_proxy:
         table.add_column("proxy", justify="right", no_wrap=True)
-    for name, score in judged.items():
+    for name, score in scores.items():
         low, high = score.interval()
         cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
         if reference:

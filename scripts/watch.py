@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy, load_reward_model, read_policy_config
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
-from rlhf_envs.report.film import Stage, film
+from rlhf_envs.report.film import EpisodeRenderer, film
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     with one_sentence_errors():
         given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.watch")
         _check(given)
-        policy, place = _from_run(given) if given.run_dir is not None else _from_environment(given)
+        policy, shown = _from_run(given) if given.run_dir is not None else _from_environment(given)
         if given.film is None:
-            _show(given, policy, place)
+            _show(given, policy, shown)
         else:
-            content = film(policy, path=given.film, episodes=given.episodes, seed=given.seed, **place)
+            content = film(policy, path=given.film, episodes=given.episodes, seed=given.seed, **shown)
             print(f"Film: {given.film} ({len(content) / 1e6:.1f} MB)")
     return 0
 
@@ -78,33 +80,25 @@ def _check(given: Arguments) -> None:
 
 def _from_run(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     directory = RunDirectory(given.run_dir or "")
-    config = read_policy_config(directory)
-    place = {
-        "environment_id": config.env,
-        "environment_kwargs": config.env_kwargs,
-        "horizon": config.horizon,
-        "on_termination": config.on_termination,
-        "reward_model": load_reward_model(directory),
-        "theme": given.theme,
-    }
+    environment = read_policy_config(directory).environment
+    shown = {"environment": environment, "reward_model": load_reward_model(directory), "theme": given.theme}
     own = given.policy is None
-    return sb3_policy(load_policy(directory)) if own else named_policy(given.policy or "", given.seed), place
+    return sb3_policy(load_policy(directory)) if own else named_policy(given.policy or "", given.seed), shown
 
 
 def _from_environment(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
-    return named_policy(given.policy or "random", given.seed), {"environment_id": given.env, "theme": given.theme}
+    policy = named_policy(given.policy or "random", given.seed)
+    return policy, {"environment": EnvironmentRef(given.env or ""), "theme": given.theme}
 
 
-def _show(given: Arguments, policy: AnyPolicy, place: dict[str, Any]) -> None:
-    stage = Stage(**place)
-    view = LiveView(place["environment_id"], stage.frames_per_second)
-    try:
+def _show(given: Arguments, policy: AnyPolicy, shown: dict[str, Any]) -> None:
+    with (
+        closing(EpisodeRenderer(**shown)) as renderer,
+        closing(LiveView(shown["environment"].id, renderer.frames_per_second)) as view,
+    ):
         for episode in range(given.episodes):
-            if not view.play(stage.frames(policy, given.seed + episode)):
+            if not view.play(renderer.frames(policy, given.seed + episode)):
                 break
-    finally:
-        view.close()
-        stage.close()
 
 
 class LiveView:

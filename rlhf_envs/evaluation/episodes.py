@@ -20,9 +20,6 @@ from rlhf_envs.wrappers import true_reward, true_rewards
 FIRST_SEED = 1_000_000
 """Training counts its seeds from the run's own, which is small; evaluation begins far above them."""
 
-SCRIPTED_ROLES = ("expert", "proxy")
-"""The scripted policies of the suite's environments: one does well, one maximises the proxy reward."""
-
 _TERM_PREFIX = "reward_"
 
 
@@ -66,15 +63,20 @@ class Copies(ABC):
     """N copies of one environment, for one episode each.
 
     Attributes:
+        environment: which.
         count: N.
         observation_space, action_space: of a single copy.
-        has_scripted_policies: whether the environment defines the policies of `SCRIPTED_ROLES`.
+        scripted_policies: which of `SCRIPTED_POLICIES` the environment defines.
     """
 
-    count: int
-    observation_space: Space[Any]
-    action_space: Space[Any]
-    has_scripted_policies: bool
+    def __init__(self, environment: EnvironmentRef, count: int, env: Any) -> None:
+        self.environment, self.count = environment, count
+        vector = isinstance(env, gym.vector.VectorEnv)
+        self.observation_space: Space[Any] = env.single_observation_space if vector else env.observation_space
+        self.action_space: Space[Any] = env.single_action_space if vector else env.action_space
+        task = env.unwrapped.task if isinstance(env.unwrapped, TaskEnv | TaskVectorEnv) else None
+        self.scripted_policies: tuple[str, ...] = task.scripted_policies if task else ()
+        self._weights: Mapping[str, float] = task.reward_weights if task else {}
 
     @abstractmethod
     def reset(self, seed: int) -> Observations:
@@ -86,11 +88,7 @@ class Copies(ABC):
 
     @abstractmethod
     def scripted_action(self, role: str) -> NDArray[Any]:
-        """The action of a scripted policy of `SCRIPTED_ROLES` in the current states, (N, *act).
-
-        Raises:
-            ValueError: if the environment defines none.
-        """
+        """The action of a scripted policy in the current states, (N, *act)."""
 
     @abstractmethod
     def close(self) -> None:
@@ -100,20 +98,9 @@ class Copies(ABC):
 class BatchedCopies(Copies):
     """Copies of an environment of the suite, advanced together."""
 
-    def __init__(self, environment_id: str, count: int, environment_kwargs: Mapping[str, Any] | None = None) -> None:
-        try:
-            self._env = gym.make_vec(environment_id, num_envs=count, **(environment_kwargs or {}))
-        except TypeError as error:
-            raise ValueError(f"{environment_id} does not take these arguments: {error}.") from error
-        native = self._env.unwrapped
-        if not isinstance(native, TaskVectorEnv):
-            raise ValueError(f"{environment_id} has no batched definition in this suite; step its copies one by one.")
-        self._native = native
-        self._weights = native.task.reward_weights
-        self.count = count
-        self.has_scripted_policies = set(SCRIPTED_ROLES) <= set(native.task.scripted_policies)
-        self.observation_space = native.single_observation_space
-        self.action_space = native.single_action_space
+    def __init__(self, environment: EnvironmentRef, count: int) -> None:
+        self._env = environment.make_vector(count)
+        super().__init__(environment, count, self._env)
 
     def reset(self, seed: int) -> Observations:
         """Begin an episode in every copy."""
@@ -134,7 +121,7 @@ class BatchedCopies(Copies):
 
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy, (N, *act)."""
-        return self._native.expert_action() if role == "expert" else self._native.proxy_action()
+        return np.asarray(getattr(self._env.unwrapped, f"{role}_action")())
 
     def close(self) -> None:
         """Close the environments."""
@@ -142,17 +129,16 @@ class BatchedCopies(Copies):
 
 
 class SeparateCopies(Copies):
-    """Copies of any environment, stepped one after another; each waits once its episode has ended."""
+    """Copies of any environment, stepped one after another; each waits once its episode has ended.
 
-    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+    Args:
+        environment: which.
+        envs: the copies, made by `EnvironmentRef.make`.
+    """
+
+    def __init__(self, environment: EnvironmentRef, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        super().__init__(environment, len(envs), envs[0])
         self._envs = envs
-        self.count = len(envs)
-        self.observation_space = envs[0].observation_space
-        self.action_space = envs[0].action_space
-        native = envs[0].unwrapped
-        scripted = native.task.scripted_policies if isinstance(native, TaskEnv) else ()
-        self.has_scripted_policies = set(SCRIPTED_ROLES) <= set(scripted)
-        self._weights = native.task.reward_weights if isinstance(native, TaskEnv) else {}
         self._observations: list[Any] = []
 
     def reset(self, seed: int) -> Observations:
@@ -180,10 +166,6 @@ class SeparateCopies(Copies):
 
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy, (N, *act)."""
-        if not self.has_scripted_policies:
-            spec = self._envs[0].spec
-            name = spec.id if spec else self._envs[0]
-            raise ValueError(f"{name} brings no scripted {role} policy; only the suite's own environments do.")
         return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
 
     def close(self) -> None:
@@ -192,32 +174,22 @@ class SeparateCopies(Copies):
             env.close()
 
 
-def make_copies(
-    environment_id: str,
-    count: int,
-    environment_kwargs: Mapping[str, Any] | None = None,
-    *,
-    horizon: int | None = None,
-    on_termination: str = "absorb",
-) -> Copies:
+def make_copies(environment: EnvironmentRef | str, count: int) -> Copies:
     """Copies of an environment in the fastest form that it allows.
 
     Args:
-        environment_id: any registered id.
+        environment: which one, or its id.
         count: how many copies.
-        environment_kwargs: arguments of the environment.
-        horizon, on_termination: how episodes of third-party environments are held to one length, see
-            `rlhf_envs.environment.EnvironmentRef`.
 
     Raises:
-        ValueError: for an unknown id, a count below 1, or a horizon that is not known.
+        ValueError: as `EnvironmentRef.make`, or for a count below 1.
     """
+    environment = EnvironmentRef.of(environment)
     if count < 1:
         raise ValueError(f"At least 1 episode must be played, not {count}.")
-    ref = EnvironmentRef(environment_id, environment_kwargs or {}, (), horizon, on_termination)
-    if ref.is_native:
-        return BatchedCopies(environment_id, count, environment_kwargs)
-    return SeparateCopies([ref.make() for _ in range(count)])
+    if environment.is_native and not environment.wrappers:
+        return BatchedCopies(environment, count)
+    return SeparateCopies(environment, [environment.make() for _ in range(count)])
 
 
 def play(act: Callable[[Observations], NDArray[Any]], copies: Copies, seed: int) -> Iterator[Transition]:

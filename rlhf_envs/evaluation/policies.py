@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from rlhf_envs.evaluation.episodes import SCRIPTED_ROLES, Copies
+from rlhf_envs.envs.task import SCRIPTED_POLICIES
+from rlhf_envs.evaluation.episodes import Copies
 from rlhf_envs.observations import Observations
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Policy = Callable[[Observations], NDArray[Any]]
 """From observations (N, *obs), or a dict of such, to actions (N, *act)."""
 
-POLICY_NAMES = ("random", *SCRIPTED_ROLES)
+POLICY_NAMES = ("random", *SCRIPTED_POLICIES)
 """The policies that need no training."""
 
 
@@ -85,11 +86,20 @@ class ScriptedPolicy:
     role: str
 
     def __post_init__(self) -> None:
-        if self.role not in SCRIPTED_ROLES:
-            raise ValueError(f"A scripted policy is one of {', '.join(SCRIPTED_ROLES)}, not {self.role!r}.")
+        if self.role not in SCRIPTED_POLICIES:
+            raise ValueError(f"A scripted policy is one of {', '.join(SCRIPTED_POLICIES)}, not {self.role!r}.")
 
     def bind(self, copies: Copies) -> Policy:
-        """The policy for these copies."""
+        """The policy for these copies.
+
+        Raises:
+            ValueError: if their environment does not define it.
+        """
+        if self.role not in copies.scripted_policies:
+            raise ValueError(
+                f"{copies.environment.id} brings no scripted {self.role} policy; random actions can always be compared "
+                "with."
+            )
         return lambda observations: copies.scripted_action(self.role)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.evaluation.episodes import FIRST_SEED, SCRIPTED_ROLES, Copies, make_copies, play
-from rlhf_envs.evaluation.policies import AnyPolicy, RandomPolicy, ScriptedPolicy, bind
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, make_copies, play
+from rlhf_envs.evaluation.policies import AnyPolicy, bind, named_policy
 
 _RESAMPLES = 10_000
 
@@ -68,52 +68,34 @@ def normalised(score: float, random: float, reference: float) -> float | None:
 
 
 def evaluate(
-    policy: AnyPolicy,
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
-    *,
-    episodes: int = 50,
-    seed: int = FIRST_SEED,
-    horizon: int | None = None,
-    on_termination: str = "absorb",
+    policy: AnyPolicy, environment: EnvironmentRef | str, *, episodes: int = 50, seed: int = FIRST_SEED
 ) -> Evaluation:
     """Play whole episodes and sum their true rewards.
 
     Args:
         policy: from `rlhf_envs.evaluation.policies`, or any function from observations (N, *obs) to actions (N, *act).
-        environment_id, environment_kwargs: where. The objective that the environment pays does not matter.
+        environment: which one, or its id. The objective that it pays does not matter.
         episodes: how many, all at once.
         seed: episode i begins with seed + i.
-        horizon, on_termination: of a third-party environment, as in training.
 
     Raises:
         ValueError: for an unknown id, no episodes, or a scripted policy that the environment does not define.
     """
-    copies = make_copies(environment_id, episodes, environment_kwargs, horizon=horizon, on_termination=on_termination)
-    try:
+    with closing(make_copies(environment, episodes)) as copies:
         return _evaluate(policy, copies, seed)
-    finally:
-        copies.close()
 
 
 def baselines(
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
-    *,
-    episodes: int = 50,
-    seed: int = FIRST_SEED,
-    horizon: int | None = None,
-    on_termination: str = "absorb",
+    environment: EnvironmentRef | str, *, episodes: int = 50, seed: int = FIRST_SEED
 ) -> dict[str, Evaluation]:
-    """Policies that need no training: "random", and "expert" and "proxy" where the environment defines them."""
-    copies = make_copies(environment_id, episodes, environment_kwargs, horizon=horizon, on_termination=on_termination)
-    try:
-        scores = {"random": _evaluate(RandomPolicy(seed), copies, seed)}
-        if copies.has_scripted_policies:
-            scores |= {role: _evaluate(ScriptedPolicy(role), copies, seed) for role in SCRIPTED_ROLES}
-        return scores
-    finally:
-        copies.close()
+    """Policies that need no training, by name: "random", and the scripted ones that the environment defines.
+
+    Args:
+        environment, episodes, seed: as in `evaluate`.
+    """
+    with closing(make_copies(environment, episodes)) as copies:
+        names = ("random", *copies.scripted_policies)
+        return {name: _evaluate(named_policy(name, seed), copies, seed) for name in names}
 
 
 def _evaluate(policy: AnyPolicy, copies: Copies, seed: int) -> Evaluation:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
 from rlhf_envs.feedback import PreferenceStore
@@ -54,14 +55,11 @@ class ModelScores:
 def reward_correlation(
     ensemble: RewardEnsemble,
     policy: AnyPolicy,
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
+    environment: EnvironmentRef | str,
     *,
     segment_length: int,
     episodes: int = 20,
     seed: int = FIRST_SEED,
-    horizon: int | None = None,
-    on_termination: str = "absorb",
 ) -> dict[str, RewardAgreement]:
     """Compare the learned with the true reward on fresh rollouts.
 
@@ -69,7 +67,7 @@ def reward_correlation(
         ensemble: the reward model.
         policy: whose rollouts.
         segment_length: steps in a segment.
-        environment_id, environment_kwargs, episodes, seed, horizon, on_termination: as in `evaluate`.
+        environment, episodes, seed: as in `evaluate`.
 
     Returns:
         "policy": on rollouts of the policy, which vary little; and "mixture": on rollouts between the policy's and
@@ -80,13 +78,8 @@ def reward_correlation(
     """
     agreements = {}
     for name, acting in (("policy", policy), ("mixture", MixedPolicy(policy, seed))):
-        copies = make_copies(
-            environment_id, episodes, environment_kwargs, horizon=horizon, on_termination=on_termination
-        )
-        try:
+        with closing(make_copies(environment, episodes)) as copies:
             transitions = list(play(bind(acting, copies), copies, seed))
-        finally:
-            copies.close()
         agreements[name] = _agreement(ensemble, transitions, segment_length)
     return agreements
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import ceil, sqrt
 from pathlib import Path
@@ -34,18 +35,17 @@ _SMALLEST_RANGE = 1e-3
 Floats = NDArray[np.float64]
 
 
-class Stage:
-    """One environment, its picture, and the chart below it: plays episodes frame by frame.
+class EpisodeRenderer:
+    """Plays episodes in one copy of an environment, and draws each step with a chart of its rewards below.
 
     Args:
-        environment_id, environment_kwargs: where to play.
+        environment: which one, or its id.
         reward_model: whose reward is drawn; None draws the true reward only.
-        horizon, on_termination: of a third-party environment, as in training.
         width: of the picture in pixels, its height is two thirds of that; the chart below adds to the height.
         theme: "light" or "dark".
 
     Attributes:
-        frames_per_second: at which rate an episode looks natural, between 10 and 40.
+        frames_per_second: the rate at which an episode looks natural, between 10 and 40.
 
     Raises:
         ValueError: for an unknown id or theme, or an environment that cannot be drawn.
@@ -53,23 +53,21 @@ class Stage:
 
     def __init__(
         self,
-        environment_id: str,
-        environment_kwargs: Mapping[str, Any] | None = None,
+        environment: EnvironmentRef | str,
         *,
         reward_model: UncertainRewardFunction | None = None,
-        horizon: int | None = None,
-        on_termination: str = "absorb",
         width: int = FRAME_SIZE[0],
         theme: str = "light",
     ) -> None:
         if theme not in THEMES:
             raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
         self.picture_size = (width, round(width * FRAME_SIZE[1] / FRAME_SIZE[0]))
-        self._env = _drawable(environment_id, environment_kwargs, horizon, on_termination, self.picture_size, theme)
-        self.copies = SeparateCopies([self._env])
         self.theme = theme
-        self._environment_id = environment_id
+        environment = EnvironmentRef.of(environment)
+        self._env = _drawable(environment, self.picture_size, theme)
+        self._copies = SeparateCopies(environment, [self._env])
         self.frames_per_second = min(max(float(self._env.metadata.get("render_fps") or _USUAL), _SLOWEST), _FASTEST)
+        self._axis_length = min(environment.episode_length(), _LONGEST_AXIS)
         self._reward_model = reward_model
         self._canvas: Canvas | None = None
 
@@ -77,30 +75,24 @@ class Stage:
         """Play one episode: a frame (height, width, 3) uint8 after each step, or after every so many."""
         trace = Trace()
         chart: StripChart | None = None
-        for step, transition in enumerate(play(bind(policy, self.copies), self.copies, seed)):
+        for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
             trace.add(*_of_first(transition), *self._learned(transition))
             if chart is None:
-                chart = StripChart(self._axis_length(), list(trace.terms), self._reward_model is not None)
+                chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
             if step % every == 0:
                 yield self._frame(chart, trace)
 
     def close(self) -> None:
-        """Let go of the environment."""
-        # One of classic control would shut pygame down for the whole process, whatever window is open.
+        """Close the environment."""
+        # Closing one of classic control's environments shuts pygame down for the whole process, open windows included.
         if not isinstance(getattr(self._env.unwrapped, "screen", None), pygame.Surface):
-            self.copies.close()
+            self._copies.close()
 
     def _learned(self, transition: Transition) -> tuple[float, float] | tuple[()]:
         if self._reward_model is None:
             return ()
         reward = self._reward_model.reward(transition.observations, transition.actions)
         return float(reward[0]), float(self._reward_model.spread(transition.observations, transition.actions)[0])
-
-    def _axis_length(self) -> int:
-        has_horizon = self._env.has_wrapper_attr("horizon")
-        spec = self._env.spec
-        steps = self._env.get_wrapper_attr("horizon") if has_horizon else spec and spec.max_episode_steps
-        return min(int(steps or _LONGEST_AXIS), _LONGEST_AXIS)
 
     def _frame(self, chart: StripChart, trace: Trace) -> NDArray[np.uint8]:
         width, height = self.picture_size
@@ -117,65 +109,52 @@ class Stage:
         try:
             picture: Any = self._env.render()
         except Exception as error:
+            name, reason = self._copies.environment.id, f"{type(error).__name__}: {error}"
             raise RuntimeError(
-                f"{self._environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
-                "without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
+                f"{name} cannot be drawn on this machine ({reason}); MuJoCo without a screen needs the environment "
+                "variable MUJOCO_GL=egl or osmesa, and that library."
             ) from error
         return np.asarray(picture)
 
 
 def film(
     policy: AnyPolicy,
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
+    environment: EnvironmentRef | str,
     *,
     path: Path | None = None,
     seconds: float | None = None,
     episodes: int = 1,
     seed: int = FIRST_SEED,
-    horizon: int | None = None,
-    on_termination: str = "absorb",
     reward_model: UncertainRewardFunction | None = None,
     width: int = FRAME_SIZE[0],
     theme: str = "light",
 ) -> bytes:
-    """Film a policy at the environment's own pace, as an mp4 that every browser plays.
+    """Film a policy at the environment's own frame rate, as an mp4 that every browser plays.
 
     Of environments that take more than 20 steps a second, every second step is shown.
 
     Args:
-        policy: who acts.
-        environment_id, environment_kwargs: where.
+        policy: whose actions.
+        environment: which one, or its id.
         path: where to write the film too.
         seconds: ends the film after this time; None films whole episodes.
         episodes: how many.
         seed: episode i begins with seed + i.
-        horizon, on_termination, reward_model, width, theme: see `Stage`.
+        reward_model, width, theme: see `EpisodeRenderer`.
 
     Raises:
-        ValueError: as `Stage`, or if there is nothing to film.
+        ValueError: as `EpisodeRenderer`, or if there is nothing to film.
     """
     if episodes < 1:
         raise ValueError(f"At least 1 episode must be filmed, not {episodes}.")
     if seconds is not None and seconds <= 0:
         raise ValueError(f"A film must last more than 0 seconds, not {seconds}.")
-    stage = Stage(
-        environment_id,
-        environment_kwargs,
-        reward_model=reward_model,
-        horizon=horizon,
-        on_termination=on_termination,
-        width=width,
-        theme=theme,
-    )
-    every = ceil(stage.frames_per_second / _FILM_RATE)
-    rate = stage.frames_per_second / every
-    most = None if seconds is None else max(round(seconds * rate), 1)
-    played = chain.from_iterable(stage.frames(policy, seed + episode, every) for episode in range(episodes))
-    try:
+    with closing(EpisodeRenderer(environment, reward_model=reward_model, width=width, theme=theme)) as renderer:
+        every = ceil(renderer.frames_per_second / _FILM_RATE)
+        rate = renderer.frames_per_second / every
+        most = None if seconds is None else max(round(seconds * rate), 1)
+        played = chain.from_iterable(renderer.frames(policy, seed + episode, every) for episode in range(episodes))
         frames = list(islice(played, most))
-    finally:
-        stage.close()
     frames += frames[-1:] * round(_HELD_SECONDS * rate)
     stacked = np.stack(frames)
     frames.clear()
@@ -187,32 +166,24 @@ def _of_first(transition: Transition) -> tuple[float, dict[str, float]]:
     return float(result.true_rewards[0]), {name: float(values[0]) for name, values in result.terms.items()}
 
 
-def _drawable(
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None,
-    horizon: int | None,
-    on_termination: str,
-    picture_size: tuple[int, int],
-    theme: str,
-) -> Env[Any, Any]:
-    kwargs = dict(environment_kwargs or {})
-    kwargs.pop("render_mode", None)
-    if EnvironmentRef(environment_id).is_native:
+def _drawable(environment: EnvironmentRef, picture_size: tuple[int, int], theme: str) -> Env[Any, Any]:
+    kwargs = {name: value for name, value in environment.kwargs.items() if name != "render_mode"}
+    if environment.is_native:
         kwargs |= {"frame_size": picture_size, "theme": theme}
-    env = EnvironmentRef(environment_id, kwargs, (), horizon, on_termination).make("rgb_array")
+    env = replace(environment, kwargs=kwargs).make("rgb_array")
     if env.render_mode != "rgb_array":
-        raise ValueError(f"{environment_id} cannot be filmed, because it does not render as 'rgb_array'.")
+        raise ValueError(f"{environment.id} cannot be filmed, because it does not render as 'rgb_array'.")
     return env
 
 
 @dataclass
 class Trace:
-    """What was rewarded in each step so far.
+    """The rewards of each step so far.
 
     Attributes:
         true: the true reward.
         learned, spread: the learned reward and the ensemble's uncertainty; empty without a reward model.
-        terms: what each named term adds to the true reward.
+        terms: the contribution of each named term to the true reward.
     """
 
     true: list[float] = field(default_factory=list)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pygame
@@ -14,6 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
 from rlhf_envs.report.charts import observations
@@ -44,17 +43,12 @@ class QueryPicture:
     true_right: float
 
 
-def query_pictures(
-    store: PreferenceStore,
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
-    most: int = 12,
-) -> list[QueryPicture]:
+def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: int = 12) -> list[QueryPicture]:
     """Pictures of comparisons that the reward model was trained on, oldest first.
 
     Args:
         store: the run's.
-        environment_id, environment_kwargs: the environment that the segments are of.
+        environment: that of the segments.
         most: how many at most; where there are more, they are spread evenly over those that were answered.
     """
     answered = [
@@ -63,7 +57,7 @@ def query_pictures(
     if not answered:
         return []
     chosen = np.unique(np.linspace(0, len(answered) - 1, most).round().astype(int))
-    painter = clip_painter(environment_id, environment_kwargs, FRAME_SIZE)
+    painter = clip_painter(environment.id, environment.kwargs, FRAME_SIZE)
     return [_picture(store, painter, answered[index], index) for index in chosen]
 
 

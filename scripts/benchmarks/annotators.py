@@ -113,7 +113,7 @@ def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher
             env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
         )
         model.learn(config.timesteps, callback=callback)
-        judged = evaluate(sb3_policy(model), config.env, config.env_kwargs, episodes=config.evaluation_episodes)
+        judged = evaluate(sb3_policy(model), config.environment, episodes=config.evaluation_episodes)
         env.close()
         found: dict[str, Any] = {"true_return": judged.mean}
         if labels.reliability:

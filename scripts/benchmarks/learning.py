@@ -15,6 +15,7 @@ import numpy as np
 from agents.configuration import RunConfig
 from agents.run_directory import RunDirectory
 from agents.trained import load_policy
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
@@ -218,7 +219,7 @@ class Variants:
         rows = []
         for changed, runs, id in finished:
             log(f"{id} with {changed}")
-            untrained = baselines(id, changed, episodes=self.episodes)
+            untrained = baselines(EnvironmentRef(id, changed), episodes=self.episodes)
             rows.append(
                 {
                     "env": id,
@@ -258,4 +259,4 @@ class Variants:
         return runs
 
     def _return(self, run: RunDirectory, id: str, changed: dict[str, Any]) -> float:
-        return evaluate(sb3_policy(load_policy(run)), id, changed, episodes=self.episodes).mean
+        return evaluate(sb3_policy(load_policy(run)), EnvironmentRef(id, changed), episodes=self.episodes).mean

@@ -23,8 +23,8 @@ from rlhf_envs.segments import Segment
 # The function's name is that of the metric; it is no test of this file.
 test_scores.__test__ = False  # type: ignore[attr-defined]
 
-DRIVING = "rlhf/Driving-v0"
-SHORT = {"horizon": 40}
+HORIZON = 40
+DRIVING = EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON})
 
 
 class PendulumTruth:
@@ -37,38 +37,39 @@ class PendulumTruth:
 
 
 def test_the_objective_that_an_environment_pays_does_not_change_the_verdict() -> None:
-    true = evaluate(ScriptedPolicy("proxy"), DRIVING, SHORT, episodes=4)
-    proxy = evaluate(ScriptedPolicy("proxy"), DRIVING, {**SHORT, "objective": "proxy"}, episodes=4)
+    true = evaluate(ScriptedPolicy("proxy"), DRIVING, episodes=4)
+    paying_proxy = EnvironmentRef(DRIVING.id, {**DRIVING.kwargs, "objective": "proxy"})
+    proxy = evaluate(ScriptedPolicy("proxy"), paying_proxy, episodes=4)
     np.testing.assert_array_equal(true.returns, proxy.returns)
 
 
 def test_the_same_policy_gets_the_same_verdict_twice() -> None:
-    first = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4)
-    again = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4)
-    other = evaluate(RandomPolicy(3), DRIVING, SHORT, episodes=4, seed=7)
+    first = evaluate(RandomPolicy(3), DRIVING, episodes=4)
+    again = evaluate(RandomPolicy(3), DRIVING, episodes=4)
+    other = evaluate(RandomPolicy(3), DRIVING, episodes=4, seed=7)
     np.testing.assert_array_equal(first.returns, again.returns)
     assert not np.array_equal(first.returns, other.returns)
 
 
 def test_copies_that_run_as_one_batch_earn_what_separate_copies_earn() -> None:
-    batched = evaluate(ScriptedPolicy("expert"), DRIVING, SHORT, episodes=3)
-    separate = SeparateCopies([EnvironmentRef(DRIVING, SHORT).make() for _ in range(3)])
+    batched = evaluate(ScriptedPolicy("expert"), DRIVING, episodes=3)
+    separate = SeparateCopies(DRIVING, [DRIVING.make() for _ in range(3)])
     returns, terms = np.zeros(3), dict.fromkeys(batched.terms, 0.0)
     for transition in play(bind(ScriptedPolicy("expert"), separate), separate, FIRST_SEED):
         returns += transition.result.true_rewards
         for name, values in transition.result.terms.items():
-            terms[name] += values.sum() / (3 * SHORT["horizon"])
+            terms[name] += values.sum() / (3 * HORIZON)
     np.testing.assert_allclose(returns, batched.returns, rtol=1e-5)
     assert terms == pytest.approx(batched.terms, abs=1e-6)
 
 
 def test_the_named_terms_add_up_to_the_true_reward() -> None:
-    score = evaluate(RandomPolicy(), DRIVING, SHORT, episodes=4)
-    assert sum(score.terms.values()) == pytest.approx(score.mean / SHORT["horizon"], abs=1e-5)
+    score = evaluate(RandomPolicy(), DRIVING, episodes=4)
+    assert sum(score.terms.values()) == pytest.approx(score.mean / HORIZON, abs=1e-5)
 
 
 def test_the_expert_beats_random_actions_and_who_games_the_proxy() -> None:
-    scores = baselines(DRIVING, episodes=10)
+    scores = baselines("rlhf/Driving-v0", episodes=10)
     assert list(scores) == ["random", "expert", "proxy"]
     assert scores["expert"].mean > scores["proxy"].mean
     assert scores["expert"].interval()[0] > scores["random"].interval()[1]
@@ -84,8 +85,8 @@ def test_a_third_party_environment_has_random_actions_to_compare_with_and_nothin
 
 
 def test_an_episode_that_ends_early_earns_nothing_after_its_end() -> None:
-    leaking = evaluate(RandomPolicy(), "CartPole-v1", episodes=5, on_termination="leak")
-    absorbed = evaluate(RandomPolicy(), "CartPole-v1", episodes=5, on_termination="absorb")
+    leaking = evaluate(RandomPolicy(), EnvironmentRef("CartPole-v1", on_termination="leak"), episodes=5)
+    absorbed = evaluate(RandomPolicy(), EnvironmentRef("CartPole-v1", on_termination="absorb"), episodes=5)
     assert len(set(leaking.returns.tolist())) > 1
     np.testing.assert_array_equal(leaking.returns, absorbed.returns)
 

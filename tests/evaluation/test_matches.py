@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.clips import clip_painter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.judging.matches import ClipRecorder, Participant, pair_prefix, plan_matches
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 
@@ -14,9 +15,8 @@ THREE = [Participant(name, name, RandomPolicy) for name in NAMES]
 
 
 def driving(clip_seconds: float, moments: int) -> ClipRecorder:
-    return ClipRecorder(
-        "rlhf/Driving-v0", {"horizon": 60}, clip_seconds=clip_seconds, moments=moments, needs_pictures=True
-    )
+    environment = EnvironmentRef("rlhf/Driving-v0", {"horizon": 60})
+    return ClipRecorder(environment, clip_seconds=clip_seconds, moments=moments, needs_pictures=True)
 
 
 def test_at_the_first_moment_both_sides_stand_where_the_other_stands() -> None:
@@ -58,10 +58,8 @@ def test_other_peoples_environments_are_shown_from_states_or_from_pictures(env: 
 
 @pytest.mark.parametrize("on_termination", ["absorb", "leak"])
 def test_an_episode_that_ended_stands_still_and_still_makes_a_clip(on_termination: str) -> None:
-    pole = ClipRecorder(
-        "CartPole-v1", clip_seconds=0.4, moments=2, needs_pictures=True, horizon=200, on_termination=on_termination
-    )
-    with pole as recorder:
+    environment = EnvironmentRef("CartPole-v1", horizon=200, on_termination=on_termination)
+    with ClipRecorder(environment, clip_seconds=0.4, moments=2, needs_pictures=True) as recorder:
         clip = recorder.clip(RandomPolicy(0), 0, recorder.starts[-1])
     assert isinstance(clip.observations, np.ndarray) and len(clip) == recorder.length
     assert (clip.observations == clip.observations[0]).all() and not clip.true_rewards.any()

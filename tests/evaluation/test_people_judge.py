@@ -134,7 +134,7 @@ def test_without_a_screen_nothing_is_begun(
 @pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning")  # Gymnasium's own, about the same
 def test_an_environment_that_cannot_be_shown_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Walk, "metadata", {"render_modes": [], "render_fps": 12})
-    walk: dict[str, Any] = {"environment_id": "tests.sb3.environments:test/Walk-v0", "clip_seconds": 1.0, "moments": 2}
+    walk: dict[str, Any] = {"environment": "tests.sb3.environments:test/Walk-v0", "clip_seconds": 1.0, "moments": 2}
     with pytest.raises(ValueError, match="cannot be shown to people"):
         ClipRecorder(**walk, needs_pictures=True)
     with ClipRecorder(**walk, needs_pictures=False) as recorder:

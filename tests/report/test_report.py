@@ -217,7 +217,7 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
     with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": CONFIG.env}) as store:
         asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
         store.answer(asked[0], "someone", "tie")
-        pictures = query_pictures(store, CONFIG.env, CONFIG.env_kwargs)
+        pictures = query_pictures(store, CONFIG.environment)
     assert [(picture.choice, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
     assert pictures[0].left.startswith("<svg") and pictures[0].right.startswith("<svg")
     assert pictures[0].true_left == 8.0
@@ -226,7 +226,7 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
 def test_few_queries_are_spread_over_all_rounds(learned: RunDirectory) -> None:
     with PreferenceStore.open(learned.store_path) as store:
         rounds = [query.round for query in store.queries()]
-        pictures = query_pictures(store, CONFIG.env, CONFIG.env_kwargs, most=3)
+        pictures = query_pictures(store, CONFIG.environment, most=3)
     assert len(pictures) == 3
     assert pictures[0].round == 1
     assert pictures[-1].round == max(rounds) + 1

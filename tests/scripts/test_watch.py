@@ -20,11 +20,12 @@ from agents.presets import PPOConfig
 from agents.run_directory import RunDirectory
 from agents.training import train
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.report.film import Stage, StripChart, Trace
+from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
 from scripts import evaluate, judge, watch
 from scripts.watch import LiveView
 
@@ -92,9 +93,9 @@ def test_a_fast_environment_is_filmed_at_its_own_pace_with_fewer_frames(tmp_path
 
 
 def test_the_picture_on_film_is_that_of_the_step_whose_reward_is_drawn() -> None:
-    stage = Stage("rlhf/Driving-v0", {"horizon": 5})
-    frames = list(stage.frames(ScriptedPolicy("expert"), seed=3))
-    stage.close()
+    renderer = EpisodeRenderer(EnvironmentRef("rlhf/Driving-v0", {"horizon": 5}))
+    frames = list(renderer.frames(ScriptedPolicy("expert"), seed=3))
+    renderer.close()
     assert len(frames) == 5
     assert all(not np.array_equal(one, other) for one, other in pairwise(frames))
 
@@ -102,9 +103,9 @@ def test_the_picture_on_film_is_that_of_the_step_whose_reward_is_drawn() -> None
 def test_filming_leaves_an_open_window_open() -> None:
     pygame.display.init()
     for environment_id in ("Pendulum-v1", "CartPole-v1"):
-        stage = Stage(environment_id)
-        next(stage.frames(RandomPolicy()))
-        stage.close()
+        renderer = EpisodeRenderer(environment_id)
+        next(renderer.frames(RandomPolicy()))
+        renderer.close()
         assert pygame.display.get_init()
     pygame.display.quit()
 

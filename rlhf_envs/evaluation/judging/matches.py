@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations, count, islice
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ import pygame
 from sqlalchemy import select
 
 from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import SeparateCopies
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query, StoreMissingError
@@ -72,7 +72,7 @@ class ClipRecorder:
     length and show the same steps.
 
     Args:
-        environment_id, environment_kwargs, horizon, on_termination: the environment, as in training.
+        environment: which one, or its id.
         clip_seconds: how long a clip lasts at the environment's own frame rate.
         moments: at how many steps, spread evenly over the episode, clips begin.
         needs_pictures: refuse an environment that cannot be drawn.
@@ -80,7 +80,7 @@ class ClipRecorder:
     Attributes:
         length: steps in a clip.
         starts: the steps at which clips begin, from the first of the episode to the last at which one fits.
-        environment: the environment's description for the store, as training writes it.
+        copies: the single copy.
 
     Raises:
         ValueError: if the environment cannot be made, or cannot be drawn although it should.
@@ -88,51 +88,40 @@ class ClipRecorder:
 
     def __init__(
         self,
-        environment_id: str,
-        environment_kwargs: Mapping[str, Any] | None = None,
+        environment: EnvironmentRef | str,
         *,
         clip_seconds: float,
         moments: int,
         needs_pictures: bool,
-        horizon: int | None = None,
-        on_termination: str = "absorb",
     ) -> None:
-        after_termination = "absorb" if on_termination == "leak" else on_termination
-        ref = EnvironmentRef(environment_id, environment_kwargs or {}, (), horizon, after_termination)
-        self._env, self._snapshots = _recordable(ref)
-        self._copies = SeparateCopies([self._env])
+        environment = EnvironmentRef.of(environment)
+        self._env, self._snapshots = _recordable(environment)
+        self.copies = SeparateCopies(environment, [self._env])
         self._frames = None
         if self._snapshots is None and self._env.render_mode == "rgb_array":
             self._frames = FrameCapture(lambda _: [self._env.render()], 1, 1)
         if needs_pictures and self._snapshots is None and self._frames is None:
             raise ValueError(
-                f"{environment_id} cannot be shown to people, because its states cannot be drawn and it does not "
+                f"{environment.id} cannot be shown to people, because its states cannot be drawn and it does not "
                 "render as 'rgb_array'; --feedback oracle judges it without pictures."
             )
-        steps = ref.episode_length()
-        rate = clip_painter(environment_id, environment_kwargs or {}).frames_per_second
+        steps = environment.episode_length()
+        rate = clip_painter(environment.id, environment.kwargs).frames_per_second
         self.length = min(max(round(clip_seconds * rate), 1), steps)
         self.starts = tuple(np.unique(np.linspace(0, steps - self.length, moments).round().astype(int)).tolist())
-        self.environment: dict[str, Any] = {
-            "id": environment_id,
-            "kwargs": dict(environment_kwargs or {}),
-            "segment_length": self.length,
-            "horizon": horizon,
-            "on_termination": on_termination,
-        }
 
     def clip(self, policy: AnyPolicy, seed: int, start: int) -> Segment:
         """The `length` steps of a policy after step `start` of the episode that begins with `seed`."""
-        spaces = (self._copies.observation_space, self._copies.action_space)
+        spaces = (self.copies.observation_space, self.copies.action_space)
         recorder = SegmentRecorder(*spaces, 1, self.length, self._snapshots, self._frames)
-        act = bind(policy, self._copies)
+        act = bind(policy, self.copies)
         running = np.ones(1, dtype=np.bool_)
-        observations = self._copies.reset(seed)
+        observations = self.copies.reset(seed)
         for step in range(start + self.length):
             if step >= start:
                 recorder.capture()
             actions = act(observations)
-            result = self._copies.step(actions, running)
+            result = self.copies.step(actions, running)
             if step >= start:
                 recorder.record(observations, actions, result.true_rewards, result.done)
             observations = result.observations
@@ -143,7 +132,7 @@ class ClipRecorder:
         """Close the environment."""
         # Closing one of classic control's environments shuts pygame down for the whole process, open windows included.
         if not isinstance(getattr(self._env.unwrapped, "screen", None), pygame.Surface):
-            self._copies.close()
+            self.copies.close()
 
     def __enter__(self) -> Self:
         return self
@@ -156,6 +145,8 @@ class ClipRecorder:
 
 def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
     """The environment after a reset, and the source of its states; without one it renders pictures if it can."""
+    if ref.on_termination == "leak":
+        ref = replace(ref, on_termination="absorb")
     env = ref.make()
     env.reset(seed=0)
     source = snapshot_source(env)
@@ -167,7 +158,7 @@ def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource 
     return env, None
 
 
-def open_judgements(place: str, environment: dict[str, Any]) -> PreferenceStore:
+def open_judgements(place: str, environment: StoredEnvironment) -> PreferenceStore:
     """Open the store of judgements, or create it.
 
     Raises:
@@ -177,17 +168,17 @@ def open_judgements(place: str, environment: dict[str, Any]) -> PreferenceStore:
     try:
         store = PreferenceStore.open(place)
     except StoreMissingError:
-        return PreferenceStore.create(place, environment=environment)
-    stored = store.environment
-    if dict(stored) == environment:
+        return PreferenceStore.create(place, environment=environment.to_json())
+    stored = StoredEnvironment.from_json(store.environment)
+    if stored == environment:
         return store
     store.close()
-    if {**stored, "segment_length": None} == {**environment, "segment_length": None}:
+    if replace(stored, segment_length=None) == replace(environment, segment_length=None):
         raise ValueError(
-            f"The judgements in {place} are of clips of {stored['segment_length']} steps and not of "
-            f"{environment['segment_length']}; leave --clip-seconds as it was, or name another --store."
+            f"The judgements in {place} are of clips of {stored.segment_length} steps and not of "
+            f"{environment.segment_length}; leave --clip-seconds as it was, or name another --store."
         )
-    raise ValueError(f"The judgements in {place} are of another environment, {stored.get('id')}; name another --store.")
+    raise ValueError(f"The judgements in {place} are of another environment, {stored.id}; name another --store.")
 
 
 def plan_matches(
