@@ -100,7 +100,7 @@ def _try_settings(config: RunConfig) -> None:
         if config.pretrain > 0:
             # An expert can act as many episodes as are wanted; whether a file has enough shows only when it is read.
             count = 1 if config.demonstrations == EXPERT else config.pretrain
-            found = resolve(config.demonstrations, config.env, config.env_kwargs, count, config.seed)
+            found = resolve(config.demonstrations, EnvironmentRef(config.env, config.env_kwargs), count, config.seed)
             found.check_fits(ensemble.encoder.observation_space, ensemble.encoder.action_space)
         if preferred := _preferred_demonstrations(config):
             preferred.check_fits(ensemble.encoder.observation_space, ensemble.encoder.action_space)
@@ -167,7 +167,7 @@ def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
     if config.labels.demonstrated == 0 or config.reward != "learned":
         return None
     episodes = _EXPERT_EPISODES if config.demonstrations == EXPERT else None
-    return resolve(config.demonstrations, config.env, config.env_kwargs, episodes, config.seed)
+    return resolve(config.demonstrations, EnvironmentRef(config.env, config.env_kwargs), episodes, config.seed)
 
 
 def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:

@@ -25,6 +25,7 @@ from agents.progress import ProgressCallback, ProgressTable
 from agents.report import write_report
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.demonstrations import resolve
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.rewards import save
 from rlhf_envs.sb3 import PreferenceCallback
 
@@ -112,6 +113,8 @@ def _pretrained(config: RunConfig, model: PPO) -> dict[str, Any]:
     """Let the policy imitate demonstrations, if that is wanted, and note how well that went."""
     if config.pretrain == 0:
         return {}
-    demonstrations = resolve(config.demonstrations, config.env, config.env_kwargs, config.pretrain, config.seed)
+    demonstrations = resolve(
+        config.demonstrations, EnvironmentRef(config.env, config.env_kwargs), config.pretrain, config.seed
+    )
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
     return {"pretraining": measure_pretrained(config, model, report)}

@@ -69,9 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
         if path.exists():
             load_demonstrations(path)
-        env = EnvironmentRef(environment_id, kwargs or {}, (), horizon).make("rgb_array")
+        environment = EnvironmentRef(environment_id, kwargs or {}, (), horizon)
+        env = environment.make("rgb_array")
         try:
-            kept = _play(given, env, environment_id, kwargs, path)
+            kept = _play(given, env, environment, path)
         finally:
             env.close()
         print(
@@ -101,14 +102,14 @@ def _path(given: Arguments) -> Path:
     return RunDirectory(given.run_dir).demonstrations_path
 
 
-def _play(given: Arguments, env: gym.Env[Any, Any], environment_id: str, kwargs: Mapping[str, Any], path: Path) -> int:
+def _play(given: Arguments, env: gym.Env[Any, Any], environment: EnvironmentRef, path: Path) -> int:
     task = getattr(env.unwrapped, "task", None)
     controls = Controls(env, _keys(given.keys) or None, given.gamepad)
     rate = given.fps if given.fps is not None else float(env.metadata.get("render_fps") or _USUAL_RATE)
     window = PlayWindow(env, controls, rate, bool(getattr(task, "in_turns", False)), given.theme)
 
     def keep(episode: Episode) -> None:
-        one = Demonstrations.from_episodes(environment_id, kwargs, env.observation_space, env.action_space, [episode])
+        one = Demonstrations.from_episodes(environment, env.observation_space, env.action_space, [episode])
         append_demonstrations(one, path)
 
     try:

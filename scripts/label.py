@@ -19,6 +19,7 @@ from rich.console import Console
 from agents.run_directory import RunDirectory
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.clips import clip_painter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
 
@@ -149,7 +150,7 @@ def _require_environment(store: PreferenceStore) -> None:
         raise ValueError(f"{store.database.place} does not say which environment its segments are from, to show them.")
     find_spec(id)
     try:
-        rate = clip_painter(id, kwargs, _ANY_SIZE, "light").frames_per_second
+        rate = clip_painter(EnvironmentRef(id, kwargs), _ANY_SIZE).frames_per_second
     except Exception as error:  # whatever a stranger's environment raises
         raise ValueError(f"{id} cannot be made here, to show its segments: {error}") from error
     steps = store.environment.get("segment_length")

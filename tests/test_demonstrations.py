@@ -27,6 +27,7 @@ from rlhf_envs.demonstrations import (
     resolve,
     save_demonstrations,
 )
+from rlhf_envs.environment import EnvironmentRef
 
 EYE = spaces.Box(-1, 1, (3,), np.float32)
 VIEW = spaces.Dict({"picture": spaces.Box(0, 255, (4, 5, 3), np.uint8), "speed": spaces.Box(-1, 1, (2,), np.float32)})
@@ -44,7 +45,9 @@ def episode(steps: int, action_space: spaces.Space[Any] = BUTTONS, reward: float
 
 
 def demonstrations(*lengths: int, environment_id: str = "Button-v0", **kwargs: Any) -> Demonstrations:
-    return Demonstrations.from_episodes(environment_id, kwargs, EYE, BUTTONS, [episode(steps) for steps in lengths])
+    return Demonstrations.from_episodes(
+        EnvironmentRef(environment_id, kwargs), EYE, BUTTONS, [episode(steps) for steps in lengths]
+    )
 
 
 def assert_equal(left: Demonstrations, right: Demonstrations) -> None:
@@ -85,7 +88,7 @@ def test_asking_for_more_episodes_than_there_are_says_how_many_there_are() -> No
 )
 def test_an_impossible_episode_is_refused_with_its_reason(bad: Episode, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Demonstrations.from_episodes("Button-v0", {}, EYE, BUTTONS, [bad])
+        Demonstrations.from_episodes("Button-v0", EYE, BUTTONS, [bad])
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
@@ -99,7 +102,7 @@ def test_a_file_keeps_the_parts_of_a_dict_observation(tmp_path: Path) -> None:
         "picture": np.full((3, 4, 5, 3), 200, np.uint8),
         "speed": np.full((3, 2), 0.5, np.float32),
     }
-    saved = Demonstrations.from_episodes("Car-v0", {}, VIEW, BUTTONS, [Episode(seen, np.zeros((3, 2)), np.ones(3))])
+    saved = Demonstrations.from_episodes("Car-v0", VIEW, BUTTONS, [Episode(seen, np.zeros((3, 2)), np.ones(3))])
     save_demonstrations(saved, tmp_path / "play.safetensors")
     loaded = load_demonstrations(tmp_path / "play.safetensors")
     loaded.check_fits(VIEW, BUTTONS)
@@ -117,7 +120,7 @@ def test_a_recording_grows_by_whole_episodes(tmp_path: Path) -> None:
 def test_episodes_of_another_environment_are_not_added_to_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "play.safetensors"
     append_demonstrations(demonstrations(4, traffic="light"), path)
-    with pytest.raises(ValueError, match=r"Button-v0 with \{'traffic': 'dense'\}.* cannot be added to .*'light'"):
+    with pytest.raises(ValueError, match=r"Button-v0 with .*'traffic': 'dense'.* cannot be added to .*'light'"):
         append_demonstrations(demonstrations(4, traffic="dense"), path)
     assert_equal(load_demonstrations(path), demonstrations(4, traffic="light"))
 
@@ -131,7 +134,7 @@ def test_a_recording_survives_kill_minus_nine_while_it_is_written(tmp_path: Path
         "eye, buttons = spaces.Box(-1, 1, (3,), np.float32), spaces.MultiDiscrete([3, 2])\n"
         "played = Episode(np.zeros((1000, 3), np.float32), np.zeros((1000, 2)), np.ones(1000))\n"
         "while True:\n"
-        "    more = Demonstrations.from_episodes('Button-v0', {}, eye, buttons, [played])\n"
+        "    more = Demonstrations.from_episodes('Button-v0', eye, buttons, [played])\n"
         "    append_demonstrations(more, sys.argv[1])\n"
         "    print('kept', flush=True)\n"
     )
@@ -187,8 +190,8 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("description", "sentence"),
     [
-        ('{"format_version": 2}', "its format is version 2, and this rlhf_envs reads up to version 1"),
-        ('{"format_version": 1}', "'environment_id' is missing"),
+        ('{"format_version": 1}', "its format is version 1, and this rlhf_envs reads version 2"),
+        ('{"format_version": 2}', "'environment' is missing"),
         ("not JSON", "cannot be read as demonstrations"),
         ("[]", "cannot be read as demonstrations"),
     ],
@@ -205,16 +208,15 @@ def test_a_file_says_itself_where_it_was_recorded(tmp_path: Path) -> None:
     content = (tmp_path / "play.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert json.loads(header["__metadata__"]["demonstrations"]) == {
-        "format_version": 1,
-        "environment_id": "Button-v0",
-        "environment_kwargs": {"lanes": 2},
+        "format_version": 2,
+        "environment": EnvironmentRef("Button-v0", {"lanes": 2}).to_json(),
         "observation_space": "Box(-1.0, 1.0, (3,), float32)",
         "action_space": "MultiDiscrete([3 2])",
     }
 
 
 def test_the_expert_acts_as_it_would_in_single_environments() -> None:
-    shown = from_expert("rlhf/Driving-v0", {"horizon": 30}, episodes=3, seed=7)
+    shown = from_expert(EnvironmentRef("rlhf/Driving-v0", {"horizon": 30}), episodes=3, seed=7)
     assert (len(shown), shown.episodes) == (90, 3)
     for index in range(3):
         env = gym.make("rlhf/Driving-v0", horizon=30)
@@ -231,26 +233,26 @@ def test_the_expert_acts_as_it_would_in_single_environments() -> None:
 @pytest.mark.parametrize("environment_id", ["CartPole-v1", "Pendulum-v1"])
 def test_an_environment_without_an_expert_says_what_else_there_is(environment_id: str) -> None:
     with pytest.raises(ValueError, match=f"{environment_id} has no scripted expert; give a file"):
-        resolve("expert", environment_id, None, episodes=2, seed=0)
+        resolve("expert", environment_id, episodes=2, seed=0)
 
 
 def test_an_unknown_environment_has_no_demonstrations() -> None:
     with pytest.raises(ValueError, match="There is no environment 'rlhf/Drivin-v0'"):
-        from_expert("rlhf/Drivin-v0", None, episodes=2, seed=0)
+        from_expert("rlhf/Drivin-v0", episodes=2, seed=0)
 
 
 def test_a_recorded_file_is_a_source(tmp_path: Path) -> None:
     path = tmp_path / "play.safetensors"
     save_demonstrations(demonstrations(4, 1, 2), path)
-    assert_equal(resolve(str(path), "Button-v0", None, episodes=2, seed=0), demonstrations(4, 1))
+    assert_equal(resolve(str(path), "Button-v0", episodes=2, seed=0), demonstrations(4, 1))
     assert from_file(path).episodes == 3
     with pytest.raises(ValueError, match=r"There is no file .*absent"):
-        resolve(str(tmp_path / "absent.safetensors"), "Button-v0", None, episodes=2, seed=0)
+        resolve(str(tmp_path / "absent.safetensors"), "Button-v0", episodes=2, seed=0)
 
 
 def test_a_source_of_no_known_kind_is_refused_with_the_kinds_there_are() -> None:
     with pytest.raises(ValueError, match=r'come from "expert", a file that ends in \.safetensors, or "minari:ID", not'):
-        resolve("play.pkl", "Button-v0", None, episodes=2, seed=0)
+        resolve("play.pkl", "Button-v0", episodes=2, seed=0)
 
 
 def test_a_minari_dataset_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,14 +290,14 @@ def test_a_minari_dataset_is_a_source(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     both = from_minari(tmp_path / "cartpole" / "tiny-v0")
     both.check_fits(env.observation_space, env.action_space)
-    assert both.environment_id == "CartPole-v1"
+    assert both.environment.id == "CartPole-v1"
     assert both.true_returns.tolist() == [5.0, 3.0]
     assert both.actions.tolist() == [0, 1, 0, 1, 0, 0, 1, 0]
     assert isinstance(both.observations, np.ndarray)
     np.testing.assert_array_equal(both.observations[5], np.arange(4, dtype=np.float32) / 100)
-    assert_equal(resolve("minari:cartpole/tiny-v0", "CartPole-v1", None, episodes=1, seed=0), both.first(1))
+    assert_equal(resolve("minari:cartpole/tiny-v0", "CartPole-v1", episodes=1, seed=0), both.first(1))
     with pytest.raises(ValueError, match=r"3 episodes .* were asked for, but cartpole/tiny-v0 has 2"):
-        resolve("minari:cartpole/tiny-v0", "CartPole-v1", None, episodes=3, seed=0)
+        resolve("minari:cartpole/tiny-v0", "CartPole-v1", episodes=3, seed=0)
     with pytest.raises(ValueError, match=r"no Minari dataset 'cartpole/large-v0' on this machine; `minari download"):
         from_minari("cartpole/large-v0")
 

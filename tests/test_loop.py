@@ -285,7 +285,7 @@ def test_settings_without_sense_are_refused(settings: dict[str, object], said: s
 
 def test_demonstrations_are_preferred_over_what_the_agent_does(store: PreferenceStore) -> None:
     episode = Episode(np.ones((8, 3), np.float32), np.ones((8, 1), np.float32), np.ones(8, np.float32))
-    shown = Demonstrations.from_episodes("test/Noise-v0", {}, OBSERVATIONS, ACTIONS, [episode] * 2)
+    shown = Demonstrations.from_episodes("test/Noise-v0", OBSERVATIONS, ACTIONS, [episode] * 2)
     config = FeedbackConfig(comparisons=40, test_comparisons=0, segment_length=4, demonstrated=20)
     ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
     teacher = ScriptedTeacher(TeacherConfig(), "oracle")
@@ -310,7 +310,7 @@ def test_demonstrations_that_are_wanted_and_missing_or_too_short_are_refused(mak
     with pytest.raises(ValueError, match="there are no demonstrations"):
         make_loop(demonstrated=5)
     episode = Episode(np.ones((3, 3), np.float32), np.ones((3, 1), np.float32), np.ones(3, np.float32))
-    short = Demonstrations.from_episodes("test/Noise-v0", {}, OBSERVATIONS, ACTIONS, [episode] * 4)
+    short = Demonstrations.from_episodes("test/Noise-v0", OBSERVATIONS, ACTIONS, [episode] * 4)
     with pytest.raises(ValueError, match="as long as a segment of 4"):
         Demonstrator(short, 4)
 

@@ -19,6 +19,7 @@ from rlhf_envs.archive.datasheet import Statistics, datasheet
 from rlhf_envs.archive.manifest import ANSWERS, CLIPS, DATASHEET, QUERIES, SEGMENTS, Manifest, describe_file
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, StoreSnapshot, batches
 from rlhf_envs.archive.tables import SegmentWriter, byte_size, require_pyarrow, write_answers, write_queries
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.teacher import TEACHERS
 from rlhf_envs.files import sync_to_disk
 from rlhf_envs.segments import Segment
@@ -121,7 +122,7 @@ def _clip_maker(environment: Mapping[str, Any], folder: Path) -> ClipMaker:
             "Clips cannot be drawn, because the store does not say which environment it is about; leave them out "
             "with --no-clips."
         )
-    painter = clip_painter(environment["id"], environment.get("kwargs") or {})
+    painter = clip_painter(EnvironmentRef(environment["id"], environment.get("kwargs") or {}))
     (folder / CLIPS).mkdir()
 
     def make_clip(id: int, segment: Segment) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import THEMES, Color
 from rlhf_envs.envs.rendering import Painter
 from rlhf_envs.envs.task import State
@@ -134,10 +134,7 @@ class _FrameClipPainter(ClipPainter):
 
 
 def clip_painter(
-    environment_id: str,
-    environment_kwargs: Mapping[str, Any] | None = None,
-    frame_size: tuple[int, int] = CLIP_SIZE,
-    theme: str = "light",
+    environment: str | EnvironmentRef, frame_size: tuple[int, int] = CLIP_SIZE, theme: str = "light"
 ) -> ClipPainter:
     """The painter for the segments of an environment.
 
@@ -145,34 +142,30 @@ def clip_painter(
     proportions, on the theme's background.
 
     Args:
-        environment_id: a Gymnasium id.
-        environment_kwargs: what the environment was made with; how it was rendered then does not matter.
+        environment: that the segments are from; how it was rendered then does not matter.
         frame_size: (width, height) in pixels.
         theme: "light" or "dark".
 
     Raises:
-        ValueError: for an unknown theme or a frame size below 60x40.
-        gymnasium.error.Error: for an unknown id.
+        ValueError: for an unknown theme, a frame size below 60x40, or an environment that cannot be made.
     """
     width, height = int(frame_size[0]), int(frame_size[1])
     if width < 60 or height < 40:
         raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
-    kwargs = {name: value for name, value in (environment_kwargs or {}).items() if name != "render_mode"}
+    ref, background = EnvironmentRef.of(environment), THEMES[theme].background
     try:
-        env = gym.make(environment_id, disable_env_checker=True, render_mode="rgb_array", **kwargs)
-    except TypeError:
-        # It takes no render mode, so it cannot be drawn; segments may still carry frames.
-        env = gym.make(environment_id, disable_env_checker=True, **kwargs)
-        return _FrameClipPainter(environment_id, (width, height), THEMES[theme].background, _rate(env))
+        env = ref.make("rgb_array", fixed_length=False)
+    except ValueError:
+        # Perhaps it takes no render mode and cannot be drawn; segments may still have captured frames.
+        return _FrameClipPainter(ref.id, (width, height), background, _rate(ref.make(fixed_length=False)))
     if isinstance(env.unwrapped, TaskEnv):
-        return _TaskClipPainter(environment_id, env.unwrapped, (width, height), theme)
-    background = THEMES[theme].background
+        return _TaskClipPainter(ref.id, env.unwrapped, (width, height), theme)
     adapter = state_adapter(env)
     if adapter is None:
-        return _FrameClipPainter(environment_id, (width, height), background, _rate(env))
-    return _SimulatorClipPainter(environment_id, env, adapter, (width, height), background)
+        return _FrameClipPainter(ref.id, (width, height), background, _rate(env))
+    return _SimulatorClipPainter(ref.id, env, adapter, (width, height), background)
 
 
 def _rate(env: gym.Env[Any, Any]) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.files import write_atomically
 from rlhf_envs.observations import Observations, concatenate_observations, map_observations, named_arrays
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Raised by every change to the file; only files of this version are read."""
+
 SUFFIX = ".safetensors"
 
 _METADATA = "demonstrations"
-_DESCRIBED = ("environment_id", "environment_kwargs", "observation_space", "action_space")
 _ARRAYS = ("actions", "true_rewards", "episode_starts")
 
 
@@ -53,7 +55,7 @@ class Demonstrations:
     """Whole episodes in one environment, one after another.
 
     Attributes:
-        environment_id, environment_kwargs: where they were recorded; the arguments are plain JSON.
+        environment: in which they were recorded.
         observation_space, action_space: of that environment, as text.
         observations: (steps, *obs), or a dict of such arrays for a flat Dict space.
         actions: (steps, *act).
@@ -65,8 +67,7 @@ class Demonstrations:
             not start an episode.
     """
 
-    environment_id: str
-    environment_kwargs: Mapping[str, Any]
+    environment: EnvironmentRef
     observation_space: str
     action_space: str
     observations: Observations
@@ -91,8 +92,7 @@ class Demonstrations:
     @classmethod
     def from_episodes(
         cls,
-        environment_id: str,
-        environment_kwargs: Mapping[str, Any],
+        environment: str | EnvironmentRef,
         observation_space: Space[Any],
         action_space: Space[Any],
         episodes: Sequence[Episode],
@@ -104,15 +104,9 @@ class Demonstrations:
         """
         if not episodes:
             raise ValueError("Demonstrations must have at least one episode, but there is none.")
-        try:
-            kwargs = json.loads(json.dumps(dict(environment_kwargs), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"An environment's arguments are kept as JSON, which has no form for these: {error}."
-            ) from error
         demonstrations = cls(
-            environment_id,
-            kwargs,
+            # As it is read from a file, so that episodes can be added to those of one.
+            EnvironmentRef.from_json(EnvironmentRef.of(environment).to_json()),
             str(observation_space),
             str(action_space),
             concatenate_observations([episode.observations for episode in episodes]),
@@ -186,7 +180,7 @@ class Demonstrations:
         ):
             if recorded != str(space):
                 raise ValueError(
-                    f"These demonstrations were recorded in {self.environment_id}, whose {name} is {recorded}, "
+                    f"These demonstrations were recorded in {self.environment.id}, whose {name} is {recorded}, "
                     f"but here it is {space}."
                 )
         parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {"": observation_space}
@@ -197,12 +191,14 @@ class Demonstrations:
             _check_belongs(f"observations {key}".strip(), arrays[key], part)
         _check_belongs("actions", self.actions, action_space)
 
-    def _origin(self) -> tuple[str, Mapping[str, Any], str, str]:
-        return self.environment_id, self.environment_kwargs, self.observation_space, self.action_space
+    def _origin(self) -> tuple[Any, ...]:
+        # Episodes may differ in length, so it does not matter how the environment's were held to one.
+        ref = self.environment
+        return ref.id, ref.kwargs, ref.wrappers, self.observation_space, self.action_space
 
     def _described(self) -> str:
-        kwargs = f" with {dict(self.environment_kwargs)}" if self.environment_kwargs else ""
-        return f"{self.environment_id}{kwargs} ({self.observation_space} to {self.action_space})"
+        described = {name: value for name, value in self.environment.to_json().items() if value and name != "id"}
+        return f"{self.environment.id} with {described} ({self.observation_space} to {self.action_space})"
 
 
 def save_demonstrations(demonstrations: Demonstrations, path: str | os.PathLike[str]) -> None:
@@ -216,7 +212,12 @@ def save_demonstrations(demonstrations: Demonstrations, path: str | os.PathLike[
     seen = named_arrays(demonstrations.observations)
     tensors = {f"observations/{key}" if key else "observations": array for key, array in seen}
     tensors |= {name: getattr(demonstrations, name) for name in _ARRAYS}
-    description = {"format_version": FORMAT_VERSION} | {name: getattr(demonstrations, name) for name in _DESCRIBED}
+    description = {
+        "format_version": FORMAT_VERSION,
+        "environment": demonstrations.environment.to_json(),
+        "observation_space": demonstrations.observation_space,
+        "action_space": demonstrations.action_space,
+    }
     content = to_safetensors(
         {name: np.ascontiguousarray(array) for name, array in tensors.items()}, {_METADATA: json.dumps(description)}
     )
@@ -261,16 +262,20 @@ def load_demonstrations(path: str | os.PathLike[str]) -> Demonstrations:
         raise ValueError(f"{path} holds no demonstrations, but {', '.join(sorted(tensors)) or 'nothing'}.")
     try:
         description = json.loads(metadata[_METADATA])
-        version = int(description["format_version"])
-        if version > FORMAT_VERSION:
-            raise ValueError(
-                f"its format is version {version}, and this rlhf_envs reads up to version {FORMAT_VERSION}"
-            )
-        described = {name: description[name] for name in _DESCRIBED}
+        if description["format_version"] != FORMAT_VERSION:
+            found = description["format_version"]
+            raise ValueError(f"its format is version {found}, and this rlhf_envs reads version {FORMAT_VERSION}")
+        environment = EnvironmentRef.from_json(description["environment"])
         prefix = "observations/"
         parts = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
         arrays = {name: tensors[name] for name in _ARRAYS}
-        return Demonstrations(**described, observations=parts or tensors["observations"], **arrays)
+        return Demonstrations(
+            environment,
+            description["observation_space"],
+            description["action_space"],
+            parts or tensors["observations"],
+            **arrays,
+        )
     except KeyError as error:
         raise ValueError(f"{path} cannot be read as demonstrations: {error} is missing.") from error
     except (TypeError, ValueError) as error:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from rlhf_envs.demonstrations.episodes import SUFFIX, Demonstrations, Episode, load_demonstrations
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.observations import Observations, map_observations
 
@@ -18,15 +17,13 @@ EXPERT = "expert"
 MINARI = "minari:"
 
 
-def resolve(
-    source: str, environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int | None, seed: int
-) -> Demonstrations:
+def resolve(source: str, environment: str | EnvironmentRef, episodes: int | None, seed: int) -> Demonstrations:
     """Demonstrations from a source named as on the command line.
 
     Args:
         source: "expert" for the environment's scripted one; the path of a recorded file, which ends in .safetensors;
             or "minari:ID" for a Minari dataset, by its id or folder.
-        environment_id, environment_kwargs: where the expert acts.
+        environment: in which the expert acts.
         episodes: how many; None for all that a file or a dataset has.
         seed: of the expert's first episode.
 
@@ -36,7 +33,7 @@ def resolve(
     if source == EXPERT:
         if episodes is None:
             raise ValueError("A scripted expert can demonstrate any number of episodes: say how many.")
-        return from_expert(environment_id, environment_kwargs, episodes, seed)
+        return from_expert(environment, episodes, seed)
     if source.startswith(MINARI):
         return from_minari(source.removeprefix(MINARI), episodes)
     if source.endswith(SUFFIX):
@@ -46,28 +43,21 @@ def resolve(
     )
 
 
-def from_expert(
-    environment_id: str, environment_kwargs: Mapping[str, Any] | None, episodes: int, seed: int
-) -> Demonstrations:
+def from_expert(environment: str | EnvironmentRef, episodes: int, seed: int) -> Demonstrations:
     """Episodes of the scripted expert of one of the suite's environments, all at once; episode i has seed + i.
 
     Raises:
         ValueError: if there is no such environment, or it has no expert.
     """
     _check_count(episodes)
-    kwargs = dict(environment_kwargs or {})
-    try:
-        env = gym.make_vec(environment_id, episodes, gym.VectorizeMode.VECTOR_ENTRY_POINT, **kwargs)
-    except gym.error.UnregisteredEnv as error:
-        raise ValueError(f"There is no environment {environment_id!r}: {error}") from error
-    except gym.error.Error as error:
-        raise ValueError(_without_expert(environment_id)) from error
+    ref = EnvironmentRef.of(environment)
+    env = ref.make_vector(episodes)
     try:
         batch = env.unwrapped
         if not isinstance(batch, TaskVectorEnv):
-            raise ValueError(_without_expert(environment_id))
+            raise ValueError(_without_expert(ref))
         return Demonstrations.from_episodes(
-            environment_id, kwargs, batch.single_observation_space, batch.single_action_space, _act(batch, seed)
+            ref, batch.single_observation_space, batch.single_action_space, _act(batch, seed)
         )
     finally:
         env.close()
@@ -116,8 +106,7 @@ def from_minari(dataset: str | os.PathLike[str], episodes: int | None = None) ->
             raise ValueError(f"{episodes} episodes of demonstrations were asked for, but {found.id} has {len(found)}.")
     spec = found.env_spec
     return Demonstrations.from_episodes(
-        spec.id if spec is not None else found.id,
-        spec.kwargs if spec is not None else {},
+        EnvironmentRef(found.id) if spec is None else EnvironmentRef(spec.id, spec.kwargs),
         found.observation_space,
         found.action_space,
         [
@@ -155,8 +144,8 @@ def _check_count(episodes: int) -> None:
         raise ValueError(f"The number of episodes of demonstrations must be at least 1, not {episodes}.")
 
 
-def _without_expert(environment_id: str) -> str:
+def _without_expert(environment: EnvironmentRef) -> str:
     return (
-        f"{environment_id} has no scripted expert; give a file of recorded demonstrations (a path that ends in "
+        f"{environment.id} has no scripted expert; give a file of recorded demonstrations (a path that ends in "
         f'{SUFFIX}) or a Minari dataset ("{MINARI}ID").'
     )

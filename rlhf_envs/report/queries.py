@@ -57,7 +57,7 @@ def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: in
     if not answered:
         return []
     chosen = np.unique(np.linspace(0, len(answered) - 1, most).round().astype(int))
-    painter = clip_painter(environment.id, environment.kwargs, FRAME_SIZE)
+    painter = clip_painter(environment, FRAME_SIZE)
     return [_picture(store, painter, answered[index], index) for index in chosen]
 
 

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 import rlhf_envs  # noqa: F401 - registers the environments
 from agents.pretraining import PretrainConfig, PretrainReport, pretrain
 from rlhf_envs.demonstrations import Demonstrations, Episode, from_expert
+from rlhf_envs.environment import EnvironmentRef
 
 DRIVING = "rlhf/Driving-v0"
 
@@ -59,7 +60,7 @@ def cartpole_episode(act: Callable[[NDArray[Any]], int], seed: int) -> Episode:
 def cartpole_demonstrations(episodes: int) -> Demonstrations:
     env = gym.make("CartPole-v1")
     acted = [cartpole_episode(cartpole_controller, seed) for seed in range(episodes)]
-    return Demonstrations.from_episodes("CartPole-v1", {}, env.observation_space, env.action_space, acted)
+    return Demonstrations.from_episodes("CartPole-v1", env.observation_space, env.action_space, acted)
 
 
 def cartpole_return(model: PPO, episodes: int = 5) -> float:
@@ -81,7 +82,7 @@ def driving_return(act: Callable[[NDArray[Any], Any], NDArray[Any]]) -> float:
 
 @pytest.fixture(scope="module")
 def driving_demonstrations() -> Demonstrations:
-    return from_expert(DRIVING, None, episodes=10, seed=0)
+    return from_expert(DRIVING, episodes=10, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +116,7 @@ def test_a_cloned_policy_still_explores(driver: tuple[PPO, PretrainReport]) -> N
 def test_a_deviation_that_was_chosen_small_is_neither_raised_nor_made_smaller() -> None:
     env = Rooms(spaces.Box(-1, 1, (1,), np.float32), spaces.Box(-1, 1, (1,), np.float32))
     episode = Episode(np.zeros((50, 1), np.float32), np.full((50, 1), 0.5), np.zeros(50))
-    demonstrations = Demonstrations.from_episodes(
-        "Rooms-v0", {}, env.observation_space, env.action_space, [episode] * 4
-    )
+    demonstrations = Demonstrations.from_episodes("Rooms-v0", env.observation_space, env.action_space, [episode] * 4)
     model = ppo(env, policy_kwargs={"log_std_init": -3.0})
     report = pretrain(model, demonstrations, PretrainConfig(learning_rate=1e-2))
     assert report.held_out_mean_squared_error is not None
@@ -182,7 +181,7 @@ def test_imitation_stops_when_it_no_longer_helps_and_keeps_the_best_policy() -> 
     rng = np.random.default_rng(0)
     env = Rooms(spaces.Box(-1, 1, (8,), np.float32), spaces.Discrete(4))
     noise = [Episode(rng.uniform(-1, 1, (20, 8)).astype("f4"), rng.integers(0, 4, 20), np.zeros(20)) for _ in range(10)]
-    demonstrations = Demonstrations.from_episodes("Rooms-v0", {}, env.observation_space, env.action_space, noise)
+    demonstrations = Demonstrations.from_episodes("Rooms-v0", env.observation_space, env.action_space, noise)
     report = pretrain(ppo(env), demonstrations, PretrainConfig(learning_rate=1e-2, patience=5))
     assert report.epochs < 50
     # Guessing blindly costs ln 4.
@@ -216,7 +215,7 @@ def test_every_kind_of_space_can_be_imitated(
         observations[name] = np.stack([one[name] for one in seen])
     always = np.repeat(np.asarray(action_space.sample())[None], 12, axis=0)
     episode = Episode(observations, always, np.zeros(12))
-    demonstrations = Demonstrations.from_episodes("Rooms-v0", {}, observation_space, action_space, [episode, episode])
+    demonstrations = Demonstrations.from_episodes("Rooms-v0", observation_space, action_space, [episode, episode])
     model = ppo(env, policy)
     report = pretrain(model, demonstrations, PretrainConfig(max_epochs=60, learning_rate=3e-3))
     np.testing.assert_allclose(model.predict(seen[0], deterministic=True)[0], always[0], atol=0.5)
@@ -230,7 +229,7 @@ def test_of_a_single_episode_the_last_fifth_is_held_out() -> None:
     # The last fifth does the opposite of what the rest does, so nothing that is learned helps there.
     actions = np.r_[np.zeros(80, np.int64), np.ones(20, np.int64)]
     episode = Episode(np.zeros((100, 1), np.float32), actions, np.zeros(100))
-    demonstrations = Demonstrations.from_episodes("Rooms-v0", {}, env.observation_space, env.action_space, [episode])
+    demonstrations = Demonstrations.from_episodes("Rooms-v0", env.observation_space, env.action_space, [episode])
     report = pretrain(ppo(env), demonstrations, PretrainConfig(patience=3))
     assert report.epochs == 3
     assert report.held_out_loss == pytest.approx(np.log(2), abs=0.05)
@@ -240,7 +239,7 @@ def test_demonstrations_of_another_environment_are_refused_before_anything_chang
     model = ppo(gym.make("CartPole-v1"))
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     with pytest.raises(ValueError, match=f"recorded in {DRIVING}, whose observation space is Box.*here it is Box"):
-        pretrain(model, from_expert(DRIVING, {"horizon": 5}, episodes=2, seed=0))
+        pretrain(model, from_expert(EnvironmentRef(DRIVING, {"horizon": 5}), episodes=2, seed=0))
     assert all(torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
 
 
@@ -253,7 +252,7 @@ def test_observations_that_the_policy_sees_scaled_are_refused() -> None:
 def test_a_single_step_cannot_be_imitated() -> None:
     env = Rooms(spaces.Box(-1, 1, (1,), np.float32), spaces.Discrete(2))
     step = Episode(np.zeros((1, 1), np.float32), np.zeros(1), np.zeros(1))
-    demonstrations = Demonstrations.from_episodes("Rooms-v0", {}, env.observation_space, env.action_space, [step])
+    demonstrations = Demonstrations.from_episodes("Rooms-v0", env.observation_space, env.action_space, [step])
     with pytest.raises(ValueError, match="at least 2 steps of demonstrations"):
         pretrain(ppo(env), demonstrations)
 

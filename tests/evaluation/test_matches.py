@@ -50,7 +50,7 @@ def test_other_peoples_environments_are_shown_from_states_or_from_pictures(env: 
     with ClipRecorder(env, clip_seconds=0.5, moments=2, needs_pictures=True) as recorder:
         one, other = (recorder.clip(RandomPolicy(seed), 3, 0) for seed in (1, 2))
         assert len(one) == len(other) == recorder.length
-    painter = clip_painter(env, None, (300, 200))
+    painter = clip_painter(env, (300, 200))
     first, second = painter.frames(one), painter.frames(other)
     np.testing.assert_array_equal(first[0], second[0])
     assert not np.array_equal(first[-1], second[-1])

@@ -35,7 +35,7 @@ def test_what_cannot_be_drawn_from_states_is_shown_as_it_was_seen(env: str, proc
     kept = Segment.from_bytes(some_segment(venv).to_bytes())
     venv.close()
     assert kept.states is None and kept.frames is not None and len(kept.frames) == 6
-    clip = clip_painter(env, None, (300, 200)).frames(kept)
+    clip = clip_painter(env, (300, 200)).frames(kept)
     assert clip.shape == (6, 200, 300, 3) and clip.std() > 0
     assert encode_mp4(clip)[4:8] == b"ftyp"
 

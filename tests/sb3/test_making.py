@@ -57,7 +57,7 @@ def test_people_can_be_shown_what_ones_own_script_asks(env: str, tmp_path: Any) 
     model.learn(128, callback=callback)
     store = callback.loop.store
     assert guidance(store.environment).rubric == "Which one is calmer?"
-    painter = clip_painter(store.environment["id"], store.environment["kwargs"], (120, 80), "light")
+    painter = clip_painter(EnvironmentRef(env, kwargs), (120, 80))
     frames = painter.frames(store.queries()[0].segments[0])
     assert len(frames) >= 5 and frames[0].std() > 0
     store.close()

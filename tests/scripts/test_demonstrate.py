@@ -59,7 +59,7 @@ def test_what_the_keys_say_is_done_and_kept(sits_down: Any, tmp_path: Path) -> N
     sits_down("w", None, "d", "up w", None, "up d", "return")
     assert play(path, "--episodes", "1", "--seed", "3") == 0
     kept = load_demonstrations(path)
-    assert kept.episodes == 1 and kept.environment_kwargs == {"horizon": 6}
+    assert kept.episodes == 1 and kept.environment.kwargs == {"horizon": 6}
     expected = [(0.6, 0), (0.6, 0), (0.6, 0.5), (0, 0.5), (0, 0.5), (0, 0)]
     assert np.allclose(kept.actions, expected)
     env = gym.make("rlhf/Driving-v0", horizon=6)

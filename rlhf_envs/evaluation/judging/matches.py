@@ -106,7 +106,7 @@ class ClipRecorder:
                 "render as 'rgb_array'; --feedback oracle judges it without pictures."
             )
         steps = environment.episode_length()
-        rate = clip_painter(environment.id, environment.kwargs).frames_per_second
+        rate = clip_painter(environment).frames_per_second
         self.length = min(max(round(clip_seconds * rate), 1), steps)
         self.starts = tuple(np.unique(np.linspace(0, steps - self.length, moments).round().astype(int)).tolist())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf_envs.clips import ClipPainter, clip_painter, encode_mp4
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import THEME_NAMES
 from rlhf_envs.segments import Segment
 
@@ -109,8 +110,8 @@ class ClipMaker:
     def _painter(self, theme: str) -> ClipPainter:
         painters: dict[str, ClipPainter] = self._own.__dict__.setdefault("painters", {})
         if theme not in painters:
-            kwargs = self._environment.get("kwargs") or {}
-            painters[theme] = clip_painter(str(self._environment["id"]), kwargs, FRAME_SIZE, theme)
+            environment = EnvironmentRef(str(self._environment["id"]), self._environment.get("kwargs") or {})
+            painters[theme] = clip_painter(environment, FRAME_SIZE, theme)
         return painters[theme]
 
 

@@ -14,6 +14,7 @@ import pygame
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.queries import Query
 from rlhf_envs.segments import Segment
 
@@ -148,8 +149,8 @@ class Gallery:
 
     def _painter(self, look: tuple[tuple[int, int], str]) -> ClipPainter:
         if look not in self._painters:
-            kwargs = self._environment.get("kwargs")
-            self._painters[look] = clip_painter(str(self._environment["id"]), kwargs, *look)
+            environment = EnvironmentRef(str(self._environment["id"]), self._environment.get("kwargs") or {})
+            self._painters[look] = clip_painter(environment, *look)
             if len(self._painters) > _MOST_PAINTERS:
                 self._painters.popitem(last=False)
         self._painters.move_to_end(look)
