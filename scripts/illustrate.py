@@ -24,7 +24,7 @@ from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.practice import practice_pairs
 from rlhf_envs.feedback.status import TRAINING
-from rlhf_envs.feedback.window.labelling import open_window
+from rlhf_envs.feedback.window import open_window
 
 _FILM_SECONDS = 4.0
 _FILM_FRAME = (300, 200)
@@ -214,11 +214,11 @@ def save_window(environment_id: str, path: Path, size: tuple[int, int] = (1200, 
         for id in store.ask(queries)[-_ANSWERED:]:
             store.answer(id, "ann", "left", shown_at=float(2 * id), answered_at=float(2 * id) + 2.6)
         store.post_status(TRAINING, _training())
-        with open_window(AnnotatorSession(store, "ann"), size=size) as show:
+        with open_window(AnnotatorSession(store, "ann"), size=size) as window:
             until = time.monotonic() + _SECONDS_TO_DRAW
             while time.monotonic() < until:
-                show.tick()
-            pygame.image.save(show.window.get_surface(), path)
+                window.tick()
+            pygame.image.save(window.surface, path)
 
 
 def _training() -> dict[str, object]:

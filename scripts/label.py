@@ -175,10 +175,10 @@ def _show(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.window import label_in_window
 
     _require_environment(store)
-    session = AnnotatorSession(store, _name(given), repeat_rate=given.repeat_rate)
+    session = AnnotatorSession(store, _name(given), repeat_rate=given.repeat_rate, practice=True)
     label_in_window(session, theme=given.theme)
     progress = session.progress()
-    print(f"{progress.given} answers by {_name(given)} are in the store.")
+    print(f"{progress.own_answers} answers by {_name(given)} are in the store.")
 
 
 def _teach(given: Arguments, store: PreferenceStore) -> None:

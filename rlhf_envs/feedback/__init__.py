@@ -12,9 +12,10 @@ from rlhf_envs.feedback.errors import (
     StoreVersionError,
 )
 from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
+from rlhf_envs.feedback.progress import SessionProgress
 from rlhf_envs.feedback.reliability import Reliability
 from rlhf_envs.feedback.schedule import SCHEDULES, due
-from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
+from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.status import StatusMessage
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig

@@ -1,4 +1,4 @@
-"""A short round with known answers, so that a new annotator learns the task before their answers count."""
+"""A practice round: comparisons with known answers, so that a new annotator learns the task before answers count."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback.guidance import make_described, native_task
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.observations import stack_observations
 from rlhf_envs.queries import Choice, Purpose, Query
 from rlhf_envs.segments import Segment
 
 PRACTICE_ROUND = 4
 """How many comparisons."""
+
+RIGHT_TEXT, WRONG_TEXT = "That is what most say.", "Look again."
+"""What an annotator reads after a practice answer, before the explanation."""
 
 _USUAL_LENGTH = 25
 _LONGEST_LEAD_IN = 40
@@ -30,8 +34,7 @@ _MOST_TERMS_NAMED = 2
 def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_ROUND) -> int:
     """Ask a new annotator to compare the environment's scripted expert with random actions, and return how often.
 
-    Each query is a comparison of purpose PRACTICE for this annotator alone. Its context says the known "answer", "left"
-    or "right", and "because", which completes the sentence "Most people prefer the right one, because ...". Asking
+    Each query is a comparison of purpose PRACTICE for this annotator alone; `known_answer` reads its answer. Asking
     again asks nothing new. There is no practice (0) in environments that bring no expert, nor for an annotator who has
     answered anything before.
 
@@ -47,13 +50,35 @@ def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_R
         raise ValueError("An annotator needs a name, such as a person's initials.")
     if count < 1:
         raise ValueError(f"A practice round has at least 1 comparison, not {count}.")
-    environment = store.environment
-    task = native_task(environment)
-    without_expert = task is None or "expert" not in task.scripted_policies
-    if without_expert or any(live.annotator == annotator for live in store.live_answers()):
+    task = native_task(store.environment)
+    if task is None or "expert" not in task.scripted_policies or store.live_answers(annotator=annotator):
         return 0
-    pairs = practice_pairs(environment, count)
+    pairs = practice_pairs(store.environment, count)
     return len(store.ask([_query(annotator, number, pair) for number, pair in enumerate(pairs)]))
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """The answer to a practice query.
+
+    Attributes:
+        choice: "left" or "right".
+        because: why, such as "it does better on progress and courtesy".
+    """
+
+    choice: Choice
+    because: str
+
+    def explanation(self, side: str) -> str:
+        """The sentence to read after answering, where the better clip is called `side` on this screen."""
+        return f"Most people prefer the {side} one, because {self.because}."
+
+
+def known_answer(query: Query) -> KnownAnswer | None:
+    """The answer to a practice query; None for every other query."""
+    if query.purpose is not Purpose.PRACTICE:
+        return None
+    return KnownAnswer(Choice(query.context["answer"]), str(query.context["because"]))
 
 
 @dataclass(frozen=True)
@@ -124,11 +149,7 @@ def _stretch(env: TaskEnv, policy: str, seed: int, length: int) -> _Stretch:
             states.append(state)
             terms += np.array(list(info["reward_terms"].values())) * env.task.weights
         observation = following
-    shown: Any = (
-        {name: np.stack([each[name] for each in observations]) for name in observations[0]}
-        if isinstance(observation, Mapping)
-        else np.stack(observations)
-    )
+    shown = stack_observations(observations)
     return _Stretch(Segment(shown, np.stack(actions), np.array(rewards, np.float32), np.stack(states)), terms)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, select
@@ -159,9 +159,10 @@ def load_live_answers(
     ]
 
 
-def load_tally(connection: Connection, annotator: str, latest: int) -> Tally:
-    """How many answers of an annotator stand, and the times of the latest of them."""
-    theirs = and_(answers.c.annotator == annotator, is_live(answers))
+def load_tally(connection: Connection, annotator: str, latest: int, purposes: Collection[Purpose]) -> Tally:
+    """How many answers of an annotator to queries of these purposes stand, and the times of the latest of them."""
+    asked = select(queries.c.id).where(queries.c.purpose.in_([purpose.value for purpose in purposes]))
+    theirs = and_(answers.c.annotator == annotator, is_live(answers), answers.c.query_id.in_(asked))
     given = connection.execute(select(func.count()).select_from(answers).where(theirs)).scalar_one()
     times = connection.execute(
         select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)

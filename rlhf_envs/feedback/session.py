@@ -1,61 +1,39 @@
-"""One annotator's sitting: what to show next, what was said, what to take back. Every screen stands on it."""
+"""An annotator session: what one annotator is shown and answers. The window and the web page both stand on it."""
 
 from __future__ import annotations
 
 import hashlib
-import statistics
+import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback.errors import StoreError
+from rlhf_envs.feedback.practice import ask_practice
+from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.queries import Answer, Choice, Kind, Purpose, Query
+from rlhf_envs.queries import Answer, Choice, Kind, Purpose, Query, Submission
 
 REPEAT_AFTER = 5
-"""A pair is not shown again before this many others were answered, so that nobody answers it from memory."""
+"""A pair is not repeated before its annotator has answered this many others, so that nobody answers from memory."""
 
-PACE_OVER = 20
-"""An annotator's pace is told over this many of their latest answers."""
-_LONGEST_ANSWER = 60.0
 _LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class SessionProgress:
-    """How far things are, as an annotator sees it.
-
-    Attributes:
-        given: answers of this annotator that stand.
-        answered, asked: queries of the whole queue that need no more answers, and all of it.
-        seconds_per_answer: this annotator's median over their last answers; None before there are any. Answers that
-            took over a minute count as pauses.
-        training: the training run's latest status message (see `status.TRAINING`), or None.
-    """
-
-    given: int
-    answered: int
-    asked: int
-    seconds_per_answer: float | None
-    training: Mapping[str, Any] | None
-
-    @property
-    def wanted(self) -> int:
-        """How many queries will have been asked in the end, as far as is known; see `wanted_in_the_end`."""
-        return wanted_in_the_end(self.asked, self.training)
+_log = logging.getLogger(__name__)
 
 
 class AnnotatorSession:
-    """What one annotator sees and says.
+    """The queries of one annotator, and their answers.
 
     Args:
         store: where queries and answers meet.
         annotator: who answers.
-        purposes, kinds: only queries of these are shown.
-        ahead: how many queries to keep for this annotator at a time, so that their clips can be made ready.
-        lease_seconds: how long they are kept while nothing is heard.
+        purposes: only queries of these are shown.
+        kinds: only queries of these kinds are shown; None for every kind that the screen can show.
+        ahead: how many queries to lease for this annotator at a time, so that their clips can be made ready.
+        lease_seconds: how long the leases last while nothing is heard.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that this annotator has answered before,
             half of the time with its sides swapped.
+        practice: whether a new annotator begins with a practice round; only where the purposes include training, and
+            in environments that bring a scripted expert.
 
     Raises:
         ValueError: if the annotator has no name, or a figure is out of its range.
@@ -67,10 +45,11 @@ class AnnotatorSession:
         annotator: str,
         *,
         purposes: Collection[Purpose] = QUEUE,
-        kinds: Collection[Kind] = tuple(Kind),
+        kinds: Collection[str] | None = None,
         ahead: int = 4,
         lease_seconds: float = 120.0,
         repeat_rate: float = 0.0,
+        practice: bool = False,
     ) -> None:
         if not annotator.strip():
             raise ValueError("An annotator needs a name, such as a person's initials.")
@@ -80,26 +59,49 @@ class AnnotatorSession:
                 "initials are enough."
             )
         if ahead < 1:
-            raise ValueError(f"ahead is how many queries are kept ready and must be at least 1, not {ahead}.")
+            raise ValueError(f"ahead is how many queries are leased at a time and must be at least 1, not {ahead}.")
         if not 0 <= repeat_rate <= 1:
             raise ValueError(f"repeat_rate is a share from 0 to 1, not {repeat_rate}.")
         self.store = store
         self.annotator = annotator
         self.purposes = tuple(purposes)
-        self.kinds = tuple(kinds)
+        self.kinds = tuple(Kind) if kinds is None else tuple(kinds)
         self.ahead = ahead
         self.lease_seconds = lease_seconds
         self.repeat_rate = repeat_rate
+        self._practising = self._may_practise = practice and Purpose.TRAIN in self.purposes
+        self._prepared = not self._may_practise
 
-    def upcoming(self) -> list[Query]:
-        """The next queries to show, the first one now; empty where there are none at the moment. Renews the leases."""
-        return self.store.take_many(
-            self.annotator,
-            self.ahead,
-            purposes=self.purposes,
-            kinds=self.kinds,
-            lease_seconds=self.lease_seconds,
-        )
+    def prepare(self) -> None:
+        """Ask the practice round where there is to be one, which may take a second; `upcoming` does it otherwise.
+
+        Raises:
+            StoreError: if the store cannot do it.
+        """
+        if self._prepared:
+            return
+        try:
+            ask_practice(self.store, self.annotator)
+        except StoreError:
+            raise
+        except Exception as problem:  # whatever an environment of the user's own raises
+            _log.warning("There is no practice round: %s", problem)
+        self._prepared = True
+
+    def upcoming(self, screen_kinds: Collection[str] | None = None) -> list[Query]:
+        """The next queries, the first one now, and their leases renewed; empty where there are none at the moment.
+
+        Args:
+            screen_kinds: the kinds of query that the annotator's screen can show; None for all.
+        """
+        self.prepare()
+        kinds = [kind for kind in self.kinds if screen_kinds is None or kind in screen_kinds]
+        if self._practising:
+            taken = self._take((Purpose.PRACTICE,), kinds)
+            if taken:
+                return taken
+            self._practising = False
+        return self._take(self.purposes, kinds)
 
     def answer(
         self,
@@ -113,56 +115,28 @@ class AnnotatorSession:
         token: str | None = None,
     ) -> int:
         """Store an answer and return its id. See `PreferenceStore.answer`, whose refusals these are."""
-        id = self.store.answer(
-            query_id,
-            self.annotator,
-            choice,
-            reasons=reasons,
-            shown_at=shown_at,
-            answered_at=answered_at,
-            payload=payload,
-            token=token,
-        )
-        self.follow_up(id)
+        choice = None if choice is None else Choice(choice)
+        submission = Submission(query_id, self.annotator, choice, tuple(reasons), shown_at, answered_at, payload, token)
+        [id] = self.store.answer_many([submission])
+        if self.repeat_due(id):
+            self.repeat_earlier(id)
         return id
 
-    def follow_up(self, answer_id: int) -> None:
-        """What an answer of this annotator leads to: now and then, an earlier pair is asked again.
+    def repeat_due(self, answer_id: int) -> bool:
+        """Whether an earlier pair is to be asked again after this answer; the same whenever it is asked.
 
-        `answer` does this itself; it is for those who store the answers of many annotators in one transaction.
+        `answer` acts on it itself; it is for servers that store answers of many annotators in one transaction.
         """
-        if self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate:
-            self._ask_again(answer_id)
+        return self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate
 
-    def undo(self, token: str | None = None) -> Answer | None:
-        """Take back the latest answer that stands; its query is shown next. None if there is nothing to take back."""
-        return self.store.undo(self.annotator, lease_seconds=self.lease_seconds, token=token)
-
-    def leave(self, keeping: Collection[int] = ()) -> None:
-        """Let others have what was kept ready here, because this annotator leaves; see `PreferenceStore.release`."""
-        self.store.release(self.annotator, keeping=keeping)
-
-    def progress(self) -> SessionProgress:
-        """How far things are."""
-        tally = self.store.tally(self.annotator, PACE_OVER)
-        counts = [count for purpose, count in self.store.counts().items() if purpose in self.purposes]
-        training = self.store.statuses().get(TRAINING)
-        return SessionProgress(
-            given=tally.given,
-            answered=sum(count.answered + count.skipped for count in counts),
-            asked=sum(count.asked for count in counts),
-            seconds_per_answer=pace(tally.times),
-            training=None if training is None else training.value,
-        )
-
-    def _ask_again(self, answer_id: int) -> None:
-        """Ask a pair once more that this annotator has answered some time ago."""
-        given = self.store.live_answers(annotator=self.annotator)
-        repeated = {live.context.get("repeats") for live in given if live.purpose is Purpose.CHECK}
+    def repeat_earlier(self, answer_id: int) -> None:
+        """Ask a pair again that this annotator answered some time before this answer, if there is one."""
+        answered = self.store.live_answers(annotator=self.annotator)
+        repeated = {live.context.get("repeats") for live in answered if live.purpose is Purpose.CHECK}
         old = [
             live
-            for live in given[: max(len(given) - REPEAT_AFTER, 0)]
-            if live.kind is Kind.COMPARISON
+            for live in answered[: max(len(answered) - REPEAT_AFTER, 0)]
+            if live.kind == "comparison"
             and live.purpose in (Purpose.TRAIN, Purpose.TEST)
             and live.choice is not Choice.SKIP
             and live.query_id not in repeated
@@ -182,30 +156,30 @@ class AnnotatorSession:
         )
         self.store.ask([again])
 
+    def undo(self, token: str | None = None) -> Answer | None:
+        """Take back the latest answer that stands; its query is shown next. None if there is nothing to take back."""
+        undone = self.store.undo(self.annotator, lease_seconds=self.lease_seconds, token=token)
+        # It may have been an answer of the practice round.
+        self._practising = self._practising or (self._may_practise and undone is not None)
+        return undone
 
-def wanted_in_the_end(asked: int, training: Mapping[str, Any] | None) -> int:
-    """How many queries will have been asked in the end: what every screen measures progress by.
+    def leave(self, keeping: Collection[int] = ()) -> int:
+        """Release this annotator's leases and return how many; see `PreferenceStore.release`."""
+        return self.store.release(self.annotator, keeping=keeping)
 
-    A run asks its budget bit by bit. Measured by what it has asked so far, progress would fall back with each batch.
+    def progress(self) -> SessionProgress:
+        """How far things are."""
+        tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
+        return session_progress(tally.given, tally.times, self.store.counts(), self.store.statuses(), self.purposes)
 
-    Args:
-        asked: how many are asked already.
-        training: the run's status message: "comparisons" is its budget, "test_comparisons" what it holds out on top.
-            Where it names neither, what is asked is all that is known.
-    """
-    budgets = ((training or {}).get(name) for name in ("comparisons", "test_comparisons"))
-    return max(asked, sum(each for each in budgets if isinstance(each, int) and each > 0))
-
-
-def pace(times: Sequence[tuple[float | None, float | None]]) -> float | None:
-    """Median seconds from seeing a query to answering it; None where no times are known.
-
-    Args:
-        times: when queries came on screen and when they were answered. Over a minute counts as a pause.
-    """
-    seconds = [answered - shown for shown, answered in times if shown is not None and answered is not None]
-    working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
-    return statistics.median(working) if working else None
+    def _take(self, purposes: Collection[Purpose], kinds: Sequence[str]) -> list[Query]:
+        return self.store.take_many(
+            self.annotator,
+            self.ahead,
+            purposes=purposes,
+            kinds=[Kind(kind) for kind in kinds],
+            lease_seconds=self.lease_seconds,
+        )
 
 
 def _uniform(annotator: str, what: str, number: int) -> float:

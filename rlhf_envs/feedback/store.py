@@ -143,9 +143,9 @@ class PreferenceStore:
         """
         return self._database.read(lambda connection: reading.load_live_answers(connection, purpose, as_of, annotator))
 
-    def tally(self, annotator: str, latest: int = 20) -> Tally:
-        """How many answers an annotator has given, and when they gave the latest of them."""
-        return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest))
+    def tally(self, annotator: str, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> Tally:
+        """How many queries of these purposes an annotator has answered, and when they answered the latest of them."""
+        return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest, purposes))
 
     # What an annotator does: take, answer, undo, leave.
 

@@ -24,7 +24,7 @@ import pygame
 
 from agents.run_directory import RunDirectory
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
-from rlhf_envs.feedback.window.labelling import SMALLEST_SIZE, open_window
+from rlhf_envs.feedback.window import SMALLEST_SIZE, open_window
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_STOP = 30.0
@@ -297,11 +297,11 @@ def answer_until_closed(place: str, annotator: str, file: str) -> None:
     with PreferenceStore.open(place) as store:
         session = _LoggingSession(store, annotator)
         session.file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        with open_window(session, size=SMALLEST_SIZE) as show:
+        with open_window(session, size=SMALLEST_SIZE) as window:
             press_at = 0.0
-            while not show.sitting.left:
-                show.tick()
-                if show.sitting.clips is not None and time.perf_counter() >= press_at:
+            while not window.screen.closed:
+                window.tick()
+                if window.screen.clips is not None and time.perf_counter() >= press_at:
                     pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_LEFT))
                     press_at = time.perf_counter() + _KEY_SECONDS
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
-from rlhf_envs.feedback.window import rehearse
+from rlhf_envs.feedback.window import measure_window
 from scripts.benchmarks import Log
 from scripts.benchmarks.labelling import ENVIRONMENT, ask, serving
 from scripts.benchmarks.markdown import markdown_table
@@ -111,7 +111,7 @@ class Window:
     def _rehearse(self, place: Path) -> dict[str, Any]:
         with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
             ask(store, self.answers + 8)
-            figures = rehearse(AnnotatorSession(store, "ann"), self.answers, pause=self.pause)
+            figures = measure_window(AnnotatorSession(store, "ann"), self.answers, pause=self.pause)
         return {
             "median_ms": figures.median_ms,
             "p95_ms": figures.p95_ms,

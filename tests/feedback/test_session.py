@@ -1,4 +1,4 @@
-"""One annotator's sitting at the store, and what the store does for it."""
+"""One annotator's session at the store, and what the store does for it."""
 
 import sqlite3
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Purpose, Query
+from rlhf_envs.feedback.practice import PRACTICE_ROUND, known_answer, practice_pairs
 from rlhf_envs.feedback.status import TRAINING
 
 
@@ -68,7 +69,7 @@ def test_progress_tells_pace_and_what_training_says(store: PreferenceStore, make
     for start, seconds in ((0.0, 2.0), (10.0, 4.0), (20.0, 900.0)):
         session.answer(session.upcoming()[0].id, "left", shown_at=start, answered_at=start + seconds)
     progress = session.progress()
-    assert (progress.given, progress.answered, progress.asked) == (3, 3, 3)
+    assert (progress.own_answers, progress.answered, progress.asked) == (3, 3, 3)
     assert progress.seconds_per_answer == 3.0
     assert progress.training == {"timesteps": 7}
 
@@ -119,3 +120,47 @@ def test_a_store_of_version_1_is_brought_up_to_date(store: PreferenceStore, path
         upgraded.ask([make_query("b", only_for="bob")])
         assert upgraded.take("ann") is None and upgraded.take("bob") is not None
     PreferenceStore.open(path).close()
+
+
+def test_a_screen_is_handed_only_queries_of_kinds_that_it_can_show(store: PreferenceStore, make_query: Any) -> None:
+    ranking = make_query("r", segments=make_query("r").segments * 2, kind=Kind.RANKING)
+    store.ask([ranking, make_query("c")])
+    session = AnnotatorSession(store, "ann")
+    assert [query.key for query in session.upcoming(["comparison", "rating"])] == ["c"]
+    assert [query.key for query in session.upcoming(["ranking"])] == ["r"]
+    assert session.upcoming([]) == []
+    only_comparisons = AnnotatorSession(store, "ann", kinds=["comparison"])
+    assert [query.key for query in only_comparisons.upcoming()] == ["c"]
+    assert only_comparisons.upcoming(["ranking"]) == []
+
+
+def test_a_session_begins_with_the_practice_round_and_comes_back_to_it_after_an_undo(tmp_path: Path) -> None:
+    environment = {"id": "rlhf/Recommender-v0", "kwargs": {}, "segment_length": 5}
+    with PreferenceStore.create(tmp_path / "feedback.db", environment=environment) as store:
+        [pair] = practice_pairs(environment, 1)
+        store.ask([Query("a", 0, (pair.good, pair.bad))])
+        session = AnnotatorSession(store, "ann", practice=True)
+        practised = 0
+        while (query := session.upcoming()[0]).purpose is Purpose.PRACTICE:
+            practised += 1
+            known = known_answer(query)
+            assert known is not None and known.explanation("top").startswith("Most people prefer the top one")
+            session.answer(query.id or 0, known.choice)
+        assert practised == PRACTICE_ROUND and query.key == "a" and known_answer(query) is None
+        assert session.progress().own_answers == 0
+        session.undo()
+        assert session.upcoming()[0].key == f"practice/ann/{PRACTICE_ROUND - 1}"
+        judging = AnnotatorSession(store, "eve", purposes=[Purpose.JUDGE], practice=True)
+        assert judging.upcoming() == []
+
+
+def test_an_environment_that_fails_to_practise_holds_up_nobody(
+    store: PreferenceStore, make_query: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: Any) -> int:
+        raise RuntimeError("the expert has a bug")
+
+    monkeypatch.setattr("rlhf_envs.feedback.session.ask_practice", broken)
+    store.ask([make_query("a")])
+    assert [query.key for query in AnnotatorSession(store, "ann", practice=True).upcoming()] == ["a"]
+    assert "the expert has a bug" in caplog.text

@@ -15,6 +15,7 @@ from rlhf_envs.feedback.web.labelling import Labelling
 from rlhf_envs.feedback.web.messages import (
     Acknowledged,
     AnswerGiven,
+    IdleText,
     Leaving,
     Me,
     Problem,
@@ -38,6 +39,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 _REFUSED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The answer makes no sense."}}
 
 Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are drawn.")]
+
+_TRAINING_PIECES = 2
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -120,11 +123,13 @@ async def progress(request: Request, person: Annotator) -> Progress:
     """How far things are."""
     overlook: Overlook = request.app.state.overlook
     seen = await asyncio.to_thread(overlook.look)
+    known = seen.progress(person.name)
+    headline, sentence = known.idle_text()
     return Progress(
-        given=len(seen.given.get(person.name, ())),
-        answered=seen.counts.answered + seen.counts.skipped,
-        wanted=seen.wanted,
-        seconds_per_answer=seen.seconds_per_answer(person.name),
-        training=None if seen.training is None else dict(seen.training.value),
-        over=seen.over,
+        given=known.own_answers,
+        answered=known.answered,
+        wanted=known.wanted,
+        seconds_per_answer=known.seconds_per_answer,
+        training=" · ".join(known.training_text()[:_TRAINING_PIECES]),
+        idle=IdleText(headline=headline, sentence=sentence),
     )

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, or_, select
 
 from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.guidance import guidance
-from rlhf_envs.feedback.practice import ask_practice
 from rlhf_envs.feedback.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store import PreferenceStore
@@ -35,30 +34,6 @@ _USUAL_RATE = 15.0
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-
-
-@dataclass
-class _Seat:
-    """Where one annotator sits: their practice round, and after it the queue."""
-
-    practice: AnnotatorSession
-    queue: AnnotatorSession
-    practising: bool = True
-
-    def upcoming(self) -> list[Query]:
-        """The next queries, in one piece: nobody who leaves meanwhile is given others after that."""
-        if self.practising:
-            shown = self.practice.upcoming()
-            self.practising = bool(shown)
-            if shown:
-                return shown
-        return self.queue.upcoming()
-
-    def undo(self, token: str) -> int | None:
-        """Take back the latest answer, which may be one of the practice round; its query."""
-        undone = self.queue.undo(token)
-        self.practising = self.practising or undone is not None
-        return None if undone is None else undone.query_id
 
 
 @dataclass(frozen=True)
@@ -96,7 +71,7 @@ class Labelling:
         self.guidance = guidance(store.environment)
         self.identity = store_identity(store)
         self._thread = StoreThread(store)
-        self._seats: dict[str, _Seat] = {}
+        self._sessions: dict[str, AnnotatorSession] = {}
         self._queries: OrderedDict[int, _Facts] = OrderedDict()
         self._given: OrderedDict[tuple[str, int], None] = OrderedDict()
 
@@ -105,14 +80,19 @@ class Labelling:
         self._thread.close()
         self.clips.close()
 
-    async def upcoming(self, annotator: str, theme: str) -> list[Question]:
-        """The next queries for an annotator, the first one now, and their films set to work.
+    async def upcoming(self, annotator: str, theme: str, kinds: Collection[str] | None = None) -> list[Question]:
+        """The next queries for an annotator, the first one now; the making of their films begins.
+
+        Args:
+            annotator: who asks.
+            theme: "light" or "dark", for the films.
+            kinds: the kinds of query that the annotator's page can show; None for all.
 
         Raises:
             StoreError: if the store cannot do it.
         """
-        seat = await self._seat(annotator)
-        shown = await self._thread.run(seat.upcoming)
+        session = await self._session(annotator)
+        shown = await self._thread.run(lambda: session.upcoming(kinds))
         for number, query in enumerate(shown):
             facts = self._remember(query)
             _put(self._given, (annotator, facts.id), None)
@@ -130,7 +110,7 @@ class Labelling:
             AnswerRefusedError: if there is no such query for this annotator, or the answer does not fit it.
             StoreError: if the store cannot be written.
         """
-        seat = await self._seat(annotator)
+        session = await self._session(annotator)
         query = await self._answerable(annotator, given.query)
         self._check(query, given)
         submission = Submission(
@@ -144,14 +124,10 @@ class Labelling:
             given.token,
         )
         id = await self._thread.answer(submission)
-        if query.purpose is not Purpose.PRACTICE:
-            await self._repeat_some(seat.queue, id)
+        if session.repeat_due(id):
+            await self._thread.run(lambda: session.repeat_earlier(id))
         self.clips.forget_unmade(str(segment_id) for segment_id in query.segment_ids)
         return id
-
-    async def _repeat_some(self, session: AnnotatorSession, answer_id: int) -> None:
-        if session.repeat_rate > 0:
-            await self._thread.run(lambda: session.follow_up(answer_id))
 
     async def undo(self, annotator: str, token: str) -> int | None:
         """Take back the latest answer; the query that is open again, or None if there was nothing to take back.
@@ -159,8 +135,9 @@ class Labelling:
         Raises:
             StoreError: if the store cannot be written.
         """
-        seat = await self._seat(annotator)
-        return await self._thread.run(lambda: seat.undo(token))
+        session = await self._session(annotator)
+        undone = await self._thread.run(lambda: session.undo(token))
+        return None if undone is None else undone.query_id
 
     async def release(self, annotator: str, keeping: Collection[int]) -> int:
         """Let others have what is kept for an annotator; how many queries. See `PreferenceStore.release`.
@@ -168,7 +145,8 @@ class Labelling:
         Raises:
             StoreError: if the store cannot be written.
         """
-        return await self._thread.run(lambda: self.store.release(annotator, keeping=keeping))
+        session = await self._session(annotator)
+        return await self._thread.run(lambda: session.leave(keeping))
 
     async def film(self, annotator: str, query_id: int, position: int, theme: str) -> Path:
         """Where the film of a segment is, for an annotator who was given its query.
@@ -196,17 +174,21 @@ class Labelling:
                     raise
                 # Somebody who answered needed the film no more; this annotator does, so it is ordered again.
 
-    async def _seat(self, annotator: str) -> _Seat:
-        seat = self._seats.get(annotator)
-        if seat is None:
-            if Purpose.TRAIN in self.purposes:
-                await asyncio.to_thread(ask_practice, self.store, annotator)
-            practice = AnnotatorSession(self.store, annotator, purposes=(Purpose.PRACTICE,), ahead=AHEAD)
-            queue = AnnotatorSession(
-                self.store, annotator, purposes=self.purposes, ahead=AHEAD, repeat_rate=self.repeat_rate
+    async def _session(self, annotator: str) -> AnnotatorSession:
+        session = self._sessions.get(annotator)
+        if session is None:
+            session = AnnotatorSession(
+                self.store,
+                annotator,
+                purposes=self.purposes,
+                ahead=AHEAD,
+                repeat_rate=self.repeat_rate,
+                practice=True,
             )
-            seat = self._seats.setdefault(annotator, _Seat(practice, queue))
-        return seat
+            # Not in the store's thread, where everybody would wait for it.
+            await asyncio.to_thread(session.prepare)
+            session = self._sessions.setdefault(annotator, session)
+        return session
 
     async def _facts(self, query_id: int) -> _Facts:
         return self._queries.get(query_id) or self._remember(await asyncio.to_thread(self.store.query, query_id))

@@ -119,6 +119,13 @@ class Released(BaseModel):
     queries: int
 
 
+class IdleText(BaseModel):
+    """What to say while there is nothing to answer."""
+
+    headline: str
+    sentence: str
+
+
 class Progress(BaseModel):
     """How far things are, as an annotator sees it."""
 
@@ -126,8 +133,8 @@ class Progress(BaseModel):
     answered: int
     wanted: int = Field(description="What will have been asked in the end, as far as is known.")
     seconds_per_answer: float | None
-    training: dict[str, Any] | None = Field(description="What the run says, where it is a run that asks.")
-    over: bool = Field(description="Whether nothing more will be asked.")
+    training: str = Field(description="What training is doing; empty where no training run asks.")
+    idle: IdleText
 
 
 class OwnerRequests(BaseModel):

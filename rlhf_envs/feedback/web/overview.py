@@ -9,15 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhf_envs.feedback.session import PACE_OVER, pace, wanted_in_the_end
-from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING, StatusMessage
+from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, pace, session_progress, total_counts
+from rlhf_envs.feedback.status import OWNER_REQUESTS, StatusMessage
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts
 
 _SECONDS_KEPT = 1.0
 _SHARE_OF_TIME = 0.1
 _SIDES = (Choice.LEFT, Choice.RIGHT)
-_OVER = ("finished", "stopped")
 
 
 @dataclass(frozen=True)
@@ -27,33 +26,33 @@ class Overview:
     Attributes:
         given: answers of each annotator that stand, in order of arrival, practice left out.
         practice: the same of the practice round alone.
-        counts: how far the queue is, over all purposes that are served.
+        counts: how far the queries of each purpose are.
         statuses: what the training run and the owner say.
-        for_training: whether anything of what is served is asked by a training run.
+        purposes: which queries make up the queue.
     """
 
     given: Mapping[str, Sequence[LiveAnswer]]
     practice: Mapping[str, Sequence[LiveAnswer]]
-    counts: QueryCounts
+    counts: Mapping[Purpose, QueryCounts]
     statuses: Mapping[str, StatusMessage]
-    for_training: bool
+    purposes: Collection[Purpose]
     _agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
-    def training(self) -> StatusMessage | None:
-        """The training run's latest status message, where it is a training run that asks."""
-        return self.statuses.get(TRAINING) if self.for_training else None
+    def queue(self) -> QueryCounts:
+        """How far the queue is, over all purposes that are served."""
+        return total_counts(self.counts, self.purposes)
 
     @property
-    def over(self) -> bool:
-        """Whether whoever asks has said that nothing more will be asked."""
-        message = self.statuses.get(TRAINING)
-        return message is not None and message.value.get("state") in _OVER
+    def for_training(self) -> bool:
+        """Whether anything of what is served is asked by a training run."""
+        return not frozenset(QUEUE).isdisjoint(self.purposes)
 
-    @property
-    def wanted(self) -> int:
-        """How many queries will have been asked in the end, as far as is known."""
-        return wanted_in_the_end(self.counts.asked, None if self.training is None else self.training.value)
+    def progress(self, annotator: str | None = None) -> SessionProgress:
+        """How far things are, as an annotator sees it."""
+        answered = self.given.get(annotator, ()) if annotator is not None else ()
+        times = [(live.shown_at, live.answered_at) for live in answered[-PACE_OVER:]]
+        return session_progress(len(answered), times, self.counts, self.statuses, self.purposes)
 
     @property
     def requests(self) -> Mapping[str, Any]:
@@ -127,20 +126,7 @@ def _overview(store: PreferenceStore, purposes: Collection[Purpose]) -> Overview
             practice[live.annotator].append(live)
         elif live.purpose in purposes:
             given[live.annotator].append(live)
-    counts = store.counts()
-    queue = [counts[purpose] for purpose in purposes]
-    return Overview(
-        dict(given),
-        dict(practice),
-        QueryCounts(
-            asked=sum(count.asked for count in queue),
-            answered=sum(count.answered for count in queue),
-            open=sum(count.open for count in queue),
-            skipped=sum(count.skipped for count in queue),
-        ),
-        store.statuses(),
-        for_training=not frozenset(QUEUE).isdisjoint(purposes),
-    )
+    return Overview(dict(given), dict(practice), store.counts(), store.statuses(), purposes)
 
 
 def _agreements(given: Mapping[str, Sequence[LiveAnswer]]) -> dict[str, tuple[int, int]]:

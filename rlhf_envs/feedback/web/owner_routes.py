@@ -41,17 +41,18 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
     seen = await asyncio.to_thread(overlook.look)
     with_link = {each.name for each in await asyncio.to_thread(tokens.people) if each.role == ANNOTATOR}
     names = sorted(with_link | set(seen.given))
+    known = seen.progress()
     return Dashboard(
         environment=str(store.environment.get("id", "")),
-        answered=seen.counts.answered,
-        asked=seen.counts.asked,
-        skipped=seen.counts.skipped,
-        wanted=seen.wanted,
+        answered=seen.queue.answered,
+        asked=seen.queue.asked,
+        skipped=seen.queue.skipped,
+        wanted=known.wanted,
         for_training=seen.for_training,
-        over=seen.over,
+        over=known.over,
         annotators=[_figures(seen, name, name in with_link) for name in names],
-        training=None if seen.training is None else dict(seen.training.value),
-        training_posted_at=None if seen.training is None else seen.training.posted_at,
+        training=None if known.training is None else dict(known.training),
+        training_posted_at=known.posted_at,
         requests=_requests(seen.requests),
         now=time.time(),
     )

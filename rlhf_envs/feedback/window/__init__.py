@@ -1,7 +1,21 @@
 """The window in which a person answers: clips on the researcher's own screen, judged with one hand."""
 
-from rlhf_envs.feedback.window.labelling import label_in_window
-from rlhf_envs.feedback.window.rehearsal import rehearse
-from rlhf_envs.feedback.window.timing import WindowFigures
+from rlhf_envs.feedback.window.app import (
+    SMALLEST_SIZE,
+    LabellingWindow,
+    WindowFigures,
+    label_in_window,
+    measure_window,
+    open_window,
+)
+from rlhf_envs.feedback.window.screen import QUESTIONS
 
-__all__ = ["WindowFigures", "label_in_window", "rehearse"]
+__all__ = [
+    "QUESTIONS",
+    "SMALLEST_SIZE",
+    "LabellingWindow",
+    "WindowFigures",
+    "label_in_window",
+    "measure_window",
+    "open_window",
+]

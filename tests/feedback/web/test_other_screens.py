@@ -274,7 +274,7 @@ def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
     screen = open_screen(served.link("ann"), viewport={"width": width, "height": height})
     screen.query()
     shown = screen.page.locator("#training")
-    shown.get_by_text("Training waits for 1234 answers").wait_for()
+    shown.get_by_text("Training waits for 1,234 answers").wait_for()
     cut_off = "(text) => [text.scrollWidth - text.clientWidth, text.scrollHeight - text.clientHeight]"
     assert shown.evaluate(cut_off) == [0, 0]
     assert shown.bounding_box()["x"] + shown.bounding_box()["width"] <= width

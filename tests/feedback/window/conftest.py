@@ -13,7 +13,7 @@ import pytest
 
 from rlhf_envs.clips import snapshot_source
 from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Query
-from rlhf_envs.feedback.window.labelling import open_window
+from rlhf_envs.feedback.window import open_window
 from rlhf_envs.segments import Segment
 
 LENGTH = 5
@@ -24,35 +24,46 @@ CLIPS = {Kind.COMPARISON: 2, Kind.RANKING: 4, Kind.RATING: 1}
 class Hand:
     """A person at the window: presses keys and clicks, and waits until something can be seen."""
 
-    def __init__(self, show: Any, session: AnnotatorSession) -> None:
-        self.show, self.session = show, session
+    def __init__(self, window: Any, session: AnnotatorSession) -> None:
+        self.window, self.session = window, session
 
     @property
-    def scene(self) -> Any:
-        return self.show.sitting.scene(time.perf_counter())
+    def view(self) -> Any:
+        return self.window.screen.view(time.perf_counter())
 
     @property
     def query(self) -> str | None:
         """The key of the query whose clips are on screen."""
-        sitting = self.show.sitting
-        return sitting.query.key if sitting.clips is not None and sitting.query is not None else None
+        screen = self.window.screen
+        return screen.query.key if screen.clips is not None and screen.query is not None else None
+
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """The place of each clip of a ranking, from 1."""
+        question = self.window.screen.question
+        return tuple(question.order.index(n) + 1 if n in question.order else None for n in range(question.clips))
+
+    @property
+    def clips(self) -> Any:
+        """Where the clips are."""
+        return self.window.layout.arrangement.clips
 
     def until(self, condition: Callable[[], Any]) -> Any:
         give_up_at = time.monotonic() + PATIENCE
         while not (met := condition()):
             assert time.monotonic() < give_up_at, "what was waited for did not happen"
-            self.show.tick()
+            self.window.tick()
         return met
 
     def ticks(self, count: int = 3) -> None:
         for _ in range(count):
-            self.show.tick()
+            self.window.tick()
 
     def sees(self, key: str | None) -> None:
         """Wait until this query is on screen, for long enough to be judged."""
         self.until(lambda: self.query == key)
         if key is not None:
-            began = self.show.sitting._began
+            began = self.window.screen._began
             self.until(lambda: time.perf_counter() > began + 0.13)
 
     def press(self, *keys: int) -> None:
@@ -70,7 +81,7 @@ class Hand:
         self.ticks(2)
 
     def control(self, label: str) -> tuple[int, int]:
-        [place] = [placed.rect.center for placed in self.show.layout.controls if placed.control.label == label]
+        [place] = [placed.rect.center for placed in self.window.layout.controls if placed.control.label == label]
         return (place[0], place[1])
 
     def answers(self) -> list[Any]:
@@ -120,8 +131,10 @@ def sit_down(store: PreferenceStore) -> Iterator[Callable[..., Hand]]:
     """Opens the window for a person and waits until the first query is on screen."""
     with ExitStack() as windows:
 
-        def sit_down(sees: str | None = None, lease_seconds: float = 60.0, **settings: Any) -> Hand:
-            session = AnnotatorSession(store, "ann", lease_seconds=lease_seconds)
+        def sit_down(
+            sees: str | None = None, lease_seconds: float = 60.0, practice: bool = False, **settings: Any
+        ) -> Hand:
+            session = AnnotatorSession(store, "ann", lease_seconds=lease_seconds, practice=practice)
             settings = {"size": (640, 440), "speed": 4.0} | settings
             hand = Hand(windows.enter_context(open_window(session, **settings)), session)
             hand.sees(sees)

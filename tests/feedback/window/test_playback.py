@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlhf_envs.feedback.window.playback import SPEEDS, Playback, next_speed
+from rlhf_envs.feedback.window.clips import SPEEDS, Playback, next_speed
 
 
 def test_clips_loop_and_hold_their_last_frame_for_a_moment() -> None:

@@ -64,13 +64,13 @@ def test_answers_to_a_locked_store_are_kept_and_stored_once_when_it_is_free(
         hand.press(pygame.K_LEFT)
         hand.sees("b")
         hand.press(pygame.K_RIGHT)
-        hand.until(lambda: "locked by another process" in (hand.scene.banner or ""))
-        assert "2 answers are kept here" in hand.scene.banner and hand.query == "c"
+        hand.until(lambda: "locked by another process" in (hand.view.banner or ""))
+        assert "2 answers are kept here" in hand.view.banner and hand.query == "c"
         time.sleep(1.2)  # several attempts fail
         hand.ticks()
         assert hand.answers() == []
     assert [answer.choice for answer in hand.stored(2)] == [Choice.LEFT, Choice.RIGHT]
-    hand.until(lambda: hand.scene.banner is None)
+    hand.until(lambda: hand.view.banner is None)
     assert hand.query == "c"
     rows, _ = hand.session.store.read_since(0)
     assert len(rows) == 2
@@ -82,13 +82,13 @@ def test_an_answer_that_could_not_be_stored_can_be_taken_back_and_changed(ask: A
     with locked(path):
         hand.press(pygame.K_LEFT)
         hand.sees("b")
-        hand.until(lambda: hand.scene.banner)
+        hand.until(lambda: hand.view.banner)
         hand.press(pygame.K_BACKSPACE)
         hand.sees("a")
         hand.press(pygame.K_RIGHT)
         hand.sees("b")
     hand.until(lambda: [answer.choice for answer in hand.answers()] == [Choice.RIGHT])
-    hand.until(lambda: hand.scene.banner is None)
+    hand.until(lambda: hand.view.banner is None)
     assert hand.query == "b"
 
 
@@ -106,8 +106,8 @@ def test_a_full_disk_is_told_and_the_answer_stored_when_there_is_room(ask: Ask, 
     event.listen(Engine, "before_cursor_execute", fail)
     try:
         hand.press(pygame.K_LEFT)
-        hand.until(lambda: "is full; free some space" in (hand.scene.banner or ""))
-        assert "1 answer is kept here" in hand.scene.banner
+        hand.until(lambda: "is full; free some space" in (hand.view.banner or ""))
+        assert "1 answer is kept here" in hand.view.banner
         full = False
         assert hand.stored(1)[0].choice is Choice.LEFT
     finally:
@@ -119,13 +119,13 @@ def test_leaving_with_unsaved_answers_must_be_wanted_twice(ask: Ask, sit_down: A
     hand = sit_down("a")
     with locked(path):
         hand.press(pygame.K_LEFT)
-        hand.until(lambda: hand.scene.banner)
+        hand.until(lambda: hand.view.banner)
         hand.press(pygame.K_ESCAPE)
-        assert not hand.show.sitting.left and "press Escape again" in hand.scene.banner
+        assert not hand.window.screen.closed and "press Escape again" in hand.view.banner
         warned = time.perf_counter()
         hand.until(lambda: time.perf_counter() > warned + 0.15)
         hand.press(pygame.K_ESCAPE)
-        assert hand.show.sitting.left
+        assert hand.window.screen.closed
 
 
 def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, sit_down: Any, path: Path) -> None:
@@ -133,11 +133,11 @@ def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, sit_down: Any, p
     hand = sit_down("a")
     with locked(path):
         hand.press(pygame.K_LEFT)
-        hand.until(lambda: hand.scene.banner)
+        hand.until(lambda: hand.view.banner)
         for kind in (pygame.WINDOWCLOSE, pygame.QUIT):
             pygame.event.post(pygame.event.Event(kind))
         hand.ticks(2)
-        assert not hand.show.sitting.left
+        assert not hand.window.screen.closed
 
 
 def test_queries_of_a_closed_window_are_free_for_others(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
@@ -145,7 +145,7 @@ def test_queries_of_a_closed_window_are_free_for_others(store: PreferenceStore, 
     hand = sit_down("a")
     assert store.take_many("bob", 3) == []
     hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
-    hand.show.sitting._desk.close()
+    hand.window.screen._outbox.close()
     assert [query.key for query in store.take_many("bob", 3)] == ["b", "c"]
 
 
@@ -153,8 +153,8 @@ def test_leaving_stores_what_was_answered_a_moment_ago(store: PreferenceStore, a
     ask("a", "b")
     hand = sit_down("a")
     hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
-    assert hand.show.sitting.left
-    hand.show.sitting._desk.close()
+    assert hand.window.screen.closed
+    hand.window.screen._outbox.close()
     assert [answer.choice for answer in store.live_answers()] == [Choice.LEFT]
 
 
@@ -163,7 +163,7 @@ def test_an_answer_that_the_store_refuses_is_told_and_does_not_stop_the_next(ask
     hand = sit_down("a")
     hand.session.answer(first, "right")  # the same person, elsewhere
     hand.press(pygame.K_LEFT)
-    hand.until(lambda: "answered query 1 already" in (hand.scene.banner or ""))
+    hand.until(lambda: "answered query 1 already" in (hand.view.banner or ""))
     hand.sees("b")
     hand.press(pygame.K_LEFT)
     hand.sees("c")

@@ -55,25 +55,7 @@ export function showProgress(progress, waiting) {
   const pace = progress.seconds_per_answer === null ? "" : ` · ${progress.seconds_per_answer.toFixed(1)} s each`;
   const yours = progress.given + waiting;
   find("counts").textContent = `${progress.answered} of ${progress.wanted} · ${yours} by you${pace}`;
-  find("training").textContent = trainingSentence(progress.training);
-}
-
-function trainingSentence(training) {
-  if (!training) return "";
-  const share = training.total_timesteps ? `${Math.round((100 * training.timesteps) / training.total_timesteps)}%` : "";
-  const accuracy =
-    typeof training.test_accuracy === "number"
-      ? ` · the model predicts ${Math.round(100 * training.test_accuracy)}% of held-out answers`
-      : "";
-  const state =
-    {
-      training: `Training ${share}`,
-      waiting: `Training waits for ${training.waiting_for || "your"} answers`,
-      paused: "Training is paused",
-      stopped: "Training was stopped",
-      finished: "Training is finished",
-    }[training.state] ?? "";
-  return state + (training.state === "training" || training.state === "waiting" ? accuracy : "");
+  find("training").textContent = progress.training;
 }
 
 /**
@@ -203,12 +185,8 @@ export const message = (heading, sentence) =>
 
 /** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
 export function idleMessage(listed, progress) {
-  if (!listed) return message("Looking for what to show …", "");
-  if (progress?.over) return message("All done, thank you", "Nothing more is asked.");
-  return message(
-    "All caught up",
-    `New clips come by themselves as soon as there are any. ${trainingSentence(progress?.training)}`,
-  );
+  if (!listed || !progress) return message("Looking for what to show …", "");
+  return message(progress.idle.headline, progress.idle.sentence);
 }
 
 /** A page without queries, because the link is none that lets anybody answer. */

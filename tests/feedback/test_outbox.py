@@ -3,16 +3,15 @@
 from typing import Any
 
 from rlhf_envs.feedback import Choice
-from rlhf_envs.feedback.window.entries import Given, TakenBack, merged, standing_answers
-from rlhf_envs.feedback.window.questions import Verdict
+from rlhf_envs.feedback.outbox import PendingAnswer, PendingUndo, Response, merged, standing_answers
 
 
 def test_an_answer_on_its_way_stands_until_it_is_taken_back(make_query: Any) -> None:
-    first, second = (Given(make_query(key), Verdict(Choice.LEFT), (), 0.0, 1.0) for key in "ab")
+    first, second = (PendingAnswer(make_query(key), Response(Choice.LEFT), (), 0.0, 1.0) for key in "ab")
     assert standing_answers([first, second]) == [first, second]
-    assert standing_answers([first, second, TakenBack(second)]) == [first]
-    assert standing_answers([TakenBack(first), second]) == [second]
-    assert standing_answers([first, TakenBack(None)]) == [first]
+    assert standing_answers([first, second, PendingUndo(second)]) == [first]
+    assert standing_answers([PendingUndo(first), second]) == [second]
+    assert standing_answers([first, PendingUndo(None)]) == [first]
     assert first.token != second.token
 
 

@@ -1,0 +1,208 @@
+"""How far an annotator and the training run are, in figures and in the words that every screen uses."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlhf_envs.feedback.status import TRAINING, StatusMessage
+from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.queries import Purpose, QueryCounts
+
+PACE_OVER = 20
+"""An annotator's pace is the median over this many of their latest answers."""
+
+QUIET_SECONDS = 120.0
+"""A run that has posted nothing for this long is called silent."""
+
+_LONGEST_ANSWER = 60.0
+
+RunState = Literal["unknown", "training", "waiting", "paused", "silent", "stopped", "finished"]
+
+_STATE_NAMES: dict[str, str] = {
+    "waiting": "Training waits for answers",
+    "paused": "Training is paused",
+    "stopped": "Training has stopped",
+    "finished": "Training is finished",
+}
+
+
+@dataclass(frozen=True)
+class SessionProgress:
+    """How far things are, as an annotator sees it.
+
+    Attributes:
+        own_answers: answers of this annotator that stand, practice left out.
+        answered, asked: queries of the whole queue that need no more answers, and all of it.
+        seconds_per_answer: this annotator's median over their latest answers; None before there are any. Answers that
+            took over a minute count as pauses.
+        training: the training run's latest status message (see `status.TRAINING`); None where there is none, or where
+            the queue is not a training run's.
+        posted_at: when it was posted, in seconds since the epoch.
+        over: whether the process that asks has said that nothing more will be asked.
+    """
+
+    own_answers: int = 0
+    answered: int = 0
+    asked: int = 0
+    seconds_per_answer: float | None = None
+    training: Mapping[str, Any] | None = None
+    posted_at: float | None = None
+    over: bool = False
+
+    @property
+    def wanted(self) -> int:
+        """How many queries will have been asked in the end, as far as is known: what progress is measured by.
+
+        A run asks its budget bit by bit; measured by what is asked so far, progress would fall back with each batch.
+        Its status message names the budget as "comparisons", and what it holds out on top as "test_comparisons".
+        """
+        budgets = ((self.training or {}).get(name) for name in ("comparisons", "test_comparisons"))
+        return max(self.asked, sum(each for each in budgets if isinstance(each, int) and each > 0))
+
+    @property
+    def share(self) -> float:
+        """How much of what is wanted has been answered, from 0 to 1."""
+        return min(self.answered / self.wanted, 1.0) if self.wanted else 0.0
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """The returns in the training run's status message, oldest first."""
+        points = (self.training or {}).get("curve")
+        if not isinstance(points, list):
+            return ()
+        returns = [point[1] for point in points if isinstance(point, list) and len(point) > 1]
+        return tuple(float(value) for value in returns if isinstance(value, int | float))
+
+    def run_state(self, now: float | None = None) -> RunState:
+        """What the process that asks is doing; "unknown" where it has posted nothing."""
+        if self.training is None:
+            return "finished" if self.over else "unknown"
+        state = self.training.get("state")
+        if state in ("paused", "stopped", "finished"):
+            return state
+        if self._quiet_seconds(now) > QUIET_SECONDS:
+            return "silent"
+        return "waiting" if state == "waiting" else "training"
+
+    def counts_text(self) -> tuple[str, ...]:
+        """How far things are, in short pieces of which the later ones may be left out."""
+        pieces = [f"{self.answered:,} of {self.wanted:,} answered"]
+        if self.seconds_per_answer is not None:
+            pieces.append(f"{self.seconds_per_answer:.1f} s per answer")
+        if self.own_answers != self.answered:
+            pieces.append(f"{self.own_answers:,} by you")
+        return tuple(pieces)
+
+    def training_text(self, now: float | None = None) -> tuple[str, ...]:
+        """What training is doing, in short pieces of which the later ones may be left out."""
+        if self.training is None:
+            return ()
+        state, done = self.run_state(now), self._share_trained()
+        first = _STATE_NAMES.get(state, "Training")
+        waiting_for = int(self._figure("waiting_for") or 0)
+        if state == "silent":
+            first = f"Nothing heard from training for {self._quiet_seconds(now) / 60:.0f} min"
+        elif state == "waiting" and waiting_for:
+            first = f"Training waits for {waiting_for:,} {'answer' if waiting_for == 1 else 'answers'}"
+        elif state == "training" and done is not None:
+            first += f" {done:.0%} done"
+        elif state in ("paused", "stopped") and done is not None:
+            first += f" at {done:.0%}"
+        pieces = [first]
+        accuracy = self._figure("test_accuracy")
+        if accuracy is not None:
+            pieces.append(f"{accuracy:.0%} of held-out answers predicted")
+        learned, true = self._figure("learned_return"), self._figure("true_return")
+        if learned is not None or true is not None:
+            pieces.append(f"return {true if learned is None else learned:,.1f}")
+        return tuple(pieces)
+
+    def idle_text(self, now: float | None = None) -> tuple[str, str]:
+        """What is said while there is nothing to answer: a headline, and a sentence."""
+        state, done = self.run_state(now), self._share_trained()
+        if state == "finished":
+            return "All done, thank you", "Nothing more is asked." if self.training is None else "Training is finished."
+        if state == "stopped":
+            return "Training has stopped", "It can be resumed where it stopped."
+        if state == "paused":
+            return "Training is paused", "New clips appear here when it goes on."
+        if state == "silent":
+            minutes = f"{self._quiet_seconds(now) / 60:.0f} min"
+            return "Nothing to answer", f"Nothing was heard from training for {minutes}; is it still running?"
+        if state == "waiting":
+            return "Nothing to answer right now", "Training goes on as soon as it has the answers that it waits for."
+        if state == "training":
+            far = "" if done is None else f" It is {done:.0%} done."
+            return "Training is collecting clips", f"New ones appear here by themselves.{far}"
+        if self.asked == 0:
+            return "Nothing to answer yet", "Questions appear here as soon as a training run asks some."
+        return "All caught up", "New clips appear here by themselves as soon as there are any."
+
+    def _quiet_seconds(self, now: float | None) -> float:
+        """Seconds since the run posted something; 0 if it is not known when it did."""
+        if self.posted_at is None:
+            return 0.0
+        return max((time.time() if now is None else now) - self.posted_at, 0.0)
+
+    def _share_trained(self) -> float | None:
+        timesteps, total = self._figure("timesteps"), self._figure("total_timesteps")
+        return None if timesteps is None or not total else min(timesteps / total, 1.0)
+
+    def _figure(self, name: str) -> float | None:
+        value = (self.training or {}).get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def session_progress(
+    own_answers: int,
+    times: Sequence[tuple[float | None, float | None]],
+    counts: Mapping[Purpose, QueryCounts],
+    statuses: Mapping[str, StatusMessage],
+    purposes: Collection[Purpose],
+) -> SessionProgress:
+    """An annotator's progress from what a store says.
+
+    Args:
+        own_answers: how many answers of the annotator stand.
+        times: when their latest queries came on screen and were answered.
+        counts, statuses: of the store.
+        purposes: which queries make up the queue. Training is mentioned only where a training run asks them.
+    """
+    counted = total_counts(counts, purposes)
+    message = statuses.get(TRAINING)
+    told = message if message is not None and not frozenset(QUEUE).isdisjoint(purposes) else None
+    return SessionProgress(
+        own_answers,
+        counted.answered + counted.skipped,
+        counted.asked,
+        pace(times),
+        None if told is None else told.value,
+        None if told is None else told.posted_at,
+        message is not None and message.value.get("state") in ("stopped", "finished"),
+    )
+
+
+def total_counts(counts: Mapping[Purpose, QueryCounts], purposes: Iterable[Purpose]) -> QueryCounts:
+    """The counts of several purposes together."""
+    queue = [counts[purpose] for purpose in purposes]
+    return QueryCounts(
+        asked=sum(count.asked for count in queue),
+        answered=sum(count.answered for count in queue),
+        open=sum(count.open for count in queue),
+        skipped=sum(count.skipped for count in queue),
+    )
+
+
+def pace(times: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """Median seconds from seeing a query to answering it; None where no times are known.
+
+    Args:
+        times: when queries came on screen and when they were answered. Over a minute counts as a pause.
+    """
+    seconds = [answered - shown for shown, answered in times if shown is not None and answered is not None]
+    working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
+    return statistics.median(working) if working else None

@@ -1,0 +1,284 @@
+"""What is going on in the window: the question on screen, its clips, and what the person does to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rlhf_envs.feedback.guidance import Guidance
+from rlhf_envs.feedback.outbox import Outbox, OutboxState, Response
+from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, KnownAnswer, known_answer
+from rlhf_envs.feedback.window.clips import Clip, ClipCache, ClipRequest, Playback, next_speed
+from rlhf_envs.feedback.window.drawing import NEXT, Chip, Layout, View
+from rlhf_envs.feedback.window.questions import CONFIRM, PRESS, REPLAY, SKIP, UNDO, Action, Moment, Question
+from rlhf_envs.feedback.window.questions.comparison import ComparisonQuestion
+from rlhf_envs.feedback.window.questions.ranking import RankingQuestion
+from rlhf_envs.feedback.window.questions.rating import RatingQuestion
+from rlhf_envs.queries import Choice, Purpose, Query
+from rlhf_envs.registry import Registry
+
+QUESTIONS: Registry[type[Question]] = Registry("question screen")
+"""The question screen of each kind of feedback, by the kind's name. Kinds without one are not shown in the window."""
+
+for _kind, _screen in (
+    ("comparison", ComparisonQuestion),
+    ("ranking", RankingQuestion),
+    ("rating", RatingQuestion),
+):
+    QUESTIONS.register(_kind, _screen)
+
+UNSEEN_SECONDS = 0.12
+"""Nobody can have judged what has been on screen for less: a key that bounces must not answer the next question."""
+
+_LIT_SECONDS = 0.36
+_LIT_STEPS = 4
+_SAME_EVENT_SECONDS = 0.1
+_MOST_REASONS = 9
+_OTHER_THEME = {"light": "dark", "dark": "light"}
+_NEXT_ACTIONS = (NEXT, CONFIRM, REPLAY, Action("left"), Action("right"))
+
+
+class LabellingScreen:
+    """One person in front of the window. Times are seconds of the clock that the caller goes by.
+
+    Args:
+        outbox: where answers go and queries come from.
+        cache: where clips come from.
+        guidance: what the person is told.
+        theme, speed: to begin with.
+
+    Attributes:
+        theme: "light" or "dark".
+        known: the state of the outbox.
+        query, question: what is on screen, or None.
+        clips: those of the question on screen, or None while they are not painted.
+        answers: how many were given here.
+        answered_at: when the latest answer was given, until the next question has been on screen; then None.
+        closed: whether the person wants to end.
+    """
+
+    def __init__(self, outbox: Outbox, cache: ClipCache, guidance: Guidance, theme: str, speed: float) -> None:
+        self.theme = theme
+        self.known = OutboxState()
+        self.query: Query | None = None
+        self.question: Question | None = None
+        self.clips: tuple[Clip, ...] | None = None
+        self.answers = 0
+        self.answered_at: float | None = None
+        self.closed = False
+        self._outbox, self._cache, self._guidance, self._speed = outbox, cache, guidance, speed
+        self._last: Query | None = None
+        self._playback: Playback | None = None
+        self._began = 0.0
+        self._began_at = 0.0
+        self._reasons: set[int] = set()
+        self._feedback: tuple[bool, str] | None = None
+        self._pointed: tuple[Action | None, int | None] = (None, None)
+        self._done: tuple[Action, float] | None = None
+        self._warned_at: float | None = None
+
+    def update(self, now: float, clip_size: Callable[[Query], tuple[int, int]]) -> None:
+        """Take in what has come from the store and from the painter, and what time has brought.
+
+        Args:
+            now: the time.
+            clip_size: how large the clips of a query are shown.
+        """
+        self.known = self._outbox.state()
+        queries = self.known.queries
+        if self._feedback is None:
+            self._show(queries[0] if queries else None)
+        # The query answered last stays painted, because it may be taken back.
+        wanted = {query.id: query for query in (self.query, *queries, self._last) if query is not None}
+        self._cache.request([ClipRequest(query, clip_size(query)) for query in wanted.values()], self.theme)
+        if self.query is not None:
+            self.clips = self._cache.clips(self.query) or self.clips
+        if self.question is not None and self.clips is not None and self._playback is None:
+            self._begin(self.question, self.clips, now)
+        if self.question is not None and self._playback is not None and not any(self._problems()):
+            self.question.follow(self._playback, now)
+
+    def after_draw(self, now: float) -> float | None:
+        """Call it after each picture on screen: seconds since the answer before, when the next question appears."""
+        self._outbox.wake()
+        if self._playback is None or self.answered_at is None:
+            return None
+        passed, self.answered_at = now - self.answered_at, None
+        return passed
+
+    def act(self, action: Action, now: float) -> None:
+        """Do what the person wants."""
+        if action.name == "close":
+            self._close(now)
+            return
+        self._warned_at = None
+        if action.name == "theme":
+            self.theme = _OTHER_THEME[self.theme]
+        elif action == UNDO:
+            self._done = action, now
+            self._undo()
+        elif action.name == "speed":
+            self._speed = next_speed(self._speed, action.value)
+            if self._playback is not None:
+                self._playback.change_speed(self._speed, now)
+        elif self.query is not None and self.question is not None and self._playback is not None:
+            self._act_on_question(self.query, self.question, self._playback, action, now)
+
+    def point(self, event: str, place: tuple[int, int], layout: Layout, now: float) -> None:
+        """Take in what the mouse does.
+
+        Args:
+            event: "press", "move" or "release" of the left button.
+            place: where, in pixels.
+            layout: where everything is.
+            now: the time.
+        """
+        control, clip = layout.action_at(place), layout.arrangement.clip_at(place)
+        self._pointed = control, clip if control is None and self._feedback is None else None
+        action = None
+        if self.question is not None and self._feedback is None:
+            action = self.question.point(event, place, clip if control is None else None, layout.arrangement)
+        if action is None and event == PRESS:
+            action = control
+        if action is not None:
+            self.act(action, now)
+
+    def note_activity(self) -> None:
+        """Call it whenever the person does anything."""
+        self._outbox.note_activity()
+
+    def view(self, now: float) -> View:
+        """Everything that is to be seen but the moving pictures."""
+        known, question, query = self.known, self.question, self.query
+        progress = known.progress
+        warning = known.leaving_text() if self._warned_at is not None and known.unsaved else None
+        base = View(self.theme, rubric=self._guidance.rubric) if query is None else self.outline(query, question)
+        return View(
+            theme=base.theme,
+            question=base.question,
+            look=None if question is None else question.look,
+            rubric=base.rubric,
+            practice=base.practice,
+            message=self._idle_text() if question is None else None,
+            problems=self._problems(),
+            chips=tuple(Chip(chip.label, chip.number, n in self._reasons) for n, chip in enumerate(base.chips)),
+            ready=question is not None and question.ready,
+            feedback=self._feedback,
+            speed=self._speed,
+            paused=self._playback is not None and self._playback.paused,
+            lit=self._lit(now),
+            pointed=self._pointed[0],
+            pointed_clip=self._pointed[1],
+            counts=() if progress is None else progress.counts_text(),
+            training=() if progress is None else progress.training_text(),
+            share=0.0 if progress is None else progress.share,
+            curve=() if progress is None else progress.curve,
+            banner=warning or known.trouble_text(),
+        )
+
+    def outline(self, query: Query, question: Question | None = None) -> View:
+        """What the view of a query has in common at all times, which is what the size of its clips depends on."""
+        question = question or QUESTIONS[query.kind](query)
+        labels = list(self._guidance.reasons.values())[:_MOST_REASONS]
+        chips = tuple(Chip(label, n + 1 if question.reason_keys else None, False) for n, label in enumerate(labels))
+        practice = query.purpose is Purpose.PRACTICE
+        return View(self.theme, question, rubric=self._guidance.rubric, practice=practice, chips=chips)
+
+    def moment(self, now: float) -> Moment:
+        """What is to be seen of the moving pictures."""
+        if self.question is None or self._playback is None or self.clips is None:
+            return Moment()
+        return Moment(
+            self._playback.index(now),
+            self._playback.frames,
+            self.question.motion,
+            self.question.floating,
+            tuple(id(clip) for clip in self.clips),
+        )
+
+    def _undo(self) -> None:
+        if self._feedback is not None:
+            # The same query comes again, with nothing said to it.
+            self._feedback = None
+            self._show(None)
+        elif self.question is not None and self.question.undo():
+            return
+        self._outbox.undo()
+
+    def _show(self, query: Query | None) -> None:
+        if (query and query.id) != (self.query and self.query.id):
+            self.query, self.clips, self._playback = query, None, None
+            self.question = None if query is None else QUESTIONS[query.kind](query)
+            self._reasons = set()
+        if query is None:
+            self.answered_at = None
+
+    def _begin(self, question: Question, clips: tuple[Clip, ...], now: float) -> None:
+        frames = max([len(clip.frames) for clip in clips] + [1])
+        self._playback = Playback(frames, clips[0].frames_per_second, self._speed, now, question.loops)
+        self._began, self._began_at = now, time.time()
+
+    def _act_on_question(
+        self, query: Query, question: Question, playback: Playback, action: Action, now: float
+    ) -> None:
+        seen = now - self._began >= UNSEEN_SECONDS
+        if self._feedback is not None:
+            if action in _NEXT_ACTIONS and seen:
+                self._feedback = None
+        elif action == REPLAY:
+            question.replay(playback, now)
+        elif action.name == "step":
+            playback.step(action.value, now)
+        elif action.name == "reason":
+            if action.value < min(len(self._guidance.reasons), _MOST_REASONS):
+                self._reasons ^= {action.value}
+        else:
+            response = Response(Choice.SKIP) if action == SKIP else None
+            if response is None and not any(self._problems()):
+                response = question.act(action)
+            if response is not None and seen:
+                self._submit(query, question, response, action, now)
+
+    def _submit(self, query: Query, question: Question, response: Response, action: Action, now: float) -> None:
+        names = list(self._guidance.reasons)
+        self._outbox.submit(query, response, [names[number] for number in sorted(self._reasons)], self._began_at)
+        self._last, self._done, self.answered_at = query, (action, now), now
+        self.answers += 1
+        known = known_answer(query)
+        if known is not None and not any(self._problems()):
+            self._explain(question, response, known, now)
+
+    def _explain(self, question: Question, response: Response, known: KnownAnswer, now: float) -> None:
+        """Show how the practice answer compares with the known one, until the person goes on."""
+        question.reveal(response.choice, known.choice)
+        right = response.choice == known.choice
+        text = f"{RIGHT_TEXT if right else WRONG_TEXT} {known.explanation(known.choice.value)}"
+        self._feedback, self._began, self.answered_at = (right, text), now, None
+
+    def _close(self, now: float) -> None:
+        """End; where answers would be lost by it, only when the person asks twice."""
+        if self._warned_at is not None and now - self._warned_at < _SAME_EVENT_SECONDS:
+            # Closing a window arrives as two events: the end of the window and of the program.
+            return
+        self.closed = self._warned_at is not None or not self.known.at_risk
+        self._warned_at = now
+
+    def _idle_text(self) -> tuple[str, str]:
+        progress = self.known.progress
+        if not self.known.fetched or progress is None:
+            return "One moment", "The first clips are being fetched."
+        headline, sentence = progress.idle_text()
+        return headline, f"{sentence} Escape closes this window." if progress.over else sentence
+
+    def _problems(self) -> tuple[str | None, ...]:
+        return tuple(clip.problem for clip in self.clips or ())
+
+    def _lit(self, now: float) -> tuple[Action, float] | None:
+        if self._done is None:
+            return None
+        action, since = self._done
+        left = 1 - (now - since) / _LIT_SECONDS
+        if left <= 0:
+            self._done = None
+            return None
+        return action, -(-left * _LIT_STEPS // 1) / _LIT_STEPS
