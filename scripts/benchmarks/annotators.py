@@ -61,27 +61,23 @@ class Annotators:
     def table(measured: dict[str, Any]) -> str:
         """Returns per kind of answers, and estimated and real error rates."""
         runs = measured["runs"]
-        environments = list(dict.fromkeys(run["env"] for run in runs))
-        returns, rates = [], []
-        for environment_id in environments:
-            cells = []
+        returns = []
+        for environment_id in dict.fromkeys(run["env"] for run in runs):
+            row = {"environment": f"`{environment_id}`"}
             for kind in (CLEAN, EQUAL, WEIGHTED):
                 of_kind = [run for run in runs if run["env"] == environment_id and run["kind"] == kind]
-                cells.append(mean_and_spread([run["true_return"] for run in of_kind]))
-            returns.append([f"`{environment_id}`", *cells])
-            for run in runs:
-                if run["env"] == environment_id and run["kind"] == WEIGHTED:
-                    shown = [
-                        f"{run['estimated'][name]:.0%} ({run['wrong'][name]:.0%})" for name in sorted(run["estimated"])
-                    ]
-                    rates.append([f"`{environment_id}`", str(run["seed"]), *shown])
-        return "\n\n".join(
-            [
-                "True returns, mean ± standard deviation over seeds:",
-                markdown_table(["environment", CLEAN, EQUAL, WEIGHTED], returns),
-                "Estimated error rate of each annotator, and in brackets the share of answers that really was wrong:",
-                markdown_table(["environment", "seed", "always left", "careless", "oracle"], rates),
-            ]
+                row[kind] = mean_and_spread([run["true_return"] for run in of_kind])
+            returns.append(row)
+        rates = [
+            {"environment": f"`{run['env']}`", "seed": str(run["seed"])}
+            | {name: f"{run['estimated'][name]:.0%} ({run['wrong'][name]:.0%})" for name in sorted(run["estimated"])}
+            for run in sorted(runs, key=lambda run: str(run["env"]))
+            if run["kind"] == WEIGHTED
+        ]
+        return (
+            f"True returns, mean ± standard deviation over seeds:\n\n{markdown_table(returns)}\n\n"
+            "Estimated error rate of each annotator, and in brackets the share of answers that really was wrong:\n\n"
+            f"{markdown_table(rates)}"
         )
 
     def _run(self, environment_id: str, kind: str, seed: int) -> dict[str, Any]:

@@ -71,20 +71,25 @@ class Environments:
     def table(measured: dict[str, Any]) -> str:
         """Two tables: steps, and frames."""
         stepping = [
-            [_label(each), f"{each['copies']:,}", *_rates(each["rates"]), f"{np.median(each['busy_cores']):.2f}"]
+            {
+                "environment": _label(each),
+                "copies": f"{each['copies']:,}",
+                **_rates(each["rates"]),
+                "busy cores": f"{np.median(each['busy_cores']):.2f}",
+            }
             for each in measured["stepping"]
         ]
         drawing = [
-            [_label(each), *_rates(each["rates"]), f"{np.median(each['rates_with_step']):,.0f}"]
+            {
+                "environment": _label(each),
+                **_rates(each["rates"]),
+                "median with the step": f"{np.median(each['rates_with_step']):,.0f}",
+            }
             for each in measured["drawing"]
         ]
-        return "\n\n".join(
-            [
-                "Environment steps per second:",
-                markdown_table(["environment", "copies", "median", "best", "worst", "busy cores"], stepping),
-                "Frames of 600 × 400 pixels per second, of one copy:",
-                markdown_table(["environment", "median", "best", "worst", "median with the step"], drawing),
-            ]
+        return (
+            f"Environment steps per second:\n\n{markdown_table(stepping)}\n\n"
+            f"Frames of 600 × 400 pixels per second, of one copy:\n\n{markdown_table(drawing)}"
         )
 
 
@@ -101,5 +106,9 @@ def _label(measured: dict[str, Any]) -> str:
     return "Gymnasium's `CartPole-v1`" if measured["env"] == PEER else f"`{measured['env']}`"
 
 
-def _rates(rates: list[float]) -> list[str]:
-    return [f"{value:,.0f}" for value in (np.median(rates), max(rates), min(rates))]
+def _rates(rates: list[float]) -> dict[str, str]:
+    return {
+        "median": f"{np.median(rates):,.0f}",
+        "best": f"{max(rates):,.0f}",
+        "worst": f"{min(rates):,.0f}",
+    }

@@ -65,16 +65,15 @@ class Labelling:
     def table(measured: dict[str, Any]) -> str:
         """One row."""
         waits = np.array(measured["milliseconds"])
-        row = [
-            measured["database"],
-            str(measured["clients"]),
-            f"{measured['answers_per_second']:.0f}",
-            f"{np.median(waits):.1f}",
-            f"{np.percentile(waits, 95):.1f}",
-            f"{measured['lost']} / {measured['doubled']}",
-        ]
-        columns = ["store", "clients", "answers / s", "ms to the next query, median", "95%", "lost / doubled"]
-        return markdown_table(columns, [row])
+        row = {
+            "store": measured["database"],
+            "clients": str(measured["clients"]),
+            "answers / s": f"{measured['answers_per_second']:.0f}",
+            "ms to the next query, median": f"{np.median(waits):.1f}",
+            "95%": f"{np.percentile(waits, 95):.1f}",
+            "lost / doubled": f"{measured['lost']} / {measured['doubled']}",
+        }
+        return markdown_table([row])
 
 
 @dataclass(frozen=True)

@@ -85,31 +85,20 @@ class Learning:
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """Two tables: returns, and figures of the reward model and of time."""
-        settings = list(dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]))
         returns, rewards = [], []
-        for environment_id, timesteps in settings:
+        for environment_id, timesteps in dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]):
             runs = [run for run in measured["runs"] if run["env"] == environment_id]
             for comparisons in sorted({run["comparisons"] for run in runs if run["reward"] == "learned"}):
-                label = f"`{environment_id}`, {timesteps:,} steps"
-                returns.append([label, str(comparisons), *_returns(runs, comparisons)])
-                rewards.append([label, str(comparisons), *_rewards(runs, comparisons)])
+                setting = {"environment": f"`{environment_id}`, {timesteps:,} steps", "comparisons": str(comparisons)}
+                returns.append(setting | _returns(runs, comparisons))
+                rewards.append(setting | _rewards(runs, comparisons))
         seeds = sorted({run["seed"] for run in measured["runs"]})
-        return "\n\n".join(
-            [
-                f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation:",
-                markdown_table(
-                    ["environment", "comparisons", "random actions", "PPO on the proxy", "scripted expert",
-                     "PPO on the true reward", "PPO on preferences", "normalised", "normalised, proxy"],
-                    returns,
-                ),
-                "The reward model on held-out answers and on fresh rollouts, and what training took:",
-                markdown_table(
-                    ["environment", "comparisons", "test accuracy", "reward correlation", "seconds, preferences",
-                     "seconds, true reward"],
-                    rewards,
-                ),
-            ]
-        )  # fmt: skip
+        return (
+            f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation:\n\n"
+            f"{markdown_table(returns)}\n\n"
+            "The reward model on held-out answers and on fresh rollouts, and what training took:\n\n"
+            f"{markdown_table(rewards)}"
+        )
 
     def _plan(self) -> Iterator[tuple[str, RunConfig]]:
         """Every run: the name of its folder and its settings, seed by seed, so that early results show all kinds."""
@@ -162,16 +151,20 @@ def _figures(runs: list[dict[str, Any]], reward: str, name: str, comparisons: in
     return [run["metrics"].get(name) for run in sorted(chosen, key=lambda run: int(run["seed"]))]
 
 
-def _returns(runs: list[dict[str, Any]], comparisons: int) -> list[str]:
+def _returns(runs: list[dict[str, Any]], comparisons: int) -> dict[str, str]:
     on_true = _figures(runs, "true", "true_return_mean")
     on_proxy = _figures(runs, "proxy", "true_return_mean")
     on_preferences = _figures(runs, "learned", "true_return_mean", comparisons)
     random = _figures(runs, "true", "random_return_mean")
-    expert = _figures(runs, "true", "expert_return_mean")
-    return [
-        *(mean_and_spread(returns) for returns in (random, on_proxy, expert, on_true, on_preferences)),
-        *(mean_and_spread(_normalised(returns, random, on_true)) for returns in (on_preferences, on_proxy)),
-    ]
+    return {
+        "random actions": mean_and_spread(random),
+        "PPO on the proxy": mean_and_spread(on_proxy),
+        "scripted expert": mean_and_spread(_figures(runs, "true", "expert_return_mean")),
+        "PPO on the true reward": mean_and_spread(on_true),
+        "PPO on preferences": mean_and_spread(on_preferences),
+        "normalised": mean_and_spread(_normalised(on_preferences, random, on_true)),
+        "normalised, proxy": mean_and_spread(_normalised(on_proxy, random, on_true)),
+    }
 
 
 def _normalised(
@@ -182,12 +175,13 @@ def _normalised(
     return [None if value is None else normalised(value, low, high) for value in returns]
 
 
-def _rewards(runs: list[dict[str, Any]], comparisons: int) -> list[str]:
-    names = ("test_accuracy", "reward_correlation", "wall_seconds")
-    return [
-        *(mean_and_spread(_figures(runs, "learned", name, comparisons)) for name in names),
-        mean_and_spread(_figures(runs, "true", "wall_seconds")),
-    ]
+def _rewards(runs: list[dict[str, Any]], comparisons: int) -> dict[str, str]:
+    return {
+        "test accuracy": mean_and_spread(_figures(runs, "learned", "test_accuracy", comparisons)),
+        "reward correlation": mean_and_spread(_figures(runs, "learned", "reward_correlation", comparisons)),
+        "seconds, preferences": mean_and_spread(_figures(runs, "learned", "wall_seconds", comparisons)),
+        "seconds, true reward": mean_and_spread(_figures(runs, "true", "wall_seconds")),
+    }
 
 
 @dataclass(frozen=True)
@@ -233,18 +227,19 @@ class Variants:
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """One row for each variant."""
-        columns = ["environment", "changed", "random actions", "scripted expert", "PPO on the true reward",
-                   "PPO on preferences"]  # fmt: skip
-        rows = [
+        return markdown_table(
             [
-                f"`{row['env']}`",
-                ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
-                *(mean_and_spread([row[name]]) for name in ("random", "expert")),
-                *(mean_and_spread(row[kind]) for kind in ("true", "preferences-200")),
+                {
+                    "environment": f"`{row['env']}`",
+                    "changed": ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
+                    "random actions": mean_and_spread([row["random"]]),
+                    "scripted expert": mean_and_spread([row["expert"]]),
+                    "PPO on the true reward": mean_and_spread(row["true"]),
+                    "PPO on preferences": mean_and_spread(row["preferences-200"]),
+                }
+                for row in measured["rows"]
             ]
-            for row in measured["rows"]
-        ]
-        return markdown_table(columns, rows)
+        )
 
     def _finished(self, place: Path, id: str) -> dict[str, list[RunDirectory]]:
         kinds = ("true", "preferences-200")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 NOTHING = "–"
-"""Stands where there is no figure."""
+"""Is shown where there is no figure."""
 
 
 def figure(value: float | None) -> str:
@@ -28,9 +28,10 @@ def mean_and_spread(values: Sequence[float | None]) -> str:
     return figure(mean) if deviation == 0 else f"{figure(mean)} ± {figure(deviation)}"
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is aligned to the left and all others, being numbers, to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table of rows, each its cells by column; the first column is aligned to the left, all others to the right."""
+    columns = list(rows[0])
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *([row[name] for name in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -80,22 +80,22 @@ class Overhead:
         for environment_id in dict.fromkeys(pair["env"] for pair in measured["pairs"]):
             pairs = [pair for pair in measured["pairs"] if pair["env"] == environment_id]
             true = np.array([pair["true"]["wall_seconds"] for pair in pairs])
-            preferences = np.array([pair["preferences"]["wall_seconds"] for pair in pairs])
-            rows.append(
-                [
-                    f"`{environment_id}`, {pairs[0]['timesteps']:,} steps",
-                    f"{np.median(true):.1f}",
-                    f"{np.median(preferences):.1f}",
-                    # The two runs of a pair follow one another, so other load on the machine affects both.
-                    f"{np.median(preferences / true):.2f}",
-                    ", ".join(f"{ratio:.2f}" for ratio in preferences / true),
-                    f"{_share(pairs, 'reward_inference_seconds', 'rollout_seconds'):.1%}",
-                    f"{_share(pairs, 'reward_fit_seconds', 'wall_seconds'):.1%}",
-                ]
+            whole, rollouts, inference, fitting = (
+                np.array([pair["preferences"][name] for pair in pairs]) for name in _FIGURES
             )
-        columns = ["environment", "seconds, true reward", "seconds, preferences", "median ratio",
-                   "ratio of each pair", "reward inference / rollouts", "reward fitting / whole run"]  # fmt: skip
-        return f"{measured['comparisons']} comparisons, medians:\n\n" + markdown_table(columns, rows)
+            rows.append(
+                {
+                    "environment": f"`{environment_id}`, {pairs[0]['timesteps']:,} steps",
+                    "seconds, true reward": f"{np.median(true):.1f}",
+                    "seconds, preferences": f"{np.median(whole):.1f}",
+                    # The two runs of a pair follow one another, so other load on the machine affects both.
+                    "median ratio": f"{np.median(whole / true):.2f}",
+                    "ratio of each pair": ", ".join(f"{ratio:.2f}" for ratio in whole / true),
+                    "reward inference / rollouts": f"{np.median(inference / rollouts):.1%}",
+                    "reward fitting / whole run": f"{np.median(fitting / whole):.1%}",
+                }
+            )
+        return f"{measured['comparisons']} comparisons, medians:\n\n{markdown_table(rows)}"
 
     def _pairs(self, environment_id: str) -> list[tuple[RunConfig, RunConfig]]:
         # The policy is evaluated in a single episode, as that part of a run is not timed.
@@ -113,10 +113,6 @@ def _timed(config: RunConfig) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         metrics = finish(config, RunDirectory(folder))
     return {name: metrics[name] for name in _FIGURES}
-
-
-def _share(pairs: list[dict[str, Any]], part: str, whole: str) -> float:
-    return float(np.median([pair["preferences"][part] / pair["preferences"][whole] for pair in pairs]))
 
 
 @dataclass(frozen=True)
@@ -156,17 +152,17 @@ class Inference:
         for each in measured["environments"]:
             collecting, whole, stepwise = (np.array(each["seconds"][name]) for name in _TimedScoring.PARTS)
             rows.append(
-                [
-                    f"`{each['env']}`",
-                    f"{each['num_envs']} × {each['n_steps']}",
-                    *(f"{1000 * np.median(part):.1f}" for part in (collecting, whole, stepwise)),
-                    f"{np.median(whole / collecting):.1%}",
-                    f"{np.median(stepwise / collecting):.1%}",
-                ]
+                {
+                    "environment": f"`{each['env']}`",
+                    "copies × steps": f"{each['num_envs']} × {each['n_steps']}",
+                    "ms, collecting a rollout": f"{1000 * np.median(collecting):.1f}",
+                    "ms, scoring it whole": f"{1000 * np.median(whole):.1f}",
+                    "ms, scoring it step by step": f"{1000 * np.median(stepwise):.1f}",
+                    "whole / collecting": f"{np.median(whole / collecting):.1%}",
+                    "step by step / collecting": f"{np.median(stepwise / collecting):.1%}",
+                }
             )
-        columns = ["environment", "copies × steps", "ms, collecting a rollout", "ms, scoring it whole",
-                   "ms, scoring it step by step", "whole / collecting", "step by step / collecting"]  # fmt: skip
-        return markdown_table(columns, rows)
+        return markdown_table(rows)
 
     def _environment(self, config: RunConfig) -> dict[str, Any]:
         # A single pass over each rollout: PPO's own learning is not what is timed.

@@ -80,13 +80,12 @@ class Robustness:
         """One row."""
         rounds = measured["rounds"]
         killed = Counter(victim for each in rounds for victim in each["killed"])
-        totals = [sum(each[name] for each in rounds) for name in ("acknowledged", "lost", "doubled", "overlapping")]
-        ended = sum(not each["failure"] for each in rounds)
-        figures = [f"{value:,}" for value in (*(killed[victim] for victim in VICTIMS), *totals)]
-        columns = [*(f"kills of the {victim}" for victim in VICTIMS), "acknowledged answers", "lost", "doubled"]
-        return markdown_table(
-            [*columns, "answered by two", "runs that ended"], [[*figures, f"{ended} of {len(rounds)}"]]
-        )
+        names = {"acknowledged": "acknowledged answers", "overlapping": "answered by two"}
+        row = {f"kills of the {victim}": str(killed[victim]) for victim in VICTIMS}
+        for name in ("acknowledged", "lost", "doubled", "overlapping"):
+            row[names.get(name, name)] = f"{sum(each[name] for each in rounds):,}"
+        row["runs that ended"] = f"{sum(not each['failure'] for each in rounds)} of {len(rounds)}"
+        return markdown_table([row])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,45 @@ _TIMEOUT_MS = 30_000
 
 
 @dataclass(frozen=True)
-class Window:
+class _Screen(ABC):
+    """Answer automatically on a screen, first on an idle machine and then during a training run on it.
+
+    Attributes:
+        answers: how many, each time.
+        pause: seconds from one answer to the next.
+    """
+
+    answers: int
+    pause: float
+
+    def __post_init__(self) -> None:
+        if self.answers < 2 or not self.pause > 0:
+            raise ValueError(
+                f"Two answers or more and a pause above 0 are needed, not {self.answers} and {self.pause}."
+            )
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """What the screen measured of itself, with each load."""
+        self._prepare()
+        rows: list[dict[str, Any]] = []
+        with tempfile.TemporaryDirectory() as folder:
+            for load in (IDLE, TRAINING):
+                log(f"{self.answers} answers, other load: {load}")
+                with _load(load, Path(folder)):
+                    rows.append({"other load": load, **self._answer(f"{folder}/{len(rows)}.db")})
+        return {"rows": rows}
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Raise `ValueError` where something is missing on this machine."""
+
+    @abstractmethod
+    def _answer(self, place: str) -> dict[str, Any]:
+        """Make a store at this place and answer in it; the figures."""
+
+
+@dataclass(frozen=True)
+class Window(_Screen):
     """Let the window answer by itself, first on an idle machine and then during a training run on it.
 
     Without a screen it is drawn off-screen.
@@ -81,34 +120,28 @@ class Window:
     answers: int = 60
     pause: float = 0.8
 
-    def __post_init__(self) -> None:
-        _check(self.answers, self.pause)
-
-    def measure(self, out: Path, log: Log) -> dict[str, Any]:
-        """What the window measured of itself."""
-        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-        return _idle_and_training(self.answers, self._rehearse, log)
-
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """One row for each load."""
-        columns = ["other load", "ms from an answer to the next pair, median", "95%", "frames a second",
-                   "missed frames", "skipped frames of clips"]  # fmt: skip
-        rows = [
+        return markdown_table(
             [
-                row["other load"],
-                f"{row['median_ms']:.1f}",
-                f"{row['p95_ms']:.1f}",
-                f"{row['per_second']:.1f}",
-                f"{row['missed']} of {row['due']}",
-                f"{row['skipped']} of {row['frames']}",
+                {
+                    "other load": row["other load"],
+                    "ms from an answer to the next pair, median": f"{row['median_ms']:.1f}",
+                    "95%": f"{row['p95_ms']:.1f}",
+                    "frames a second": f"{row['per_second']:.1f}",
+                    "missed frames": f"{row['missed']} of {row['due']}",
+                    "skipped frames of clips": f"{row['skipped']} of {row['frames']}",
+                }
+                for row in measured["rows"]
             ]
-            for row in measured["rows"]
-        ]
-        return markdown_table(columns, rows)
+        )
 
-    def _rehearse(self, place: Path) -> dict[str, Any]:
+    def _prepare(self) -> None:
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+    def _answer(self, place: str) -> dict[str, Any]:
         with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
             ask(store, self.answers + 8)
             figures = measure_window(AnnotatorSession(store, "ann"), self.answers, pause=self.pause)
@@ -124,7 +157,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(_Screen):
     """Answer in a headless Chromium, first on an idle machine and then during a training run on it.
 
     Attributes:
@@ -136,34 +169,27 @@ class Page:
     answers: int = 40
     pause: float = 1.5
 
-    def __post_init__(self) -> None:
-        _check(self.answers, self.pause)
-
-    def measure(self, out: Path, log: Log) -> dict[str, Any]:
-        """What the browser measured of the page."""
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        if program is None or importlib.util.find_spec("playwright") is None:
-            raise ValueError("This benchmark needs Chromium (apt-get install chromium) and pip install playwright.")
-        return _idle_and_training(self.answers, lambda place: self._answer(str(place), program), log)
-
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """One row for each load."""
-        columns = ["other load", "ms from an answer to the next pair, median", "95%", "missed frames of the page",
-                   "dropped frames of films"]  # fmt: skip
-        rows = [
+        return markdown_table(
             [
-                row["other load"],
-                f"{np.median(row['waits']):.1f}",
-                f"{np.percentile(row['waits'], 95):.1f}",
-                f"{row['missed']:,} of {row['ticks'] + row['missed']:,}",
-                f"{row['dropped']:,} of {row['shown']:,}",
+                {
+                    "other load": row["other load"],
+                    "ms from an answer to the next pair, median": f"{np.median(row['waits']):.1f}",
+                    "95%": f"{np.percentile(row['waits'], 95):.1f}",
+                    "missed frames of the page": f"{row['missed']:,} of {row['ticks'] + row['missed']:,}",
+                    "dropped frames of films": f"{row['dropped']:,} of {row['shown']:,}",
+                }
+                for row in measured["rows"]
             ]
-            for row in measured["rows"]
-        ]
-        return markdown_table(columns, rows)
+        )
 
-    def _answer(self, place: str, program: str) -> dict[str, Any]:
+    def _prepare(self) -> None:
+        if _chromium() is None or importlib.util.find_spec("playwright") is None:
+            raise ValueError("This benchmark needs Chromium (apt-get install chromium) and pip install playwright.")
+
+    def _answer(self, place: str) -> dict[str, Any]:
         from playwright.sync_api import sync_playwright
 
         with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
@@ -172,7 +198,7 @@ class Page:
             [earlier] = store.ask([Query("earlier", 0, store.queries()[0].segments, only_for="client 0")])
             store.answer(earlier, "client 0", "left")
         with serving(place, clients=1) as (port, [token]), sync_playwright() as running:
-            browser = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            browser = running.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(f"http://127.0.0.1:{port}/label#token={token}")
             page.locator("#stage[data-query]").wait_for(timeout=_TIMEOUT_MS)
@@ -187,26 +213,8 @@ class Page:
         return figures
 
 
-def _check(answers: int, pause: float) -> None:
-    if answers < 2 or not pause > 0:
-        raise ValueError(f"Two answers or more and a pause above 0 are needed, not {answers} and {pause}.")
-
-
-def _idle_and_training(answers: int, rehearse: Callable[[Path], dict[str, Any]], log: Log) -> dict[str, Any]:
-    """Measure first on the idle machine and then during a training run; a row of figures for each.
-
-    Args:
-        answers: how many each time.
-        rehearse: makes a store at this place, answers in it and returns the figures.
-        log: see `Log`.
-    """
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for load in (IDLE, TRAINING):
-            log(f"{answers} answers, other load: {load}")
-            with _load(load, Path(folder)):
-                rows.append({"other load": load, **rehearse(Path(folder) / f"{len(rows)}.db")})
-    return {"rows": rows}
+def _chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextmanager
@@ -216,8 +224,8 @@ def _load(load: str, folder: Path) -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "scripts.train", "--env", str(ENVIRONMENT["id"]), "--timesteps", "100000000"]
-    with (folder / "said.txt").open("w") as said:
-        run = subprocess.Popen([*command, "--run-dir", str(folder / "run")], stdout=said, stderr=said)
+    with (folder / "output.txt").open("w") as output:
+        run = subprocess.Popen([*command, "--run-dir", str(folder / "run")], stdout=output, stderr=output)
         try:
             yield
         finally:

@@ -261,4 +261,4 @@ def test_numbers_are_written_with_three_digits_and_their_spread() -> None:
     assert mean_and_spread([1.0, 3.0, None]) == "2.00 ± 1.00"
     assert mean_and_spread([2.0, 2.0]) == "2.00"
     assert mean_and_spread([None]) == "–"
-    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert markdown_table([{"a": "x", "b": "1"}]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
