@@ -1,7 +1,7 @@
 """Random numbers that are functions of what they are for: counter-based streams, and hashes of names and integers.
 
 Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy
-is a pure function of (key, n). So the numbers that a copy sees do not depend on how many copies run beside it, a
+is a pure function of (key, n). So the numbers that a copy sees do not depend on how many other copies there are, a
 snapshot of two integers restores a stream exactly, and all copies draw in one vectorised pass. The function is
 SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators", figure 16).
 """
@@ -84,11 +84,10 @@ def uniforms_by_integers(*parts: NDArray[np.uint64]) -> NDArray[np.float64]:
 def uniforms_by_name(*names: object, count: int = 1) -> tuple[float, ...]:
     """Independent uniform numbers in [0, 1) that are the same whenever they are asked for by the same names.
 
-    What has to be decided alike after a retried request or a resumed run, such as which side a clip is shown on, is
-    decided by them.
+    They decide what must be the same after a retried request or a resumed run, such as which side a clip is shown on.
 
     Args:
-        names: what the numbers are for, such as an annotator and a query; told apart by their text.
+        names: what the numbers are for, such as an annotator and a query; distinguished by their text.
         count: how many numbers, 1 to 8.
     """
     text = "\0".join(str(name) for name in names)

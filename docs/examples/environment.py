@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from rlhf_envs.envs import Field, Task, register_task
+from rlhf_envs.envs import Field, Task, normals_from, register_task
 from rlhf_envs.testing import check_environment
 
 
@@ -20,7 +20,7 @@ class Thermostat(Task):
     fields = {"room": Field(), "outside": Field(), "power": Field()}
     reward_weights = {"comfort": 1.0, "energy": -0.3}
     reset_draws = {"room": (), "outside": ()}
-    step_draws = {"draught": ()}
+    step_draws = {"draught": (2,)}
     rubric = "In which room would you rather live, and pay for it? If both are alike, prefer the cheaper one."
 
     # Every array holds many rooms at once, (N,): the same lines run one copy or a thousand.
@@ -33,7 +33,7 @@ class Thermostat(Task):
     def advance(self, state, actions, draws):
         """One minute: heat flows; what it is worth is named, and people judge it anyway."""
         state.power = actions - 1
-        state.room += 1.5 * state.power + 0.05 * (state.outside - state.room) + 0.4 * (draws.draught - 0.5)
+        state.room += 1.5 * state.power + 0.05 * (state.outside - state.room) + 0.2 * normals_from(*draws.draught)
         comfort = np.maximum(1 - np.abs(state.room - 21) / 8, -1)
         return {"comfort": comfort, "energy": np.abs(state.power)}
 

@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.registration import ENVIRONMENTS, find_spec, is_native, register_task
     from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
     from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
+    from rlhf_envs.randomness import normals_from
 
 _MODULES = {
-    "Canvas": "canvas",
-    "Draws": "task",
-    "ENVIRONMENTS": "registration",
-    "Field": "task",
-    "State": "task",
-    "Task": "task",
-    "TaskEnv": "views",
-    "TaskVectorEnv": "views",
-    "Terms": "task",
-    "find_spec": "registration",
-    "is_native": "registration",
-    "register_task": "registration",
+    "Canvas": "rlhf_envs.envs.canvas",
+    "Draws": "rlhf_envs.envs.task",
+    "ENVIRONMENTS": "rlhf_envs.envs.registration",
+    "Field": "rlhf_envs.envs.task",
+    "State": "rlhf_envs.envs.task",
+    "Task": "rlhf_envs.envs.task",
+    "TaskEnv": "rlhf_envs.envs.views",
+    "TaskVectorEnv": "rlhf_envs.envs.views",
+    "Terms": "rlhf_envs.envs.task",
+    "find_spec": "rlhf_envs.envs.registration",
+    "is_native": "rlhf_envs.envs.registration",
+    "normals_from": "rlhf_envs.randomness",
+    "register_task": "rlhf_envs.envs.registration",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Terms",
     "find_spec",
     "is_native",
+    "normals_from",
     "register_task",
 ]
 
@@ -47,4 +50,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(_MODULES[name]), name)

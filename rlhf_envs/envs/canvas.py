@@ -28,7 +28,7 @@ class Canvas:
     """A picture of (width, height) pixels; every coordinate and length below is in units of a 600x400 picture.
 
     The pixels are laid out as red, green, blue bytes, so that `pixels` is one memory copy (no conversion), and texts
-    and backgrounds are drawn once and kept.
+    and backgrounds are drawn once and cached.
     """
 
     def __init__(self, width: int, height: int, theme: str = "light") -> None:
@@ -57,21 +57,21 @@ class Canvas:
             self._backgrounds[name] = self._painted(paint)
         self.surface.blit(self._backgrounds[name], (0, 0))
 
-    def keep(self, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
-        """Lay a part that has few looks over an area (x, y, width, height): painted once per name, then reused."""
+    def cached(self, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
+        """Blit a part that has few variants onto an area (x, y, width, height): painted once per name, then reused."""
         left, top, width, height = (round(value * self.scale) for value in area)
         if name not in self._backgrounds:
             self._backgrounds[name] = self._painted(paint).subsurface((left, top, width, height)).copy()
         self.surface.blit(self._backgrounds[name], (left, top))
 
-    def keep_newest(
+    def cached_newest(
         self, place: str, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]
     ) -> None:
-        """`keep` for a part with countless looks that seldom changes: of each place only the newest look is kept."""
+        """`cached` for a part with many variants that seldom changes: only the newest one of each place is cached."""
         if self._newest.get(place) != name:
             self._newest[place] = name
             self._backgrounds.pop(place, None)
-        self.keep(place, area, paint)
+        self.cached(place, area, paint)
 
     def _painted(
         self, paint: Callable[[], None], width: int = 0, height: int = 0, ground: Color | None = None
@@ -121,10 +121,10 @@ class Canvas:
         self.surface.blit(self._backgrounds[name], (left, top), (x, y, width, height))
 
     def stamp(self, name: str, x: float, y: float, size: Point, ground: Color, paint: Callable[[], None]) -> None:
-        """Lay a small picture of `size` (width, height) with its middle on (x, y): painted once per name, then reused.
+        """Blit a small picture of `size` (width, height) with its middle on (x, y): painted once per name, then reused.
 
         `paint` draws it with its top left corner at (0, 0), on `ground`, which is then see-through: a colour that the
-        picture itself does not use, and like what it will lie on, since smooth edges fade into it.
+        picture itself does not use, and like what it will be drawn on, since smooth edges fade into it.
         """
         width, height = (max(round(value * self.scale), 1) for value in size)
         if name not in self._backgrounds:
@@ -242,7 +242,7 @@ class Canvas:
         self._target.fblits(black)
 
     def _shade_strips(self, area: tuple[float, float, float, float], light: Light) -> tuple[list[Strip], list[Strip]]:
-        """What to multiply a picture with, strip by strip, and what to lay over it where nothing can be seen."""
+        """Strips to multiply a picture with, and black strips for where nothing can be seen."""
         left, top, width, height = (round(value * self.scale) for value in area)
         across = (np.arange(width) + 0.5) * 2.0 / width - 1.0
         dim: list[Strip] = []

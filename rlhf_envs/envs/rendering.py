@@ -78,7 +78,7 @@ def open_display() -> None:
     import pygame
 
     pygame.display.init()
-    # Without a screen SDL falls back on a window that nobody can see.
+    # Without a screen SDL falls back on an invisible window.
     if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
         raise pygame.error("there is no screen")
 

@@ -161,7 +161,7 @@ class Draws(SimpleNamespace):
     """Uniform random numbers in [0, 1) by name, float32, the copies on the last axis.
 
     With `step_draws = {"gust": (), "jitter": (12,)}`, `draws.gust` is (N,) and `draws.jitter` is (12, N). They belong
-    to one call and may be changed in place.
+    to one call and may be changed in place. `normals_from` makes a normal number of two of them.
     """
 
 
@@ -193,7 +193,7 @@ class Task(ABC):
             a single copy: () for one number.
         render_fps: frames per second at which a clip looks natural.
         rubric: one sentence that tells a person what to look for, with a tie-breaker.
-        in_turns: whether a person who plays is waited for; otherwise time goes on.
+        in_turns: whether the environment waits for a person's action; otherwise it runs in real time.
         idle_action: what a person who plays does while no key is held; None for the action 0.
         draw: a picture; without it the state's numbers are drawn as labelled bars.
         expert_action, proxy_action: scripted policies.

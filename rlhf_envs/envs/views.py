@@ -50,7 +50,7 @@ class _TaskView:
         if objective == "proxy" and not self.simulation.has_proxy():
             raise ValueError(
                 f"{type(task).__name__} has no proxy reward, so objective must be 'true'; its `advance` would have to "
-                "return the proxy reward beside the terms."
+                "return the proxy reward with the terms."
             )
         self.__doc__ = type(task).__doc__
         self.metadata = {**self.metadata, "render_fps": task.render_fps}
@@ -253,7 +253,7 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
         super().reset(seed=seed if isinstance(seed, int) else None)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**62))
-        # Rows that go on with their episode go on with their random stream too.
+        # Rows that are not reset keep their random stream.
         seeded = rows if self._seeded else None
         if isinstance(seed, int | np.integer):
             seeds = np.arange(self.num_envs, dtype=np.uint64) + np.uint64(seed)

@@ -1,4 +1,4 @@
-"""What every environment must keep to: one function for each check, all listed in `CHECKS`."""
+"""The checks of an environment: one function each, all listed in `CHECKS`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _ONE_NETWORK_ONLY = "minimal resolution for an image"
 
 
 class EnvironmentCheckError(AssertionError):
-    """An environment does not keep to what it must; the message says which check found it, and what."""
+    """An environment does not pass a check; the message says which, and why."""
 
 
 class NotApplicable(Exception):
-    """A check has nothing to look at in this environment; the message says why."""
+    """A check does not apply to this environment; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def depends_on_the_seed(subject: Subject) -> None:
 
 
 def can_be_pickled(subject: Subject) -> None:
-    """A copy made by pickling in the middle of an episode goes on in the same way."""
+    """A copy made by pickling in the middle of an episode continues in the same way."""
     env = subject.make_task(render_mode="rgb_array")
     env.reset(seed=2)
     actions = sample_actions(subject, 10, 1, seed=3)[:, 0]
@@ -201,7 +201,7 @@ def can_be_pickled(subject: Subject) -> None:
     env.render()
     twin = pickle.loads(pickle.dumps(env))
     for action in actions[1:]:
-        require(_same_episode([*env.step(action)], [*twin.step(action)]), "a pickled copy goes on in another way.")
+        require(_same_episode([*env.step(action)], [*twin.step(action)]), "a pickled copy continues differently.")
 
 
 def survives_the_spec_round_trip(subject: Subject) -> None:
@@ -239,14 +239,14 @@ def refuses_bad_arguments(subject: Subject) -> None:
 
 
 def keyboard_acts(subject: Subject) -> None:
-    """Every key or combination of keys stands for an action of the action space."""
+    """Every key or combination of keys maps to an action of the action space."""
     env = subject.make_task()
     keys = env.get_keys_to_action()
     if not keys:
         raise NotApplicable("it has no keyboard control")
     for combination, action in keys.items():
         require(len(combination) > 0, "a key combination is empty, which gymnasium.utils.play refuses; leave it out.")
-        require(env.action_space.contains(action), f"the keys {combination} stand for {action}, which is no action.")
+        require(env.action_space.contains(action), f"the keys {combination} map to {action}, which is no action.")
 
 
 def scalar_and_vector_agree(subject: Subject) -> None:
@@ -277,20 +277,20 @@ def scalar_and_vector_agree(subject: Subject) -> None:
 
 
 def copies_do_not_depend_on_each_other(subject: Subject) -> None:
-    """A copy sees the same whatever the number of copies beside it, and whatever they do."""
+    """A copy sees the same whatever the number of other copies, and whatever they do."""
     few, many = subject.make_batch(2), subject.make_batch(9)
     actions = sample_actions(subject, few.horizon + 5, 9, seed=13)
     first, second = few.reset(seed=_SEED)[0], many.reset(seed=_SEED)[0]
-    require(same(first, second[:2]), "a copy starts elsewhere when others run beside it.")
+    require(same(first, second[:2]), "a copy starts elsewhere when there are other copies.")
     for step in range(len(actions)):
         if step == _RESET_STEP:
             # From here on the rows end at different times, so that later only some of them begin anew.
             first_row = np.arange(9) == 0
-            again, beside = (env.reset(options={"reset_mask": first_row[: env.num_envs]})[0] for env in (few, many))
-            require(same(again, beside[:2]), "a masked reset depends on the number of copies.")
-        seen, beside = few.step(actions[step, :2]), many.step(actions[step])
-        for ours, theirs in zip(seen[:4], beside[:4], strict=True):
-            require(same(ours, theirs[:2]), "a copy sees something else when others run beside it.")
+            again, other = (env.reset(options={"reset_mask": first_row[: env.num_envs]})[0] for env in (few, many))
+            require(same(again, other[:2]), "a masked reset depends on the number of copies.")
+        seen, other = few.step(actions[step, :2]), many.step(actions[step])
+        for ours, theirs in zip(seen[:4], other[:4], strict=True):
+            require(same(ours, theirs[:2]), "a copy sees something else when there are other copies.")
 
 
 def resets_in_the_same_step(subject: Subject) -> None:
@@ -313,7 +313,7 @@ def never_terminates(subject: Subject) -> None:
 
 
 def can_be_restored(subject: Subject) -> None:
-    """A snapshot put back, here or in a new environment, goes on bit for bit, random stream included."""
+    """A snapshot restored, here or in a new environment, continues bit for bit, random stream included."""
     actions = sample_actions(subject, 24, _COPIES, seed=15)
     batch, scalar = subject.make_batch(_COPIES), subject.make_task()
     batch.reset(seed=_SEED)
@@ -372,7 +372,7 @@ def stays_within_its_spaces(subject: Subject) -> None:
 
 
 def returns_new_observations(subject: Subject) -> None:
-    """An observation stays as it was when the environment goes on, so it is no view of the state."""
+    """An observation does not change in later steps, so it is no view of the state."""
     env = subject.make_batch(2)
     actions = sample_actions(subject, 5, 2, seed=37)
     observations, _ = env.reset(seed=38)

@@ -64,12 +64,12 @@ def _road(task: Driving, canvas: Canvas, top: float, bottom: float) -> None:
 
 
 def _markings(task: Driving, row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
-    """The dashed lines, which pass by; they look one of 70 ways, so each is painted once and kept."""
+    """The dashed lines, which pass by; they look one of 70 ways, so each is painted once and cached."""
     first = round((_EGO_X / _PER_METRE - row.travelled) % _DASH_PERIOD * _PER_METRE)
     for lane in range(1, task.lanes):
         y = top + lane * lane_height - 1
         name, area = f"driving line {lane} of {task.lanes} at {first}", (0.0, y, 600.0, 2.0)
-        canvas.keep(name, area, lambda y=y: _dashes(canvas, first, y))  # type: ignore[misc]
+        canvas.cached(name, area, lambda y=y: _dashes(canvas, first, y))  # type: ignore[misc]
 
 
 def _dashes(canvas: Canvas, first: int, y: float) -> None:

@@ -44,9 +44,10 @@ class Driving(Task):
     ## Description
     A road with several lanes, seen from above and moving with the ego car, which the agent controls. The other cars
     follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
-    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); who is held
-    up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and steering
-    follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows the ego.
+    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); a driver who
+    is held up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and
+    steering follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows
+    the ego.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -180,6 +181,21 @@ class Driving(Task):
         state.roughness += 0.3 * (discomfort - state.roughness)
         return self._terms(state, discomfort, own_lane), np.multiply(state.speed, 1.0 / self.top_speed)
 
+    def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
+        pace = state.speed * (1.0 / self.speed_limit)
+        off_centre = state.lateral - own_lane
+        off_centre *= 2.0
+        off_centre *= off_centre
+        return {
+            "progress": np.minimum(pace, 1.0),
+            "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
+            "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
+            "comfort": -discomfort,
+            "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
+            "lane": -np.minimum(off_centre, 1.0),
+            "collision": -state.collided,
+        }
+
     def observe(self, state: State) -> Array:
         """What the driver sees, (N, 17) float32 in [-1, 1]."""
         seen = np.empty((17, state.copies), dtype=np.float32)
@@ -252,21 +268,6 @@ class Driving(Task):
     def _nearest_lane(self, state: State) -> Array:
         lane: Array = np.rint(state.lateral)
         return np.clip(lane, 0.0, self.lanes - 1.0, out=lane)
-
-    def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
-        pace = state.speed * (1.0 / self.speed_limit)
-        off_centre = state.lateral - own_lane
-        off_centre *= 2.0
-        off_centre *= off_centre
-        return {
-            "progress": np.minimum(pace, 1.0),
-            "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
-            "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
-            "comfort": -discomfort,
-            "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
-            "lane": -np.minimum(off_centre, 1.0),
-            "collision": -state.collided,
-        }
 
     def _steer_to(self, state: State, lane: Array, seconds: float) -> Array:
         """The steering that would reach the centre of `lane` (N,) in about this time."""

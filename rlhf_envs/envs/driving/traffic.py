@@ -1,9 +1,8 @@
-"""The cars: how the ego car moves, how the others follow and change lanes, and who is near whom.
+"""The cars: how the ego car moves, how the others follow and change lanes, and which cars are nearest.
 
 The other cars are rows of an array (6, CARS, N), always sorted by lane and then by position, so that the car ahead is
-simply the
-next one in the list: `along, lane, lateral, speed, desired, acceleration = cars`. `along` is in metres relative to the
-ego car, `lane` the lane a car belongs to, `lateral` where it is on its way there (both in lanes, 0 is the left one).
+the next one in the list: `along, lane, lateral, speed, desired, acceleration = cars`. `along` is in metres relative to
+the ego car, `lane` the lane a car belongs to, `lateral` its place on the way there (both in lanes, 0 is the left one).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ QUANTITIES = 6
 CAR_LENGTH = 4.8
 SIGHT_AHEAD, SIGHT_BEHIND = 80.0, 45.0
 
-# The lanes are laid end to end on one long axis: a car of another lane is then simply very far away.
+# The lanes are placed end to end on one long axis: a car of another lane is then simply very far away.
 _LANE_STRIDE = 2000.0
 _NO_CAR = 1e6
 _SIDES = np.array([[-1.0], [0.0], [1.0]], dtype=np.float32)

@@ -30,7 +30,7 @@ CELL = SIDE // CELLS
 """Pixels along each side of the window."""
 
 ILLEGIBLE = 10
-"""The label of a picture that nobody can read."""
+"""The label of a picture that cannot be read."""
 
 UNSEEN, REMEMBERED, IN_WINDOW = 0, 1, 2
 PAPER = 40
@@ -44,10 +44,10 @@ UP, RIGHT, DOWN, LEFT = 11, 12, 13, 14
 ACTIONS = 15
 
 SILENT = -1
-"""Stands for the answer where none was given."""
+"""The answer where none was given."""
 
 LOOKING, READ, HONEST, WRONG, GAVE_UP = range(5)
-"""What became of the digit on show: still looked at, or how the answer turned out."""
+"""The state of the current digit: still looked at, or how the answer turned out."""
 
 ENOUGH = 5
 """Places looked at, beyond which looking further earns nothing by itself."""
@@ -55,7 +55,7 @@ PATIENCE = 12
 """Steps after which a digit that got no answer is taken away."""
 
 PAST = 8
-"""Answers that are kept for the picture."""
+"""Earlier answers that the picture shows."""
 
 CORNERS = np.array([0, CELLS - 1, PLACES - CELLS, PLACES - 1], dtype=np.int8)
 

@@ -86,10 +86,10 @@ def _draw_view(task: Glimpse, row: SimpleNamespace, canvas: Canvas) -> None:
 
 
 def _draw_answer(row: SimpleNamespace, canvas: Canvas) -> None:
-    """What it is and what was said; both look one of few ways, so each is painted once and kept."""
-    canvas.keep(f"glimpse truth {row.label}", _TRUTH_WORDS, lambda: _paint_truth(row.label, canvas))
+    """The true digit and the answer; both have few variants, so each is painted once and cached."""
+    canvas.cached(f"glimpse truth {row.label}", _TRUTH_WORDS, lambda: _paint_truth(row.label, canvas))
     said = (row.answer, row.verdict)
-    canvas.keep(f"glimpse said {said}", _SAID, lambda: _paint_said(*said, canvas))
+    canvas.cached(f"glimpse said {said}", _SAID, lambda: _paint_said(*said, canvas))
 
 
 def _paint_truth(label: int, canvas: Canvas) -> None:
@@ -124,7 +124,7 @@ def _draw_looks(row: SimpleNamespace, canvas: Canvas) -> None:
 def _draw_past(answer: int, verdict: int, age: int, canvas: Canvas) -> None:
     name = f"glimpse {answer} {verdict} {age}"
     area = (_past_x(age) - 1, _HISTORY_Y - 1, _BOX + 2, _BOX + 2)
-    canvas.keep(name, area, lambda: _paint_past(answer, verdict, age, canvas))
+    canvas.cached(name, area, lambda: _paint_past(answer, verdict, age, canvas))
 
 
 def _paint_past(answer: int, verdict: int, age: int, canvas: Canvas) -> None:
@@ -159,7 +159,7 @@ def _in_words(answer: int) -> str:
 
 
 def _past_x(age: int) -> float:
-    """The newest stands on the right."""
+    """The newest is on the right."""
     return _LEFT + (PAST - 1 - age) * _BOX_PITCH
 
 

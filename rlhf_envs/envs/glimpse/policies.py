@@ -47,7 +47,7 @@ def _next_look(state: State) -> NDArray[np.intp]:
 
 
 def _readings(task: Glimpse, state: State) -> NDArray[np.float32]:
-    """How likely each digit is, and that nobody can read it, from what was seen, (N, 11).
+    """The probability of each digit, and of an illegible picture, from what was seen, (N, 11).
 
     Every kind of picture is a mixture of spherical Gaussians around a few prototypes; what was not seen is left out of
     the distances.

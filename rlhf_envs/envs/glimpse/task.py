@@ -40,12 +40,13 @@ from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
 
 
 class Glimpse(Task):
-    """
+    """Read handwritten digits through a small window.
+
     ## Description
 
     One handwritten digit after another has to be read through a small window. It comes in at a corner and can be moved
     over nine places, three by three; what was seen stays visible, dimmed, and the rest is dark. One digit in seven is
-    ruined (under a blot of ink, smudged or full of speckles) so that nobody can read it. After an answer the digit is
+    ruined (under a blot of ink, smudged or full of speckles) so that it cannot be read. After an answer the digit is
     shown whole for one step, with a mark of how the answer turned out, and then the next one comes. A corner alone
     gives a digit away one time in four, three places nearly always.
 
@@ -100,7 +101,7 @@ class Glimpse(Task):
     ## Arguments
 
     - `split` (str, "train"): which images are shown; "test" shows the fifth of them that "train" holds out.
-    - `illegible` (float, 0.15): the share of digits that nobody can read, 0 to 1.
+    - `illegible` (float, 0.15): the share of illegible digits, 0 to 1.
     - `periphery` (str, "dark"): how the digit looks where it was not looked at; "blurred" lets it show through faintly.
     - `marks` (bool, True): whether the observation shows how an answer turned out. Without, only the picture itself
       tells, and a reward model has to learn to read.
@@ -146,7 +147,7 @@ class Glimpse(Task):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
         if not 0 <= illegible <= 1:
-            raise ValueError(f"illegible is the share of digits that nobody can read, from 0 to 1, not {illegible!r}.")
+            raise ValueError(f"illegible is the share of digits that cannot be read, from 0 to 1, not {illegible!r}.")
         if not isinstance(marks, bool):
             raise ValueError(f"marks must be True or False, not {marks!r}.")
         self.illegible = float(illegible)

@@ -164,7 +164,7 @@ def _gaze(gaze: float, canvas: Canvas) -> None:
 
 def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
     level = round(row.sickness * _SICKNESS_LEVELS)
-    canvas.keep(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
+    canvas.cached(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
     for x, share, color in (
         (_BAR_PLACES[0], row.immersion, canvas.colors.good),
         (_BAR_PLACES[1], 1.0 - row.conflict, canvas.colors.others[1]),

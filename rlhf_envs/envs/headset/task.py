@@ -35,14 +35,14 @@ _EAGERNESS = 4.0
 
 
 class Headset(Task):
-    """Guide somebody through a landscape in virtual reality.
+    """Guide a person through a landscape in virtual reality.
 
     ## Description
     The wearer of a headset sits still and rides along a winding path; the agent sets the pace, turns the view and
     narrows it. Motion that the eyes see and the body does not feel makes sick, turning and haste most of all, but only
-    after some seconds, longer than anybody would connect with its cause; and people differ in it by a factor of seven.
-    Nobody sees how susceptible a wearer is: it shows in how sick so much motion has made them. A vignette (a view
-    narrowed from its edges) relieves, and a slight one is hardly noticed.
+    after some seconds, too late to be connected with its cause; and people differ in it by a factor of seven. How
+    susceptible a wearer is cannot be observed, only inferred from how sick so much motion has made them. A vignette (a
+    view narrowed from its edges) relieves, and a slight one is hardly noticed.
 
     Sickness follows the sensory conflict model of Oman 1990 ("Motion sickness: a synthesis and evaluation of the
     sensory conflict theory"), its minutes shortened to seconds; the relief by a narrower view Fernandes & Feiner 2016
@@ -218,7 +218,7 @@ class Headset(Task):
     def expert_action(self, state: State) -> Array:
         """Turns where the wearer looks, as fast as this wearer can bear, narrowing the view in bends, (N, 3).
 
-        Nobody sees how susceptible a wearer is; how sick so much motion has made them tells.
+        Susceptibility is hidden; it is inferred from the sickness that so much motion has caused.
         """
         felt = state.reading + state.trend * (self.delay / STEP_SECONDS)
         touchiness = felt / (state.slow + 0.1)

@@ -157,7 +157,7 @@ def as_column(pairs: Any) -> Array:
 
 
 class Judge:
-    """Judges the labels of one scene as they stand on the display.
+    """Judges the labels of one scene at their places on the display.
 
     Args:
         scene: whose objects are labelled.

@@ -45,7 +45,7 @@ class Overlay(Task):
     """Keep labels in their place, seen through augmented-reality glasses.
 
     ## Description
-    Somebody looks around through glasses while standing, walking or running. Their display, 45 by 30 degrees,
+    A wearer of glasses looks around while standing, walking or running. Their display, 45 by 30 degrees,
     moves with the head; what they look at does not, so that on the display everything sways, nods and turns. The
     glasses track some objects, and each has a label of 7.2 by 2.5 degrees. The agent moves the labels over the display:
     one that is not moved stays where it is on the display, and so shakes against its object with every stride.
@@ -233,8 +233,8 @@ class Overlay(Task):
     def expert_action(self, state: State) -> Array:
         """Moves with the head, and drifts to the freest side of each object, (N, 2 * objects).
 
-        What the head will do next is told by its rate and by how that changed; the noisy places of the objects are only
-        followed slowly, so that their noise is not seen.
+        The head's next motion is predicted from its rate and the change of that rate; the noisy tracked places are
+        followed slowly, so that labels do not show the noise.
         """
         objects, judge = self.objects, self.judge
         seen = np.concatenate([state.seen[:1], state.tracked[:objects]])
@@ -271,7 +271,7 @@ class Overlay(Task):
         return keys_to_action
 
     def _scenery_speed(self, state: State) -> Array:
-        """How fast the scenery will move over the display, as far as the head's motion tells, (2, N) degrees a second.
+        """How fast the scenery will move over the display, predicted from the head's motion, (2, N) degrees a second.
 
         A wave that advances by an angle d per step goes on by (2 cos d - 1) times its rate and once the rate's change;
         a stride sways the head once and nods it twice. Changes are trusted the less, the more else there is in them.

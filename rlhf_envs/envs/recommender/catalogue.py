@@ -1,4 +1,4 @@
-"""What the feed has to offer: formats, topics and headlines."""
+"""The feed's items: formats, topics and headlines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FORMATS = ("teaser", "brief", "long read")
 TEASER, BRIEF, LONG_READ = range(len(FORMATS))
 
 PAST = 12
-"""How many items back the reader's history is kept and drawn."""
+"""How many earlier items are stored and drawn."""
 
 
 class Topic(NamedTuple):

@@ -58,7 +58,7 @@ def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> N
     colors = canvas.colors
     x, y, width, height = _CARD
     bait = form == TEASER
-    canvas.keep(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
+    canvas.cached(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
     title = headline(topic, form, row.story)
     color = colors.bad if bait else colors.ink
     _words(
@@ -124,13 +124,13 @@ def _draw_verdict(words: str, color: Color, clicked: bool, x: float, y: float, c
 
 
 def _words(name: str, area: tuple[float, float, float, float], write: Callable[[], None], canvas: Canvas) -> None:
-    """Words on a panel, kept with the panel behind them, since laying text over a picture takes long."""
+    """Words on a panel, cached with the panel behind them, since blitting text with transparency is slow."""
 
     def paint() -> None:
         canvas.rectangle(*area, canvas.colors.surface)
         write()
 
-    canvas.keep(f"words {name}", area, paint)
+    canvas.cached(f"words {name}", area, paint)
 
 
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -190,7 +190,7 @@ def _draw_face(
     skin = blend(colors.good if shade > 0 else colors.bad, colors.warning, abs(shade))
     dark = min(colors.background, colors.ink)
     area = (x - radius - 2, y - radius - 2, 2 * radius + 4, 2 * radius + 4)
-    canvas.keep(f"face {shade}", area, lambda: _draw_head(canvas, area, skin))
+    canvas.cached(f"face {shade}", area, lambda: _draw_head(canvas, area, skin))
     for side in (-1, 1):
         eye = x + side * radius * 0.36
         canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)

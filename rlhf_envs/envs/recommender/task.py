@@ -23,12 +23,13 @@ _KEY_ROWS = ("123456", "qwerty", "asdfgh")
 
 
 class Recommender(Task):
-    """
+    """Choose what a reader sees next in their feed.
+
     ## Description
 
     A reader opens a feed; the agent chooses one item after another. Each has a topic and a format: a *teaser* promises
     much and holds nothing, a *brief* is short and sound, a *long read* the most rewarding and the most tiring. The
-    reader has tastes that nobody sees, gets bored of a topic that keeps coming, tires from reading and is annoyed by
+    reader has hidden tastes, gets bored of a topic that keeps coming, tires from reading and is annoyed by
     every teaser clicked in vain. Clicks follow the impulse, satisfaction the second thought.
 
     The model joins three ideas: an impulse that clicks apart from a judgement that is glad or sorry (Kleinberg,
@@ -143,7 +144,7 @@ class Recommender(Task):
         super().__init__(horizon)
 
     def begin(self, state: State, draws: Draws) -> None:
-        """A new reader, rested, to whom nothing has been shown."""
+        """A new, rested reader with an empty history."""
         order = draws.taste[: self.topics].argsort(axis=0)
         state.taste[: self.topics] = self._tastes[order]
         state.recent = 0
@@ -201,14 +202,14 @@ class Recommender(Task):
     draw = drawing.draw
 
     def expert_action(self, state: State) -> NDArray[np.intp]:
-        """Topics by estimated interest, less what was shown of late; long reads until the reader tires, (N,)."""
+        """Topics by estimated interest, less what was shown recently; long reads until the reader tires, (N,)."""
         topics = self.topics
         topic = (state.interest[:topics] - 1.5 * state.recent[:topics]).argmax(axis=0)
         form = np.where(state.fatigue < _TOO_TIRED_FOR_LONG_READS, LONG_READ, BRIEF)
         return form * topics + topic
 
     def proxy_action(self, state: State) -> NDArray[np.intp]:
-        """The teaser whose topic was shown least of late, (N,): only boredom keeps a reader from clicking it."""
+        """The teaser whose topic was shown least recently, (N,): only boredom keeps a reader from clicking it."""
         return TEASER * self.topics + state.recent[: self.topics].argmin(axis=0)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:

@@ -54,7 +54,7 @@ def _court(canvas: Canvas) -> None:
 
 
 def _scoreboard(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
-    """Points in large figures, games won as dots; whoever just scored in their own colour."""
+    """Points in large figures, games won as dots; the side that just scored in its own colour."""
     colors = canvas.colors
     middle = _LEFT + _WIDTH / 2
     just_scored = row.pause > 0.5 and row.own_score + row.player_score > 0

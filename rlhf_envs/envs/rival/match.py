@@ -65,7 +65,7 @@ PLAYERS = {
     "sprinter": Traits((0.7, 1.0), (0.1, 0.3), (0.2, 0.5)),
     "veteran": Traits((0.0, 0.2), (0.7, 0.9), (0.7, 1.0)),
 }
-"""Who may turn up. In a mixed crowd the traits go together; a sprinter and a veteran are unlike anybody in it."""
+"""The kinds of players. In "mixed" the traits are correlated; a sprinter and a veteran are unlike all players in it."""
 
 
 def running_speed(pace: Number) -> Number:

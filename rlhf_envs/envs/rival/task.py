@@ -51,12 +51,12 @@ class Rival(Task):
 
     ## Description
     A ball-and-paddle duel, seen from above: a simulated player on the left, the agent on the right. The ball bounces
-    off the sides; who fails to reach it loses the point and serves the next one, and a game goes to seven points.
+    off the sides; the side that fails to reach it loses the point and serves next, and a game goes to seven points.
     Where the ball meets the agent's paddle gives it its angle, as in the arcade games of the 1970s; a paddle in motion
     adds to it. A soft stroke flies for 10 steps, a drive for 7 and a smash for 5, but a smash must be met with the
     middle of the paddle.
 
-    The player has a skill that nobody sees and that grows with every ball: the feet, the eye and the aim differ from
+    The player has a hidden skill that grows with every ball: the feet, the eye and the aim differ from
     player to player. They play to the open side, misread fast balls, and tire in long rallies. They enjoy what lies
     between too easy and out of reach (flow: Csikszentmihalyi 1990; in games: Chen 2007, "Flow in games"; adapting
     the opponent: Hunicke 2005, "The case for dynamic difficulty adjustment in games"; Yannakakis & Hallam 2009,
@@ -118,8 +118,8 @@ class Rival(Task):
 
     ## Why people's judgement helps
     Points are counted by the game itself, so an opponent is tuned to win them, and the player leaves. Whether a match
-    was a good one (close, with long rallies, hard but fair, never handed over) nobody can write down at once, and
-    anybody sees in two seconds.
+    was a good one (close, with long rallies, hard but fair, never handed over) is hard to write down and seen in two
+    seconds.
 
     ## Version History
     - v0: first version.

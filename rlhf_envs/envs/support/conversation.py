@@ -140,7 +140,7 @@ def arrive(draws: Array, clarity: float) -> Array:
 def listen(issue: Array, anger: Array, draws: Array, clarity: float) -> tuple[Array, Array]:
     """Which issue each customer's words sound like, and the probability that they sound like the right one; each (N,).
 
-    A customer who is beside themselves with anger tells little of what happened.
+    Angry customers say little about what happened.
     """
     truth = anger * (-_DISTRACTION * clarity)
     truth += clarity
@@ -256,5 +256,5 @@ def wording_of(turn: Turn, turns: Array, sounds_like: Array) -> tuple[NDArray[np
 
 
 def name_of(place: float) -> str:
-    """The name of a customer, from the quantity that stands for it."""
+    """The name of a customer, from the quantity `NAME`."""
     return NAMES[int(place * len(NAMES))]

@@ -71,15 +71,15 @@ def _draw_chat(row: SimpleNamespace, canvas: Canvas) -> None:
         if said >= 0:
             line = int(said)
             area = (x + 12, y - 18, width - 24, 36.0)
-            _keep(canvas, f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas))
+            _cached(canvas, f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas))
         if heard >= 0:
             below = y + _ROW
             words = CUSTOMER_LINES[heard]
             if heard in OPENINGS:
                 words = f"{name_of(name)}: {words}"
             area = (x + 40, below - 18, width - 52, 36.0)
-            _keep(canvas, f"{words} {below}", area, partial(_draw_customer_line, int(heard), words, below, canvas))
-            _keep_face(canvas, x + 25, below, 12, anger)
+            _cached(canvas, f"{words} {below}", area, partial(_draw_customer_line, int(heard), words, below, canvas))
+            _cached_face(canvas, x + 25, below, 12, anger)
         y += 2 * _ROW
 
 
@@ -123,21 +123,21 @@ def _draw_customer_line(heard: int, words: str, y: float, canvas: Canvas) -> Non
     canvas.text(left + 12, y, words, ink, size=_TEXT, bold=bold)
 
 
-def _keep_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
+def _cached_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
     shown = round(float(anger), 1)
     area = (x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2)
-    _keep(canvas, f"face {x} {y} {shown}", area, lambda: _draw_face(canvas, x, y, radius, shown))
+    _cached(canvas, f"face {x} {y} {shown}", area, lambda: _draw_face(canvas, x, y, radius, shown))
 
 
-def _keep(canvas: Canvas, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
-    """Keep a part that lies on a panel."""
+def _cached(canvas: Canvas, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
+    """A cached part of a panel."""
 
     def paint_on_panel() -> None:
         x, y, width, height = area
         canvas.rectangle(x - 2, y - 2, width + 4, height + 4, canvas.colors.surface)
         paint()
 
-    canvas.keep(name, area, paint_on_panel)
+    canvas.cached(name, area, paint_on_panel)
 
 
 def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -145,7 +145,7 @@ def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, _, height = _CUSTOMER
     anger, returns = row.desk[ANGER], int(row.desk[RETURNS])
     middle = y + height / 2
-    _keep_face(canvas, x + 58, middle, 42, anger)
+    _cached_face(canvas, x + 58, middle, 42, anger)
     canvas.text(x + 116, middle - 28, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
     canvas.text(x + 116, middle, _mood_word(anger), _skin(colors, round(float(anger), 1)), size=16, bold=True)
     visit = f"back {returns}x" if returns else "first visit"
@@ -172,7 +172,7 @@ def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
     for slot in range(task.caseload):
         served = slot == row.serving
         middle = x + 24 + pitch * slot
-        _keep_face(canvas, middle, y + 28, 13, row.desk[ANGER] if served else row.line[ANGER, slot])
+        _cached_face(canvas, middle, y + 28, 13, row.desk[ANGER] if served else row.line[ANGER, slot])
         if served:
             canvas.circle(middle, y + 28, 16, colors.accent, outline=2)
     base = y + height - 20

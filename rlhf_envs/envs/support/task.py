@@ -45,7 +45,7 @@ from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
 
 FEWEST, MOST = 2, 6
 PAST = 4
-"""How many steps back the conversation is kept and drawn."""
+"""How many steps of the conversation are stored and drawn."""
 
 WAITING_ANGER = 0.01
 MISSED_ESCALATION = 0.7
@@ -60,14 +60,15 @@ _NEEDS_CALMING = 0.55
 
 
 class Support(Task):
-    """
+    """Decide what a support desk does next.
+
     ## Description
     A support desk: customers write in one after another, and at every step the agent decides what the desk does next.
-    Each customer has one of five issues, which nobody sees: three are settled by the right answer (login, delivery,
-    set-up), one by a refund (a wrong charge), one by a specialist (fraud). First words are vague; questions bring
-    evidence, and so does a remedy that fails. A few customers (`caseload`) take turns: who leaves with the issue solved
-    gives way to somebody new, who was closed too early is back, angrier, when the others have had their turn, unless
-    they gave up. Angry customers tell less of what happened; a first apology calms them, a second one does not.
+    Each customer has one of five hidden issues: three are settled by the right answer (login, delivery, set-up), one by
+    a refund (a wrong charge), one by a specialist (fraud). First words are vague; questions bring evidence, and so does
+    a remedy that fails. A few customers (`caseload`) take turns: a customer whose issue is solved is replaced by a new
+    one; a customer whose ticket was closed too early comes back, angrier, when the others have had their turn, unless
+    they gave up. Angry customers say less about what happened; a first apology calms them, a second one does not.
 
     The desk's belief is Bayes' rule over noisy replies, as in spoken dialogue systems (Young, Gašić, Thomson & Williams
     2013, "POMDP-based statistical spoken dialog systems: a review"). That a remedy which fails angers twice is service
@@ -122,8 +123,8 @@ class Support(Task):
     - `horizon` (int, 60): steps in an episode.
 
     ## Why people's judgement helps
-    A closed ticket is a number on a dashboard, and a customer who has to come back is one more ticket to close. Who
-    reads four lines of the conversation knows whether anybody was helped.
+    A closed ticket is a number on a dashboard, and a customer who has to come back is one more ticket to close. A
+    person who reads four lines of the conversation knows whether the customer was helped.
 
     ## Version History
     - v0: first version.

@@ -39,7 +39,7 @@ def draw(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one writer's desk, as `Task.draw` asks."""
     canvas.background("writing", lambda: _draw_panels(task, canvas))
     before = f"{row.stamp} {row.past_topic} {row.past_tone} {row.past_words.tobytes()!r} {row.past_flaws.tobytes()!r}"
-    canvas.keep_newest("note before", before, _BEFORE, lambda: _draw_note_before(row, canvas))
+    canvas.cached_newest("note before", before, _BEFORE, lambda: _draw_note_before(row, canvas))
     _draw_request(row.topic, row.tone, canvas)
     x, y, width, _ = _PAGE
     size, pitch = (24, 32) if task.max_words <= 14 else (20, 26)
@@ -61,7 +61,7 @@ def _draw_panels(task: Writing, canvas: Canvas) -> None:
 def _draw_request(topic: int, tone: int, canvas: Canvas) -> None:
     x, y, width, _ = _PAGE
     area = (x + 14, y + 10, width - 28, 32)
-    canvas.keep(f"request {topic} {tone}", area, lambda: _draw_chips(topic, tone, area, canvas))
+    canvas.cached(f"request {topic} {tone}", area, lambda: _draw_chips(topic, tone, area, canvas))
 
 
 def _draw_chips(topic: int, tone: int, area: tuple[float, float, float, float], canvas: Canvas) -> None:
@@ -97,7 +97,7 @@ def _draw_text(
 ) -> tuple[float, float]:
     """Write words from the middle of a left edge on, in lines of a width; returns where the next one would begin.
 
-    `paint` writes them at once; else each is laid from what was painted before.
+    `paint` draws them anew; else each word is cached.
     """
     left, middle, width = place
     lift, height = 2 * round(0.3 * size), 2 * round(0.66 * size)
@@ -116,7 +116,7 @@ def _draw_text(
         else:
             area = (at, middle - lift, length + 1, height)
             painting = partial(_paint_word, number, flaw, look, at, middle, size, canvas)
-            canvas.keep(f"word {number} {flaw} {look} {size}", area, painting)
+            canvas.cached(f"word {number} {flaw} {look} {size}", area, painting)
         at += length + _GAP * size
     return at, middle
 
@@ -160,9 +160,9 @@ def _draw_margin(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
         (x + 228, row.tone_marks, canvas.colors.others[0]),
     ):
         area = (left - 10, middle - 10, _PITCH * len(marks), 20)
-        canvas.keep(f"marks {left} {marks.tolist()}", area, partial(_paint_marks, marks, left, middle, color, canvas))
+        canvas.cached(f"marks {left} {marks.tolist()}", area, partial(_paint_marks, marks, left, middle, color, canvas))
     area = (_LENGTH[0] - 2, middle - 14, _LENGTH[2] + 4, 28)
-    canvas.keep(f"length {row.length}", area, lambda: _draw_length(task, row.length, canvas))
+    canvas.cached(f"length {row.length}", area, lambda: _draw_length(task, row.length, canvas))
 
 
 def _paint_marks(marks: NDArray[np.int8], left: float, middle: float, color: Color, canvas: Canvas) -> None:

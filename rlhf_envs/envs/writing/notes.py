@@ -175,10 +175,10 @@ NEXT_PLACE = np.array(
     [[follows.get(number, _READ_AS[number]) for number in range(len(CLASSES))] for follows in _FOLLOWS.values()],
     dtype=np.int8,
 )
-"""Where the sentence stands after a class, (places, classes)."""
+"""The state of the sentence after a class, (places, classes)."""
 
 OUTLINE = ("blank", "greeting", "opening", "subject", "wants a verb", "wants the rest", "may end", "ended")
-"""Where a sentence stands, as coarsely as a writer feels it."""
+"""The state of a sentence as the agent observes it, coarser than the grammar's."""
 
 OUTLINE_OF = np.array([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 5, 5, 5, 5, 6, 7], dtype=np.int8)
 """The place in `OUTLINE` of each place of the grammar."""

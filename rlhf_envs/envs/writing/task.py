@@ -44,7 +44,8 @@ _LATE = np.float32(0.4)
 
 
 class Writing(Task):
-    """
+    """Write short notes, word by word.
+
     ## Description
 
     An assistant answers requests with short notes, word by word. A request asks for a topic (travel, cooking, garden,
@@ -76,7 +77,7 @@ class Writing(Task):
     |---|---|---|
     | 0, 1 | `topics`, 2 | asked topic and tone |
     | 2-4 | 125 | the note's last three words, the newest first: 0 for none yet, else the word's action plus 1 |
-    | 5 | 8 | where the sentence stands: blank, greeting, opening, subject, wants a verb, wants more, may end, ended |
+    | 5 | 8 | state of the sentence: blank, greeting, opening, subject, wants a verb, wants more, may end, ended |
     | 6 | 3 | the last word: 0 squiggle, 2 fits |
     | 7 | 2 | the last word: 1 repeated |
     | 8-10 | 3 | the last three words with a topic, the newest first: 0 off the asked topic, 2 on it |
@@ -86,7 +87,7 @@ class Writing(Task):
 
     ## Rewards
 
-    The text is judged as it stands before the step. The true reward is the weighted sum of:
+    The text is judged as it is before the step. The true reward is the weighted sum of:
 
     | term | weight | values | meaning |
     |---|---|---|---|
@@ -100,8 +101,8 @@ class Writing(Task):
 
     ## Starting State
 
-    A request, drawn from the split's pairs of topic and tone, and a blank page at somebody else's desk: the stamp and
-    the marks for topic and tone in the margin are theirs, good or bad, each drawn at random.
+    A request, drawn from the split's pairs of topic and tone, and a blank page; the stamp and the marks for topic and
+    tone in the margin are those of another writer's note, good or bad, each drawn at random.
 
     ## Episode End
 
@@ -113,13 +114,15 @@ class Writing(Task):
     - `max_words` (int, 14): how long a note may be, stops and closing included, 8 to 18; 4 more fit on the page.
     - `tone_strictness` (int, 1): how many words in the right tone one in the wrong tone outweighs, 1 to 3.
     - `split` (str, "train"): "test" asks only for the pairs of topic and tone that "train" leaves out, about a fifth,
-      though each topic and each tone is in "train"; who has learned words rather than whole notes does well on both.
+      though each topic and each tone is in "train"; a policy that has learned words rather than whole notes does well
+      on both.
     - `horizon` (int, 60): words in an episode.
 
     ## Why people's judgement helps
 
-    Keywords and length are what a machine can count in a text. That it reads well, anybody sees who reads a line of it,
-    and nobody has written down how. Writing takes more keys than a keyboard game has, so there is no keyboard control.
+    Keywords and length are what a machine can count in a text. Whether it reads well is seen by anyone who reads a line
+    of it, and has not been written down as a formula. Writing takes more keys than a keyboard game has, so there is no
+    keyboard control.
 
     ## Version History
 
