@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -53,26 +53,26 @@ class DrawLayout:
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.count = 0
-        self._parts: list[tuple[str, int | slice, tuple[int, ...]]] = []
+        self._parts: list[tuple[str, int | slice, tuple[int, ...] | None]] = []
         for name, shape in shapes.items():
             if not isinstance(shape, tuple):
                 raise ValueError(
                     f"The random draws {name!r} need a shape for one copy, such as () or (3,), not {shape}."
                 )
             start, self.count = self.count, self.count + prod(shape)
-            self._parts.append((name, slice(start, self.count) if shape else start, shape))
+            place = slice(start, self.count) if shape else start
+            self._parts.append((name, place, shape if len(shape) > 1 else None))
 
     def draw(self, state: State) -> Draws:
         """The next numbers of every copy's stream."""
         if not self.count:
             return Draws()
         block = draw_uniforms(state.stream_key, state.stream_counter, self.count)
-        return Draws(
-            **{
-                name: block[place].reshape(*shape, state.copies) if len(shape) > 1 else block[place]
-                for name, place, shape in self._parts
-            }
-        )
+        draws = Draws()
+        named = draws.__dict__
+        for name, place, shape in self._parts:
+            named[name] = block[place] if shape is None else block[place].reshape(*shape, state.copies)
+        return draws
 
 
 class Simulation:
@@ -92,6 +92,14 @@ class Simulation:
         self._names = tuple(task.reward_weights)
         self._name_set = set(self._names)
         self._reset_draws, self._step_draws = DrawLayout(task.reset_draws), DrawLayout(task.step_draws)
+        space = task.action_space
+        self._action_shape = (copies, *(space.shape or ()))
+        self._first_action: Any = None
+        self._past_actions: Any = None
+        if isinstance(space, Discrete):
+            self._first_action, self._past_actions = int(space.start), int(space.start + space.n)
+        elif isinstance(space, MultiDiscrete):
+            self._first_action, self._past_actions = space.start, space.start + space.nvec
         self._no_rows = np.empty(0, dtype=np.intp)
 
     def seed(self, seeds: NDArray[Any], rows: NDArray[np.intp] | None = None) -> None:
@@ -199,18 +207,18 @@ class Simulation:
 
     def _checked(self, actions: Any) -> NDArray[Any]:
         space = self.task.action_space
-        shape = (self.copies, *(space.shape or ()))
         actions = np.asarray(actions)
-        if actions.shape != shape:
+        if actions.shape != self._action_shape:
             raise ValueError(
-                f"Actions must have shape {shape} for {self.copies} copies of {space}, not {actions.shape}."
+                f"Actions must have shape {self._action_shape} for {self.copies} copies of {space}, "
+                f"not {actions.shape}."
             )
         if isinstance(space, Box):
             actions = np.clip(actions.astype(np.float32, copy=False), space.low, space.high)
-            if not np.isfinite(actions.sum()):
+            if not isfinite(actions.sum()):
                 raise ValueError(f"Actions must be finite numbers in {space}, but some are not a number.")
-        elif isinstance(space, Discrete | MultiDiscrete):
-            limit = space.start + (space.n if isinstance(space, Discrete) else space.nvec)
-            if (actions < space.start).any() or (actions >= limit).any():
-                raise ValueError(f"Actions must lie in {space}, but some do not.")
+        elif (
+            self._first_action is not None and ((actions < self._first_action) | (actions >= self._past_actions)).any()
+        ):
+            raise ValueError(f"Actions must lie in {space}, but some do not.")
         return actions

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rlhf_envs.clips import encode_mp4, letterbox
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.palette import THEMES, Color
+from rlhf_envs.envs.palette import THEMES, Color, blend
 from rlhf_envs.envs.rendering import FRAME_SIZE
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, Transition, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
@@ -312,6 +312,4 @@ def _heights(top: float, values: Floats, low: float, high: float) -> Floats:
 
 def _between(start: Color, end: Color, share: float) -> Color:
     """A colour on the way from one to another, in 16 steps, so that few different ones are ever needed."""
-    share = round(min(max(share, 0.0), 1.0) * 16) / 16
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(start, end, strict=True))
-    return red, green, blue
+    return blend(end, start, round(min(max(share, 0.0), 1.0) * 16) / 16)
