@@ -254,7 +254,7 @@ def test_the_keyboard_answers_with_digits_and_looks_with_four_letters() -> None:
     [
         ({"split": "exam"}, "split must be one of train, test, not 'exam'"),
         ({"periphery": "bright"}, "periphery must be one of dark, blurred, not 'bright'"),
-        ({"illegible": 1.5}, "illegible is the share of digits that nobody can read, from 0 to 1, not 1.5"),
+        ({"illegible": 1.5}, "illegible is the share of digits that cannot be read, from 0 to 1, not 1.5"),
         ({"illegible": float("nan")}, "illegible is the share"),
         ({"marks": 1}, "marks must be True or False, not 1"),
     ],
