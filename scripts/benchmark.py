@@ -75,10 +75,10 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else arguments
     with one_sentence_errors():
         parsed = tyro.cli(
-            Arguments, args=given, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
+            Arguments, args=arguments, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
         )
         chosen = parsed.benchmark
         benchmarks: list[Benchmark] = (
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             around_markers(DOCUMENTATION, benchmark.name)
         for benchmark in benchmarks:
             try:
-                _measure(benchmark, parsed, shlex.join(["python", "-m", "scripts.benchmark", *given]))
+                _measure(benchmark, parsed, shlex.join(["python", "-m", "scripts.benchmark", *arguments]))
             except (RunInterrupted, KeyboardInterrupt):
                 print(f"Stopped. The same command with --out {parsed.out} continues.", file=sys.stderr)
                 return INTERRUPTED
@@ -100,7 +100,7 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
     sections = read_json(results) if results.exists() else {}
     started = time.time()
     measured = benchmark.measure(parsed.out, lambda line: print(f"[{benchmark.name}] {line}", file=sys.stderr))
-    found = {
+    section = {
         "command": command,
         "settings": vars(benchmark),
         "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
@@ -110,20 +110,20 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
         **measured,
     }
     parsed.out.mkdir(parents=True, exist_ok=True)
-    write_json(results, {**sections, benchmark.name: found})
-    table = f"{benchmark.table(measured)}\n\n{_provenance(found)}"
+    write_json(results, {**sections, benchmark.name: section})
+    table = f"{benchmark.table(measured)}\n\n{_provenance(section)}"
     print(table)
     if parsed.write_docs:
         write_between_markers(DOCUMENTATION, benchmark.name, table)
 
 
-def _provenance(found: dict[str, Any]) -> str:
-    versions_found, machine = found["versions"], found["machine"]
+def _provenance(section: dict[str, Any]) -> str:
+    versions_found, machine = section["versions"], section["machine"]
     packages = ", ".join(
         f"{name} {versions_found[name]}" for name in ("torch", "stable-baselines3", "gymnasium", "numpy")
     )
     return (
-        f"`{found['command']}`, {found['date']}: {packages}, Python {versions_found['python']} "
+        f"`{section['command']}`, {section['date']}: {packages}, Python {versions_found['python']} "
         f"on {machine['architecture']} with {machine['cores']} cores."
     )
 

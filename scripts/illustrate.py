@@ -65,27 +65,27 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.illustrate")
+    settings = tyro.cli(Arguments, args=arguments, prog="python -m scripts.illustrate")
     with one_sentence_errors():
         rlhf_envs.register_environments()
-        pictures = given.folder / "images"
+        pictures = settings.folder / "images"
         pictures.mkdir(parents=True, exist_ok=True)
-        for environment_id in given.only or ENVIRONMENTS:
-            print(_save_film(environment_id, pictures, given))
-        if not given.only:
+        for environment_id in settings.only or ENVIRONMENTS:
+            print(_save_film(environment_id, pictures, settings))
+        if not settings.only:
             print(_save_question(pictures))
             save_window("rlhf/Driving-v0", pictures / "window.png")
             print(pictures / "window.png")
-            page = given.folder / "environments.md"
-            page.write_text(environments_page(pictures.relative_to(given.folder).as_posix()), encoding="utf-8")
+            page = settings.folder / "environments.md"
+            page.write_text(environments_page(pictures.relative_to(settings.folder).as_posix()), encoding="utf-8")
             print(page)
     return 0
 
 
-def _save_film(environment_id: str, pictures: Path, given: Arguments) -> Path:
+def _save_film(environment_id: str, pictures: Path, settings: Arguments) -> Path:
     captions = ("what people want", "what the proxy pays for")
     # Enough frames for any rate are drawn; those beyond the length of the film are left out.
-    films, rate = pair_films(environment_id, given.seed, given.skip, 40, captions, _FILM_FRAME)
+    films, rate = pair_films(environment_id, settings.seed, settings.skip, 40, captions, _FILM_FRAME)
     path = pictures / picture_name(environment_id)
     save_gif(films[: max(round(rate * _FILM_SECONDS), 8)], rate, path)
     return path

@@ -34,10 +34,10 @@ _LARGEST = 256 * 2**20
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an archive says about itself.
+    """The description of an archive.
 
     Attributes:
-        environment: what the store said about its environment.
+        environment: the environment, as the store describes it.
         observation_space, action_space: as `rlhf_envs.space_json` writes them; None where the environment could not
             be made when the archive was.
         counts: how many rows and files there are, by name.

@@ -44,8 +44,8 @@ class Archive:
 
     Attributes:
         place: the folder.
-        manifest: what the archive says about itself.
-        environment: what the store said about its environment.
+        manifest: see `Manifest`.
+        environment: the environment, as the store describes it.
 
     Raises:
         ValueError: if pyarrow is not installed, or the folder is no archive, is damaged or of another version.

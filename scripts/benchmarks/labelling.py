@@ -179,7 +179,7 @@ async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[
 
 
 class _Client:
-    """One annotator's connection, kept open like a browser's."""
+    """One annotator's connection, persistent like a browser's."""
 
     def __init__(self, port: int, token: str) -> None:
         self._port = port
@@ -233,8 +233,8 @@ class _Client:
 
     async def _answer(self, query: int) -> int:
         now = time.time()
-        given = {"query": query, "choice": "left", "token": secrets.token_hex(8), "shown_at": now, "answered_at": now}
-        return int((await self._request(self._for_answers, "POST", "/api/answers", given))["answer"])
+        body = {"query": query, "choice": "left", "token": secrets.token_hex(8), "shown_at": now, "answered_at": now}
+        return int((await self._request(self._for_answers, "POST", "/api/answers", body))["answer"])
 
     async def _request(
         self, connection: _Connection, method: str, path: str, body: dict[str, Any] | None = None

@@ -21,7 +21,7 @@ from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
-from scripts.benchmarks.runs import ENVIRONMENTS, amount_for, configure, finish, is_finished
+from scripts.benchmarks.runs import ENVIRONMENTS, budget_for, configure, finish, is_finished
 
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("rlhf/Driving-v0", {"traffic": "dense"}),
@@ -102,16 +102,16 @@ class Learning:
 
     def _plan(self) -> Iterator[tuple[str, RunConfig]]:
         """Every run: the name of its folder and its settings, seed by seed, so that early results show all kinds."""
-        given: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
+        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
         for seed in range(self.seeds):
             for environment_id in dict.fromkeys(self.env):
                 folder = environment_id.replace("/", "-").replace(":", "-")
-                budgets = amount_for(environment_id).comparisons if self.comparisons is None else self.comparisons
-                yield f"{folder}/true-{seed}", configure(environment_id, "true", seed, **given)
+                budgets = budget_for(environment_id).comparisons if self.comparisons is None else self.comparisons
+                yield f"{folder}/true-{seed}", configure(environment_id, "true", seed, **common)
                 if is_native(environment_id):
-                    yield f"{folder}/proxy-{seed}", configure(environment_id, "proxy", seed, **given)
+                    yield f"{folder}/proxy-{seed}", configure(environment_id, "proxy", seed, **common)
                 for count in dict.fromkeys(budgets):
-                    config = configure(environment_id, "learned", seed, comparisons=count, **given)
+                    config = configure(environment_id, "learned", seed, comparisons=count, **common)
                     yield f"{folder}/preferences-{count}-{seed}", config
 
     def _done(self, runs: dict[Path, RunConfig]) -> Iterator[tuple[Path, dict[str, Any]]]:

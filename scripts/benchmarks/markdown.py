@@ -36,7 +36,7 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def write_between_markers(path: Path, name: str, content: str) -> None:
-    """Replace what stands in a file between `<!-- name -->` and `<!-- /name -->`.
+    """Replace the text of a file between `<!-- name -->` and `<!-- /name -->`.
 
     Raises:
         ValueError: if the file is not there, or lacks the markers.
@@ -46,7 +46,7 @@ def write_between_markers(path: Path, name: str, content: str) -> None:
 
 
 def around_markers(path: Path, name: str) -> tuple[str, str]:
-    """What stands in a file before and after the place between these markers, the markers included.
+    """The text of a file before and after the place between these markers, the markers included.
 
     Raises:
         ValueError: if the file is not there, or lacks the markers.

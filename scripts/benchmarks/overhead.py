@@ -99,11 +99,11 @@ class Overhead:
 
     def _pairs(self, environment_id: str) -> list[tuple[RunConfig, RunConfig]]:
         # The policy is evaluated in a single episode, as that part of a run is not timed.
-        given: dict[str, Any] = {"timesteps": self.timesteps, "episodes": 1}
+        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": 1}
         return [
             (
-                configure(environment_id, "true", seed, **given),
-                configure(environment_id, "learned", seed, comparisons=self.comparisons, **given),
+                configure(environment_id, "true", seed, **common),
+                configure(environment_id, "learned", seed, comparisons=self.comparisons, **common),
             )
             for seed in range(self.repeats)
         ]

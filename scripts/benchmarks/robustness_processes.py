@@ -243,9 +243,9 @@ class WebAnnotator:
 
     def _answer(self, query: dict[str, Any]) -> None:
         now = time.time()
-        given = {"query": query["id"], "choice": "left", "token": secrets.token_hex(8), "shown_at": now}
+        body = {"query": query["id"], "choice": "left", "token": secrets.token_hex(8), "shown_at": now}
         deadline = time.monotonic() + _SECONDS_TO_STOP
-        while (stored := self._request("POST", "/api/answers", given)) is None:
+        while (stored := self._request("POST", "/api/answers", body)) is None:
             if self.refusal or (self._stopped.is_set() and time.monotonic() > deadline):
                 return
             time.sleep(_RETRY_SECONDS)

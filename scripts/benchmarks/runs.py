@@ -1,4 +1,4 @@
-"""The training runs that benchmarks are made of: their settings per environment, and doing one of them."""
+"""The training runs of benchmarks: their settings per environment, and running one of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 
 
 @dataclass(frozen=True)
-class Amount:
-    """How much of everything a run gets.
+class Budget:
+    """Steps and answers of a run.
 
     Attributes:
         timesteps: environment steps, over all copies.
@@ -31,20 +31,20 @@ class Amount:
     comparisons: tuple[int, ...] = (200,)
 
 
-AMOUNTS: dict[str, Amount] = {
-    "Pendulum-v1": Amount(timesteps=100_000, comparisons=(50, 100)),
-    "CartPole-v1": Amount(timesteps=100_000),
-    "rlhf/Rival-v0": Amount(timesteps=1_000_000),
-    "rlhf/Overlay-v0": Amount(timesteps=1_000_000),
-    "rlhf/Glimpse-v0": Amount(timesteps=800_000),
-    "rlhf/Writing-v0": Amount(timesteps=800_000),
+BUDGETS: dict[str, Budget] = {
+    "Pendulum-v1": Budget(timesteps=100_000, comparisons=(50, 100)),
+    "CartPole-v1": Budget(timesteps=100_000),
+    "rlhf/Rival-v0": Budget(timesteps=1_000_000),
+    "rlhf/Overlay-v0": Budget(timesteps=1_000_000),
+    "rlhf/Glimpse-v0": Budget(timesteps=800_000),
+    "rlhf/Writing-v0": Budget(timesteps=800_000),
 }
-"""Amounts by environment id; any other environment gets what `Amount` says."""
+"""Budgets by environment id; those of any other environment are the defaults of `Budget`."""
 
 
-def amount_for(environment_id: str) -> Amount:
-    """How much an environment's runs get."""
-    return AMOUNTS.get(environment_id, Amount())
+def budget_for(environment_id: str) -> Budget:
+    """The budget of an environment's runs."""
+    return BUDGETS.get(environment_id, Budget())
 
 
 def configure(
@@ -55,15 +55,15 @@ def configure(
     comparisons: int | None = None,
     episodes: int = RunConfig.evaluation_episodes,
 ) -> RunConfig:
-    """A run as `scripts.train` would do it with these flags.
+    """The configuration of a run as `scripts.train` would make it from these flags.
 
     Args:
         environment_id: where.
         reward: what the policy is trained on.
         seed: of everything.
-        timesteps: those of `amount_for` where None.
+        timesteps: those of `budget_for` where None.
         comparisons: of a run on preferences; the baselines ask nothing.
-        episodes: that the policy is judged by.
+        episodes: in which the policy is evaluated.
 
     Raises:
         ValueError: if there is no such environment, or a number is out of range.
@@ -74,7 +74,7 @@ def configure(
         env=environment_id,
         reward=reward,
         labels=labels if comparisons is None else replace(labels, comparisons=comparisons),
-        timesteps=amount_for(environment_id).timesteps if timesteps is None else timesteps,
+        timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
         ppo=preset_for(environment_id),
         evaluation_episodes=episodes,
@@ -93,11 +93,11 @@ def is_finished(config: RunConfig, directory: RunDirectory) -> bool:
 
 
 def finish(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
-    """The figures of a run as in metrics.json: it is trained, or gone on with, unless it has finished already.
+    """The figures of a run as in metrics.json: it is trained, or resumed, unless it has finished already.
 
     Raises:
         ValueError: if the folder holds a run with other settings, or the settings do not fit the environment.
-        RunInterrupted: if the run was asked to stop; the same call goes on with it.
+        RunInterrupted: if the run was asked to stop; the same call resumes it.
     """
     if is_finished(config, directory):
         return directory.read_metrics()

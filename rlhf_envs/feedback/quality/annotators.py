@@ -78,7 +78,7 @@ class AnnotatorFigures:
 
 
 def without_practice(answers: Iterable[LiveAnswer]) -> list[LiveAnswer]:
-    """The answers that quality is judged by: all but those given in practice."""
+    """All answers but those of the practice round."""
     return [live for live in answers if live.purpose is not Purpose.PRACTICE]
 
 
@@ -123,10 +123,10 @@ def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> Annotato
 
 
 def _consistent(comparisons: Sequence[LiveAnswer]) -> Share:
-    said = {live.query_id: live.choice for live in comparisons}
+    first_choice = {live.query_id: live.choice for live in comparisons}
     alike = []
     for live in comparisons:
-        before = said.get(live.context.get("repeats", -1)) if live.purpose is Purpose.CHECK else None
+        before = first_choice.get(live.context.get("repeats", -1)) if live.purpose is Purpose.CHECK else None
         if before is None or live.choice is None or Choice.SKIP in (before, live.choice):
             continue
         again = _UNSWAPPED.get(live.choice, live.choice) if live.context.get("swapped") else live.choice
