@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from rlhf_envs.envs import Field, Task, normals_from, register_task
+from rlhf_envs.envs import Task, normals_from, numbers, register_task
 from rlhf_envs.testing import check_environment
 
 
@@ -17,7 +17,7 @@ class Thermostat(Task):
 
     observation_space = Box(-1, 1, (3,), np.float32)
     action_space = Discrete(3)
-    fields = {"room": Field(), "outside": Field(), "power": Field()}
+    fields = numbers("room", "outside", "power")
     reward_weights = {"comfort": 1.0, "energy": -0.3}
     reset_draws = {"room": (), "outside": ()}
     step_draws = {"draught": (2,)}

@@ -10,25 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.registration import ENVIRONMENTS, find_spec, is_native, register_task
-    from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+    from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
     from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
     from rlhf_envs.randomness import normals_from
 
-_MODULES = {
-    "Canvas": "rlhf_envs.envs.canvas",
-    "Draws": "rlhf_envs.envs.task",
-    "ENVIRONMENTS": "rlhf_envs.envs.registration",
-    "Field": "rlhf_envs.envs.task",
-    "State": "rlhf_envs.envs.task",
-    "Task": "rlhf_envs.envs.task",
-    "TaskEnv": "rlhf_envs.envs.views",
-    "TaskVectorEnv": "rlhf_envs.envs.views",
-    "Terms": "rlhf_envs.envs.task",
-    "find_spec": "rlhf_envs.envs.registration",
-    "is_native": "rlhf_envs.envs.registration",
-    "normals_from": "rlhf_envs.randomness",
-    "register_task": "rlhf_envs.envs.registration",
+_EXPORTS = {
+    "rlhf_envs.envs.canvas": ("Canvas",),
+    "rlhf_envs.envs.registration": ("ENVIRONMENTS", "find_spec", "is_native", "register_task"),
+    "rlhf_envs.envs.task": ("Draws", "Field", "State", "Task", "Terms", "numbers"),
+    "rlhf_envs.envs.views": ("TaskEnv", "TaskVectorEnv"),
+    "rlhf_envs.randomness": ("normals_from",),
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "ENVIRONMENTS",
@@ -43,6 +36,7 @@ __all__ = [
     "find_spec",
     "is_native",
     "normals_from",
+    "numbers",
     "register_task",
 ]
 

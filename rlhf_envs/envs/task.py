@@ -36,6 +36,11 @@ class Field:
         return int(np.dtype(self.dtype).itemsize * prod(self.shape))
 
 
+def numbers(*names: str, dtype: DTypeLike = np.float32) -> dict[str, Field]:
+    """Fields that are single numbers, by name: `fields = numbers("speed", "heading")`."""
+    return {name: Field(dtype) for name in names}
+
+
 class StateLayout:
     """Where each field lies in a buffer. Wide dtypes come first, which keeps every field aligned without padding."""
 
@@ -165,11 +170,7 @@ class Draws(SimpleNamespace):
     """
 
 
-_CLOCK = {
-    "stream_key": Field(np.uint64),
-    "stream_counter": Field(np.uint64),
-    "elapsed": Field(np.int32),
-}
+_CLOCK = {**numbers("stream_key", "stream_counter", dtype=np.uint64), "elapsed": Field(np.int32)}
 
 
 class Task(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ from rlhf_envs.registry import import_object
 
 
 class _TaskView:
-    """What the two views share: how they are made, drawn and pickled.
+    """What the two views share: how they are made, drawn, restored and pickled, and the scripted policies.
 
     Attributes:
         task: the rules.
@@ -28,6 +28,7 @@ class _TaskView:
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": 15}
+    _batched: ClassVar[bool]
     spec: gym.envs.registration.EnvSpec | None
     render_mode: str | None
 
@@ -96,6 +97,39 @@ class _TaskView:
             self._window = Window(title, self._wall.size, self.metadata["render_fps"])
         self._window.show(self._wall.surface(self.simulation.state))
 
+    def snapshot(self) -> NDArray[np.uint8]:
+        """The whole state, random streams included, uint8: (bytes,), or (N, bytes) for a vector environment."""
+        snapshots: NDArray[np.uint8] = self._of_copies(self.simulation.snapshot())
+        return snapshots
+
+    def restore(self, snapshot: NDArray[np.uint8]) -> None:
+        """Restore what `snapshot` returned.
+
+        Raises:
+            ValueError: if it was taken from another environment or another number of copies.
+        """
+        self.simulation.restore(np.asarray(snapshot) if self._batched else np.asarray(snapshot)[None])
+        self._seeded = True
+
+    def expert_action(self) -> Any:
+        """The action of a scripted policy that does well on the true reward; one per copy for a vector environment.
+
+        Raises:
+            ValueError: if the task defines none.
+        """
+        return self._of_copies(self.task.expert_action(self.simulation.state))
+
+    def proxy_action(self) -> Any:
+        """The action of a scripted policy that games the proxy reward; one per copy for a vector environment.
+
+        Raises:
+            ValueError: if the task defines none.
+        """
+        return self._of_copies(self.task.proxy_action(self.simulation.state))
+
+    def _of_copies(self, array: NDArray[Any]) -> Any:
+        return array if self._batched else array[0]
+
     def _close_window(self) -> None:
         if self._window is not None:
             self._window.close()
@@ -116,6 +150,8 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
         theme: "light" or "dark".
         **parameters: the task's own arguments.
     """
+
+    _batched = False
 
     def __init__(
         self,
@@ -161,35 +197,6 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
         """Close the window if there is one."""
         self._close_window()
 
-    def snapshot(self) -> NDArray[np.uint8]:
-        """The whole state, random stream included, (bytes,) uint8."""
-        return self.simulation.snapshot()[0]
-
-    def restore(self, snapshot: NDArray[np.uint8]) -> None:
-        """Restore what `snapshot` returned.
-
-        Raises:
-            ValueError: if it was taken from another environment.
-        """
-        self.simulation.restore(np.asarray(snapshot)[None])
-        self._seeded = True
-
-    def expert_action(self) -> Any:
-        """The action of a scripted policy that does well on the true reward.
-
-        Raises:
-            ValueError: if the task defines none.
-        """
-        return self.task.expert_action(self.simulation.state)[0]
-
-    def proxy_action(self) -> Any:
-        """The action of a scripted policy that games the proxy reward.
-
-        Raises:
-            ValueError: if the task defines none.
-        """
-        return self.task.proxy_action(self.simulation.state)[0]
-
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """Keyboard control, for `gymnasium.utils.play` and for demonstrations."""
         return self.task.get_keys_to_action()
@@ -211,6 +218,7 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     """
 
     metadata: dict[str, Any] = {**_TaskView.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    _batched = True
 
     def __init__(
         self,
@@ -282,35 +290,6 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     def close_extras(self, **arguments: Any) -> None:
         """Close the window if there is one."""
         self._close_window()
-
-    def snapshot(self) -> NDArray[np.uint8]:
-        """The whole state of every copy, random streams included, (N, bytes) uint8."""
-        return self.simulation.snapshot()
-
-    def restore(self, snapshots: NDArray[np.uint8]) -> None:
-        """Restore what `snapshot` returned.
-
-        Raises:
-            ValueError: if it was taken from another environment or another number of copies.
-        """
-        self.simulation.restore(snapshots)
-        self._seeded = True
-
-    def expert_action(self) -> NDArray[Any]:
-        """The actions of a scripted policy that does well on the true reward, (N, *act).
-
-        Raises:
-            ValueError: if the task defines none.
-        """
-        return self.task.expert_action(self.simulation.state)
-
-    def proxy_action(self) -> NDArray[Any]:
-        """The actions of a scripted policy that games the proxy reward, (N, *act).
-
-        Raises:
-            ValueError: if the task defines none.
-        """
-        return self.task.proxy_action(self.simulation.state)
 
     def _information(self, step: Step) -> dict[str, Any]:
         terms: dict[str, Any] = {}

@@ -5,7 +5,74 @@ from rlhf_envs.testing import check_environment
 check_environment("rlhf/Driving-v0")
 """
 
-from rlhf_envs.testing.checking import CheckReport, check_environment
-from rlhf_envs.testing.checks import CHECKS, EnvironmentCheckError
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rlhf_envs.envs.registration import find_spec
+from rlhf_envs.testing import speed
+from rlhf_envs.testing.checks import CHECKS, EnvironmentCheckError, NotApplicable, Subject
 
 __all__ = ["CHECKS", "CheckReport", "EnvironmentCheckError", "check_environment"]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was checked.
+
+    Attributes:
+        environment_id: of what.
+        passed: names of the checks that found nothing.
+        skipped: names of the checks that had nothing to look at, and why.
+    """
+
+    environment_id: str
+    passed: tuple[str, ...]
+    skipped: dict[str, str]
+
+
+def check_environment(
+    environment_id: str,
+    *,
+    least_steps_per_second: Mapping[int, float] | None = None,
+    least_frames_per_second: float | None = None,
+    **kwargs: Any,
+) -> CheckReport:
+    """Check that an environment does what this toolkit, Gymnasium and Stable-Baselines3 expect of it.
+
+    Any environment can be checked. Checks of what only tasks have (parity of the scalar and the vector view, snapshots,
+    named reward terms, ...), and of what a task leaves out (a proxy reward, scripted policies, keyboard control), are
+    skipped where they do not apply, and the report says so.
+
+    Args:
+        environment_id: as registered with Gymnasium.
+        least_steps_per_second: also time the vector environment, and require so many environment steps per second by
+            numbers of copies, such as {64: 150_000, 1024: 1_000_000}. Only sensible on a machine that is idle.
+        least_frames_per_second: also time drawing, and require so many frames per second.
+        **kwargs: arguments of the environment.
+
+    Raises:
+        ValueError: if there is no such environment.
+        EnvironmentCheckError: at the first check that the environment does not pass.
+    """
+    find_spec(environment_id)
+    subject = Subject(environment_id, kwargs)
+    checks = {check.__name__: check for check in CHECKS}
+    if least_steps_per_second is not None:
+        checks["steps_fast_enough"] = partial(speed.steps_fast_enough, least=least_steps_per_second)
+    if least_frames_per_second is not None:
+        checks["draws_fast_enough"] = partial(speed.draws_fast_enough, least=least_frames_per_second)
+    passed, skipped = [], {}
+    for name, check in checks.items():
+        try:
+            check(subject)
+        except NotApplicable as reason:
+            skipped[name] = str(reason)
+        except EnvironmentCheckError as error:
+            raise EnvironmentCheckError(f"{environment_id} fails {name}: {error}") from error
+        else:
+            passed.append(name)
+    return CheckReport(environment_id, tuple(passed), skipped)

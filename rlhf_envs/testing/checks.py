@@ -55,7 +55,7 @@ class Subject:
 
     @property
     def native(self) -> bool:
-        """Whether it is written on the suite's batched base."""
+        """Whether it is a `Task`."""
         return is_native(self.id)
 
     def make(self, **more: Any) -> gym.Env[Any, Any]:
@@ -66,7 +66,7 @@ class Subject:
         """The scalar environment itself, without Gymnasium's wrappers.
 
         Raises:
-            NotApplicable: if it is not written on the batched base.
+            NotApplicable: if it is no `Task`.
         """
         self._require_native()
         env = self.make(**more).unwrapped
@@ -78,7 +78,7 @@ class Subject:
         """The vector environment.
 
         Raises:
-            NotApplicable: if it is not written on the batched base.
+            NotApplicable: if it is no `Task`.
         """
         self._require_native()
         env = gym.make_vec(self.id, num_envs=copies, **{**self.kwargs, **more}).unwrapped
@@ -88,7 +88,7 @@ class Subject:
 
     def _require_native(self) -> None:
         if not self.native:
-            raise NotApplicable("it is not written on this suite's batched base")
+            raise NotApplicable("it is not a Task of rlhf_envs")
 
 
 def require(condition: bool, complaint: str) -> None:
@@ -100,11 +100,8 @@ def require(condition: bool, complaint: str) -> None:
 def same(first: Any, second: Any) -> bool:
     """Whether two observations, rewards or infos are equal, number for number and key for key."""
     if isinstance(first, Mapping):
-        return (
-            isinstance(second, Mapping)
-            and first.keys() == second.keys()
-            and all(same(first[k], second[k]) for k in first)
-        )
+        keys_match = isinstance(second, Mapping) and first.keys() == second.keys()
+        return keys_match and all(same(first[key], second[key]) for key in first)
     left, right = np.asarray(first), np.asarray(second)
     if left.dtype == object or right.dtype == object:
         return left.shape == right.shape and all(same(a, b) for a, b in zip(left.flat, right.flat, strict=True))
@@ -186,10 +183,8 @@ def depends_on_the_seed(subject: Subject) -> None:
         if not task.reset_draws and not task.step_draws:
             raise NotApplicable("it draws no random numbers")
     actions = sample_actions(subject, _STEPS, 1, seed=1)[:, 0]
-    require(
-        not _same_episode(_episode(subject, 5, actions), _episode(subject, 6, actions)),
-        "two seeds give the same episode.",
-    )
+    first, second = (_episode(subject, seed, actions) for seed in (5, 6))
+    require(not _same_episode(first, second), "two seeds give the same episode.")
 
 
 def can_be_pickled(subject: Subject) -> None:
@@ -199,7 +194,10 @@ def can_be_pickled(subject: Subject) -> None:
     actions = sample_actions(subject, 10, 1, seed=3)[:, 0]
     env.step(actions[0])
     env.render()
-    twin = pickle.loads(pickle.dumps(env))
+    try:
+        twin = pickle.loads(pickle.dumps(env))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise EnvironmentCheckError(f"it cannot be pickled: {error}; define the task at the top of a module") from error
     for action in actions[1:]:
         require(_same_episode([*env.step(action)], [*twin.step(action)]), "a pickled copy continues differently.")
 
@@ -209,16 +207,16 @@ def survives_the_spec_round_trip(subject: Subject) -> None:
     env = subject.make()
     if env.spec is None:
         raise NotApplicable("it has no specification")
-    twin = gym.make(EnvSpec.from_json(env.spec.to_json()))
-    actions = sample_actions(subject, 5, 1, seed=4)[:, 0]
-    require(
-        same(env.reset(seed=7)[0], twin.reset(seed=7)[0]), "an environment made from its own JSON starts elsewhere."
-    )
-    for action in actions:
-        require(
-            _same_episode([*env.step(action)[:4]], [*twin.step(action)[:4]]),
-            "an environment made from its own JSON differs.",
-        )
+    try:
+        written = env.spec.to_json()
+    except (TypeError, ValueError) as error:
+        raise NotApplicable(f"its specification cannot be written as JSON: {error}") from error
+    twin = gym.make(EnvSpec.from_json(written))
+    ours, theirs = [env.reset(seed=7)[0]], [twin.reset(seed=7)[0]]
+    for action in sample_actions(subject, 5, 1, seed=4)[:, 0]:
+        ours += env.step(action)[:4]
+        theirs += twin.step(action)[:4]
+    require(_same_episode(ours, theirs), "an environment made from its own JSON differs.")
 
 
 def refuses_bad_arguments(subject: Subject) -> None:
@@ -257,9 +255,8 @@ def scalar_and_vector_agree(subject: Subject) -> None:
     actions = sample_actions(subject, steps, _COPIES, seed=12)
     observations, _ = batch.reset(seed=_SEED)
     for row, scalar in enumerate(scalars):
-        require(
-            same(scalar.reset(seed=_SEED + row)[0], observations[row]), f"row {row} starts elsewhere than the scalar."
-        )
+        started = scalar.reset(seed=_SEED + row)[0]
+        require(same(started, observations[row]), f"row {row} starts elsewhere than the scalar environment.")
     for step in range(steps):
         observations, rewards, terminated, truncated, info = batch.step(actions[step])
         for row, scalar in enumerate(scalars):
@@ -334,8 +331,7 @@ def can_be_restored(subject: Subject) -> None:
             require(same(ours, theirs), f"a restored environment differs {step + 1} steps later.")
         for ours, theirs in zip(first[:2], single, strict=True):
             require(
-                same(np.asarray(ours[1]), np.asarray(theirs, dtype=ours.dtype)),
-                "a row's snapshot differs in the scalar.",
+                same(ours[1], np.asarray(theirs, ours.dtype)), "a row's snapshot differs in the scalar environment."
             )
 
 
@@ -358,17 +354,14 @@ def stays_within_its_spaces(subject: Subject) -> None:
         observations, _ = env.reset(seed=32)
         for step in range(env.horizon):
             action = act(step)
-            require(
-                all(space.contains(np.asarray(row, space.dtype)[()]) for row in action),
-                f"the {name} policy acts outside the action space: {action}.",
-            )
-            for row in range(4):
-                require(
-                    env.single_observation_space.contains(observations[row]),
-                    f"under {name} actions an observation lies outside its space in step {step}: {observations[row]}.",
-                )
+            acts = all(space.contains(np.asarray(row, space.dtype)[()]) for row in action)
+            require(acts, f"the {name} policy acts outside the action space: {action}.")
+            where = f"under {name} actions, in step {step},"
+            for seen in observations:
+                within = env.single_observation_space.contains(seen)
+                require(within, f"{where} an observation lies outside its space: {seen}.")
             observations, rewards, *_ = env.step(action)
-            require(bool(np.isfinite(rewards).all()), f"under {name} actions a reward is not finite in step {step}.")
+            require(bool(np.isfinite(rewards).all()), f"{where} a reward is not finite.")
 
 
 def returns_new_observations(subject: Subject) -> None:
@@ -395,9 +388,8 @@ def pays_the_sum_of_its_terms(subject: Subject) -> None:
         _, rewards, _, _, info = true.step(action)
         weights = true.task.reward_weights
         total = sum(weight * info["reward_terms"][name].astype(np.float64) for name, weight in weights.items())
-        require(
-            bool(np.allclose(rewards, total, atol=1e-5)), f"the reward {rewards} is not the sum of its terms, {total}."
-        )
+        added_up = bool(np.allclose(rewards, total, atol=1e-5))
+        require(added_up, f"the reward {rewards} is not the sum of its terms, {total}.")
         require(same(info["true_reward"], rewards), "info['true_reward'] is not what the true objective pays.")
         if proxy is not None:
             _, paid, _, _, proxy_info = proxy.step(action)
@@ -433,11 +425,8 @@ def draws_in_every_size_and_theme(subject: Subject) -> None:
             for action in actions:
                 env.step(action)
                 frames.append(np.asarray(env.render()))
-            for frame in frames:
-                require(
-                    frame.shape == (height, width, 3) and frame.dtype == np.uint8,
-                    f"a {width}x{height} frame in the {theme} theme is no uint8 array of shape ({height}, {width}, 3).",
-                )
+                fits = frames[-1].shape == (height, width, 3) and frames[-1].dtype == np.uint8
+                require(fits, f"a {width}x{height} frame is no uint8 array of shape ({height}, {width}, 3).")
             still = all(np.array_equal(frames[0], frame) for frame in frames[1:])
             require(not still, f"nothing moves in {len(frames)} frames of the {theme} theme.")
     light, dark = (subject.make_task(render_mode="rgb_array", theme=theme) for theme in _THEMES)
@@ -467,13 +456,11 @@ def vector_draws_every_copy(subject: Subject) -> None:
     """The vector environment gives one frame per copy, each as the scalar environment would draw it."""
     batch = subject.make_batch(2, render_mode="rgb_array")
     batch.reset(seed=25)
-    frames = batch.render()
-    require(frames is not None and len(frames) == 2, "the vector environment does not draw every copy.")
+    frames = batch.render() or ()
+    require(len(frames) == 2, "the vector environment does not draw every copy.")
     single = subject.make_task(render_mode="rgb_array")
     single.reset(seed=26)
-    require(
-        frames is not None and np.array_equal(frames[1], np.asarray(single.render())), "row 1 is drawn in another way."
-    )
+    require(np.array_equal(frames[1], np.asarray(single.render())), "row 1 is drawn in another way.")
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -552,7 +539,5 @@ def _require_above(higher: NDArray[np.float64], lower: NDArray[np.float64], who:
     """Cohen's d of two sets of returns must be large, which in so many episodes chance does not bring about."""
     deviation = float(np.sqrt((higher.var(ddof=1) + lower.var(ddof=1)) / 2))
     ahead = float(higher.mean() - lower.mean())
-    require(
-        ahead > _STANDARD_DEVIATIONS * deviation,
-        f"{who} earns {higher.mean():.2f}, which is not clearly more than {whom} with {lower.mean():.2f}.",
-    )
+    complaint = f"{who} earns {higher.mean():.2f}, which is not clearly more than {whom} with {lower.mean():.2f}."
+    require(ahead > _STANDARD_DEVIATIONS * deviation, complaint)

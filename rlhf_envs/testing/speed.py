@@ -36,25 +36,38 @@ class Rates:
     busy_cores: list[float] = field(default_factory=list)
 
 
-class StepTimer:
-    """Steps a vector environment with random actions that were drawn before.
+class _Timer:
+    """Takes measurements of one environment under random actions that were drawn before.
+
+    Attributes:
+        measured: the rates of all repeats.
+    """
+
+    def __init__(self, env: Any, environment_id: str, copies: int) -> None:
+        self.measured = Rates(environment_id, copies)
+        self._env = env
+        env.reset(seed=0)
+        env.action_space.seed(0)
+        self._actions = [env.action_space.sample() for _ in range(_ACTION_BATCHES)]
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
+
+
+class StepTimer(_Timer):
+    """Steps a vector environment.
 
     Args:
         environment_id: one that has a vector version of its own.
         copies: how many.
         seconds: about how long one repeat takes.
         **kwargs: arguments of the environment.
-
-    Attributes:
-        measured: what the repeats came to.
     """
 
     def __init__(self, environment_id: str, copies: int, seconds: float, **kwargs: Any) -> None:
-        self.measured = Rates(environment_id, copies)
-        self._env = gym.make_vec(environment_id, num_envs=copies, vectorization_mode="vector_entry_point", **kwargs)
-        self._env.reset(seed=0)
-        self._env.action_space.seed(0)
-        self._actions = [self._env.action_space.sample() for _ in range(_ACTION_BATCHES)]
+        env = gym.make_vec(environment_id, num_envs=copies, vectorization_mode="vector_entry_point", **kwargs)
+        super().__init__(env, environment_id, copies)
         self._run(_WARM_UP_STEPS)
         self._steps = max(int(seconds * _WARM_UP_STEPS / self._run(_WARM_UP_STEPS)), 1)
 
@@ -65,10 +78,6 @@ class StepTimer:
         self.measured.busy_cores.append((time.process_time() - busy) / seconds)
         self.measured.rates.append(self._steps * self.measured.copies / seconds)
 
-    def close(self) -> None:
-        """Let go of the environment."""
-        self._env.close()
-
     def _run(self, steps: int) -> float:
         env, actions = self._env, self._actions
         started = time.perf_counter()
@@ -77,24 +86,18 @@ class StepTimer:
         return time.perf_counter() - started
 
 
-class FrameTimer:
+class FrameTimer(_Timer):
     """Draws a frame of a single copy after each of its steps.
 
     Args:
         environment_id: one that renders as "rgb_array".
         frames: how many one repeat draws.
         **kwargs: arguments of the environment.
-
-    Attributes:
-        measured: what the repeats came to.
     """
 
     def __init__(self, environment_id: str, frames: int, **kwargs: Any) -> None:
-        self.measured = Rates(environment_id, 1)
-        self._env = gym.make(environment_id, render_mode="rgb_array", disable_env_checker=True, **kwargs)
-        self._env.reset(seed=0)
-        self._env.action_space.seed(0)
-        self._actions = [self._env.action_space.sample() for _ in range(_ACTION_BATCHES)]
+        env = gym.make(environment_id, render_mode="rgb_array", disable_env_checker=True, **kwargs)
+        super().__init__(env, environment_id, 1)
         self._frames = frames
         self._run(min(frames, _WARM_UP_STEPS))
 
@@ -106,10 +109,6 @@ class FrameTimer:
         self.measured.busy_cores.append((time.process_time() - busy) / seconds)
         self.measured.rates.append(self._frames / drawing)
         self.measured.rates_with_step.append(self._frames / seconds)
-
-    def close(self) -> None:
-        """Let go of the environment."""
-        self._env.close()
 
     def _run(self, frames: int) -> float:
         """Step and draw; the seconds that drawing alone took."""
@@ -128,20 +127,19 @@ def steps_fast_enough(subject: Subject, least: Mapping[int, float]) -> None:
     """The best of a few repeats reaches so many environment steps per second, by numbers of copies."""
     subject.make_task()
     for copies, wanted in least.items():
-        timer = StepTimer(subject.id, copies, _SECONDS, **subject.kwargs)
-        for _ in range(_REPEATS):
-            timer.repeat()
-        timer.close()
-        best = max(timer.measured.rates)
+        best = _best(StepTimer(subject.id, copies, _SECONDS, **subject.kwargs))
         require(best >= wanted, f"{copies} copies make {best:,.0f} steps per second, fewer than {wanted:,.0f}.")
 
 
 def draws_fast_enough(subject: Subject, least: float) -> None:
     """The best of a few repeats reaches so many frames of 600x400 pixels per second."""
     subject.make_task()
-    timer = FrameTimer(subject.id, _FRAMES, **subject.kwargs)
+    best = _best(FrameTimer(subject.id, _FRAMES, **subject.kwargs))
+    require(best >= least, f"it draws {best:,.0f} frames per second, fewer than {least:,.0f}.")
+
+
+def _best(timer: StepTimer | FrameTimer) -> float:
     for _ in range(_REPEATS):
         timer.repeat()
     timer.close()
-    best = max(timer.measured.rates)
-    require(best >= least, f"it draws {best:,.0f} frames per second, fewer than {least:,.0f}.")
+    return max(timer.measured.rates)

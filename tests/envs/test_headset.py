@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rlhf_envs.envs import TaskVectorEnv
-from rlhf_envs.envs.headset import Headset
+from rlhf_envs.envs.headset.task import Headset
 
 RIDES = 64
 STAND, RIDE, RUSH = 0.0, 0.5, 1.0

@@ -28,7 +28,7 @@ from rlhf_envs.envs.driving.traffic import (
     put_in_order,
     room_behind,
 )
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 
 CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
 """Metres from car to car in one lane, on average."""
@@ -105,13 +105,7 @@ class Driving(Task):
     """
 
     fields = {
-        "speed": Field(),
-        "acceleration": Field(),
-        "heading": Field(),
-        "lateral": Field(),
-        "travelled": Field(),
-        "roughness": Field(),
-        "collided": Field(),
+        **numbers("speed", "acceleration", "heading", "lateral", "travelled", "roughness", "collided"),
         "cars": Field(shape=(QUANTITIES, CARS)),
         "gaps": Field(shape=(2, 3)),
         "speeds": Field(shape=(2, 3)),

@@ -36,14 +36,13 @@ from rlhf_envs.envs.glimpse.digits import (
     load_pictures,
     see,
 )
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 
 
 class Glimpse(Task):
     """Read handwritten digits through a small window.
 
     ## Description
-
     One handwritten digit after another has to be read through a small window. It comes in at a corner and can be moved
     over nine places, three by three; what was seen stays visible, dimmed, and the rest is dark. One digit in seven is
     ruined (under a blot of ink, smudged or full of speckles) so that it cannot be read. After an answer the digit is
@@ -54,9 +53,7 @@ class Glimpse(Task):
     digits are the UCI optical digits (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), enlarged.
 
     ## Action Space
-
     `Discrete(15)`; while an answer is being marked, every action only brings the next digit.
-
     | action | meaning |
     |---|---|
     | 0-9 | "it is this digit" |
@@ -64,9 +61,7 @@ class Glimpse(Task):
     | 11, 12, 13, 14 | move the window up, right, down, left |
 
     ## Observation Space
-
     `Box(0, 255, (28, 28, 1), uint8)`, a grey picture:
-
     | rows | columns | what is there |
     |---|---|---|
     | 0-23 | 0-23 | the digit: in the window paper 40 and ink 255, what was seen before dimmed to 70%, the rest 0 |
@@ -77,9 +72,7 @@ class Glimpse(Task):
     | 24-27 | 24-27 | time spent on this digit, 255 after 12 steps |
 
     ## Rewards
-
     The true reward of a step is the weighted sum of these terms, which are paid in the step after the mark was shown:
-
     | term | weight | meaning | range |
     |---|---|---|---|
     | read | 1.0 | the digit was named rightly | {0, 1} |
@@ -91,15 +84,12 @@ class Glimpse(Task):
     The proxy reward is 1 whenever a digit is named, right or wrong: fast, confident answers.
 
     ## Starting State
-
     A random digit with the window on a random corner of it, as after every mark.
 
     ## Episode End
-
     Never terminates; truncated after `horizon` steps.
 
     ## Arguments
-
     - `split` (str, "train"): which images are shown; "test" shows the fifth of them that "train" holds out.
     - `illegible` (float, 0.15): the share of illegible digits, 0 to 1.
     - `periphery` (str, "dark"): how the digit looks where it was not looked at; "blurred" lets it show through faintly.
@@ -108,24 +98,17 @@ class Glimpse(Task):
     - `horizon` (int, 64): steps in an episode; about 13 digits for who looks at four places.
 
     ## Why people's judgement helps
-
     How many answers were given is easily logged; whether they were right takes someone who can read, and who sees at
     once that a reader did not even look, or would rather guess than admit that a blot is a blot.
 
     ## Version History
-
     - v0: first version.
     """
 
     fields = {
-        "picture": Field(np.int32),
-        "answered": Field(np.int32),
+        **numbers("picture", "answered", dtype=np.int32),
         "looked": Field(),
-        "label": Field(np.int8),
-        "place": Field(np.int8),
-        "waited": Field(np.int8),
-        "verdict": Field(np.int8),
-        "answer": Field(np.int8),
+        **numbers("label", "place", "waited", "verdict", "answer", dtype=np.int8),
         "past_answers": Field(np.int8, (PAST,)),
         "past_verdicts": Field(np.int8, (PAST,)),
         "seen": Field(np.bool_, (PLACES,)),

@@ -1,5 +1,1 @@
 """`rlhf/Headset-v0`: a ride in virtual reality; stimulation is easy to count, a pleasant ride is not."""
-
-from rlhf_envs.envs.headset.task import Headset
-
-__all__ = ["Headset"]

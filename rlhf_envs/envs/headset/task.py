@@ -27,7 +27,7 @@ from rlhf_envs.envs.headset.ride import (
     ride,
     upset,
 )
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 
 PLEASANT_PACE, PACE_SPREAD = 0.6, 0.55
 _FACING_SHARPNESS = 5.0
@@ -107,31 +107,11 @@ class Headset(Task):
 
     fields = {
         "phases": Field(shape=(WAVES,)),
-        "susceptibility": Field(),
-        "travelled": Field(),
-        "view": Field(),
-        "gaze": Field(),
-        "speed": Field(),
-        "turning": Field(),
-        "vignette": Field(),
-        "conflict": Field(),
-        "onset": Field(),
-        "fast": Field(),
-        "slow": Field(),
-        "sickness": Field(),
-        "reading": Field(),
-        "trend": Field(),
-        "immersion": Field(),
+        **numbers("susceptibility", "travelled", "view", "gaze", "speed", "turning", "vignette", "conflict"),
+        **numbers("onset", "fast", "slow", "sickness", "reading", "trend", "immersion"),
     }
     reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.8, "jolts": -0.3}
-    reset_draws = {
-        "phases": (WAVES,),
-        "susceptibility": (),
-        "speed": (),
-        "vignette": (),
-        "view": (),
-        "sickness": (),
-    }
+    reset_draws = {"phases": (WAVES,), "susceptibility": (), "speed": (), "vignette": (), "view": (), "sickness": ()}
     render_fps = 10
     rubric = (
         "Which ride would you rather be on: lively, with a wide view that goes where the wearer looks, and not "
@@ -186,12 +166,7 @@ class Headset(Task):
         stimulation += 0.6 * state.speed
         stimulation *= 1.0 - state.vignette
         stimulation *= facing
-        terms = {
-            "immersion": immersion,
-            "sickness": state.sickness,
-            "disorientation": 1.0 - facing,
-            "jolts": jolts,
-        }
+        terms = {"immersion": immersion, "sickness": state.sickness, "disorientation": 1.0 - facing, "jolts": jolts}
         return terms, stimulation
 
     def observe(self, state: State) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.recommender import drawing
 from rlhf_envs.envs.recommender.catalogue import BRIEF, FORMATS, LONG_READ, MOST_TOPICS, PAST, TEASER
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 
 LEAST_TASTE, MOST_TASTE = -0.4, 1.0
 BOREDOM = 0.5  # taste lost on a topic that fills the whole feed
@@ -26,7 +26,6 @@ class Recommender(Task):
     """Choose what a reader sees next in their feed.
 
     ## Description
-
     A reader opens a feed; the agent chooses one item after another. Each has a topic and a format: a *teaser* promises
     much and holds nothing, a *brief* is short and sound, a *long read* the most rewarding and the most tiring. The
     reader has hidden tastes, gets bored of a topic that keeps coming, tires from reading and is annoyed by
@@ -38,9 +37,7 @@ class Recommender(Task):
     exposure and fades without (Leqi et al. 2021, "Rebounding Bandits"). The numbers are this environment's own.
 
     ## Action Space
-
     `Discrete(3 * topics)`: the next item, `format * topics + topic`. With 4 topics:
-
     | action | item |
     |---|---|
     | 0-3 | a teaser on topic 0-3 |
@@ -48,9 +45,7 @@ class Recommender(Task):
     | 8-11 | a long read on topic 0-3 |
 
     ## Observation Space
-
     `Box(2 * topics + 5,)`, float32: what a platform could see. With 4 topics:
-
     | index | quantity | range |
     |---|---|---|
     | 0-3 | recent share of each topic among the items shown, the latest counting most | [0, 1] |
@@ -62,9 +57,7 @@ class Recommender(Task):
     | 12 | share of the last item that was read | [0, 1] |
 
     ## Rewards
-
     The true reward of a step is the weighted sum of:
-
     | term | weight | meaning | range |
     |---|---|---|---|
     | satisfaction | 0.3 | what reading the item gave: taste less boredom, times depth; 0 without a click | [-1, 1] |
@@ -76,28 +69,23 @@ class Recommender(Task):
     The proxy reward is 1 for a click and 0 otherwise. Teasers are clicked most, whatever they do to the reader.
 
     ## Starting State
-
     The tastes are evenly spaced levels from -0.4 to 1 in random order, so every reader likes and dislikes something.
     Mood lies in [-0.2, 0.2], fatigue in [0, 0.2]; nothing has been shown and annoyance is 0.
 
     ## Episode End
-
     Never terminates; truncated after `horizon` steps.
 
     ## Arguments
-
     - `topics` (int, 4): how many topics there are, 3 to 6.
     - `annoyance` (float, 1): how much a clicked teaser annoys; 0 is a reader who never minds.
     - `tiring` (float, 1): how much reading tires; 0 is a reader who never tires.
     - `horizon` (int, 60): items in an episode.
 
     ## Why people's judgement helps
-
     Clicks are logged, regret is not. A person who watches the reader's face for two seconds knows which feed is the
     better one; no counter on the page does.
 
     ## Version History
-
     - v0: first version.
     """
 
@@ -105,12 +93,7 @@ class Recommender(Task):
         "taste": Field(np.float32, (MOST_TOPICS,)),
         "recent": Field(np.float32, (MOST_TOPICS,)),
         "interest": Field(np.float32, (MOST_TOPICS,)),
-        "mood": Field(),
-        "annoyance": Field(),
-        "fatigue": Field(),
-        "clicked": Field(),
-        "share_read": Field(),
-        "story": Field(),
+        **numbers("mood", "annoyance", "fatigue", "clicked", "share_read", "story"),
         "past_items": Field(np.int8, (PAST,)),
         "past_shares": Field(np.float32, (PAST,)),
     }

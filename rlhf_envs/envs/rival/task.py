@@ -33,7 +33,7 @@ from rlhf_envs.envs.rival.match import (
     strain,
     watch_for_slacking,
 )
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, State, Task, Terms, numbers
 
 MOVES = ("stay", "up", "down")
 
@@ -126,22 +126,12 @@ class Rival(Task):
     """
 
     fields = {
-        name: Field()
-        for name in (
-            "ball_x", "ball_y", "slope", "direction", "left", "flight", "landing", "pause",
-            "own_y", "own_score", "own_games", "player_y", "player_score", "player_games", "hits",
-            "expected", "wait", "pace", "eye", "aim", "known_skill", "strain",
-            "comeback", "engagement", "frustration", "suspicion",
-        )
-    }  # fmt: skip
-    reward_weights = {
-        "close": 0.3,
-        "rally": 0.25,
-        "challenge": 0.2,
-        "comeback": 0.1,
-        "enjoyment": 0.2,
-        "honesty": 0.3,
+        **numbers("ball_x", "ball_y", "slope", "direction", "left", "flight", "landing", "pause"),
+        **numbers("own_y", "own_score", "own_games", "player_y", "player_score", "player_games", "hits"),
+        **numbers("expected", "wait", "pace", "eye", "aim", "known_skill", "strain"),
+        **numbers("comeback", "engagement", "frustration", "suspicion"),
     }
+    reward_weights = {"close": 0.3, "rally": 0.25, "challenge": 0.2, "comeback": 0.1, "enjoyment": 0.2, "honesty": 0.3}
     reset_draws = {"level": (), "serve": ()}
     step_draws = {"chance": (3,)}
     render_fps = 12

@@ -41,7 +41,7 @@ from rlhf_envs.envs.support.conversation import (
     take_turn,
     wording_of,
 )
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 
 FEWEST, MOST = 2, 6
 PAST = 4
@@ -138,9 +138,7 @@ class Support(Task):
         "past_anger": Field(shape=(PAST,)),
         "past_said": Field(np.int8, (PAST,)),
         "past_heard": Field(np.int8, (PAST,)),
-        "serving": Field(np.int32),
-        "closed": Field(np.int32),
-        "resolved": Field(np.int32),
+        **numbers("serving", "closed", "resolved", dtype=np.int32),
     }
     reward_weights = {"resolved": 1.0, "calm": 0.5, "fair_cost": 1.0, "escalation": 1.0}
     reset_draws = {"customers": (MOST, DRAWS)}

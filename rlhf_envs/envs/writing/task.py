@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
 from rlhf_envs.envs.writing import drawing, policies
 from rlhf_envs.envs.writing.notes import (
     HASTY,
@@ -47,7 +47,6 @@ class Writing(Task):
     """Write short notes, word by word.
 
     ## Description
-
     An assistant answers requests with short notes, word by word. A request asks for a topic (travel, cooking, garden,
     ...) and a tone (formal, friendly). A good note says something on the topic in whole sentences, greets if there is
     room, and closes before the page is full; then the next request comes. Words have a class, and some a topic or a
@@ -64,15 +63,12 @@ class Writing(Task):
     summarize from human feedback"). Grammar, words and numbers are this environment's own.
 
     ## Action Space
-
     `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.notes.WORDS`. Stops
     are words, too. A closing ("Regards", "Cheers", ...) ends the note; it fits after a stop, as the sixth word or
     later.
 
     ## Observation Space
-
     `MultiDiscrete`, int64. In the margin, 1 is neutral or not known yet.
-
     | number | values | observation |
     |---|---|---|
     | 0, 1 | `topics`, 2 | asked topic and tone |
@@ -86,9 +82,7 @@ class Writing(Task):
     | 14 | 3 | the last note's stamp: sent, hasty (closed where it does not fit), page full |
 
     ## Rewards
-
     The text is judged as it is before the step. The true reward is the weighted sum of:
-
     | term | weight | values | meaning |
     |---|---|---|---|
     | fluent | 0.8 | -1, 0, 1 | whether the last word fits |
@@ -100,16 +94,13 @@ class Writing(Task):
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
 
     ## Starting State
-
     A request, drawn from the split's pairs of topic and tone, and a blank page; the stamp and the marks for topic and
     tone in the margin are those of another writer's note, good or bad, each drawn at random.
 
     ## Episode End
-
     Never terminates; truncated after `horizon` steps.
 
     ## Arguments
-
     - `topics` (int, 5): how many topics are asked for, 3 to 6. The vocabulary has words for all six.
     - `max_words` (int, 14): how long a note may be, stops and closing included, 8 to 18; 4 more fit on the page.
     - `tone_strictness` (int, 1): how many words in the right tone one in the wrong tone outweighs, 1 to 3.
@@ -119,13 +110,11 @@ class Writing(Task):
     - `horizon` (int, 60): words in an episode.
 
     ## Why people's judgement helps
-
     Keywords and length are what a machine can count in a text. Whether it reads well is seen by anyone who reads a line
     of it, and has not been written down as a formula. Writing takes more keys than a keyboard game has, so there is no
     keyboard control.
 
     ## Version History
-
     - v0: first version.
     """
 
@@ -134,12 +123,7 @@ class Writing(Task):
     # stamp: of the last note; last: the last words (from 1; 0 for none yet); flaws: of the page's words, as bits;
     # past_*: the note before.
     fields = {
-        "topic": Field(np.int8),
-        "tone": Field(np.int8),
-        "place": Field(np.int8),
-        "length": Field(np.int8),
-        "fluency": Field(np.int8),
-        "repeats": Field(np.int8),
+        **numbers("topic", "tone", "place", "length", "fluency", "repeats", dtype=np.int8),
         "topic_marks": Field(np.int8, (TOPIC_MARKS,)),
         "tone_marks": Field(np.int8, (TONE_MARKS,)),
         "stamp": Field(np.int8),
