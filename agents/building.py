@@ -21,7 +21,7 @@ from rlhf_envs.demonstrations.sources import EXPERT
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
-from rlhf_envs.feedback.demonstrator import Demonstrator
+from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3 import (

@@ -13,7 +13,7 @@ import tyro
 
 from agents.presets import PPOConfig
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback import TEACHERS, TeacherConfig
+from rlhf_envs.feedback import ANNOTATORS, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
 
@@ -174,7 +174,7 @@ class RunConfig:
                     "one of them out."
                 )
             return None
-        return replace(TEACHERS[self.feedback], seed=self.seed, **changes)
+        return replace(ANNOTATORS[self.feedback], seed=self.seed, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """As values of strict JSON; `from_json` is the inverse. An infinite number is written as the text "inf"."""

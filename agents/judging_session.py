@@ -36,7 +36,7 @@ from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summar
 from rlhf_envs.evaluation.policies import POLICY_NAMES, bind, named_policy, sb3_policy
 from rlhf_envs.evaluation.reward_model import ModelScores, held_out_predictions, predictions
 from rlhf_envs.feedback import (
-    TEACHERS,
+    ANNOTATORS,
     AnnotatorSession,
     LiveAnswer,
     PreferenceStore,
@@ -45,7 +45,7 @@ from rlhf_envs.feedback import (
     ScriptedTeacher,
     StoreMissingError,
 )
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback.store.status import TRAINING
 
 PURPOSES = (Purpose.JUDGE,)
 PEOPLE = ("window", "web")
@@ -273,7 +273,7 @@ def _collect_answers(store: PreferenceStore, config: JudgingConfig, clip_folder:
             purposes=PURPOSES,
         )
     else:
-        teacher = ScriptedTeacher(TEACHERS[config.feedback], config.feedback)
+        teacher = ScriptedTeacher(ANNOTATORS[config.feedback], config.feedback)
         while taken := store.take_many(teacher.name, _AT_ONCE, purposes=PURPOSES):
             store.answer_many([teacher.answer(query) for query in taken])
 

@@ -21,7 +21,8 @@ from agents.configuration import RunConfig
 from agents.given_answers import answers_place, given_answers, is_export
 from agents.run_directory import RunDirectory, write_json
 from rlhf_envs.archive import Archive, import_archive, import_records
-from rlhf_envs.feedback import Kind, LiveAnswer, PreferenceStore, Purpose, StoreMissingError
+from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
+from rlhf_envs.kinds import Comparison
 from rlhf_envs.loop import FeedbackLoop, LoopState
 from rlhf_envs.rewards import (
     PreferenceDataset,
@@ -29,7 +30,7 @@ from rlhf_envs.rewards import (
     calibration,
     correlation,
     fit,
-    preference_metrics,
+    predict_answers,
     save,
 )
 
@@ -101,8 +102,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
         ensemble = RewardEnsemble(observation_space, action_space, config.ensemble, config.seed)
         training, held_out, source = _divided(store)
         dataset = PreferenceDataset(ensemble.encoder)
-        for live in training:
-            dataset.add_answer(live, store.segments(live.segment_ids))
+        dataset.add_answers(training, store)
         console.print(f"Learning from {len(dataset)} answers.", highlight=False)
         report = fit(ensemble, dataset, config.fit)
         save(ensemble, directory.reward_model_path)
@@ -112,9 +112,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
             "reward": "learned",
             "seed": config.seed,
             "labels": len(dataset),
-            "comparisons": len(dataset.comparisons),
-            "rankings": len(dataset.rankings),
-            "ratings": len(dataset.ratings),
+            **{f"{kind}s": dataset.counts.get(kind, 0) for kind in ("comparison", "ranking", "rating")},
             "annotators": len(dataset.annotators),
             "held_out": source,
             **_test_figures(store, ensemble, held_out),
@@ -151,10 +149,10 @@ def _teaches(live: LiveAnswer) -> bool:
 def _divided(store: PreferenceStore) -> tuple[list[LiveAnswer], list[LiveAnswer], str]:
     """Answers to train on, comparisons to test on, and where the latter come from, in words."""
     training = [live for live in store.live_answers(Purpose.TRAIN) if _teaches(live)]
-    tests = [live for live in store.live_answers(Purpose.TEST) if live.kind is Kind.COMPARISON]
+    tests = [live for live in store.live_answers(Purpose.TEST) if live.kind == Comparison.name]
     if tests:
         return training, tests, "answers to test queries"
-    compared = dict.fromkeys(live.query_id for live in training if live.kind is Kind.COMPARISON)
+    compared = dict.fromkeys(live.query_id for live in training if live.kind == Comparison.name)
     # By query, so that what several people say to one pair is all on one side.
     held_out = set(list(compared)[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY])
     return (
@@ -165,16 +163,9 @@ def _divided(store: PreferenceStore) -> tuple[list[LiveAnswer], list[LiveAnswer]
 
 
 def _test_figures(store: PreferenceStore, ensemble: RewardEnsemble, held_out: Sequence[LiveAnswer]) -> dict[str, Any]:
-    shown = [store.segments(live.segment_ids) for live in held_out]
-    labels = [live.choice.probability_right if live.choice is not None else None for live in held_out]
-    answers = np.array([np.nan if label is None else label for label in labels], np.float64)
-    predicted = (
-        ensemble.probability_right([left for left, _ in shown], [right for _, right in shown])
-        if shown
-        else np.zeros(0, np.float32)
-    )
-    scores = preference_metrics(predicted, answers)
-    reliability = calibration(predicted, answers)
+    predictions = predict_answers(ensemble, held_out, store)
+    scores = predictions.metrics
+    reliability = calibration(predictions.predicted, predictions.labels)
     return {
         **{f"test_{name}": value for name, value in asdict(scores).items()},
         "calibration_error": reliability.expected_error,

@@ -9,9 +9,6 @@ from typing import Any
 
 from rlhf_envs.segments import Segment
 
-LONGEST_RANKING = 5
-"""Segments that one ranking shows at most: more do not fit on a screen, nor in a head."""
-
 
 class Choice(StrEnum):
     """An answer to a comparison. A tie says "equally good"; a skip says "I cannot tell", and teaches nothing."""
@@ -29,14 +26,6 @@ class Choice(StrEnum):
     def probability_right(self) -> float | None:
         """The label that a preference model is trained on: 0 for left, 1 for right, 0.5 for a tie, None for a skip."""
         return {Choice.LEFT: 0.0, Choice.RIGHT: 1.0, Choice.TIE: 0.5, Choice.SKIP: None}[self]
-
-
-class Kind(StrEnum):
-    """What a query asks for."""
-
-    COMPARISON = "comparison"
-    RANKING = "ranking"
-    RATING = "rating"
 
 
 class Purpose(StrEnum):
@@ -63,7 +52,8 @@ class Query:
             resumed run cannot ask twice.
         round: the feedback round of the run that asks it, counted from 0.
         segments: what is shown, in screen order.
-        kind, purpose: see `Kind` and `Purpose`.
+        kind: the name of a kind of feedback in `rlhf_envs.kinds.KINDS`.
+        purpose: see `Purpose`.
         context: figures that an annotator may need, such as "average_return" and "horizon" for thresholds of
             scripted teachers. JSON values only.
         only_for: the one annotator who is asked; None asks anybody.
@@ -74,7 +64,7 @@ class Query:
     key: str
     round: int
     segments: tuple[Segment, ...]
-    kind: Kind = Kind.COMPARISON
+    kind: str = "comparison"
     purpose: Purpose = Purpose.TRAIN
     context: Mapping[str, Any] = field(default_factory=dict)
     only_for: str | None = None
@@ -148,7 +138,7 @@ class LiveAnswer:
     payload: Mapping[str, Any] | None
     segment_ids: tuple[int, ...]
     round: int
-    kind: Kind
+    kind: str
     purpose: Purpose
     context: Mapping[str, Any] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()

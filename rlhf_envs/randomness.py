@@ -93,3 +93,10 @@ def uniforms_by_name(*names: object, count: int = 1) -> tuple[float, ...]:
     text = "\0".join(str(name) for name in names)
     drawn = hashlib.blake2b(text.encode(), digest_size=8 * count).digest()
     return tuple((int.from_bytes(drawn[8 * at : 8 * at + 8]) >> 11) * 2.0**-53 for at in range(count))
+
+
+def generator_by_name(*names: object) -> np.random.Generator:
+    """A random generator that is the same whenever it is asked for by the same names; see `uniforms_by_name`."""
+    text = "\0".join(str(name) for name in names)
+    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    return np.random.Generator(np.random.PCG64(seed))

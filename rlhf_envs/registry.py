@@ -15,14 +15,16 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
     Args:
         kind: what a part is called in a sentence, such as "selection rule".
+        instances: whether a class that is named as "module:Name" stands for an object of it, made without arguments.
 
     Example:
         >>> SELECTION_RULES.register("oldest", choose_oldest)
         >>> SELECTION_RULES.resolve("mypackage.rules:choose_oldest")
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, instances: bool = False) -> None:
         self.kind = kind
+        self._instances = instances
         self._parts: dict[str, Part] = {}
 
     def __getitem__(self, name: str) -> Part:
@@ -55,16 +57,26 @@ class Registry(Mapping[str, Part], Generic[Part]):
         """
         if not isinstance(wanted, str):
             return wanted
-        if wanted in self._parts:
-            return self._parts[wanted]
-        if ":" in wanted:
-            part: Part = import_object(wanted, self.kind)
+        if wanted not in self._parts and ":" in wanted:
+            found: Any = import_object(wanted, self.kind)
+            part: Part = found() if self._instances and isinstance(found, type) else found
             return part
-        near = get_close_matches(wanted, self._parts, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(self._parts)},"
-        if not near:
-            hint += ' or name one of your own as "module:Name".'
-        raise ValueError(f"There is no {self.kind} {wanted!r}; {hint}")
+        return self._registered(wanted, 'name one of your own as "module:Name"')
+
+    def named(self, name: str) -> Part:
+        """The part that is registered under a name. Nothing is imported, so the name may be from a file.
+
+        Raises:
+            ValueError: if there is no such name, in which case the nearest one is suggested.
+        """
+        return self._registered(name, "register one of your own")
+
+    def _registered(self, name: str, otherwise: str) -> Part:
+        if name in self._parts:
+            return self._parts[name]
+        near = get_close_matches(name, self._parts, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(self._parts)}, or {otherwise}."
+        raise ValueError(f"There is no {self.kind} {name!r}; {hint}")
 
 
 def import_object(place: str, kind: str) -> Any:

@@ -23,7 +23,7 @@ from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.practice import practice_pairs
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.feedback.window import open_window
 
 _FILM_SECONDS = 4.0

@@ -21,7 +21,7 @@ from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.feedback import TEACHERS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback import ANNOTATORS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10
@@ -182,7 +182,7 @@ def _show(given: Arguments, store: PreferenceStore) -> None:
 
 
 def _teach(given: Arguments, store: PreferenceStore) -> None:
-    teacher = ScriptedTeacher(TEACHERS[given.teacher or ""], given.annotator or given.teacher or "")
+    teacher = ScriptedTeacher(ANNOTATORS[given.teacher or ""], given.annotator or given.teacher or "")
     print(f"The scripted teacher {teacher.name} answers until it is stopped (Ctrl-C).", flush=True)
     while True:
         teacher.serve(store)
@@ -211,8 +211,9 @@ def _serve(given: Arguments, store: PreferenceStore) -> None:
 
 def _report(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
+    from rlhf_envs.queries import Purpose
     from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load
-    from rlhf_envs.rewards.reliability_fitting import estimate_from_store
+    from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 
     model = RunDirectory(given.run_dir).reward_model_path if given.run_dir is not None else None
     reliability = None
@@ -221,7 +222,7 @@ def _report(given: Arguments, store: PreferenceStore) -> None:
         # tells most about who gave it.
         encoder = load(model).encoder
         fresh = RewardEnsemble(encoder.observation_space, encoder.action_space, EnsembleConfig(members=_MEMBERS))
-        reliability = estimate_from_store(store, fresh)
+        reliability = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
     report = quality_report(store, reliability)
     print_quality(report, Console())
     if report.answers:

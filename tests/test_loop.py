@@ -12,8 +12,8 @@ from gymnasium import spaces
 
 from rlhf_envs.demonstrations import Demonstrations, Episode
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
-from rlhf_envs.feedback.demonstrator import DEMONSTRATOR, Demonstrator
-from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING
+from rlhf_envs.feedback.annotators.demonstrator import DEMONSTRATOR, Demonstrator
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -44,7 +44,7 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
             ensemble,
             FeedbackConfig(**chosen),
             HORIZON,
-            teacher=scripted,
+            annotator=scripted,
             fit=FIT,
         )
 
@@ -116,14 +116,14 @@ def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: 
     assert query is not None and query.id is not None
     store.answer(query.id, "ann", Choice.RIGHT)
     assert loop.visit(rollouts(3), 4, TOTAL).labels == 4
-    assert loop.dataset.comparisons.probability_right.tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert loop.dataset.labels("comparison").targets[:, 0].tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
 def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeLoop) -> None:
     loop = make_loop(teacher=None, comparisons=4, initial_share=1.0, test_comparisons=0)
     loop.on_wait = answers(loop, Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 3
-    assert loop.dataset.comparisons.probability_right.tolist() == [0.5, 0.0, 1.0]
+    assert loop.dataset.labels("comparison").targets[:, 0].tolist() == [0.5, 0.0, 1.0]
 
 
 def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop, store: PreferenceStore) -> None:
@@ -228,7 +228,8 @@ def test_a_loop_that_goes_on_elsewhere_knows_the_same_and_asks_the_same(
     second.ensemble = first.ensemble
     second.restore(LoopState(**vars(state)))
     assert np.array_equal(first.dataset.steps.vector, second.dataset.steps.vector)
-    assert np.array_equal(first.dataset.comparisons.probability_right, second.dataset.comparisons.probability_right)
+    given, again = first.dataset.labels("comparison"), second.dataset.labels("comparison")
+    assert np.array_equal(given.rows, again.rows) and np.array_equal(given.targets, again.targets)
     first.visit(rollouts(9), 500, TOTAL)
     keys = [query.key for query in store.queries()]
     second.visit(rollouts(9), 500, TOTAL)
@@ -269,7 +270,7 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
         ({"comparisons": 0}, "At least 1 comparison"),
         ({"segment_length": 0}, "segment_length"),
         ({"batch": 0}, "batch"),
-        ({"selection": "best"}, "selection must be one of"),
+        ({"selection": "best"}, "no selection rule 'best'; choose one of uniform"),
         ({"schedule": "never"}, "no label schedule 'never'"),
         ({"finish_by": 0.0}, "finish_by"),
         ({"open_limit": -1}, "open_limit"),
@@ -289,7 +290,7 @@ def test_demonstrations_are_preferred_over_what_the_agent_does(store: Preference
     config = FeedbackConfig(comparisons=40, test_comparisons=0, segment_length=4, demonstrated=20)
     ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
     teacher = ScriptedTeacher(TeacherConfig(), "oracle")
-    loop = FeedbackLoop(store, ensemble, config, HORIZON, teacher=teacher, fit=FIT, demonstrations=shown)
+    loop = FeedbackLoop(store, ensemble, config, HORIZON, annotator=teacher, fit=FIT, demonstrations=shown)
     reports = visits(loop)
     assert sum(report.asked for report in reports) == 40 and reports[-1].labels == 60
     answers = [live for live in store.live_answers() if live.annotator == DEMONSTRATOR]

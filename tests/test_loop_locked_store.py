@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreLockedError, TeacherConfig
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -26,7 +26,7 @@ def loop(tmp_path: Path) -> Iterator[FeedbackLoop]:
     ensemble = RewardEnsemble(NUMBERS, NUMBERS, EnsembleConfig(3, (16,)))
     with PreferenceStore.open(tmp_path / "feedback.db", patience=0.05) as hasty:
         oracle = ScriptedTeacher(TeacherConfig(), "oracle")
-        yield FeedbackLoop(hasty, ensemble, config, HORIZON, teacher=oracle, fit=FitConfig(steps=20, epochs=1))
+        yield FeedbackLoop(hasty, ensemble, config, HORIZON, annotator=oracle, fit=FitConfig(steps=20, epochs=1))
 
 
 @pytest.fixture

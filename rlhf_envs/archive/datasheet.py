@@ -14,7 +14,7 @@ import numpy as np
 
 from rlhf_envs.archive.manifest import Manifest
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord
-from rlhf_envs.queries import Kind, Purpose
+from rlhf_envs.queries import Purpose
 from rlhf_envs.templates import render
 
 _LONGEST_ANSWER = 60.0
@@ -37,9 +37,9 @@ class Statistics:
         not_shown: segments that hold neither states nor frames, so that there is no clip of them.
     """
 
-    queries: Counter[tuple[Kind, Purpose]] = field(default_factory=Counter)
-    standing: Counter[tuple[Kind, Purpose]] = field(default_factory=Counter)
-    choices: Counter[tuple[Kind, str]] = field(default_factory=Counter)
+    queries: Counter[tuple[str, Purpose]] = field(default_factory=Counter)
+    standing: Counter[tuple[str, Purpose]] = field(default_factory=Counter)
+    choices: Counter[tuple[str, str]] = field(default_factory=Counter)
     annotators: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     undone: int = 0
@@ -49,7 +49,7 @@ class Statistics:
     steps: int = 0
     clips: int = 0
     not_shown: int = 0
-    _asked: dict[int, tuple[Kind, Purpose]] = field(default_factory=dict)
+    _asked: dict[int, tuple[str, Purpose]] = field(default_factory=dict)
     _given: dict[int, AnswerRecord] = field(default_factory=dict)
 
     def add_query(self, query: QueryRecord) -> None:
@@ -86,9 +86,9 @@ class Statistics:
         ]
         return float(np.median(seconds)) if seconds else None
 
-    def choice_shares(self) -> list[tuple[Kind, str, int, float]]:
+    def choice_shares(self) -> list[tuple[str, str, int, float]]:
         """(kind, choice, how many standing answers, their share of those of the kind), without those never given."""
-        of_kind: Counter[Kind] = Counter()
+        of_kind: Counter[str] = Counter()
         for (kind, _), count in self.choices.items():
             of_kind[kind] += count
         return [

@@ -20,7 +20,7 @@ from rlhf_envs.archive.manifest import ANSWERS, CLIPS, DATASHEET, QUERIES, SEGME
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, StoreSnapshot, batches
 from rlhf_envs.archive.tables import SegmentWriter, byte_size, require_pyarrow, write_answers, write_queries
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback.teacher import TEACHERS
+from rlhf_envs.feedback.annotators import ANNOTATORS
 from rlhf_envs.files import sync_to_disk
 from rlhf_envs.segments import Segment
 from rlhf_envs.space_json import space_to_json
@@ -188,7 +188,7 @@ class Pseudonyms:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        people = [name for name in dict.fromkeys(names) if name not in TEACHERS]
+        people = [name for name in dict.fromkeys(names) if name not in ANNOTATORS]
         self._aliases = {name: f"A{number}" for number, name in enumerate(people, start=1)}
         # A name may be part of another one, so the longest are looked for first.
         names_in_key = "|".join(re.escape(name) for name in sorted(people, key=len, reverse=True))

@@ -20,11 +20,11 @@ from sqlalchemy import Connection, insert, select
 
 from rlhf_envs.archive.reading import Archive, check_records
 from rlhf_envs.archive.records import REPEATS, AnswerRecord, QueryRecord, RecordSource, batches
-from rlhf_envs.feedback.asking import content_digest
-from rlhf_envs.feedback.database import Database
-from rlhf_envs.feedback.errors import StoreExistsError
-from rlhf_envs.feedback.founding import found_store, recognise_store
-from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.store.asking import content_digest
+from rlhf_envs.feedback.store.database import Database
+from rlhf_envs.feedback.store.errors import StoreExistsError
+from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.store.store import create_tables, read_environment
 
 _PREFIX = "import"
 _SEGMENTS_PER_TRANSACTION = 256
@@ -97,11 +97,11 @@ def _create_unless_there(database: Database, source: RecordSource) -> bool:
         ValueError: if there is one about another environment.
     """
     try:
-        found_store(database, source.environment)
+        create_tables(database, source.environment)
         return True
     except StoreExistsError:
         pass
-    of_store = recognise_store(database)
+    of_store = read_environment(database)
     for name in dict.fromkeys([*of_store, *source.environment]):
         if of_store.get(name) != source.environment.get(name):
             raise ValueError(
@@ -273,7 +273,7 @@ class _Merge:
             # In a store with a run of its own, a key or a round of that run would be taken for one of its queries.
             "key": query.key if self._unchanged else fingerprint.imported_key,
             "round": query.round if self._unchanged else 0,
-            "kind": query.kind.value,
+            "kind": query.kind,
             "purpose": query.purpose.value,
             "context": context,
             "wanted": query.wanted,

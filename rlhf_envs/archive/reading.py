@@ -24,8 +24,8 @@ from rlhf_envs.archive.tables import (
     require_pyarrow,
     segment_from_row,
 )
-from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings
-from rlhf_envs.queries import LONGEST_RANKING, Choice, Kind
+from rlhf_envs.kinds import KINDS
+from rlhf_envs.queries import Choice
 from rlhf_envs.segments import Segment
 from rlhf_envs.space_json import space_from_json
 
@@ -157,12 +157,10 @@ class _MisfitError(Exception):
 def _check_query(
     query: QueryRecord, earlier: Mapping[int, QueryRecord], keys: set[str], lengths: Mapping[int, int]
 ) -> None:
-    shown = len(query.segments)
-    fits = {Kind.COMPARISON: shown == 2, Kind.RANKING: 2 <= shown <= LONGEST_RANKING, Kind.RATING: shown == 1}[
-        query.kind
-    ]
-    if not fits:
-        raise _MisfitError(f"query {query.id}, a {query.kind}, shows {shown} segments")
+    try:
+        KINDS.named(query.kind).check_query(query.key, len(query.segments))
+    except ValueError as error:
+        raise _MisfitError(str(error).rstrip(".")) from error
     for segment in query.segments:
         if segment not in lengths:
             raise _MisfitError(f"query {query.id} shows segment {segment}, which is not there")
@@ -205,16 +203,9 @@ def _check_answers(source: RecordSource, queries: Mapping[int, QueryRecord], len
 
 
 def _check_fits_kind(answer: AnswerRecord, query: QueryRecord, lengths: Mapping[int, int]) -> None:
-    if query.kind is Kind.COMPARISON:
-        if answer.choice is None:
-            raise _MisfitError(f"answer {answer.id} has no choice in a comparison")
-    elif answer.choice is not Choice.SKIP:
-        if answer.choice is not None:
-            raise _MisfitError(f"answer {answer.id} is {answer.choice} to a {query.kind}")
-        try:
-            if query.kind is Kind.RANKING:
-                parse_ranking(answer.payload, len(query.segments))
-            else:
-                parse_ratings(answer.payload, lengths[query.segments[0]])
-        except ValueError as error:
-            raise _MisfitError(f"answer {answer.id} does not fit a {query.kind} ({str(error).rstrip('.')})") from error
+    if answer.choice is Choice.SKIP:
+        return
+    try:
+        KINDS[query.kind].label(answer.choice, answer.payload, len(query.segments), lengths[query.segments[0]])
+    except ValueError as error:
+        raise _MisfitError(f"answer {answer.id} does not fit a {query.kind} ({str(error).rstrip('.')})") from error

@@ -11,12 +11,11 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Row, Select, Table, func, select
 
-from rlhf_envs.feedback.database import Database
-from rlhf_envs.feedback.founding import recognise_store
-from rlhf_envs.feedback.reading import load_segments
-from rlhf_envs.feedback.schema import answers, queries, query_segments, segments
-from rlhf_envs.feedback.segment_cache import SegmentCache
-from rlhf_envs.queries import Answer, Choice, Kind, Purpose
+from rlhf_envs.feedback.store.database import Database
+from rlhf_envs.feedback.store.reading import SegmentCache, load_segments
+from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.store.store import read_environment
+from rlhf_envs.queries import Answer, Choice, Purpose
 from rlhf_envs.segments import Segment
 
 REPEATS = "repeats"
@@ -43,7 +42,7 @@ class QueryRecord:
     id: int
     key: str
     round: int
-    kind: Kind
+    kind: str
     purpose: Purpose
     context: Mapping[str, Any]
     wanted: int
@@ -134,7 +133,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         self._database = Database(url_or_path, patience)
         self.place = self._database.place
         try:
-            self.environment: Mapping[str, Any] = recognise_store(self._database)
+            self.environment: Mapping[str, Any] = read_environment(self._database)
             newest = {table.name: select(func.max(table.c.id)) for table in (answers, queries, segments)}
             [row] = self._fetch(select(*(id.scalar_subquery().label(name) for name, id in newest.items())))
             self._newest = {name: id or 0 for name, id in row._mapping.items()}
@@ -168,7 +167,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
                     row.id,
                     row.key,
                     row.round,
-                    Kind(row.kind),
+                    row.kind,
                     Purpose(row.purpose),
                     row.context,
                     row.wanted,

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, batches
-from rlhf_envs.feedback.json_values import require_json
+from rlhf_envs.json_values import require_json
 from rlhf_envs.observations import named_arrays
-from rlhf_envs.queries import Choice, Kind, Purpose
+from rlhf_envs.queries import Choice, Purpose
 from rlhf_envs.segments import Segment
 
 try:
@@ -125,7 +125,6 @@ def query_from_row(row: Mapping[str, Any]) -> QueryRecord:
     return QueryRecord(
         **{
             **row,
-            "kind": Kind(row["kind"]),
             "purpose": Purpose(row["purpose"]),
             "context": require_json(context, "context of a query"),
             "segments": tuple(row["segments"]),

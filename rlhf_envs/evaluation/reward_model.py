@@ -13,8 +13,9 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
 from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.kinds import Comparison
 from rlhf_envs.observations import concatenate_observations
-from rlhf_envs.queries import Kind, LiveAnswer, Purpose
+from rlhf_envs.queries import LiveAnswer, Purpose
 from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, preference_metrics
 from rlhf_envs.rewards.metrics import Calibration, Correlation, PreferenceMetrics
 
@@ -93,7 +94,7 @@ def predictions(
         The predicted probability that right is better, and the answer (0 left, 1 right, 0.5 a tie, NaN a skip), each
         (comparisons,).
     """
-    compared = [live for live in answers if live.kind is Kind.COMPARISON and live.choice is not None]
+    compared = [live for live in answers if live.kind == Comparison.name and live.choice is not None]
     predicted = [np.zeros(0, dtype=np.float32)]
     # In parts, because segments may hold pictures.
     for begin in range(0, len(compared), _AT_ONCE):

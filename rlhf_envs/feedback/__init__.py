@@ -1,7 +1,19 @@
-"""Asking people, and scripted teachers, which behaviour is better, and keeping what they say."""
+"""Asking people, and annotators that are code, which behaviour is better, and storing what they answer."""
 
-from rlhf_envs.feedback.errors import (
+from rlhf_envs.feedback.annotators import (
+    ANNOTATORS,
+    Annotator,
+    Clip,
+    FunctionAnnotator,
+    ScriptedTeacher,
+    TeacherConfig,
+    make_annotator,
+)
+from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
+from rlhf_envs.feedback.store import (
     AnswerRefusedError,
+    PreferenceStore,
+    StatusMessage,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
@@ -11,42 +23,35 @@ from rlhf_envs.feedback.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
-from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
-from rlhf_envs.feedback.progress import SessionProgress
-from rlhf_envs.feedback.reliability import Reliability
-from rlhf_envs.feedback.schedule import SCHEDULES, due
-from rlhf_envs.feedback.session import AnnotatorSession
-from rlhf_envs.feedback.status import StatusMessage
-from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.feedback.teacher import TEACHERS, ScriptedTeacher, TeacherConfig
-from rlhf_envs.queries import (
+from rlhf_envs.kinds import (
+    KINDS,
     LONGEST_RANKING,
-    Answer,
-    Choice,
-    Kind,
-    LiveAnswer,
-    Purpose,
-    Query,
-    QueryCounts,
-    Submission,
-    Tally,
+    FeedbackKind,
+    Label,
+    ranking_payload,
+    rating_payload,
+    strength_payload,
 )
+from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 
 __all__ = [
+    "ANNOTATORS",
+    "KINDS",
     "LONGEST_RANKING",
-    "SCHEDULES",
-    "TEACHERS",
+    "Annotator",
     "AnnotatorSession",
     "Answer",
     "AnswerRefusedError",
     "Choice",
-    "Kind",
+    "Clip",
+    "FeedbackKind",
+    "FunctionAnnotator",
+    "Label",
     "LiveAnswer",
     "PreferenceStore",
     "Purpose",
     "Query",
     "QueryCounts",
-    "Reliability",
     "ScriptedTeacher",
     "SessionProgress",
     "StatusMessage",
@@ -61,9 +66,8 @@ __all__ = [
     "Submission",
     "Tally",
     "TeacherConfig",
-    "due",
-    "parse_ranking",
-    "parse_ratings",
+    "make_annotator",
     "ranking_payload",
     "rating_payload",
+    "strength_payload",
 ]

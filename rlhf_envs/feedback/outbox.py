@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.progress import SessionProgress
 from rlhf_envs.feedback.session import AnnotatorSession
+from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
 from rlhf_envs.queries import Choice, Query
 
 _POLL_SECONDS = 0.3

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlhf_envs.feedback.status import TRAINING, StatusMessage
 from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.feedback.store.status import TRAINING, StatusMessage
 from rlhf_envs.queries import Purpose, QueryCounts
 
 PACE_OVER = 20

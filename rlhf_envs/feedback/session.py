@@ -7,14 +7,17 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from rlhf_envs.feedback.errors import StoreError
 from rlhf_envs.feedback.practice import ask_practice
 from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.queries import Answer, Choice, Kind, Purpose, Query, Submission
+from rlhf_envs.feedback.store.errors import StoreError
+from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
 
 REPEAT_AFTER = 5
 """A pair is not repeated before its annotator has answered this many others, so that nobody answers from memory."""
+
+SCREEN_KINDS = ("comparison", "ranking", "rating")
+"""The kinds of feedback that window and page have screens for."""
 
 _LONGEST_NAME = 60
 _log = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ class AnnotatorSession:
         store: where queries and answers meet.
         annotator: who answers.
         purposes: only queries of these are shown.
-        kinds: only queries of these kinds are shown; None for every kind that the screen can show.
+        kinds: only queries of these kinds are shown; None for `SCREEN_KINDS`.
         ahead: how many queries to lease for this annotator at a time, so that their clips can be made ready.
         lease_seconds: how long the leases last while nothing is heard.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that this annotator has answered before,
@@ -65,7 +68,7 @@ class AnnotatorSession:
         self.store = store
         self.annotator = annotator
         self.purposes = tuple(purposes)
-        self.kinds = tuple(Kind) if kinds is None else tuple(kinds)
+        self.kinds = SCREEN_KINDS if kinds is None else tuple(kinds)
         self.ahead = ahead
         self.lease_seconds = lease_seconds
         self.repeat_rate = repeat_rate
@@ -177,7 +180,7 @@ class AnnotatorSession:
             self.annotator,
             self.ahead,
             purposes=purposes,
-            kinds=[Kind(kind) for kind in kinds],
+            kinds=kinds,
             lease_seconds=self.lease_seconds,
         )
 

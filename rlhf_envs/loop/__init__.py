@@ -1,7 +1,15 @@
 """The feedback loop, which knows nothing of the algorithm that trains the policy; `rlhf_envs.sb3` calls it."""
 
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.feedback_loop import FeedbackLoop
-from rlhf_envs.loop.progress import LoopState, RoundReport
+from rlhf_envs.loop.feedback_loop import FeedbackLoop, LoopState, RoundReport
+from rlhf_envs.loop.selection import SELECTION_RULES, Candidates, SelectionRule
 
-__all__ = ["FeedbackConfig", "FeedbackLoop", "LoopState", "RoundReport"]
+__all__ = [
+    "SELECTION_RULES",
+    "Candidates",
+    "FeedbackConfig",
+    "FeedbackLoop",
+    "LoopState",
+    "RoundReport",
+    "SelectionRule",
+]

@@ -1,4 +1,4 @@
-"""Which segments of the recent rollouts are asked about, and in which questions."""
+"""Which segments of the recent rollouts are asked about, and in which queries."""
 
 from __future__ import annotations
 
@@ -8,155 +8,209 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.feedback.selection import (
-    SELECTIONS,
-    Candidates,
-    describe_segments,
-    group_features,
-    group_preferences,
-    group_up,
-)
-from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.pool import SegmentPool
-from rlhf_envs.queries import Kind, Purpose, Query
-from rlhf_envs.recording import SegmentRecorder
+from rlhf_envs.kinds import Comparison, FeedbackKind
+from rlhf_envs.loop.selection import SelectionRule, make_candidates, select_uniform
+from rlhf_envs.observations import Observations, map_observations
+from rlhf_envs.queries import Purpose, Query
+from rlhf_envs.recording import SegmentRecorder, Windows
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.segments import Segment
 
 _FEWEST_CANDIDATES = 64
 _SPARE_TEST_PAIRS = 2
-_RATED_BELOW, _RATED_ABOVE = 2.0, 6.0
+_ROUND_CONTEXT = ("average_return", "horizon")
 
 
 class QueryChooser:
     """Cuts segments out of recent rollouts and chooses which of them to ask about.
 
     Args:
-        config: what to ask.
+        rule: which candidates are asked.
+        kinds: the kinds of feedback by name.
+        segment_length: steps in a segment.
+        candidates_per_query: how many times more candidates are considered than asked.
+        past_segment_share: see `SegmentPool`.
         horizon: steps in an episode, for the thresholds of scripted teachers.
         seed: of the candidates that are drawn.
 
     Attributes:
-        rng: what draws them; a checkpoint keeps its state.
+        rng: what draws them; a checkpoint holds its state.
     """
 
-    def __init__(self, config: FeedbackConfig, horizon: int, seed: int) -> None:
-        self.config = config
-        self.horizon = horizon
+    def __init__(
+        self,
+        rule: SelectionRule,
+        kinds: Mapping[str, FeedbackKind],
+        segment_length: int,
+        candidates_per_query: int,
+        past_segment_share: float,
+        horizon: int,
+        seed: int,
+    ) -> None:
         self.rng = np.random.default_rng(seed)
-        self._asked_about: list[Segment] = []
-        self._rating_scale: dict[str, float] = {}
+        self._rule, self._kinds = rule, kinds
+        self._segment_length, self._horizon = segment_length, horizon
+        self._candidates_per_query, self._past_segment_share = candidates_per_query, past_segment_share
+        self._asked: list[Query] = []
+        self._contexts: dict[str, dict[str, Any]] = {}
 
     def choose(
         self,
         recorder: SegmentRecorder,
         ensemble: RewardEnsemble,
-        has_labels: bool,
         round: int,
-        wanted: Mapping[Kind, int],
-        wanted_for_test: int,
+        wanted: Mapping[str, int],
+        wanted_held_out: int,
     ) -> list[Query]:
-        """The questions of a round.
+        """The queries of a round.
 
         Args:
             recorder: the recent rollouts.
-            ensemble: what the reward model thinks by now.
-            has_labels: whether it has learned anything yet.
+            ensemble: the reward model as it is by now.
             round: the round's number.
-            wanted: how many questions of each kind to train on; fewer where hardly any segment fits.
-            wanted_for_test: how many comparisons to hold out.
+            wanted: how many queries of each kind to train on; fewer where hardly any segment fits.
+            wanted_held_out: how many comparisons to hold out.
         """
-        rule = self.config.selection if has_labels or self.config.selection == "diverse" else "uniform"
         queries: list[Query] = []
         for kind, count in wanted.items():
-            queries += self._queries(recorder, ensemble, round, count, Purpose.TRAIN, rule, kind)
+            queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind])
         if queries:
-            taken = [segment for query in queries for segment in query.segments]
-            queries += self._queries(
-                recorder, ensemble, round, wanted_for_test, Purpose.TEST, "uniform", Kind.COMPARISON, taken
-            )
+            queries += self._held_out_queries(recorder, ensemble, round, wanted_held_out, queries)
         return queries
 
     def remember(self, queries: Sequence[Query]) -> None:
-        """Take note of what was asked: later rounds compare with it, and test pairs keep away from it."""
+        """Take note of what was asked: later rounds compare with it, and held-out pairs share no segment with it."""
         for query in queries:
             if query.purpose is Purpose.TRAIN:
-                self._asked_about += query.segments
-                if query.kind is Kind.RATING and not self._rating_scale:
-                    figures = ("reward_middle", "reward_scale")
-                    self._rating_scale = {name: query.context[name] for name in figures if name in query.context}
+                self._asked.append(query)
+                context = {name: value for name, value in query.context.items() if name not in _ROUND_CONTEXT}
+                self._contexts.setdefault(query.kind, context)
 
     def forget(self) -> None:
         """Know of nothing that was asked."""
-        self._asked_about = []
-        self._rating_scale = {}
+        self._asked = []
+        self._contexts = {}
 
-    def _queries(
-        self,
-        recorder: SegmentRecorder,
-        ensemble: RewardEnsemble,
-        round: int,
-        count: int,
-        purpose: Purpose,
-        rule: str,
-        kind: Kind,
-        taken: Sequence[Segment] = (),
+    def _train_queries(
+        self, recorder: SegmentRecorder, ensemble: RewardEnsemble, round: int, count: int, kind: FeedbackKind
     ) -> list[Query]:
         if count <= 0:
             return []
-        config = self.config
-        shown = {Kind.COMPARISON: 2, Kind.RANKING: config.ranking_size, Kind.RATING: 1}[kind]
-        size = shown * max(config.candidate_factor * count, _FEWEST_CANDIDATES)
-        earlier = self._earlier(kind) if purpose is Purpose.TRAIN else []
-        pool = SegmentPool(recorder, size, config.segment_length, earlier, config.earlier_share, self.rng)
-        if len(pool) < shown:
+        pool = self._pool(recorder, count, kind.segments, self._past_segments(kind))
+        if len(pool) < kind.segments:
             return []
-        # A test pair must share no segment with those that the reward is trained on, so some are chosen to spare.
-        spare = 1 if purpose is Purpose.TRAIN else _SPARE_TEST_PAIRS
-        chosen = self._select(pool, ensemble, rule, spare * count, shown)
-        groups = [tuple(pool.segment(int(index)) for index in group) for group in chosen]
-        if purpose is Purpose.TEST:
-            trained = {segment.digest for segment in [*self._asked_about, *taken]}
-            groups = [group for group in groups if not trained & {segment.digest for segment in group}]
-        context = {"average_return": pool.mean_reward * self.horizon, "horizon": self.horizon}
-        if kind is Kind.RATING:
-            context |= self._rating_scale or _scale_of_ratings(recorder)
-        name = f"{round}/{purpose}" if kind is Kind.COMPARISON else f"{round}/{purpose}/{kind}"
+        groups = self._select(pool, ensemble, self._rule, count, kind.segments)[:count]
+        if kind.name not in self._contexts:
+            self._contexts[kind.name] = kind.context(pool.true_rewards)
+        return self._queries(pool, round, Purpose.TRAIN, kind.name, groups, self._contexts[kind.name])
+
+    def _held_out_queries(
+        self, recorder: SegmentRecorder, ensemble: RewardEnsemble, round: int, count: int, asked: Sequence[Query]
+    ) -> list[Query]:
+        """Comparisons of any pairs whose segments the reward is not trained on; so some are chosen to spare."""
+        if count <= 0:
+            return []
+        pool = self._pool(recorder, count, 2, [])
+        if len(pool) < 2:
+            return []
+        trained = {segment.digest for query in [*self._asked, *asked] for segment in query.segments}
+        groups = [
+            group
+            for group in self._select(pool, ensemble, select_uniform, _SPARE_TEST_PAIRS * count, 2)
+            if not trained & {segment.digest for segment in group}
+        ]
+        return self._queries(pool, round, Purpose.TEST, Comparison.name, groups[:count], {})
+
+    def _pool(self, recorder: SegmentRecorder, count: int, segments: int, past: Sequence[Segment]) -> SegmentPool:
+        size = segments * max(self._candidates_per_query * count, _FEWEST_CANDIDATES)
+        return SegmentPool(recorder, size, self._segment_length, past, self._past_segment_share, self.rng)
+
+    def _past_segments(self, kind: FeedbackKind) -> list[Segment]:
+        """What may be asked about again: each segment once where many are shown, and nothing where one is."""
+        if kind.segments == 1:
+            return []
+        past = [segment for query in self._asked for segment in query.segments]
+        return past if kind.segments == 2 else list({segment.digest: segment for segment in past}.values())
+
+    def _select(
+        self, pool: SegmentPool, ensemble: RewardEnsemble, rule: SelectionRule, count: int, segments: int
+    ) -> list[tuple[Segment, ...]]:
+        candidates = make_candidates(ensemble, pool.observations, pool.actions, pool.windows, segments, self.rng)
+        chosen = rule(candidates, count, ensemble, self._asked, self.rng)
+        return [tuple(pool.segment(int(index)) for index in candidates.groups[group]) for group in chosen]
+
+    def _queries(
+        self,
+        pool: SegmentPool,
+        round: int,
+        purpose: Purpose,
+        kind: str,
+        groups: Sequence[tuple[Segment, ...]],
+        context: Mapping[str, Any],
+    ) -> list[Query]:
+        figures = (pool.mean_reward * self._horizon, self._horizon)
+        context = {**dict(zip(_ROUND_CONTEXT, figures, strict=True)), **context}
         return [
-            Query(f"{name}/{number}", round, group, kind, purpose, context)
-            for number, group in enumerate(groups[:count])
+            Query(f"{round}/{purpose}/{kind}/{number}", round, group, kind, purpose, context)
+            for number, group in enumerate(groups)
         ]
 
-    def _earlier(self, kind: Kind) -> list[Segment]:
-        """What may be asked about again: nothing for ratings, each segment once for rankings, which show many."""
-        if kind is Kind.RATING:
-            return []
-        if kind is Kind.RANKING:
-            return list({segment.digest: segment for segment in self._asked_about}.values())
-        return self._asked_about
 
-    def _select(self, pool: SegmentPool, ensemble: RewardEnsemble, rule: str, count: int, shown: int) -> NDArray[Any]:
-        described = describe_segments(pool.observations, pool.actions)
-        groups = group_up(pool.windows, described, shown)
-        if shown == 2:
-            swapped = self.rng.random(len(groups)) < 0.5
-            groups[swapped] = groups[swapped, ::-1]
-        else:
-            groups = self.rng.permuted(groups, axis=1)
-        returns = ensemble.segment_returns(pool.observations, pool.actions)
-        candidates = Candidates(groups, group_preferences(returns, groups), group_features(described, groups))
-        chosen: NDArray[Any] = groups[SELECTIONS[rule](candidates, count, self.rng)]
-        return chosen
+class SegmentPool:
+    """Segments that could be asked about: windows of recent rollouts, and after them segments that were asked before.
 
+    Where a policy has settled, its recent segments are all alike. Only beside earlier ones can a person say whether
+    that is a good place to have settled.
 
-def _scale_of_ratings(recorder: SegmentRecorder) -> dict[str, float]:
-    """The true reward that a scripted teacher rates 0, and how far above that it rates 1.
+    Args:
+        recorder: the recent rollouts.
+        size: how many segments; fewer where hardly any window fits.
+        length: steps in a segment.
+        past: segments that were asked about before; none to choose from recent ones alone.
+        past_segment_share: how much of the second half of the pool, whose segments are paired with those of the first,
+            is made of them.
+        rng: draws the segments.
 
-    The scale stays as it is for the whole run, so that a rating means the same all along. The rollouts that it is taken
-    from are those of the first policy, and most of it lies above their mean because better ones have to fit as well:
-    scripted experts earn up to 6 standard deviations more at a step than random actions do.
+    Attributes:
+        observations, actions: of all segments, (P, T, *obs) and (P, T, *act).
+        true_rewards: of the recent segments, (R, T).
+        windows: where they lie; past segments have rows below 0, each its own.
+        mean_reward: mean true reward of a step in the recent segments.
     """
-    _, _, true_rewards = recorder.latest()
-    mean, spread = float(true_rewards.mean(dtype=np.float64)), float(true_rewards.std(dtype=np.float64))
-    lowest, highest = mean - _RATED_BELOW * spread, mean + _RATED_ABOVE * spread
-    return {"reward_middle": (lowest + highest) / 2, "reward_scale": (highest - lowest) / 2 or 1.0}
+
+    def __init__(
+        self,
+        recorder: SegmentRecorder,
+        size: int,
+        length: int,
+        past: Sequence[Segment],
+        past_segment_share: float,
+        rng: np.random.Generator,
+    ) -> None:
+        count = min(round(size / 2 * past_segment_share), len(past))
+        self._past = [past[index] for index in rng.permutation(len(past))[:count]]
+        self._recorder = recorder
+        recent = recorder.sample_windows(size - count, length, rng)
+        self._recent = len(recent)
+        observations, actions, self.true_rewards = recorder.gather(recent)
+        self.observations: Observations = map_observations(
+            lambda array, *parts: np.concatenate([array, *(part[None] for part in parts)]),
+            observations,
+            *(segment.observations for segment in self._past),
+        )
+        self.actions: NDArray[Any] = np.concatenate([actions, *(segment.actions[None] for segment in self._past)])
+        self.mean_reward = float(self.true_rewards.mean()) if len(recent) else 0.0
+        self.windows = Windows(
+            np.concatenate([recent.starts, np.zeros(count, dtype=np.intp)]),
+            np.concatenate([recent.rows, -1 - np.arange(count)]),
+            length,
+        )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def segment(self, index: int) -> Segment:
+        """One of the segments, with what is needed to show it."""
+        if index < self._recent:
+            return self._recorder.segment(self.windows, index)
+        return self._past[index - self._recent]

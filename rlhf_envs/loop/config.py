@@ -2,14 +2,83 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from rlhf_envs.feedback import schedule
-from rlhf_envs.feedback.selection import SELECTIONS
-from rlhf_envs.queries import LONGEST_RANKING, Kind
+from rlhf_envs.kinds import LONGEST_RANKING
+from rlhf_envs.loop.selection import SELECTION_RULES
 
 LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""
+
+_HALF_RATE_AT = 0.25
+
+
+def constant(progress: float) -> float:
+    """The share of the labels asked so far when they come at one rate; progress and share run from 0 to 1."""
+    return progress
+
+
+def hyperbolic(progress: float) -> float:
+    """The share asked so far when the rate falls as T0 / (t + T0) (Christiano et al. 2017, appendix A.1).
+
+    The paper gives T0, where the rate has halved, as 2e6 steps; here it is a quarter of the time in which labels are
+    asked, so that it fits trainings of any length. The share is the integral, log(1 + t / T0), scaled to end at 1.
+    """
+    return math.log1p(progress / _HALF_RATE_AT) / math.log1p(1 / _HALF_RATE_AT)
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "hyperbolic": hyperbolic}
+"""Label schedules by name. Each rises from 0 at 0 to 1 at 1."""
+
+
+def due(
+    schedule: str,
+    timesteps: int,
+    total_timesteps: int,
+    comparisons: int,
+    initial_share: float = 0.25,
+    finish_by: float = 0.7,
+) -> int:
+    """How many comparisons should have been asked once `timesteps` of training are done.
+
+    Args:
+        schedule: a name in `SCHEDULES`.
+        timesteps: environment steps so far.
+        total_timesteps: environment steps of the whole training.
+        comparisons: the label budget.
+        initial_share: the part of the budget that is asked before training, rounded up to a whole label.
+        finish_by: the part of training by which the whole budget has been asked, so that the policy still has time to
+            learn from the last labels.
+
+    Returns:
+        A number that never falls as `timesteps` rises: ceil(comparisons * initial_share) at 0, `comparisons` from
+        `finish_by * total_timesteps` on.
+
+    Raises:
+        ValueError: if the schedule is unknown or a figure is out of its range.
+    """
+    if schedule not in SCHEDULES:
+        near = difflib.get_close_matches(schedule, SCHEDULES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(SCHEDULES)}."
+        raise ValueError(f"There is no label schedule {schedule!r}; {hint}")
+    if timesteps < 0 or total_timesteps < 1 or comparisons < 0:
+        raise ValueError(
+            "A label schedule needs timesteps and comparisons of at least 0 and total_timesteps of at least 1, "
+            f"not {timesteps}, {comparisons} and {total_timesteps}."
+        )
+    if not 0 <= initial_share <= 1:
+        raise ValueError(f"initial_share is a part of the label budget between 0 and 1, not {initial_share}.")
+    if not 0 < finish_by <= 1:
+        raise ValueError(f"finish_by is a part of training above 0 and at most 1, not {finish_by}.")
+    progress = timesteps / (finish_by * total_timesteps)
+    if progress >= 1:
+        return comparisons
+    share = initial_share + (1 - initial_share) * SCHEDULES[schedule](progress)
+    # Without the small step back, a product such as 0.1 * 30 = 3.0000000000000004 would round up to 4.
+    return min(comparisons, math.ceil(comparisons * share - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -99,13 +168,12 @@ class FeedbackConfig:
             )
         if not 2 <= self.ranking_size <= LONGEST_RANKING:
             raise ValueError(f"ranking_size must be 2 to {LONGEST_RANKING} segments, not {self.ranking_size}.")
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {self.selection!r}.")
+        SELECTION_RULES.resolve(self.selection)
         if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
             raise ValueError(f"target_accuracy is a share above 0.5 and at most 1, not {self.target_accuracy}.")
         if self.target_accuracy is not None and self.test_budget == 0:
             raise ValueError("target_accuracy needs held-out answers; set test_comparisons to 1 or more.")
-        schedule.due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
+        due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
 
     def words(self) -> dict[str, str]:
         """What a store should know of how people are asked."""
@@ -126,14 +194,14 @@ class FeedbackConfig:
         """Comparisons that may be open while training goes on."""
         return self.batch_size if self.open_limit is None else self.open_limit
 
-    def kinds(self, asked: int, count: int) -> dict[Kind, int]:
+    def kinds(self, asked: int, count: int) -> dict[str, int]:
         """How many of the next `count` questions, after `asked` ones, are of each kind.
 
         Each question is of the kind that is farthest behind its share, so that the shares hold all along.
         """
         compared = 1 - self.ranking_share - self.rating_share
-        shares = {Kind.COMPARISON: compared, Kind.RANKING: self.ranking_share, Kind.RATING: self.rating_share}
-        order: list[Kind] = []
+        shares = {"comparison": compared, "ranking": self.ranking_share, "rating": self.rating_share}
+        order: list[str] = []
         behind = dict.fromkeys(shares, 0.0)
         for _ in range(asked + count):
             behind = {kind: behind[kind] + share for kind, share in shares.items()}

@@ -4,29 +4,72 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rlhf_envs.demonstrations import Demonstrations
-from rlhf_envs.feedback import schedule
-from rlhf_envs.feedback.demonstrator import Demonstrator
-from rlhf_envs.feedback.errors import StoreLockedError
-from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.feedback.teacher import ScriptedTeacher
-from rlhf_envs.loop.announcing import Announcer, OwnerRequests, read_owner_requests, withdraw_stop
-from rlhf_envs.loop.answers import AnswerReader
+from rlhf_envs.feedback.annotators import Annotator
+from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
+from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
+from rlhf_envs.kinds import KINDS, Ranking
 from rlhf_envs.loop.choosing import QueryChooser
-from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.progress import LoopState, RoundReport
+from rlhf_envs.loop.config import FeedbackConfig, due
+from rlhf_envs.loop.selection import SELECTION_RULES
+from rlhf_envs.loop.status import Announcer, OwnerRequests, read_owner_requests, withdraw_stop
 from rlhf_envs.queries import Purpose
 from rlhf_envs.recording import SegmentRecorder
-from rlhf_envs.rewards import FitConfig, FitReport, PreferenceDataset, RewardEnsemble
+from rlhf_envs.rewards import (
+    FitConfig,
+    FitReport,
+    InputEncoder,
+    PreferenceDataset,
+    RewardEnsemble,
+    fit_with_reliability,
+    predict_answers,
+)
 from rlhf_envs.rewards import fit as fit_reward
-from rlhf_envs.rewards.reliability_fitting import fit_with_reliability
 
 _Result = TypeVar("_Result")
 
 _POLL_SECONDS = 0.2
+
+
+@dataclass
+class LoopState:
+    """How far a loop has come; what a checkpoint keeps beside the reward model. JSON values only."""
+
+    round: int = 0
+    asked: int = 0
+    asked_test: int = 0
+    demonstrated: int = 0
+    cursor: int = 0
+    labels: int = 0
+    test_accuracy: float | None = None
+    generator: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What one visit to the loop did.
+
+    Attributes:
+        asked: questions that were asked to train on.
+        labels: that the reward model knows by now.
+        fit: how fitting went, or None where there was nothing new to learn.
+        test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
+        select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
+        stop_requested: whether the owner of the run requested that training ends here, to be resumed.
+    """
+
+    asked: int
+    labels: int
+    fit: FitReport | None
+    test_accuracy: float | None
+    select_seconds: float
+    wait_seconds: float
+    fit_seconds: float
+    stop_requested: bool = False
 
 
 class FeedbackLoop:
@@ -38,7 +81,7 @@ class FeedbackLoop:
         config: what to ask when.
         horizon: steps in an episode, for the thresholds of scripted teachers.
         seed: of the candidates that are drawn.
-        teacher: an annotator that answers at once, or None when people answer elsewhere.
+        annotator: answers at once what was asked, or None when people answer in processes of their own.
         on_wait: told in words, some times a second, what the loop waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
         demonstrations: what is preferred over the agent's segments, if the configuration wants that.
@@ -54,7 +97,7 @@ class FeedbackLoop:
         config: FeedbackConfig,
         horizon: int,
         seed: int = 0,
-        teacher: ScriptedTeacher | None = None,
+        annotator: Annotator | None = None,
         on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
         demonstrations: Demonstrations | None = None,
@@ -63,13 +106,21 @@ class FeedbackLoop:
         self.ensemble = ensemble
         self.config = config
         self.horizon = horizon
-        self.teacher = teacher
+        self.annotator = annotator
         self.on_wait = on_wait
         self.fit = fit or FitConfig()
         self._answers = AnswerReader(store, ensemble.encoder)
         self.progress = LoopState()
         self.announcer = Announcer(store)
-        self._chooser = QueryChooser(config, horizon, seed)
+        self._chooser = QueryChooser(
+            SELECTION_RULES.resolve(config.selection),
+            {**KINDS, Ranking.name: Ranking(config.ranking_size)},
+            config.segment_length,
+            config.candidate_factor,
+            config.earlier_share,
+            horizon,
+            seed,
+        )
         self._demonstrator = _demonstrator(config, demonstrations)
         self._served = False
         self._requests = OwnerRequests()
@@ -116,10 +167,10 @@ class FeedbackLoop:
         self._wait_while_paused()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
         selected = time.perf_counter()
-        if self.teacher is not None:
+        if self.annotator is not None:
             # After a crash there may be queries that were asked and not answered, so the first visit always serves.
             if asked or not self._served:
-                self._once_free(partial(self.teacher.serve, self.store))
+                self._once_free(partial(self.annotator.serve, self.store))
                 self._served = True
         else:
             self._wait_for_answers()
@@ -129,7 +180,7 @@ class FeedbackLoop:
             observations, actions, _ = recorder.latest()
             report = self._fit()
             self.ensemble.normalise(observations, actions)
-            self.progress.test_accuracy = self._answers.test_accuracy(self.ensemble)
+            self.progress.test_accuracy = self._held_out_accuracy()
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
@@ -148,6 +199,12 @@ class FeedbackLoop:
         if self.config.reliability:
             return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1).report
         return fit_reward(self.ensemble, self.dataset, self.fit)
+
+    def _held_out_accuracy(self) -> float | None:
+        """The share of the decisive held-out answers that the reward model predicts; None while there are none."""
+        answers = self.store.live_answers(Purpose.TEST, as_of=self._answers.cursor)
+        metrics = predict_answers(self.ensemble, answers, self.store).metrics
+        return metrics.accuracy if metrics.decided else None
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
@@ -180,17 +237,15 @@ class FeedbackLoop:
         if self.finished_asking:
             return 0
         at = 0 if progress.asked == 0 else timesteps
-        due = self._requests.extra_comparisons + schedule.due(
+        due_by_now = self._requests.extra_comparisons + due(
             config.schedule, at, total_timesteps, config.comparisons, config.initial_share, config.finish_by
         )
-        count = due - progress.asked
-        if count <= 0 or (count < config.batch_size and due < self.budget):
+        count = due_by_now - progress.asked
+        if count <= 0 or (count < config.batch_size and due_by_now < self.budget):
             return 0
-        count_test = config.test_budget * due // config.comparisons - progress.asked_test
+        count_test = config.test_budget * due_by_now // config.comparisons - progress.asked_test
         wanted = config.kinds(progress.asked, count)
-        queries = self._chooser.choose(
-            recorder, self.ensemble, self.has_labels, progress.round, wanted, wanted_for_test=count_test
-        )
+        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, wanted_held_out=count_test)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [
@@ -249,6 +304,51 @@ class FeedbackLoop:
                 if self.on_wait is None:
                     raise
                 self.on_wait("the feedback store, which another process has locked")
+
+
+class AnswerReader:
+    """Keeps a dataset in step with the answers in a store that stand.
+
+    Args:
+        store: where the answers come in.
+        encoder: of what learns from them.
+
+    Attributes:
+        dataset: what there is to learn from, of what was read.
+        cursor: how far the store was read.
+    """
+
+    def __init__(self, store: PreferenceStore, encoder: InputEncoder) -> None:
+        self._store = store
+        self._encoder = encoder
+        self.dataset = PreferenceDataset(encoder)
+        self.cursor = 0
+
+    def read(self, up_to_round: int) -> bool:
+        """Read on, but no answers to rounds after this one; whether there is anything new to learn from.
+
+        A resumed run may find answers to rounds that it has not come to again; reading those now would fit the reward
+        earlier than the undisturbed run did.
+        """
+        answers, self.cursor = self._store.read_since(self.cursor, up_to_round=up_to_round)
+        if not answers:
+            return False
+        before = len(self.dataset)
+        if any(answer.undoes is not None for answer in answers):
+            self.read_again(self.cursor)
+            return len(self.dataset) > 0
+        self._add(since=answers[0].id)
+        return len(self.dataset) > before
+
+    def read_again(self, cursor: int) -> None:
+        """Read everything up to this cursor anew."""
+        self.cursor = cursor
+        self.dataset = PreferenceDataset(self._encoder)
+        self._add(since=0)
+
+    def _add(self, since: int) -> None:
+        answers = self._store.live_answers(Purpose.TRAIN, as_of=self.cursor)
+        self.dataset.add_answers((answer for answer in answers if answer.answer_id >= since), self._store)
 
 
 def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback import PreferenceStore
-from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.feedback import Choice, LiveAnswer, PreferenceStore, Purpose
+from rlhf_envs.kinds import Comparison
 from rlhf_envs.report.charts import observations
 from rlhf_envs.segments import Segment
 
@@ -52,7 +52,7 @@ def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: in
         most: how many at most; where there are more, they are spread evenly over those that were answered.
     """
     answered = [
-        live for live in store.live_answers(Purpose.TRAIN) if live.kind is Kind.COMPARISON and live.choice is not None
+        live for live in store.live_answers(Purpose.TRAIN) if live.kind == Comparison.name and live.choice is not None
     ]
     if not answered:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,32 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.objectives import OBJECTIVES, Objective
+from rlhf_envs.observations import Observations, merge_leading_axes, stack_observations
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
-from rlhf_envs.rewards.losses import answer_probability
-from rlhf_envs.rewards.network import MemberNetwork
 from rlhf_envs.segments import Segment
 
 INPUT_CLIP = 5.0
 """Normalised inputs are cut to this many standard deviations, so that a rare state cannot yield an extreme reward."""
+
+EMBEDDING_WIDTH = 16
+"""Columns that a category with an embedding table contributes."""
+
+EMBEDDING_SCALE = 0.1
+"""Of fresh embeddings. A table has many columns and most of its rows are hardly ever seen: at the scale of one-hots
+they would drown what the other inputs say."""
+
+IMAGE_CHANNELS = (8, 16)
+"""Filters of the convolutions, each of which halves the picture."""
+
+_SMALL_SIDE, _LARGE_SIDE = 14, 28
+"""About how many pixels the shorter side of a picture is shrunk to, of a small one and of a large one."""
+
+OUTPUT_SCALE = 0.1
+"""A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
 
 _CHUNK = 1024
 _IMAGE_CHUNK = 64
@@ -37,11 +53,14 @@ class EnsembleConfig:
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
+        objective: how returns become the probability of an answer: by a logistic curve ("bradley_terry"), by the normal
+            distribution ("probit"), or by an objective of one's own, as "module:Name".
     """
 
     members: int = 3
     hidden: tuple[int, ...] = (64, 64)
     pessimism: float = 1.0
+    objective: str = "bradley_terry"
 
     def __post_init__(self) -> None:
         if self.members < 1:
@@ -57,16 +76,18 @@ class EnsembleConfig:
 class RewardEnsemble:
     """K reward functions of (observation, action), learned from preferences by `rlhf_envs.rewards.fit`.
 
-    The members' raw outputs are log-odds: the difference of two segments' raw sums is the log-odds that a person
-    prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0 and std 1
-    over recent experience, and so is the reward that is made of them (`normalise`).
+    The difference of two segments' raw sums is on the scale of the objective: under Bradley-Terry it is the log-odds
+    that a person prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0
+    and std 1 over recent experience, and so is the reward that is made of them (`normalise`).
 
     Args:
         observation_space, action_space: of the environment; see `InputEncoder` for the kinds supported.
         config: the size.
+        objective: in place of the one that the configuration names.
         seed: decides initial parameters, resampling and mini-batches. The global random state is never touched.
 
     Attributes:
+        objective: how returns become probabilities.
         network: the batched network; `encoder`: from spaces to its input.
         input_mean, input_std: (columns,) float32 tensors, frozen between fits.
         member_mean, member_std: (K,) float32 tensors, of raw rewards over recent experience.
@@ -75,7 +96,7 @@ class RewardEnsemble:
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
 
     Raises:
-        ValueError: if a space is of a kind that cannot be encoded.
+        ValueError: if a space is of a kind that cannot be encoded, or there is no such objective.
     """
 
     def __init__(
@@ -84,8 +105,10 @@ class RewardEnsemble:
         action_space: spaces.Space[Any],
         config: EnsembleConfig | None = None,
         seed: int = 0,
+        objective: Objective | None = None,
     ) -> None:
         self.config = config or EnsembleConfig()
+        self.objective = objective or OBJECTIVES.resolve(self.config.objective)
         self.seed = seed
         self.fits = 0
         self.labels_at_fresh_start = 0
@@ -138,26 +161,27 @@ class RewardEnsemble:
     def segment_returns(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
         """Raw returns of M segments under each member, (K, M) float32.
 
-        The difference of two is that member's log-odds that the first segment is better.
+        The objective makes the difference of two the probability that a person prefers one of them.
 
         Args:
             observations: (M, T, *observation shape), or a dict of such arrays.
             actions: (M, T, *action shape).
         """
         segments, steps = actions.shape[:2]
-        raw = self.raw_rewards(self.encoder.encode(_join_axes(observations), actions.reshape(-1, *actions.shape[2:])))
+        flat_actions = actions.reshape(-1, *actions.shape[2:])
+        raw = self.raw_rewards(self.encoder.encode(merge_leading_axes(observations), flat_actions))
         returns: NDArray[np.float32] = raw.view(len(raw), segments, steps).sum(dim=2).numpy()
         return returns
 
     def probability_right(self, left: Sequence[Segment], right: Sequence[Segment]) -> NDArray[np.float32]:
         """The predicted probability that a person answers "right" to each of N comparisons, (N,) float32.
 
-        It is the mean over the members and allows for answer noise (`losses.answer_probability`).
+        It is the mean over the members and allows for answer noise (`Objective.probability`).
         """
         if not left and not right:
             return np.zeros(0, np.float32)
-        returns = [torch.from_numpy(self._returns_of(side)) for side in (left, right)]
-        probabilities: NDArray[np.float32] = answer_probability(returns[1] - returns[0]).mean(dim=0).numpy()
+        difference = self._returns_of(right) - self._returns_of(left)
+        probabilities: NDArray[np.float32] = self.objective.probability(difference).mean(dim=0).numpy()
         return probabilities
 
     def normalise(self, observations: Observations, actions: NDArray[Any]) -> None:
@@ -201,17 +225,100 @@ class RewardEnsemble:
                 )
         return rewards
 
-    def _returns_of(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
-        parts: list[Any] = [segment.observations for segment in segments]
-        observations: Observations
-        if isinstance(parts[0], Mapping):
-            observations = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
-        else:
-            observations = np.stack(parts)
-        return self.segment_returns(observations, np.stack([segment.actions for segment in segments]))
+    def _returns_of(self, segments: Sequence[Segment]) -> Tensor:
+        returns = self.segment_returns(
+            stack_observations([segment.observations for segment in segments]),
+            np.stack([segment.actions for segment in segments]),
+        )
+        return torch.from_numpy(returns)
 
 
-def _join_axes(observations: Observations) -> Observations:
-    if isinstance(observations, Mapping):
-        return {key: array.reshape(-1, *array.shape[2:]) for key, array in observations.items()}
-    return observations.reshape(-1, *observations.shape[2:])
+class MemberNetwork(nn.Module):
+    """K independent multi-layer perceptrons on one shared batch, without a loop over members.
+
+    Args:
+        encoder: says which columns, images and categories come in.
+        members: K.
+        hidden: widths of the hidden layers.
+        generator: draws the initial parameters; the global random state is left alone.
+    """
+
+    def __init__(self, encoder: InputEncoder, members: int, hidden: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.members = members
+        self.image_encoders = nn.ModuleList(
+            _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
+        )
+        self.embeddings = nn.ParameterList(
+            _normal((members, count, EMBEDDING_WIDTH), EMBEDDING_SCALE, generator) for count in encoder.vocabularies
+        )
+        width = encoder.columns + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for layer, outputs in enumerate((*hidden, 1)):
+            scale = (1 if layer < len(hidden) else OUTPUT_SCALE) / math.sqrt(max(width, 1))
+            self.weights.append(_normal((members, width, outputs), scale, generator))
+            self.biases.append(nn.Parameter(torch.zeros(members, 1, outputs)))
+            width = outputs
+
+    def forward(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
+        """Rewards of B steps under each member, before any normalisation.
+
+        Args:
+            vector: (B, columns), normalised.
+            images: uint8 tensors (B, channels, height, width).
+            categories: (B, tables), int64.
+
+        Returns:
+            (K, B).
+        """
+        shared = vector.expand(self.members, *vector.shape)
+        features = [encode(pixels) for encode, pixels in zip(self.image_encoders, images, strict=True)]
+        features += [table[:, categories[:, column]] for column, table in enumerate(self.embeddings)]
+        values = torch.cat([shared, *features], dim=2) if features else shared
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            values = torch.baddbmm(bias, values, weight)
+            if layer < last:
+                # The backward pass needs the values from before; without one, writing over them is faster.
+                values = functional.silu(values, inplace=not torch.is_grad_enabled())
+        return values.squeeze(2)
+
+
+class _ImageEncoder(nn.Module):
+    """K small convolutional networks as grouped convolutions; (B, C, H, W) uint8 to (K, B, features).
+
+    A picture is shrunk first: a few hundred clips cannot teach what single pixels mean, and every rollout is scored.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], members: int, features: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.members = members
+        channels, height, width = shape
+        side = _SMALL_SIDE if min(height, width) < _LARGE_SIDE * 3 // 2 else _LARGE_SIDE
+        self.shrink = max(1, min(height, width) // side)
+        height, width = height // self.shrink, width // self.shrink
+        self.filters = nn.ParameterList()
+        self.offsets = nn.ParameterList()
+        for outputs in IMAGE_CHANNELS:
+            scale = math.sqrt(2 / (channels * 9))
+            self.filters.append(_normal((members * outputs, channels, 3, 3), scale, generator))
+            self.offsets.append(nn.Parameter(torch.zeros(members * outputs)))
+            channels = outputs
+            height, width = (height - 1) // 2 + 1, (width - 1) // 2 + 1
+        size = channels * height * width
+        self.weight = _normal((members, size, features), math.sqrt(2 / size), generator)
+        self.bias = nn.Parameter(torch.zeros(members, 1, features))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        values = functional.avg_pool2d(pixels.float().div(255), self.shrink)
+        for layer, (filters, offsets) in enumerate(zip(self.filters, self.offsets, strict=True)):
+            # All members look at the same picture, so only the layers behind the first need groups.
+            groups = self.members if layer else 1
+            values = functional.relu(functional.conv2d(values, filters, offsets, 2, 1, groups=groups))
+        values = values.reshape(len(pixels), self.members, -1).transpose(0, 1)
+        return functional.silu(torch.baddbmm(self.bias, values, self.weight))
+
+
+def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(torch.randn(shape, generator=generator) * scale)

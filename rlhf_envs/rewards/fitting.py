@@ -1,16 +1,22 @@
-"""Fitting a reward ensemble to answers."""
+"""Fitting a reward ensemble to answers of every kind."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from rlhf_envs.rewards.dataset import PreferenceDataset
+from rlhf_envs.kinds import KINDS, LabelBatch
+from rlhf_envs.objectives import LEAST_ERROR
+from rlhf_envs.randomness import uniforms_by_integers
+from rlhf_envs.rewards.dataset import Labels, PreferenceDataset
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fit_config import FitConfig
-from rlhf_envs.rewards.fit_problem import FitProblem
 
 GROWTH_FOR_FRESH_START = 1.5
 """How many times the labels of the last fresh start make `fit` start afresh."""
@@ -19,6 +25,74 @@ _STEPS_BETWEEN_CHECKS = 5
 _UNCHECKED = 1 / 3
 _FINAL_RATE = 0.1
 _SMALLEST_STD = 1e-6
+_CHUNK = 512
+
+Resampling = Callable[[int, int, int], NDArray[np.float32]]
+"""From (seed, labels, members) to how often each member's sample holds each label, (members, labels). Where it is 0,
+the member holds the label out. Draws depend on (seed, position of the label, member) alone, so labels that come later
+change no earlier draw, and a resumed run draws what an undisturbed one would have drawn."""
+
+_POISSON = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
+
+
+def folds(seed: int, labels: int, members: int) -> NDArray[np.float32]:
+    """Each label is held out by exactly one member and trains all others, as in cross-validation.
+
+    With few labels this learns a better reward than a bootstrap, of which a member leaves out 1/e of all labels and
+    counts others twice. A single member has no other to rely on, and holds out every fifth label.
+    """
+    parts = members if members > 1 else 5
+    holder = (_uniform(seed, labels, 1)[0] * parts).astype(np.int64)
+    return (holder[None, :] != np.arange(members)[:, None]).astype(np.float32)
+
+
+def bootstrap(seed: int, labels: int, members: int) -> NDArray[np.float32]:
+    """Each member has a bootstrap sample of its own and holds out the 1/e of all labels that it did not draw.
+
+    Counts are Poisson(1), the law of drawing n of n with replacement for large n (Oza and Russell 2001, online
+    bagging).
+    """
+    return np.searchsorted(_POISSON, _uniform(seed, labels, members), side="right").astype(np.float32)
+
+
+RESAMPLING: dict[str, Resampling] = {"folds": folds, "bootstrap": bootstrap}
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How an ensemble is fitted.
+
+    Attributes:
+        batch: labels per step of the optimiser.
+        steps: steps of a fit from fresh parameters, or more where `epochs` asks for them.
+        epochs: passes over the labels that a fit makes at least.
+        warm_start_share: the share of those steps that a fit from the parameters of the last one takes.
+        learning_rate: of AdamW at the first step; it falls linearly to a tenth.
+        weight_decay: of AdamW.
+        patience: a fit ends when no member's held-out loss has fallen for this many checks. Checks begin after a third
+            of the steps, and are an epoch, but at least 5 steps, apart.
+        resampling: which labels each member trains on: all but its share, which it holds out ("folds"), or as many as
+            there are, drawn with replacement ("bootstrap").
+    """
+
+    batch: int = 16
+    steps: int = 80
+    epochs: int = 8
+    warm_start_share: float = 0.4
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.01
+    patience: int = 6
+    resampling: str = "folds"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps", "epochs", "warm_start_share", "learning_rate", "patience"):
+            # Written as what must hold, so that NaN, which holds for nothing, is refused as well.
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more and finite, not {self.weight_decay}.")
+        if self.resampling not in RESAMPLING:
+            raise ValueError(f"There is no resampling {self.resampling!r}; choose from {', '.join(RESAMPLING)}.")
 
 
 @dataclass(frozen=True)
@@ -28,10 +102,10 @@ class FitReport:
     Attributes:
         labels: how many answers there were, of all kinds.
         steps: steps of the optimiser.
-        train_loss, held_out_loss: mean over members and labels, of the parameters kept. NaN where there is no label.
+        train_loss, held_out_loss: mean over members and labels, of the best parameters. NaN where there is no label.
         held_out_accuracy: how often members put two segments in the right order about which they know only from labels
-            that they did not train on: those of a comparison, any two of a ranking, one rating and the next. Ties do
-            not count. NaN where there is none.
+            that they did not train on: those of a comparison, any two of a ranking, one rating and the next. A
+            prediction of a tie is half right; answers of a tie do not count. NaN where there is none.
         seconds: wall time.
     """
 
@@ -71,15 +145,26 @@ def fit(
         ensemble.labels_at_fresh_start = labels
         ensemble.network = ensemble.fresh_network()
     _fit_input_normaliser(ensemble, dataset, keep_function=not fresh)
-    problem = FitProblem(ensemble, dataset, config)
-    steps = _train(problem, labels, config, ensemble.generator(stream=1), 1.0 if fresh else config.refit)
+    problem = _Problem(ensemble, dataset, config)
+    steps = _train(problem, labels, config, ensemble.generator(stream=1), 1.0 if fresh else config.warm_start_share)
     ensemble.fits += 1
     ensemble.normalise_encoded(dataset.flat_steps)
     train_loss, held_out_loss, accuracy = problem.summary()
     return FitReport(labels, steps, train_loss, held_out_loss, accuracy, time.perf_counter() - started)
 
 
-def _train(problem: FitProblem, labels: int, config: FitConfig, generator: torch.Generator, share: float) -> int:
+def held_out_by(ensemble: RewardEnsemble, labels: Labels, config: FitConfig | None = None) -> NDArray[np.bool_]:
+    """Which labels of one kind each member does not train on, (members, labels)."""
+    return _sample(ensemble, labels, config or FitConfig()) == 0
+
+
+def _sample(ensemble: RewardEnsemble, labels: Labels, config: FitConfig) -> NDArray[np.float32]:
+    # Each kind has a stream of its own, so that an answer of one kind changes no draw for another.
+    stream = list(KINDS).index(labels.kind.name) if labels.kind.name in KINDS else len(KINDS)
+    return RESAMPLING[config.resampling](ensemble.seed + stream, len(labels), ensemble.config.members)
+
+
+def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, share: float) -> int:
     batch = min(config.batch, labels)
     epoch = -(-labels // batch)
     total = max(1, round(max(config.steps, config.epochs * epoch) * share))
@@ -107,6 +192,153 @@ def _train(problem: FitProblem, labels: int, config: FitConfig, generator: torch
     return step
 
 
+class _Problem:
+    """The labels of all kinds as one thing to minimise, the network, and the best parameters of each member so far."""
+
+    def __init__(self, ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig) -> None:
+        self.network = ensemble.network
+        self.parameters = list(self.network.parameters())
+        self.members = ensemble.config.members
+        steps = dataset.steps
+        self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector))
+        self._images = [torch.from_numpy(image) for image in steps.images]
+        self._categories = torch.from_numpy(steps.categories)
+        self._terms = [_Term(ensemble, dataset.labels(kind), config) for kind in dataset.counts]
+        self.best = torch.full((self.members,), torch.inf)
+        self._best_parameters = [parameter.detach().clone() for parameter in self.parameters]
+
+    def rewards(self, segments: Tensor) -> Tensor:
+        """Each member's rewards of the steps of some segments, (K, segments, T)."""
+        rewards: Tensor = self.network(
+            self._vector[segments].flatten(0, 1),
+            [image[segments].flatten(0, 1) for image in self._images],
+            self._categories[segments].flatten(0, 1),
+        )
+        return rewards.view(self.members, len(segments), self._vector.shape[1])
+
+    def train_loss(self, labels: Tensor) -> Tensor:
+        """The loss to minimise: members do not share parameters, so the gradient of their sum trains each by itself.
+
+        Args:
+            labels: positions in all labels of all kinds, one kind after another.
+        """
+        chosen = self._by_kind(labels)
+        rows = [term.rows(places) for term, places in chosen]
+        rewards = self.rewards(torch.cat(rows)).split([len(some) for some in rows], dim=1)
+        losses = [
+            term.losses(term.predict(some), places) * term.train_weights[:, places]
+            for (term, places), some in zip(chosen, rewards, strict=True)
+        ]
+        return torch.cat(losses, dim=1).mean(dim=1).sum()
+
+    def predictions(self) -> list[Tensor]:
+        """What the members predict for all labels of each kind, without gradients."""
+        chunk = max(1, _CHUNK // self._vector.shape[1])
+        with torch.inference_mode():
+            return [
+                torch.cat(
+                    [term.predict(self.rewards(term.rows(part))) for part in torch.arange(len(term)).split(chunk)],
+                    dim=1,
+                )
+                for term in self._terms
+            ]
+
+    def check(self) -> bool:
+        """Keep the parameters of members whose held-out loss has fallen; say whether there was one."""
+        train, held_out = self._losses(self.predictions())
+        current = torch.where(held_out.isnan(), train, held_out)
+        better = current < self.best
+        self.best = torch.where(better, current, self.best)
+        with torch.no_grad():
+            for best, parameter in zip(self._best_parameters, self.parameters, strict=True):
+                best.view(self.members, -1)[better] = parameter.view(self.members, -1)[better]
+        return bool(better.any())
+
+    def restore_best(self) -> None:
+        """Put each member's best parameters into the network."""
+        with torch.no_grad():
+            for best, parameter in zip(self._best_parameters, self.parameters, strict=True):
+                parameter.copy_(best)
+
+    def summary(self) -> tuple[float, float, float]:
+        """Train loss, held-out loss and held-out accuracy of the network as it is."""
+        predictions = self.predictions()
+        train, held_out = self._losses(predictions)
+        pairs = [
+            torch.stack([torch.as_tensor(count, dtype=torch.float64) for count in term.held_out_pairs(predicted)])
+            for term, predicted in zip(self._terms, predictions, strict=True)
+        ]
+        right, decided = torch.stack(pairs).sum(dim=0)
+        return float(train.nanmean()), float(held_out.nanmean()), float(right / decided)
+
+    def _by_kind(self, labels: Tensor) -> list[tuple[_Term, Tensor]]:
+        if len(self._terms) == 1:
+            return [(self._terms[0], labels)]
+        chosen, start = [], 0
+        for term in self._terms:
+            inside = labels[(labels >= start) & (labels < start + len(term))]
+            if len(inside):
+                chosen.append((term, inside - start))
+            start += len(term)
+        return chosen
+
+    def _losses(self, predictions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        everything = slice(None)
+        losses = torch.cat(
+            [term.losses(predicted, everything) for term, predicted in zip(self._terms, predictions, strict=True)],
+            dim=1,
+        )
+        train = torch.cat([term.train_weights for term in self._terms], dim=1)
+        held_out = torch.cat([term.held_out_weights for term in self._terms], dim=1)
+        return _weighted_mean(losses, train), _weighted_mean(losses, held_out)
+
+
+class _Term:
+    """The labels of one kind, and how much each counts in training, and in judging, each member: (K, N)."""
+
+    def __init__(self, ensemble: RewardEnsemble, labels: Labels, config: FitConfig) -> None:
+        self.kind, self.objective = labels.kind, ensemble.objective
+        sampled = torch.from_numpy(_sample(ensemble, labels, config))
+        # A member that would have nothing to learn from learns from everything.
+        sampled[(sampled == 0).all(dim=1)] = 1
+        counted = torch.from_numpy(labels.weights * np.float32(labels.kind.weight))
+        self.train_weights = sampled * counted
+        self.held_out_weights = (sampled == 0) * counted
+        most = int((labels.rows >= 0).sum(axis=1).max())
+        rows = torch.from_numpy(labels.rows[:, :most])
+        # Absent places show the first segment again, and the losses leave them out.
+        self._rows = torch.where(rows >= 0, rows, rows[:, :1]).T.contiguous()
+        self._batch = LabelBatch(
+            rows >= 0,
+            torch.from_numpy(labels.targets),
+            torch.from_numpy(labels.temperatures.astype(np.float32)),
+            torch.from_numpy(labels.error_rates.clip(LEAST_ERROR, 1 - LEAST_ERROR).astype(np.float32)),
+        )
+
+    def __len__(self) -> int:
+        return self.train_weights.shape[1]
+
+    def rows(self, labels: Tensor) -> Tensor:
+        """The segments of some labels: all first ones, and after them all second ones, (places * labels,)."""
+        return self._rows[:, labels].reshape(-1)
+
+    def predict(self, rewards: Tensor) -> Tensor:
+        """What the members' rewards (K, rows, T) of those segments say, (K, labels, ...)."""
+        return self.kind.predict(rewards.unflatten(1, (len(self._rows), -1)))
+
+    def losses(self, predictions: Tensor, labels: Tensor | slice) -> Tensor:
+        """The loss of each member on each label, (K, labels)."""
+        return self.kind.loss(predictions, self._batch[labels], self.objective)
+
+    def held_out_pairs(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FeedbackKind.held_out_pairs`."""
+        return self.kind.held_out_pairs(predictions, self._batch, self.held_out_weights > 0)
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    return (losses * weights).sum(dim=1) / weights.sum(dim=1)
+
+
 def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, keep_function: bool) -> None:
     columns = torch.from_numpy(dataset.flat_steps.vector).double()
     deviations = columns.std(dim=0, correction=0)
@@ -121,3 +353,8 @@ def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, 
             ensemble.network.biases[0] += shift @ columns_in
             columns_in *= (std / ensemble.input_std)[:, None]
     ensemble.input_mean, ensemble.input_std = mean, std
+
+
+def _uniform(seed: int, labels: int, members: int) -> NDArray[np.float64]:
+    label, member = np.arange(labels, dtype=np.uint64), np.arange(members, dtype=np.uint64)
+    return uniforms_by_integers(np.full((1, 1), seed % 2**64, np.uint64), label[None, :], member[:, None])

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from rlhf_envs.kinds import KINDS
+from rlhf_envs.queries import LiveAnswer
+from rlhf_envs.rewards.dataset import SegmentSource
+from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.segments import Segment
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +69,59 @@ class Correlation:
 
     pearson: float
     spearman: float
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a preference model predicts for stored answers, and what was answered: N comparisons.
+
+    Attributes:
+        predicted: (N,) the probability that right is better.
+        labels: (N,) the answers: 0 left, 1 right, 0.5 a tie, NaN a skip.
+        answers: (N,) the answer that each comparison is from.
+    """
+
+    predicted: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    answers: tuple[LiveAnswer, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def metrics(self) -> PreferenceMetrics:
+        """How well the answers were predicted."""
+        return preference_metrics(self.predicted, self.labels)
+
+
+def predict_answers(ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], source: SegmentSource) -> Predictions:
+    """What a preference model says to answers that it was not trained on; this is how every held-out answer is judged.
+
+    A ranking counts as all of its comparisons; ratings imply none and are left out.
+
+    Args:
+        ensemble: the model.
+        answers: stored answers.
+        source: where their segments are.
+    """
+    left: list[Segment] = []
+    right: list[Segment] = []
+    labels: list[float] = []
+    of: list[LiveAnswer] = []
+    for answer in answers:
+        implied: list[tuple[int, int, float]] = []
+        if answer.kind in KINDS:
+            implied = KINDS[answer.kind].implied_comparisons(answer.choice, answer.payload, len(answer.segment_ids))
+        if not implied and answer.choice is not None and len(answer.segment_ids) == 2:
+            implied = [(0, 1, np.nan)]
+        shown = source.segments(answer.segment_ids) if implied else []
+        for first, second, probability in implied:
+            left.append(shown[first])
+            right.append(shown[second])
+            labels.append(probability)
+            of.append(answer)
+    predicted = ensemble.probability_right(left, right).astype(np.float64)
+    return Predictions(predicted, np.array(labels, np.float64), tuple(of))
 
 
 def preference_metrics(predicted: ArrayLike, labels: ArrayLike) -> PreferenceMetrics:
@@ -129,7 +189,7 @@ def correlation(learned: ArrayLike, true: ArrayLike) -> Correlation:
     first, second = np.asarray(learned, np.float64).ravel(), np.asarray(true, np.float64).ravel()
     if len(first) != len(second):
         raise ValueError(f"Two rewards of the same steps must have one length, not {len(first)} and {len(second)}.")
-    return Correlation(_pearson(first, second), _pearson(_ranks(first), _ranks(second)))
+    return Correlation(_pearson(first, second), _pearson(rankdata(first), rankdata(second)))
 
 
 def _checked(predicted: ArrayLike, labels: ArrayLike) -> tuple[Floats, Floats]:
@@ -153,10 +213,3 @@ def _pearson(first: Floats, second: Floats) -> float:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: NDArray[Any]) -> Floats:
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    # Equal values share the mean of the ranks that they take up.
-    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return ranks

@@ -17,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
 from rlhf_envs.space_json import space_from_json, space_to_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
 _DESCRIPTION = "description"
@@ -63,12 +64,15 @@ def load(
     path: str | os.PathLike[str],
     observation_space: spaces.Space[Any] | None = None,
     action_space: spaces.Space[Any] | None = None,
+    objective: Objective | None = None,
 ) -> RewardEnsemble:
     """Read an ensemble as it was saved, bit for bit.
 
     Args:
         path: with or without ".safetensors".
         observation_space, action_space: the spaces it is to be used with, if they should be compared.
+        objective: of a model that was fitted with one of the user's own; files name it, but nothing that a file names
+            is imported.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -88,7 +92,7 @@ def load(
             " update rlhf_envs."
         )
     try:
-        ensemble = _build(tensors, description)
+        ensemble = _build(tensors, description, objective)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{source} is damaged or not a reward model: {str(error).splitlines()[0]}.") from error
     _require_space("observation", ensemble.encoder.observation_space, observation_space, source)
@@ -103,13 +107,18 @@ def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(metadata[_DESCRIPTION])
 
 
-def _build(tensors: dict[str, Tensor], description: dict[str, Any]) -> RewardEnsemble:
+def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: Objective | None) -> RewardEnsemble:
     config = EnsembleConfig(**{**description["config"], "hidden": tuple(description["config"]["hidden"])})
+    if objective is None and config.objective not in OBJECTIVES:
+        raise ValueError(
+            f"its objective {config.objective!r} is not one of {', '.join(OBJECTIVES)}; load it with objective=..."
+        )
     ensemble = RewardEnsemble(
         space_from_json(description["observation_space"]),
         space_from_json(description["action_space"]),
         config,
         description["seed"],
+        objective,
     )
     prefix = "network."
     ensemble.network.load_state_dict(

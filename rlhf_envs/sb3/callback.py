@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.demonstrations import Demonstrations
-from rlhf_envs.feedback import TEACHERS, PreferenceStore, ScriptedTeacher, TeacherConfig
+from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
 from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
@@ -25,8 +25,8 @@ class PreferenceCallback(ScoringCallback):
         env: the environment that the algorithm trains on, from `make_vec_env`.
         store: where queries and answers meet: a `PreferenceStore`, or a path or URL at which to make one.
         feedback: how many comparisons are asked, when, and which.
-        teacher: an annotator that answers at once: a `ScriptedTeacher`, a `TeacherConfig` or a name in `TEACHERS`;
-            None when people answer from elsewhere.
+        annotator: answers at once what was asked: anything that `rlhf_envs.feedback.make_annotator` takes, such as
+            "oracle" or a function of two clips; None when people answer in processes of their own.
         ensemble: the reward model's settings, or a model to go on training.
         seed: of the reward model and of the candidates that are drawn.
         on_round: told what each visit to the loop did.
@@ -46,7 +46,7 @@ class PreferenceCallback(ScoringCallback):
         env: PreferenceVecEnv,
         store: PreferenceStore | str | os.PathLike[str],
         feedback: FeedbackConfig | None = None,
-        teacher: ScriptedTeacher | TeacherConfig | str | None = "oracle",
+        annotator: Annotator | TeacherConfig | Callable[..., Any] | str | None = "oracle",
         ensemble: RewardEnsemble | EnsembleConfig | None = None,
         seed: int = 0,
         on_round: Callable[[RoundReport], None] | None = None,
@@ -67,7 +67,15 @@ class PreferenceCallback(ScoringCallback):
         self.fit_seconds = 0.0
         self._stop_requested = False
         self.loop = FeedbackLoop(
-            store, ensemble, feedback, env.horizon, seed, _teacher(teacher), on_wait, fit, demonstrations
+            store,
+            ensemble,
+            feedback,
+            env.horizon,
+            seed,
+            None if annotator is None else make_annotator(annotator),
+            on_wait,
+            fit,
+            demonstrations,
         )
 
     def _on_training_start(self) -> None:
@@ -112,13 +120,3 @@ class PreferenceCallback(ScoringCallback):
         if not self.loop.has_labels:
             return np.zeros(len(env_rewards), dtype=np.float32)
         return self.loop.ensemble.reward(observations, actions)
-
-
-def _teacher(teacher: ScriptedTeacher | TeacherConfig | str | None) -> ScriptedTeacher | None:
-    if isinstance(teacher, str):
-        if teacher not in TEACHERS:
-            raise ValueError(f"teacher must be one of {', '.join(TEACHERS)}, not {teacher!r}.")
-        return ScriptedTeacher(TEACHERS[teacher], teacher)
-    if isinstance(teacher, TeacherConfig):
-        return ScriptedTeacher(teacher, "teacher")
-    return teacher

@@ -13,9 +13,11 @@ from agents.configuration import RunConfig
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
+from rlhf_envs.kinds import Judgement
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.queries import Purpose
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
-from rlhf_envs.rewards.reliability_fitting import estimate_from_store
+from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 from rlhf_envs.sb3 import PreferenceCallback
 from scripts.benchmarks import Log
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
@@ -115,7 +117,7 @@ def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher
         if labels.reliability:
             many = EnsembleConfig(members=_MEMBERS)
             fresh = RewardEnsemble(env.observation_space, env.action_space, many, config.seed)
-            estimates = estimate_from_store(store, fresh)
+            estimates = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
             found["estimated"] = {name: estimates[name].error_rate for name in estimates}
             found["wrong"] = {teacher.name: _share_wrong(store, teacher.name) for teacher in team}
         return found
@@ -131,7 +133,7 @@ def _answer_one(store: PreferenceStore, teacher: ScriptedTeacher) -> bool:
 
 def _share_wrong(store: PreferenceStore, annotator: str) -> float:
     """How many of an annotator's answers an oracle would not have given."""
-    truth = ScriptedTeacher(TeacherConfig())
+    truth = Judgement(TeacherConfig())
     answers = {live.query_id: live.choice for live in store.live_answers(annotator=annotator)}
-    wrong = [truth.judge(query) != answers[query.id] for query in store.queries() if query.id in answers]
+    wrong = [truth.compare(query) != answers[query.id] for query in store.queries() if query.id in answers]
     return sum(wrong) / len(wrong) if wrong else math.nan

@@ -14,7 +14,7 @@ from agents.offline import ask_nothing, open_answers
 from agents.presets import labels_for
 from agents.run_directory import RunDirectory
 from rlhf_envs.archive import export_store
-from rlhf_envs.feedback import Kind, PreferenceStore, Purpose, Query
+from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.rewards import RewardEnsemble, load
 from rlhf_envs.segments import Segment
@@ -50,9 +50,9 @@ def answered(tmp_path: Path) -> Path:
         judge(store, 80, Purpose.TRAIN)
         shown = tuple(segment(1000 + place) for place in range(3))
         best_first = sorted(range(3), key=lambda place: -float(shown[place].true_rewards.sum()))
-        [ranking] = store.ask([Query("0/train/ranking", 0, shown, Kind.RANKING)])
+        [ranking] = store.ask([Query("0/train/ranking", 0, shown, "ranking")])
         store.answer(ranking, "bob", None, payload={"ranking": best_first})
-        [rating] = store.ask([Query("0/train/rating", 0, (segment(2000),), Kind.RATING)])
+        [rating] = store.ask([Query("0/train/rating", 0, (segment(2000),), "rating")])
         store.answer(rating, "bob", None, payload={"ratings": [0.5] * LENGTH})
         store.answer(store.ask([Query("0/train/skip", 0, shown[:2])])[0], "bob", "skip")
         store.ask([Query("0/train/open", 0, shown[1:])])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rlhf_envs.feedback import Choice, Kind, PreferenceStore, Purpose, Query
+from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, Query
 from rlhf_envs.segments import Segment
 
 ENVIRONMENT = {"id": "CartPole-v1", "kwargs": {}, "segment_length": 4, "horizon": 500, "on_termination": "absorb"}
@@ -35,9 +35,9 @@ def fill(store: PreferenceStore) -> None:
     store.answer(pair, "ann", "right", shown_at=13.0, answered_at=15.0)
     store.answer(pair, "bob/b", "tie", answered_at=15.0)
     store.answer(ask(store, "0/test/0", 2, purpose=Purpose.TEST), "oracle", "skip", answered_at=16.0)
-    ranking = ask(store, "0/train/1", 3, 3, kind=Kind.RANKING)
+    ranking = ask(store, "0/train/1", 3, 3, kind="ranking")
     store.answer(ranking, "bob/b", None, payload={"ranking": [2, 0, 1]}, answered_at=17.0)
-    rating = ask(store, "1/train/0", 4, 1, kind=Kind.RATING, round=1)
+    rating = ask(store, "1/train/0", 4, 1, kind="rating", round=1)
     store.answer(rating, "ann", None, payload={"ratings": [0.25, -1.0, 1.0, 0.1], "speed": 2}, answered_at=18.0)
     check = {"repeats": pair, "swapped": True}
     ask(store, "check/bob/b/1", 5, purpose=Purpose.CHECK, context=check, only_for="bob/b")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import rlhf_envs  # noqa: F401 - registers the environments
 from rlhf_envs.archive import Archive, StoreSnapshot, export_store, import_archive, tables
 from rlhf_envs.clips import snapshot_source
-from rlhf_envs.feedback import Kind, PreferenceStore, Query, StoreMissingError
+from rlhf_envs.feedback import PreferenceStore, Query, StoreMissingError
 from rlhf_envs.segments import Segment
 from tests.archive.stores import ENVIRONMENT, ask, contents, fill, new_store, segment
 from tests.trainer import ROOT
@@ -134,7 +134,7 @@ def test_segments_of_several_kinds_are_refused(tmp_path: Path) -> None:
 def test_many_segments_are_written_in_groups(tmp_path: Path) -> None:
     with new_store(tmp_path / "source.db") as store:
         shown = [tuple(segment(5 * number + place) for place in range(5)) for number in range(500)]
-        store.ask([Query(f"0/train/{number}", 0, some, Kind.RANKING) for number, some in enumerate(shown)])
+        store.ask([Query(f"0/train/{number}", 0, some, "ranking") for number, some in enumerate(shown)])
     export_store(tmp_path / "source.db", tmp_path / "exported", clips=False)
     assert pq.ParquetFile(tmp_path / "exported" / "segments.parquet").num_row_groups == 3
     assert sum(1 for _ in Archive(tmp_path / "exported").segments()) == 2500
@@ -146,7 +146,7 @@ def test_an_export_tells_after_every_clip_how_many_of_how_many_are_made(tmp_path
             Segment(np.full((4, 4), place, np.float32), np.zeros(4, np.int64), np.ones(4, np.float32), np.zeros((4, 4)))
             for place in range(4)
         ]
-        store.ask([Query("0/train/0", 0, tuple(shown), Kind.RANKING)])
+        store.ask([Query("0/train/0", 0, tuple(shown), "ranking")])
     told: list[tuple[int, int, int]] = []
 
     def count_clips(done: int, all: int) -> None:

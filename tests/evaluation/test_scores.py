@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from rlhf_envs.evaluation.judging.scores import answers_about, bradley_terry, pair_results, wilson_interval, win_matrix
-from rlhf_envs.feedback import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.feedback import Choice, LiveAnswer, Purpose
 
 
 def judged(*said: tuple[str, str, str], annotator: str = "ann", first_query: int = 1) -> list[LiveAnswer]:
@@ -21,7 +21,7 @@ def judged(*said: tuple[str, str, str], annotator: str = "ann", first_query: int
             payload=None,
             segment_ids=(2 * query, 2 * query + 1),
             round=0,
-            kind=Kind.COMPARISON,
+            kind="comparison",
             purpose=Purpose.JUDGE,
             context={"left": left, "right": right},
         )

@@ -5,9 +5,8 @@ import pytest
 from sqlalchemy import create_engine, event
 
 from rlhf_envs.feedback import (
-    TEACHERS,
+    ANNOTATORS,
     Choice,
-    Kind,
     PreferenceStore,
     Purpose,
     Query,
@@ -23,7 +22,7 @@ def test_a_query_comes_back_as_it_was_asked(store: PreferenceStore, place: str, 
     with PreferenceStore.open(place) as other:
         assert other.environment == {"id": "CartPole-v1", "segment_length": 5}
         found = other.query(id)
-    assert (found.key, found.round, found.purpose, found.kind) == ("3/test/1", 3, Purpose.TEST, Kind.COMPARISON)
+    assert (found.key, found.round, found.purpose, found.kind) == ("3/test/1", 3, Purpose.TEST, "comparison")
     assert found.context == asked.context
     for mine, theirs in zip(asked.segments, found.segments, strict=True):
         np.testing.assert_array_equal(mine.observations, theirs.observations)
@@ -58,7 +57,7 @@ def test_the_two_segments_of_a_query_may_be_one_in_behaviour_and_differ_in_rewar
     [
         ({"key": ""}, "needs a key"),
         ({"round": -1}, "counted from 0"),
-        ({"kind": Kind.RATING}, "rating shows 1 segment"),
+        ({"kind": "rating"}, "rating shows 1 segment"),
         ({"context": {"average_return": float("nan")}}, "plain JSON"),
         ({"context": {"average_return": np.float32(1)}}, "plain JSON"),
     ],
@@ -89,7 +88,7 @@ def test_a_reader_gets_every_row_once(store: PreferenceStore, make_query: Any) -
 
 
 def test_a_resumed_run_reads_in_each_round_what_the_first_run_read(store: PreferenceStore, make_query: Any) -> None:
-    teacher = ScriptedTeacher(TEACHERS["oracle"])
+    teacher = ScriptedTeacher(ANNOTATORS["oracle"])
     seen, cursors = [], [0]
     for round in range(3):
         store.ask([make_query(f"{round}/{number}", round=round) for number in range(4)])

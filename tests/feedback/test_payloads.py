@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import AnswerRefusedError, Choice, Kind, PreferenceStore, Query
-from rlhf_envs.feedback.payloads import parse_ranking, parse_ratings, ranking_payload, rating_payload
+from rlhf_envs.feedback import AnswerRefusedError, Choice, PreferenceStore, Query, ranking_payload, rating_payload
 
 
-def ask(store: PreferenceStore, make_segment: Any, kind: Kind, shown: int, key: str = "0/train/0") -> int:
+def ask(store: PreferenceStore, make_segment: Any, kind: str, shown: int, key: str = "0/train/0") -> int:
     segments = tuple(make_segment([0.0, 1.0, 2.0], seed) for seed in range(shown))
     [id] = store.ask([Query(key, 0, segments, kind)])
     return id
@@ -34,7 +33,7 @@ def ask(store: PreferenceStore, make_segment: Any, kind: Kind, shown: int, key: 
 def test_a_ranking_that_does_not_name_each_position_once_is_refused_and_nothing_is_stored(
     store: PreferenceStore, make_segment: Any, payload: Any
 ) -> None:
-    id = ask(store, make_segment, Kind.RANKING, 3)
+    id = ask(store, make_segment, "ranking", 3)
     with pytest.raises(AnswerRefusedError, match="each position from 0 to 2 once, the best one first, not"):
         store.answer(id, "ann", None, payload=payload)
     assert store.read_since(0) == ([], 0)
@@ -60,28 +59,30 @@ def test_a_ranking_that_does_not_name_each_position_once_is_refused_and_nothing_
 def test_a_rating_that_does_not_rate_every_step_from_minus_one_to_one_is_refused_and_nothing_is_stored(
     store: PreferenceStore, make_segment: Any, payload: Any
 ) -> None:
-    id = ask(store, make_segment, Kind.RATING, 1)
+    id = ask(store, make_segment, "rating", 1)
     with pytest.raises(AnswerRefusedError, match="with 3 numbers from -1 to 1, not"):
         store.answer(id, "ann", None, payload=payload)
     assert store.read_since(0) == ([], 0)
 
 
 def test_a_ranking_and_a_rating_come_back_as_they_were_given(store: PreferenceStore, make_segment: Any) -> None:
-    ranking = ask(store, make_segment, Kind.RANKING, 4, "ranking")
-    rating = ask(store, make_segment, Kind.RATING, 1, "rating")
+    ranking = ask(store, make_segment, "ranking", 4, "ranking")
+    rating = ask(store, make_segment, "rating", 1, "rating")
     store.answer(ranking, "ann", None, payload=ranking_payload([2, 0, 3, 1]))
     store.answer(rating, "ann", None, payload=rating_payload([-1, 0.25, 1]) | {"replays": 2})
     first, second = store.live_answers()
-    assert (first.choice, parse_ranking(first.payload, 4)) == (None, (2, 0, 3, 1))
-    assert (second.choice, parse_ratings(second.payload, 3)) == (None, (-1.0, 0.25, 1.0))
+    assert (first.choice, first.payload) == (None, {"ranking": [2, 0, 3, 1]})
+    assert (second.choice, second.payload) == (None, {"ratings": [-1.0, 0.25, 1.0], "replays": 2})
 
 
 def test_a_ranking_and_a_rating_can_be_skipped_but_not_answered_with_a_side(
     store: PreferenceStore, make_segment: Any
 ) -> None:
-    for kind, shown in ((Kind.RANKING, 2), (Kind.RATING, 1)):
+    for kind, shown in (("ranking", 2), ("rating", 1)):
         id = ask(store, make_segment, kind, shown, str(kind))
-        with pytest.raises(AnswerRefusedError, match=f"is a {kind}; answer it with a payload"):
+        with pytest.raises(
+            AnswerRefusedError, match=f"a {kind} is answered with a payload and no choice, not with left"
+        ):
             store.answer(id, "ann", "left", payload={"ranking": [0, 1]})
         store.answer(id, "ann", "skip")
     assert [answer.choice for answer in store.live_answers()] == [Choice.SKIP, Choice.SKIP]
@@ -90,7 +91,7 @@ def test_a_ranking_and_a_rating_can_be_skipped_but_not_answered_with_a_side(
 def test_a_retried_ranking_is_stored_once_and_another_one_under_its_token_is_refused(
     store: PreferenceStore, make_segment: Any
 ) -> None:
-    id = ask(store, make_segment, Kind.RANKING, 3)
+    id = ask(store, make_segment, "ranking", 3)
     first = store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t")
     assert store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t") == first
     with pytest.raises(AnswerRefusedError, match="given before with a different answer"):
@@ -103,4 +104,4 @@ def test_a_ranking_of_one_or_of_more_than_five_segments_is_not_asked(
     store: PreferenceStore, make_segment: Any, shown: int
 ) -> None:
     with pytest.raises(ValueError, match="shows 2 to 5 segments"):
-        ask(store, make_segment, Kind.RANKING, shown)
+        ask(store, make_segment, "ranking", shown)

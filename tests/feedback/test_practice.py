@@ -7,7 +7,7 @@ import gymnasium as gym
 import pytest
 
 from rlhf_envs.clips import clip_painter
-from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, ask_practice
 
@@ -21,7 +21,7 @@ def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known
         assert len(asked) == PRACTICE_ROUND
         painter = clip_painter(NATIVE["id"], frame_size=(120, 80))
         for query in asked:
-            assert query.kind is Kind.COMPARISON and query.only_for == "ann"
+            assert query.kind == "comparison" and query.only_for == "ann"
             left, right = query.segments
             better = "left" if left.true_rewards.sum() > right.true_rewards.sum() else "right"
             assert query.context["answer"] == better

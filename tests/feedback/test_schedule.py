@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from rlhf_envs.feedback import SCHEDULES, due
+from rlhf_envs.loop.config import SCHEDULES, due
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

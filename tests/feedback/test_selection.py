@@ -4,16 +4,17 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from rlhf_envs.feedback.selection import (
-    SELECTIONS,
+from rlhf_envs.loop.selection import (
+    SELECTION_RULES,
     Candidates,
     describe_segments,
-    group_features,
     group_preferences,
-    group_up,
+    group_segments,
 )
 from rlhf_envs.recording import Windows
+from rlhf_envs.rewards import RewardEnsemble
 
 LENGTH = 10
 
@@ -31,93 +32,113 @@ RISING, FALLING = np.linspace(0, 1, LENGTH), np.linspace(1, 0, LENGTH)
 
 
 def test_two_segments_that_look_alike_are_never_asked():
-    groups = group_up(windows([0, 0, 50, 50], [0, 1, 2, 3]), described(RISING, FALLING, RISING + 0.001, RISING), 2)
+    groups = group_segments(
+        windows([0, 0, 50, 50], [0, 1, 2, 3]), described(RISING, FALLING, RISING + 0.001, RISING), 2
+    )
     assert groups.tolist() == [[1, 3]]
 
 
 def test_overlapping_segments_of_one_copy_are_never_asked():
-    groups = group_up(windows([0, 0, 5, 10], [4, 4, 4, 4]), described(RISING, RISING, FALLING, FALLING), 2)
+    groups = group_segments(windows([0, 0, 5, 10], [4, 4, 4, 4]), described(RISING, RISING, FALLING, FALLING), 2)
     assert groups.tolist() == [[1, 3]]
 
 
 def test_two_segments_in_which_nothing_moves_are_never_asked():
     still = [np.full(LENGTH, value) for value in (0.0, 0.3, 0.9)]
-    groups = group_up(windows([0, 0, 0, 0], [0, 1, 2, 3]), described(still[0], RISING, still[1], still[2]), 2)
+    groups = group_segments(windows([0, 0, 0, 0], [0, 1, 2, 3]), described(still[0], RISING, still[1], still[2]), 2)
     assert groups.tolist() == [[1, 3]]
 
 
 def test_nothing_is_asked_where_all_segments_are_the_same():
-    assert len(group_up(windows([0, 0], [0, 1]), described(RISING * 0, RISING * 0), 2)) == 0
+    assert len(group_segments(windows([0, 0], [0, 1]), described(RISING * 0, RISING * 0), 2)) == 0
 
 
 def test_a_ranking_in_which_two_segments_overlap_is_never_asked():
     # Groups are (0, 2, 4) and (1, 3, 5).
     clips = described(RISING, FALLING, RISING * 2, FALLING * 2, RISING * 3, FALLING * 3)
-    assert group_up(windows([0, 0, 9, 10, 0, 0], [0, 1, 0, 1, 4, 5]), clips, 3).tolist() == [[1, 3, 5]]
-    assert group_up(windows([0, 0, 10, 10, 0, 5], [0, 1, 0, 1, 4, 1]), clips, 3).tolist() == [[0, 2, 4]]
+    assert group_segments(windows([0, 0, 9, 10, 0, 0], [0, 1, 0, 1, 4, 5]), clips, 3).tolist() == [[1, 3, 5]]
+    assert group_segments(windows([0, 0, 10, 10, 0, 5], [0, 1, 0, 1, 4, 1]), clips, 3).tolist() == [[0, 2, 4]]
 
 
 def test_a_ranking_may_hold_two_segments_that_look_alike_but_not_more():
     clips = described(*[RISING] * 5, FALLING)
-    assert group_up(windows([0] * 6, range(6)), clips, 3).tolist() == [[1, 3, 5]]
+    assert group_segments(windows([0] * 6, range(6)), clips, 3).tolist() == [[1, 3, 5]]
 
 
 def test_every_segment_can_be_rated():
-    assert group_up(windows([0, 1, 2], [0, 0, 0]), described(RISING, RISING * 0, FALLING), 1).tolist() == [
+    assert group_segments(windows([0, 1, 2], [0, 0, 0]), described(RISING, RISING * 0, FALLING), 1).tolist() == [
         [0],
         [1],
         [2],
     ]
 
 
-def test_preferences_of_a_group_compare_every_two_of_it_and_one_alone_with_the_mean():
+@pytest.fixture
+def ensemble():
+    numbers = spaces.Box(-1, 1, (1,), np.float32)
+    fitted = RewardEnsemble(numbers, numbers)
+    fitted.fits = 1
+    return fitted
+
+
+def test_preferences_of_a_group_compare_every_two_of_it_and_one_alone_with_the_mean(ensemble):
     returns = np.array([[0.0, 1.0, 3.0, 2.0]], np.float32)
-    odds = group_preferences(returns, np.array([[2, 0, 1]]))
+    odds = group_preferences(ensemble, returns, np.array([[2, 0, 1]]))
     assert np.log(odds / (1 - odds))[0, 0] == pytest.approx([-3, -2, 1], abs=1e-5)
-    alone = group_preferences(returns, np.array([[2], [0]]))
+    alone = group_preferences(ensemble, returns, np.array([[2], [0]]))
     assert np.log(alone / (1 - alone))[0, :, 0] == pytest.approx([1.5, -1.5], abs=1e-5)
 
 
 def candidates(count=200, seed=0):
+    """Pairs of segments of one step, whose preferences are drawn."""
     rng = np.random.default_rng(seed)
-    features = rng.normal(size=(count, 6)).astype(np.float32)
-    preferences = rng.random((5, count, 1)).astype(np.float32)
-    return Candidates(np.arange(count)[:, None] + np.array([0, count]), preferences, features)
+    clips = rng.normal(size=(2 * count, 1, 3)).astype(np.float32)
+    groups = np.arange(count)[:, None] + np.array([0, count])
+    returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
+    return Candidates(groups, clips, clips, clips, returns, rng.random((5, count, 1)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", SELECTIONS)
+def select(name, pool, count, ensemble, seed=0):
+    return SELECTION_RULES[name](pool, count, ensemble, [], np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("name", SELECTION_RULES)
 @pytest.mark.parametrize("count", [1, 7, 200, 500])
-def test_every_rule_gives_as_many_different_pairs_as_there_are(name, count):
-    chosen = SELECTIONS[name](candidates(), count, np.random.default_rng(1))
+@pytest.mark.parametrize("fits", [0, 1])
+def test_every_rule_gives_as_many_different_pairs_as_there_are(name, count, fits, ensemble):
+    ensemble.fits = fits
+    chosen = select(name, candidates(), count, ensemble, seed=1)
     assert len(set(chosen.tolist())) == len(chosen) == min(count, 200)
 
 
-def test_disagreement_asks_what_the_members_dispute():
+def test_disagreement_asks_what_the_members_dispute(ensemble):
     pool = candidates()
     pool.preferences[:] = 0.5
     pool.preferences[:, [3, 77]] = np.array([0, 1, 0, 1, 0])[:, None, None]
-    assert set(SELECTIONS["disagreement"](pool, 2, np.random.default_rng(0))) == {3, 77}
+    assert set(select("disagreement", pool, 2, ensemble)) == {3, 77}
 
 
-def test_entropy_asks_what_is_least_certain():
+def test_entropy_asks_what_is_least_certain(ensemble):
     pool = candidates()
     pool.preferences[:] = 0.95
     pool.preferences[:, [3, 77]] = 0.5
-    assert set(SELECTIONS["entropy"](pool, 2, np.random.default_rng(0))) == {3, 77}
+    assert set(select("entropy", pool, 2, ensemble)) == {3, 77}
 
 
-def test_diverse_selection_does_not_ask_the_same_thing_twice():
+def test_diverse_selection_does_not_ask_the_same_thing_twice(ensemble):
     pool = candidates(40)
-    pool.features[:] = 0
-    pool.features[:5] = np.eye(6)[:5] * 10
+    # Five pairs whose features differ, and 35 that show the same.
+    pool.described[:] = 0
+    pool.described[:5] = pool.described[40:45] = 10 * np.array(
+        [[[1, 0, 0]], [[0, 1, 0]], [[0, 0, 1]], [[1, 1, 0]], [[0, 1, 1]]], np.float32
+    )
     pool.preferences[:] = np.linspace(0, 1, 5)[:, None, None]
-    chosen = SELECTIONS["diverse"](pool, 6, np.random.default_rng(0))
+    chosen = select("diverse", pool, 6, ensemble)
     assert len({tuple(pool.features[pair]) for pair in chosen}) == 6
 
 
 def test_features_of_a_group_do_not_depend_on_the_order():
     clips = described(RISING, FALLING, RISING * 2)
-    for order in permutations(range(3)):
-        assert group_features(clips, np.array([order])) == pytest.approx(
-            group_features(clips, np.array([[0, 1, 2]])), abs=1e-5
-        )
+    orders = np.array(list(permutations(range(3))))
+    features = Candidates(orders, clips, clips, clips, np.zeros((1, 3)), np.zeros((1, 6, 3))).features
+    assert features == pytest.approx(np.broadcast_to(features[0], features.shape), abs=1e-5)

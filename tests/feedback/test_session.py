@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Purpose, Query
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, known_answer, practice_pairs
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback.store.status import TRAINING
 
 
 def test_upcoming_queries_stay_the_same_until_they_are_answered(store: PreferenceStore, make_query: Any) -> None:
@@ -46,7 +46,7 @@ def test_practice_and_judging_are_shown_only_to_who_asks_for_them(store: Prefere
     store.ask([make_query("p", purpose=Purpose.PRACTICE), make_query("j", purpose=Purpose.JUDGE), make_query("t")])
     assert [query.key for query in store.take_many("ann", 9)] == ["t"]
     assert [query.key for query in store.take_many("ann", 9, purposes=[Purpose.JUDGE])] == ["j"]
-    assert store.take("ann", kinds=[Kind.RATING]) is None
+    assert store.take("ann", kinds=["rating"]) is None
 
 
 def test_one_annotators_answers_are_counted_without_the_others(store: PreferenceStore, make_query: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_store_of_version_1_is_brought_up_to_date(store: PreferenceStore, path
 
 
 def test_a_screen_is_handed_only_queries_of_kinds_that_it_can_show(store: PreferenceStore, make_query: Any) -> None:
-    ranking = make_query("r", segments=make_query("r").segments * 2, kind=Kind.RANKING)
+    ranking = make_query("r", segments=make_query("r").segments * 2, kind="ranking")
     store.ask([ranking, make_query("c")])
     session = AnnotatorSession(store, "ann")
     assert [query.key for query in session.upcoming(["comparison", "rating"])] == ["c"]

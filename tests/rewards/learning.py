@@ -3,6 +3,7 @@
 import numpy as np
 from gymnasium import spaces
 
+from rlhf_envs.kinds import KINDS, FeedbackKind, Label
 from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble, correlation
 from rlhf_envs.segments import Segment
 
@@ -40,7 +41,13 @@ def add_rankings(dataset: PreferenceDataset, count: int, seed: int, size: int = 
     segments = pendulum_segments(size * count, seed)
     for start in range(0, size * count, size):
         shown = segments[start : start + size]
-        dataset.add_ranking(sorted(shown, key=lambda segment: -float(segment.true_rewards.sum())))
+        best_first = sorted(range(size), key=lambda place: -float(shown[place].true_rewards.sum()))
+        dataset.add_label("ranking", shown, Label(tuple(best_first)))
+
+
+def add_rating(dataset: PreferenceDataset, segment: Segment, ratings: np.ndarray) -> None:
+    """Add the rating of one segment."""
+    dataset.add_label("rating", [segment], Label((0,), tuple(ratings.tolist())))
 
 
 def add_ratings(dataset: PreferenceDataset, count: int, seed: int, noise: float = 0.3) -> None:
@@ -48,7 +55,7 @@ def add_ratings(dataset: PreferenceDataset, count: int, seed: int, noise: float 
     rng = np.random.default_rng(seed)
     for segment in pendulum_segments(count, seed):
         ratings = (segment.true_rewards + 4) / 6 + noise * rng.normal(size=STEPS)
-        dataset.add_rating(segment, ratings.clip(-1, 1))
+        add_rating(dataset, segment, ratings.clip(-1, 1))
 
 
 def agreement(ensemble: RewardEnsemble) -> float:
@@ -57,10 +64,10 @@ def agreement(ensemble: RewardEnsemble) -> float:
     return correlation(ensemble.reward(observations, actions), true_rewards).spearman
 
 
-def new_ensemble(seed: int = 0) -> tuple[RewardEnsemble, PreferenceDataset]:
-    """An unfitted ensemble and an empty dataset."""
+def new_ensemble(seed: int = 0, *kinds: FeedbackKind) -> tuple[RewardEnsemble, PreferenceDataset]:
+    """An unfitted ensemble and an empty dataset, in which these kinds have settings of their own."""
     ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=seed)
-    return ensemble, PreferenceDataset(ensemble.encoder)
+    return ensemble, PreferenceDataset(ensemble.encoder, {**KINDS, **{kind.name: kind for kind in kinds}})
 
 
 def new_problem(labels: int, seed: int = 0) -> tuple[RewardEnsemble, PreferenceDataset]:

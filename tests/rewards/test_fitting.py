@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, PreferenceDataset, RewardEnsemble, correlation, fit
-from rlhf_envs.rewards.resampling import RESAMPLING
+from rlhf_envs.rewards.fitting import RESAMPLING
 from rlhf_envs.segments import Segment
 from tests.rewards.learning import (
     ACTION_SPACE,
@@ -226,8 +226,8 @@ def test_bad_labels_lengths_and_settings_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
         dataset.add(left, broken, 1.0)
     assert len(dataset) == 0
-    with pytest.raises(ValueError, match="no loss 'hinge'; choose from bradley_terry"):
-        FitConfig(loss="hinge")
+    with pytest.raises(ValueError, match="no objective 'hinge'; choose one of bradley_terry, probit"):
+        RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, EnsembleConfig(objective="hinge"))
     with pytest.raises(ValueError, match="at least one member"):
         EnsembleConfig(members=0)
 

@@ -68,10 +68,10 @@ def test_a_damaged_file_is_called_damaged_wherever_it_is_cut(tmp_path: Path) -> 
 
 
 def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", 2)
+    monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", 99)
     path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 2.*reads format 1; update"):
+    with pytest.raises(ValueError, match=r"format 99.*reads format 2; update"):
         load(path)
 
 

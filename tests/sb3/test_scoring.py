@@ -130,10 +130,10 @@ def test_a_callback_of_another_environment_is_refused(tmp_path: Path) -> None:
     callback.loop.store.close()
 
 
-def test_a_teacher_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_an_annotator_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     env = make_vec_env("CartPole-v1", 2)
-    with pytest.raises(ValueError, match="teacher must be one of oracle"):
-        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4), teacher="sage")
+    with pytest.raises(ValueError, match="no annotator 'sage'; choose one of oracle"):
+        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4), annotator="sage")
 
 
 def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -8,12 +8,10 @@ import pytest
 
 from agents.configuration import PARTS, RunConfig
 from agents.judging_session import JudgingConfig
-from rlhf_envs.feedback import SCHEDULES
-from rlhf_envs.feedback.selection import SELECTIONS
-from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.rewards import FitConfig
-from rlhf_envs.rewards.losses import LOSSES
-from rlhf_envs.rewards.resampling import RESAMPLING
+from rlhf_envs.loop import SELECTION_RULES, FeedbackConfig
+from rlhf_envs.loop.config import SCHEDULES
+from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, FitConfig
+from rlhf_envs.rewards.fitting import RESAMPLING
 from scripts import evaluate, judge, train, watch
 
 SETTINGS = [
@@ -42,9 +40,9 @@ def test_every_flag_is_described(settings: type[Any]) -> None:
 @pytest.mark.parametrize(
     "settings, name, registry",
     [
-        (FeedbackConfig, "selection", SELECTIONS),
+        (FeedbackConfig, "selection", SELECTION_RULES),
         (FeedbackConfig, "schedule", SCHEDULES),
-        (FitConfig, "loss", LOSSES),
+        (EnsembleConfig, "objective", OBJECTIVES),
         (FitConfig, "resampling", RESAMPLING),
     ],
 )

@@ -51,7 +51,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--ppo.learning-rate", "nan"], "learning_rate must be positive and finite, not nan"),
         ([*DRIVING, "--ppo.ent-coef", "-1"], "ent_coef must be 0 or more and finite, not -1.0"),
         ([*DRIVING, "--ensemble.pessimism", "nan"], "pessimism must be 0 or more and finite, not nan"),
-        ([*DRIVING, "--fit.refit", "nan"], "refit must be positive and finite, not nan"),
+        ([*DRIVING, "--fit.warm-start-share", "nan"], "warm_start_share must be positive and finite, not nan"),
         ([*WALK, "--env-kwargs", '{"kind": "smell"}'], "cannot be trained on with these settings: 'smell'"),
         (["--env", ".foo:Bar-v0"], "no package's full name before its colon"),
         ([*DRIVING, "--env-kwargs", '{"lanez": 3}'], "does not take these arguments"),

@@ -19,7 +19,7 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import SeparateCopies
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query, StoreMissingError
-from rlhf_envs.feedback.schema import queries
+from rlhf_envs.feedback.store.schema import queries
 from rlhf_envs.randomness import uniforms_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
 from rlhf_envs.segments import Segment

@@ -17,7 +17,6 @@ from rlhf_envs.feedback.quality.agreement import (
     preference_cycles,
 )
 from rlhf_envs.feedback.quality.annotators import AnnotatorFigures, Share, annotator_figures
-from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate, estimate_reliabilities, estimate_reliability
 from rlhf_envs.feedback.quality.report import (
     QualityReport,
     print_quality,
@@ -25,6 +24,7 @@ from rlhf_envs.feedback.quality.report import (
     quality_warnings,
     report_on,
 )
+from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities, estimate_reliability
 
 __all__ = [
     "Agreement",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from rlhf_envs.queries import Choice, Kind, LiveAnswer
+from rlhf_envs.kinds import Comparison, Ranking
+from rlhf_envs.queries import Choice, LiveAnswer
 
 LONGEST_CYCLE = 8
 """Longer ones are not listed: with so many answers nobody can say which is the wrong one."""
@@ -57,9 +58,9 @@ def pair_preferences(answers: Iterable[LiveAnswer]) -> list[PairPreference]:
 
 def _implied_pairs(live: LiveAnswer) -> list[tuple[int, int, int]]:
     """(position, other position, whether the other is better: -1, 0 or 1) of each pair that an answer is about."""
-    if live.kind is Kind.COMPARISON and live.choice in _RIGHT_BETTER:
+    if live.kind == Comparison.name and live.choice in _RIGHT_BETTER:
         return [(0, 1, _RIGHT_BETTER[live.choice])]
-    if live.kind is Kind.RANKING and live.payload is not None:
+    if live.kind == Ranking.name and live.payload is not None:
         return [(better, worse, -1) for better, worse in pairwise(live.payload["ranking"])]
     return []
 

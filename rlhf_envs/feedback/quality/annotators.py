@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from rlhf_envs.feedback.quality.agreement import Agreement, agreement
-from rlhf_envs.queries import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.kinds import Comparison
+from rlhf_envs.queries import Choice, LiveAnswer, Purpose
 
 TOO_FAST = 0.7
 """Seconds in which nobody can watch two clips and decide."""
@@ -103,7 +104,7 @@ def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = 
 
 
 def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> AnnotatorFigures:
-    comparisons = [live for live in given if live.kind is Kind.COMPARISON]
+    comparisons = [live for live in given if live.kind == Comparison.name]
     choices = Counter(str(live.choice) for live in comparisons)
     first = Counter(live.choice for live in comparisons if live.purpose is not Purpose.CHECK)
     left = Share(first[Choice.LEFT], first[Choice.LEFT] + first[Choice.RIGHT])

@@ -15,9 +15,9 @@ from rlhf_envs.feedback.quality.annotators import (
     by_annotator,
     without_practice,
 )
-from rlhf_envs.feedback.quality.estimation import ReliabilityEstimate
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.queries import LiveAnswer
+from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,7 +128,7 @@ def quality_report(
 
     Args:
         store: the store.
-        reliability: estimates to show besides (`rlhf_envs.rewards.reliability_fitting`).
+        reliability: estimates to show besides (`rlhf_envs.rewards.joint_fitting`).
     """
     return report_on(store.live_answers(), reliability)
 

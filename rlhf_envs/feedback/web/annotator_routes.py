@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse
 
-from rlhf_envs.feedback.errors import StoreError
+from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.web.access import Annotator, Anyone
 from rlhf_envs.feedback.web.labelling import Labelling
 from rlhf_envs.feedback.web.messages import (

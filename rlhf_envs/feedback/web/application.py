@@ -13,8 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from rlhf_envs.feedback.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.web import annotator_routes, owner_routes
 from rlhf_envs.feedback.web.access import Door
 from rlhf_envs.feedback.web.clips import ClipMaker

@@ -14,15 +14,15 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, or_, select
 
-from rlhf_envs.feedback.errors import AnswerRefusedError
 from rlhf_envs.feedback.guidance import guidance
-from rlhf_envs.feedback.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.errors import AnswerRefusedError
+from rlhf_envs.feedback.store.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.web.clips import ClipMaker
 from rlhf_envs.feedback.web.messages import AnswerGiven, Practice, Question
 from rlhf_envs.feedback.web.store_thread import StoreThread
-from rlhf_envs.queries import Choice, Kind, Purpose, Query, Submission
+from rlhf_envs.queries import Choice, Purpose, Query, Submission
 from rlhf_envs.segments import Segment
 
 AHEAD = 8
@@ -41,7 +41,7 @@ class _Facts:
     """A query without its segments, small enough to remember many."""
 
     id: int
-    kind: Kind
+    kind: str
     purpose: Purpose
     only_for: str | None
     segment_ids: tuple[int, ...]
@@ -257,7 +257,7 @@ def _question(query: Query, rate: float) -> Question:
     known = query.context if query.purpose is Purpose.PRACTICE else None
     return Question(
         id=query.id or 0,
-        kind=query.kind.value,
+        kind=query.kind,
         clips=[f"/api/clips/{query.id}/{position}.mp4" for position in range(len(query.segments))],
         steps=len(query.segments[0]),
         frames_per_second=rate,

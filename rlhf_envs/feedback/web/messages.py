@@ -42,7 +42,7 @@ class Question(BaseModel):
     """A query as the page shows it."""
 
     id: int
-    kind: Literal["comparison", "ranking", "rating"]
+    kind: str
     clips: list[str] = Field(description="Where the films are, in screen order.")
     steps: int = Field(description="Frames of each film.")
     frames_per_second: float

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, pace, session_progress, total_counts
-from rlhf_envs.feedback.status import OWNER_REQUESTS, StatusMessage
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, StatusMessage
 from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts
 
 _SECONDS_KEPT = 1.0

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import ValidationError
 
-from rlhf_envs.feedback.status import OWNER_REQUESTS
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS
 from rlhf_envs.feedback.web.access import Owner
 from rlhf_envs.feedback.web.annotator_routes import REFUSALS
 from rlhf_envs.feedback.web.messages import (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from rlhf_envs.feedback.errors import StoreError
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import Submission
 
 _Result = TypeVar("_Result")

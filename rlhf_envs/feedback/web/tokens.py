@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from rlhf_envs.feedback.schema import annotators
 from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.schema import annotators
 
 OWNER = "owner"
 ANNOTATOR = "annotator"

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from rlhf_envs.feedback import Choice, Kind, LiveAnswer, Purpose
+from rlhf_envs.feedback import Choice, LiveAnswer, Purpose
 
 Say = Callable[..., LiveAnswer]
 
@@ -34,7 +34,7 @@ def say() -> Say:
             payload=None,
             segment_ids=segments,
             round=0,
-            kind=Kind.COMPARISON,
+            kind="comparison",
             purpose=purpose,
             context=context,
             shown_at=None if seconds is None else 100.0,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlhf_envs.feedback import Kind
 from rlhf_envs.feedback.quality import preference_cycles
 
 
@@ -42,7 +41,7 @@ def test_the_majority_counts_and_ties_and_even_splits_do_not(say: Any) -> None:
 
 
 def test_a_ranking_counts_as_preferences(say: Any) -> None:
-    ranking = replace(say("ann", None, (1, 2, 3)), kind=Kind.RANKING, payload={"ranking": [0, 1, 2]})
+    ranking = replace(say("ann", None, (1, 2, 3)), kind="ranking", payload={"ranking": [0, 1, 2]})
     assert preference_cycles([ranking, say("ann", "left", (3, 1))]).shortest[0].segments == (1, 2, 3)
 
 

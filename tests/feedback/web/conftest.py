@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import Kind, PreferenceStore, Query
+from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.feedback.practice import practice_pairs
 from rlhf_envs.segments import Segment
 from tests.feedback.web.screens import ENVIRONMENT, PATIENCE, Screen, Served
@@ -20,7 +20,7 @@ def segments() -> list[Segment]:
 
 @pytest.fixture
 def make_queries(segments: list[Segment]) -> Callable[..., list[Query]]:
-    def make(count: int, kind: Kind = Kind.COMPARISON, shown: int = 2, **fields: Any) -> list[Query]:
+    def make(count: int, kind: str = "comparison", shown: int = 2, **fields: Any) -> list[Query]:
         return [
             Query(
                 f"{kind}/{fields.get('purpose', 'train')}/{number}",

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.web import create_app
 from rlhf_envs.feedback.web.limits import BURST, LARGEST_BODY, BodyLimit, RateLimit
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
@@ -175,8 +175,8 @@ def test_an_answer_without_sense_is_refused_and_not_stored(
 def test_rankings_and_ratings_must_fit_what_was_shown(
     request_: Interface, store: PreferenceStore, ann: str, make_queries: Any
 ) -> None:
-    [ranking] = store.ask(make_queries(1, Kind.RANKING, 3))
-    [rating] = store.ask(make_queries(1, Kind.RATING, 1))
+    [ranking] = store.ask(make_queries(1, "ranking", 3))
+    [rating] = store.ask(make_queries(1, "rating", 1))
     for query, payload in (
         (ranking, {"ranking": [0, 1]}), (ranking, {"ranking": [0, 1, 1]}), (ranking, {"ratings": [0.0] * 6}),
         (rating, {"ratings": [0.5] * 5}), (rating, {"ranking": [0]}), (rating, {}),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import Kind, LiveAnswer, PreferenceStore, Purpose
+from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose
 from tests.feedback.web.screens import Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -282,5 +282,5 @@ def test_when_there_is_nothing_to_do_new_queries_come_by_themselves(
     screen = open_screen(served.link("ann"))
     screen.page.get_by_text("All caught up").wait_for()
     assert screen.page.locator(".clip").count() == 0
-    store.ask(make_queries(3, Kind.RANKING, 3))
+    store.ask(make_queries(3, "ranking", 3))
     assert screen.query() == 2

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Purpose
-from rlhf_envs.feedback.schema import leases
+from rlhf_envs.feedback.store.schema import leases
 from tests.feedback.web.screens import Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import rlhf_envs.feedback.web.clips as clips
-from rlhf_envs.feedback import Choice, Kind, PreferenceStore, Purpose
+from rlhf_envs.feedback import Choice, PreferenceStore, Purpose
 from tests.feedback.web.screens import Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -31,7 +31,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None
 def test_clips_that_come_to_be_shown_are_judged_without_an_answer_lost(
     store: PreferenceStore, simulator: Any, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.ask(make_queries(2, Kind.RATING, 1))
+    store.ask(make_queries(2, "rating", 1))
     practised(store, "ann")
     screen = open_screen(served.link("ann"))
     screen.page.get_by_role("heading", name="These clips cannot be shown").wait_for()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import Kind, PreferenceStore, Purpose
-from rlhf_envs.feedback.status import OWNER_REQUESTS, TRAINING
+from rlhf_envs.feedback import PreferenceStore, Purpose
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from tests.feedback.web.screens import ENVIRONMENT, Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -43,7 +43,7 @@ def test_a_new_annotator_practises_first_and_is_told_what_most_prefer(
 def test_a_ranking_by_number_keys_is_stored_best_first(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.ask(make_queries(1, Kind.RANKING, 4))
+    store.ask(make_queries(1, "ranking", 4))
     practised(store, "ann")
     screen = open_screen(served.link("ann"))
     query = screen.query()
@@ -58,7 +58,7 @@ def test_a_ranking_by_number_keys_is_stored_best_first(
 def test_a_ranking_by_dragging_clips_into_places(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.ask(make_queries(1, Kind.RANKING, 3))
+    store.ask(make_queries(1, "ranking", 3))
     practised(store, "ann")
     screen = open_screen(served.link("ann"))
     query = screen.query()
@@ -86,7 +86,7 @@ def test_a_ranking_by_dragging_clips_into_places(
 def test_a_rating_follows_the_keys_that_are_held_while_the_clip_plays(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.ask(make_queries(1, Kind.RATING, 1))
+    store.ask(make_queries(1, "rating", 1))
     practised(store, "ann")
     screen = open_screen(served.link("ann"))
     query = screen.query()

@@ -12,13 +12,13 @@ import pygame
 import pytest
 
 from rlhf_envs.clips import snapshot_source
-from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Query
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.window import open_window
 from rlhf_envs.segments import Segment
 
 LENGTH = 5
 PATIENCE = 20.0
-CLIPS = {Kind.COMPARISON: 2, Kind.RANKING: 4, Kind.RATING: 1}
+CLIPS = {"comparison": 2, "ranking": 4, "rating": 1}
 
 
 class Hand:
@@ -119,7 +119,7 @@ def store(path: Path) -> Iterator[PreferenceStore]:
 def ask(store: PreferenceStore, drives: list[Segment]) -> Callable[..., list[int]]:
     """Asks queries with these keys."""
 
-    def ask(*keys: str, kind: Kind = Kind.COMPARISON, clips: int | None = None) -> list[int]:
+    def ask(*keys: str, kind: str = "comparison", clips: int | None = None) -> list[int]:
         count = clips or CLIPS[kind]
         return store.ask([Query(key, 0, tuple(drives[n : n + count]), kind) for n, key in enumerate(keys)])
 

@@ -10,8 +10,8 @@ import pygame
 import pytest
 
 from rlhf_envs.envs.palette import LIGHT
-from rlhf_envs.feedback import AnnotatorSession, Choice, Kind, PreferenceStore, Purpose, Query
-from rlhf_envs.feedback.status import TRAINING
+from rlhf_envs.feedback import AnnotatorSession, Choice, PreferenceStore, Purpose, Query
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.feedback.window import WindowFigures, label_in_window
 
 Ask = Callable[..., list[int]]
@@ -90,7 +90,7 @@ def test_a_key_that_bounces_does_not_answer_the_next_pair(ask: Ask, sit_down: An
 
 
 def test_a_ranking_is_given_best_first_by_number_and_confirmed(ask: Ask, sit_down: Any) -> None:
-    ask("a", "b", kind=Kind.RANKING)
+    ask("a", "b", kind="ranking")
     hand = sit_down("a")
     hand.press(pygame.K_3, pygame.K_RETURN, pygame.K_1, pygame.K_BACKSPACE)
     assert hand.places == (None, None, 1, None) and hand.answers() == []
@@ -110,7 +110,7 @@ def test_a_ranking_is_given_best_first_by_number_and_confirmed(ask: Ask, sit_dow
 
 
 def test_a_clip_dragged_onto_a_placed_one_takes_its_place(ask: Ask, sit_down: Any) -> None:
-    ask("a", kind=Kind.RANKING)
+    ask("a", kind="ranking")
     hand = sit_down("a")
     hand.press(pygame.K_1, pygame.K_2)
     start, end = (hand.clips[number].center for number in (3, 0))
@@ -126,7 +126,7 @@ def test_a_clip_dragged_onto_a_placed_one_takes_its_place(ask: Ask, sit_down: An
 
 
 def test_a_rating_has_a_value_for_every_step_and_follows_the_held_key(ask: Ask, sit_down: Any) -> None:
-    ask("a", "b", kind=Kind.RATING)
+    ask("a", "b", kind="rating")
     hand = sit_down("a", speed=0.5)
     hand.press(pygame.K_r, pygame.K_UP, pygame.K_RETURN)
     assert hand.answers() == [], "it cannot be rated before it has been seen"
@@ -148,7 +148,7 @@ def test_a_rating_has_a_value_for_every_step_and_follows_the_held_key(ask: Ask, 
 
 
 def test_stepping_through_a_rated_clip_mends_single_steps(ask: Ask, sit_down: Any) -> None:
-    ask("a", kind=Kind.RATING)
+    ask("a", kind="rating")
     hand = sit_down("a")
     hand.until(lambda: hand.view.ready)
     hand.press(pygame.K_COMMA, pygame.K_COMMA)

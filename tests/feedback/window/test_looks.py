@@ -8,7 +8,7 @@ import pygame
 
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.palette import DARK, LIGHT
-from rlhf_envs.feedback import AnnotatorSession, Kind, PreferenceStore, Query
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.window import measure_window
 from rlhf_envs.segments import Segment
 
@@ -47,7 +47,7 @@ def test_captured_frames_are_shown_where_there_are_no_states(store: PreferenceSt
 
 
 def test_a_clip_that_is_dragged_goes_with_the_mouse(ask: Ask, sit_down: Any) -> None:
-    ask("a", kind=Kind.RANKING)
+    ask("a", kind="ranking")
     hand = sit_down("a")
     hand.press(pygame.K_COMMA)
     still = pixels(hand)
@@ -94,7 +94,7 @@ def test_a_resized_window_shows_clips_of_its_new_size(ask: Ask, sit_down: Any) -
 
 
 def test_a_window_where_nothing_changes_draws_nothing(ask: Ask, sit_down: Any) -> None:
-    ask("a", kind=Kind.RATING)
+    ask("a", kind="rating")
     hand = sit_down("a")
     hand.until(lambda: hand.view.ready)
     hand.until(lambda: hand.view.counts)

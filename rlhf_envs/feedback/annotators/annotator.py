@@ -1,0 +1,122 @@
+"""Who answers queries: scripted teachers, functions of two clips, and whatever else serves a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.feedback.annotators.teacher import ScriptedTeacher
+from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.kinds import Comparison, TeacherConfig
+from rlhf_envs.observations import Observations
+from rlhf_envs.queries import Choice
+from rlhf_envs.registry import Registry
+from rlhf_envs.segments import Segment
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """Answers what is open in a store. People do so in processes of their own; this is for everything that is code."""
+
+    def serve(self, store: PreferenceStore, /) -> int:
+        """Take queries from the store and answer them, until there are none for this annotator; how many it answered.
+
+        A training run calls it after each time that it has asked. Raise what you like: the run stops with it, and can
+        be resumed.
+        """
+
+
+class Clip:
+    """A segment as it is given to a function that judges it.
+
+    Attributes:
+        observations: what the policy saw before each action, (T, *obs), or a dict of such arrays.
+        actions: (T, *act).
+        frames_per_second: the rate at which `frames` look natural.
+    """
+
+    def __init__(self, segment: Segment, painter: ClipPainter) -> None:
+        self._segment, self._painter = segment, painter
+        self.observations: Observations = segment.observations
+        self.actions: NDArray[Any] = segment.actions
+        self.frames_per_second = painter.frames_per_second
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """The clip as people see it, (T, height, width, 3) uint8; drawn when it is asked for."""
+        return self._painter.frames(self._segment)
+
+
+class FunctionAnnotator:
+    """Answers comparisons by a function of two clips, such as a vision-language model or a measurement.
+
+    Args:
+        function: from (left clip, right clip) to "left", "right", "tie" or "skip".
+        name: the annotator that the answers are stored under; the function's name by default.
+    """
+
+    def __init__(self, function: Callable[[Clip, Clip], Choice | str], name: str = "") -> None:
+        self.function = function
+        self.name = name or getattr(function, "__name__", "function")
+
+    def serve(self, store: PreferenceStore) -> int:
+        """Answer every comparison that is open to this annotator.
+
+        Raises:
+            ValueError: if the function answers anything else.
+        """
+        painter = None
+        served = 0
+        while (query := store.take(self.name, kinds=[Comparison.name])) is not None:
+            if painter is None:
+                environment = store.environment
+                painter = clip_painter(EnvironmentRef(str(environment["id"]), environment.get("kwargs") or {}))
+            left, right = (Clip(segment, painter) for segment in query.segments)
+            store.answer(query.id or 0, self.name, Choice(self.function(left, right)))
+            served += 1
+        return served
+
+
+ANNOTATORS: Registry[Any] = Registry("annotator")
+"""Annotators by name: the scripted teachers that B-Pref compares, and any `Annotator`, class of one, or function of two
+clips that a user registers."""
+
+ANNOTATORS.register("oracle", TeacherConfig())
+ANNOTATORS.register("boltzmann", TeacherConfig(beta=1.0))
+ANNOTATORS.register("myopic", TeacherConfig(gamma=0.9))
+ANNOTATORS.register("mistake", TeacherConfig(mistake=0.1))
+ANNOTATORS.register("skip", TeacherConfig(skip=0.1))
+ANNOTATORS.register("equal", TeacherConfig(equal=0.1))
+
+
+def make_annotator(wanted: Any, seed: int | None = None) -> Annotator:
+    """An annotator from whatever names one.
+
+    Args:
+        wanted: an `Annotator`, a class of one, a function of two clips, a `TeacherConfig`, a name in `ANNOTATORS`, or
+            "module:Name" of any of these.
+        seed: of a scripted teacher, in place of its own.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    found = ANNOTATORS.resolve(wanted)
+    if isinstance(found, TeacherConfig):
+        name = wanted if isinstance(wanted, str) else "teacher"
+        return ScriptedTeacher(found if seed is None else replace(found, seed=seed), name)
+    if isinstance(found, type):
+        found = found()
+    if isinstance(found, Annotator):
+        return found
+    if callable(found):
+        return FunctionAnnotator(found)
+    raise ValueError(
+        f"{wanted!r} is no annotator: it needs a method serve(store), or to be a function of two clips that gives "
+        "'left', 'right', 'tie' or 'skip'."
+    )

@@ -1,0 +1,164 @@
+"""The tables of a feedback store. Answers are only ever added: the database itself refuses to change or remove one.
+
+All times are seconds since the epoch. Timestamps come from the clock of the process that writes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    FromClause,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    and_,
+    event,
+    exists,
+)
+
+SCHEMA_VERSION = 2
+"""Raised by every change to the tables; a store of a newer version is not opened."""
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(32), nullable=False, unique=True),
+    Column("length", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""`content` is `Segment.to_bytes()`; `digest` its BLAKE2b fingerprint, so that each segment is stored once."""
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    Column("round", Integer, nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("context", JSON, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("only_for", String),
+    sqlite_autoincrement=True,
+)
+"""`wanted` is how many annotators should answer; `only_for` names the one annotator who is asked, if it is only one."""
+
+query_segments = Table(
+    "query_segments",
+    metadata,
+    Column("query_id", ForeignKey("queries.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("segment_id", ForeignKey("segments.id"), nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("query_id", ForeignKey("queries.id"), primary_key=True),
+    Column("annotator", String, primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+"""Who has which query on screen, and until when it is kept for them."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("query_id", ForeignKey("queries.id"), nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("choice", String),
+    Column("undoes", ForeignKey("answers.id")),
+    Column("reasons", JSON, nullable=False),
+    Column("shown_at", Double),
+    Column("answered_at", Double),
+    Column("payload", JSON(none_as_null=True)),
+    Column("token", String, unique=True),
+    sqlite_autoincrement=True,
+)
+"""`undoes` names the answer that a row takes back; `token` makes a repeated submit harmless."""
+
+Index("answers_of_query", answers.c.query_id, answers.c.annotator)
+# Partial, because SQLite would otherwise look for the answers to a query among all rows whose `undoes` is NULL.
+Index(
+    "answers_taken_back",
+    answers.c.undoes,
+    unique=True,
+    sqlite_where=answers.c.undoes.is_not(None),
+    postgresql_where=answers.c.undoes.is_not(None),
+)
+
+annotators = Table(
+    "annotators",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("token_digest", String(64), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+"""Who may answer over the network. Only the digest of a token is kept, so that nobody can read tokens here."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
+    Column("posted_at", Double, nullable=False),
+)
+"""The newest word of each kind between processes: how training goes, what the owner of a run requests."""
+
+# SQLite's INSERT OR REPLACE removes the old row without firing its DELETE trigger, hence the trigger on INSERT.
+_SQLITE_TRIGGERS = (
+    """CREATE TRIGGER answers_are_never_changed BEFORE UPDATE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+    """CREATE TRIGGER answers_are_never_removed BEFORE DELETE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+    """CREATE TRIGGER answers_are_never_replaced BEFORE INSERT ON answers
+    WHEN EXISTS (SELECT 1 FROM answers WHERE id = NEW.id)
+      OR EXISTS (SELECT 1 FROM answers WHERE token = NEW.token)
+      OR EXISTS (SELECT 1 FROM answers WHERE undoes = NEW.undoes)
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only'); END""",
+)
+_POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION refuse_to_change_answers() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'answers are append-only'; END $$""",
+    """CREATE TRIGGER answers_are_never_changed BEFORE UPDATE OR DELETE ON answers
+    FOR EACH ROW EXECUTE FUNCTION refuse_to_change_answers()""",
+    """CREATE TRIGGER answers_are_never_emptied BEFORE TRUNCATE ON answers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_answers()""",
+)
+for _dialect, _statements in (("sqlite", _SQLITE_TRIGGERS), ("postgresql", _POSTGRESQL_TRIGGERS)):
+    for _statement in _statements:
+        event.listen(answers, "after_create", DDL(_statement).execute_if(dialect=_dialect))
+
+
+def is_live(answer: FromClause, as_of: int | None = None) -> ColumnElement[bool]:
+    """Whether a row of `answers` (or of an alias of it) is an answer that no later row takes back.
+
+    Args:
+        answer: the table or alias that the row is from.
+        as_of: look at the store as it was when the row of this id was its newest; None for as it is now.
+    """
+    undo = answers.alias()
+    taken_back = undo.c.undoes == answer.c.id
+    if as_of is None:
+        return and_(answer.c.undoes.is_(None), ~exists().where(taken_back))
+    return and_(answer.c.undoes.is_(None), answer.c.id <= as_of, ~exists().where(taken_back, undo.c.id <= as_of))

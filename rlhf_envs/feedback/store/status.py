@@ -1,0 +1,44 @@
+"""Status messages: what the processes around a store tell each other, the newest of each name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from rlhf_envs.feedback.store.schema import notices
+
+TRAINING = "training"
+"""Posted by a training run after every rollout, and while it waits: how far it is, and what it waits for."""
+
+OWNER_REQUESTS = "owner_requests"
+"""Posted by the owner of a run: whether it should pause or stop, and how many comparisons to ask beyond its budget."""
+
+
+@dataclass(frozen=True)
+class StatusMessage:
+    """What was posted, and when (seconds since the epoch)."""
+
+    value: Mapping[str, Any]
+    posted_at: float
+
+
+def post(connection: Connection, name: str, value: Mapping[str, Any], at: float) -> None:
+    """Replace the message of this name."""
+    connection.execute(delete(notices).where(notices.c.name == name))
+    connection.execute(insert(notices), {"name": name, "value": value, "posted_at": at})
+
+
+def update(connection: Connection, name: str, changed: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Change some values of a message and return all of them as they are now."""
+    before = load(connection).get(name)
+    value = {**(before.value if before is not None else {}), **changed}
+    post(connection, name, value, at)
+    return value
+
+
+def load(connection: Connection) -> dict[str, StatusMessage]:
+    """All messages by name."""
+    return {row.name: StatusMessage(row.value, row.posted_at) for row in connection.execute(select(notices))}

@@ -1,0 +1,400 @@
+"""The one meeting point of a training run and its annotators: the run asks and reads, annotators take and answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Select, insert, inspect, select, update
+
+from rlhf_envs.feedback.store import answering, leases, reading, schema, status
+from rlhf_envs.feedback.store.asking import PreparedQueries
+from rlhf_envs.feedback.store.database import Database
+from rlhf_envs.feedback.store.errors import (
+    StoreDamagedError,
+    StoreExistsError,
+    StoreMissingError,
+    StoreVersionError,
+)
+from rlhf_envs.feedback.store.reading import SegmentCache
+from rlhf_envs.feedback.store.schema import SCHEMA_VERSION, meta, metadata
+from rlhf_envs.feedback.store.status import StatusMessage
+from rlhf_envs.json_values import require_json
+from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
+from rlhf_envs.segments import Segment
+
+QUEUE = (Purpose.TRAIN, Purpose.TEST, Purpose.CHECK)
+"""What a training run wants answered."""
+
+_CACHED_BYTES = 256 * 2**20
+_MOST_AT_ONCE = 10_000
+
+
+class PreferenceStore:
+    """Queries and their answers, in SQLite or PostgreSQL, shared by any number of processes.
+
+    Make one with `create` or `open`. What a method acknowledges is on the disk when it returns. Every method raises a
+    `StoreError`, whose subclass says why, when the database cannot do its work; nothing half done is left behind then.
+
+    Attributes:
+        environment: what the creator said about the environment that the segments are from.
+    """
+
+    def __init__(self, database: Database, environment: Mapping[str, Any]) -> None:
+        self.environment = environment
+        self._database = database
+        self._cache = SegmentCache(_CACHED_BYTES)
+
+    @classmethod
+    def create(
+        cls, url_or_path: str | os.PathLike[str], *, environment: Mapping[str, Any], patience: float = 10.0
+    ) -> PreferenceStore:
+        """Make a new store.
+
+        Args:
+            url_or_path: a path makes an SQLite file; otherwise an SQLAlchemy URL of SQLite or PostgreSQL.
+            environment: what an annotator needs to show segments (id, kwargs, segment length, ...); JSON values only.
+            patience: seconds to wait for another process that holds the store before `StoreLockedError`.
+
+        Raises:
+            ValueError: if the URL is not understood or the environment is not JSON.
+            StoreExistsError: if a store is there already.
+        """
+        database = Database(url_or_path, patience)
+        try:
+            return cls(database, create_tables(database, environment))
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def open(cls, url_or_path: str | os.PathLike[str], *, patience: float = 10.0) -> PreferenceStore:
+        """Open a store that was made before; see `create` for the arguments.
+
+        Raises:
+            ValueError: if the URL is not understood.
+            StoreMissingError: if there is none.
+            StoreVersionError: if a newer version of this library made it.
+            StoreDamagedError: if it is something else, or damaged.
+        """
+        database = Database(url_or_path, patience)
+        try:
+            return cls(database, read_environment(database))
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def database(self) -> Database:
+        """For what else is kept in the same database, such as who may answer over the network."""
+        return self._database
+
+    # What a training run does: ask, and read what was answered.
+
+    def ask(self, asked: Sequence[Query], wanted: int = 1) -> list[int]:
+        """Put queries into the store, all or none, and return their ids in the same order.
+
+        A key that was asked before keeps its query and id, and nothing is added: a resumed run may ask again.
+
+        Args:
+            asked: the queries; their `id` and `segment_ids` are ignored.
+            wanted: how many annotators should answer each of them.
+
+        Raises:
+            ValueError: if a query is not well formed, or two of them share a key.
+        """
+        prepared = PreparedQueries(asked, wanted)
+        return self._database.write(prepared.store) if asked else []
+
+    def read_since(self, cursor: int, *, up_to_round: int | None = None) -> tuple[list[Answer], int]:
+        """What arrived after the cursor, in order of arrival, and the cursor for the next call. Start with 0.
+
+        With `up_to_round`, reading stops before the first row that belongs to a later round. So a run that resumes at
+        round k, when answers to round k + 1 are here already, reads what it read the first time, and the rest later:
+        a cursor never steps over a row. No row that the first run saw in round k can stand behind that point, since
+        nobody could answer round k + 1 before the run had finished reading round k.
+
+        Raises:
+            ValueError: if the cursor is negative.
+        """
+        if cursor < 0:
+            raise ValueError(f"A cursor is the id of the last row read, or 0 at the beginning, not {cursor}.")
+        rows = self._database.read(lambda connection: reading.load_answers_since(connection, cursor, up_to_round))
+        return rows, rows[-1].id if rows else cursor
+
+    def live_answers(
+        self, purpose: Purpose | None = None, *, as_of: int | None = None, annotator: str | None = None
+    ) -> list[LiveAnswer]:
+        """All answers that were not taken back, in order of arrival, without loading a segment.
+
+        Args:
+            purpose: only answers to queries of this purpose.
+            as_of: a cursor of `read_since`: answers and undos that came after it are left out.
+            annotator: only answers by this one.
+        """
+        return self._database.read(lambda connection: reading.load_live_answers(connection, purpose, as_of, annotator))
+
+    def tally(self, annotator: str, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> Tally:
+        """How many queries of these purposes an annotator has answered, and when they answered the latest of them."""
+        return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest, purposes))
+
+    # What an annotator does: take, answer, undo, leave.
+
+    def take(
+        self,
+        annotator: str,
+        *,
+        purposes: Collection[Purpose] = QUEUE,
+        kinds: Collection[str] | None = None,
+        lease_seconds: float = 60.0,
+        now: float | None = None,
+    ) -> Query | None:
+        """The next query for an annotator, or None if there is none for them at the moment; see `take_many`."""
+        taken = self.take_many(annotator, 1, purposes=purposes, kinds=kinds, lease_seconds=lease_seconds, now=now)
+        return taken[0] if taken else None
+
+    def take_many(
+        self,
+        annotator: str,
+        limit: int,
+        *,
+        purposes: Collection[Purpose] = QUEUE,
+        kinds: Collection[str] | None = None,
+        lease_seconds: float = 60.0,
+        now: float | None = None,
+    ) -> list[Query]:
+        """The next queries for an annotator, oldest first.
+
+        Before all others comes one whose answer they took back, then those that are for them alone.
+
+        A query is kept for whoever took it until the lease ends, so that no more annotators work on it than are
+        wanted. Taking again gives the same queries, until they are answered, and renews their leases.
+
+        Args:
+            annotator: who will answer.
+            limit: how many queries at most.
+            purposes: only queries of these; by default no practice and no judging of policies.
+            kinds: only queries of these kinds; None for all.
+            lease_seconds: how long to keep them for this annotator.
+            now: seconds since the epoch; None for the clock. Clocks of annotators should agree to a few seconds.
+
+        Raises:
+            ValueError: if the annotator has no name, or limit or lease are out of range.
+        """
+        leases.check_annotator(annotator)
+        leases.check_lease(lease_seconds)
+        if not 1 <= limit <= _MOST_AT_ONCE:
+            raise ValueError(f"Take between 1 and {_MOST_AT_ONCE:,} queries at a time, not {limit:,}.")
+        now = time.time() if now is None else now
+        ids = self._database.write(
+            lambda connection: leases.lease_next(
+                connection, annotator, limit, purposes, kinds, now, now + lease_seconds
+            )
+        )
+        if not ids:
+            return []
+        return self._database.read(lambda connection: reading.load_queries_by_id(connection, ids, self._cache))
+
+    def answer(
+        self,
+        query_id: int,
+        annotator: str,
+        choice: Choice | str | None,
+        *,
+        reasons: Sequence[str] = (),
+        shown_at: float | None = None,
+        answered_at: float | None = None,
+        payload: Mapping[str, Any] | None = None,
+        token: str | None = None,
+    ) -> int:
+        """Add an answer and return its id; the arguments are those of `Submission`, the refusals of `answer_many`."""
+        choice = None if choice is None else Choice(choice)
+        submission = Submission(query_id, annotator, choice, tuple(reasons), shown_at, answered_at, payload, token)
+        return self.answer_many([submission])[0]
+
+    def answer_many(self, submissions: Sequence[Submission]) -> list[int]:
+        """Add answers, all or none, and return their ids in the same order.
+
+        An answer is taken even if its lease ran out and others have answered since: no one's work is thrown away. A
+        token that was stored before gives the id from then.
+
+        Raises:
+            ValueError: if a choice is unknown, a payload is not JSON, or a name or a time is missing its sense.
+            AnswerRefusedError: if there is no such query, the answer does not fit its kind, or this annotator has
+                answered it already and not taken that back.
+        """
+        prepared = answering.PreparedAnswers(submissions)
+        return self._database.write(prepared.store) if submissions else []
+
+    def undo(
+        self, annotator: str, *, lease_seconds: float = 60.0, now: float | None = None, token: str | None = None
+    ) -> Answer | None:
+        """Take back an annotator's latest answer that still stands, by adding a row that says so.
+
+        The query is open again, and kept for this annotator first. Returns the added row (its `undoes` names the
+        answer), or None if there is nothing to take back. A token makes a repeated call harmless.
+        """
+        leases.check_annotator(annotator)
+        leases.check_lease(lease_seconds)
+        now = time.time() if now is None else now
+
+        def take_back(connection: Connection) -> Answer | None:
+            id = answering.take_back(connection, annotator, token, now, now + lease_seconds)
+            return None if id is None else reading.load_answer(connection, id)
+
+        return self._database.write(take_back)
+
+    def release(self, annotator: str, *, keeping: Collection[int] = ()) -> int:
+        """Let others have what is kept for an annotator who leaves, and return how many queries that are.
+
+        Queries whose answer they took back stay theirs until the lease ends, and so do those of `keeping`: ids of
+        queries whose answer is on its way. An answer is taken without a lease, too.
+        """
+        leases.check_annotator(annotator)
+        return self._database.write(lambda connection: leases.release_all(connection, annotator, keeping))
+
+    # Status messages between processes.
+
+    def post_status(self, name: str, value: Mapping[str, Any]) -> None:
+        """Post a status message for the other processes; it replaces the one of this name. JSON values only.
+
+        Raises:
+            ValueError: if the value is not JSON.
+        """
+        checked = require_json(dict(value), f"status message {name!r}")
+        self._database.write(lambda connection: status.post(connection, name, checked, time.time()))
+
+    def update_status(self, name: str, changed: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some values of a status message, leave the others, and return all of them as they are then.
+
+        Raises:
+            ValueError: if the values are not JSON.
+        """
+        checked = require_json(dict(changed), f"status message {name!r}")
+        return self._database.write(lambda connection: status.update(connection, name, checked, time.time()))
+
+    def statuses(self) -> dict[str, StatusMessage]:
+        """All status messages by name, each the newest of its name."""
+        return self._database.read(status.load)
+
+    # What anyone may look at.
+
+    def query(self, id: int) -> Query:
+        """One query with its segments. Raises `KeyError` if there is none of this id."""
+        found = self._load(select(schema.queries.c.id).where(schema.queries.c.id == id))
+        if not found:
+            raise KeyError(f"There is no query {id} in this store.")
+        return found[0]
+
+    def queries(self, round: int | None = None, purpose: Purpose | None = None) -> list[Query]:
+        """Queries of a round and a purpose (None: of any), oldest first, with their segments."""
+        wanted = select(schema.queries.c.id)
+        if round is not None:
+            wanted = wanted.where(schema.queries.c.round == round)
+        if purpose is not None:
+            wanted = wanted.where(schema.queries.c.purpose == purpose.value)
+        return self._load(wanted)
+
+    def segment(self, id: int) -> Segment:
+        """One segment; those used lately stay in memory. Raises `KeyError` if there is none of this id."""
+        return self.segments([id])[0]
+
+    def segments(self, ids: Iterable[int]) -> list[Segment]:
+        """Several segments, in the order of `ids`. Raises `KeyError` if one does not exist."""
+        ids = list(ids)
+        loaded = self._cache.get(ids)
+        if len(loaded) < len(set(ids)):
+            loaded = self._database.read(lambda connection: reading.load_segments(connection, ids, self._cache))
+        for id in ids:
+            if id not in loaded:
+                raise KeyError(f"There is no segment {id} in this store.")
+        return [loaded[id] for id in ids]
+
+    def counts(self) -> dict[Purpose, QueryCounts]:
+        """How far the queries of each purpose have come."""
+        return self._database.read(reading.count_queries)
+
+    def _load(self, wanted: Select[Any]) -> list[Query]:
+        return self._database.read(lambda connection: reading.load_queries(connection, wanted, self._cache))
+
+
+def create_tables(database: Database, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the tables, all or none, and return the description of the environment as it is stored.
+
+    Raises:
+        ValueError: if the description is not JSON.
+        StoreExistsError: if a store is there already.
+    """
+    described: dict[str, Any] = require_json(dict(environment), "environment of a feedback store")
+
+    def make_tables(connection: Connection) -> None:
+        if inspect(connection).has_table(meta.name):
+            raise StoreExistsError(f"{database.place} holds a feedback store already: open it, or name another place.")
+        metadata.create_all(connection, checkfirst=False)
+        facts = {"schema_version": SCHEMA_VERSION, "environment": described, "created_at": time.time()}
+        connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
+
+    database.prepare_file()
+    database.write(make_tables)
+    return described
+
+
+def read_environment(database: Database) -> dict[str, Any]:
+    """Check that this is a store that this version can use, and return its description of the environment.
+
+    Raises:
+        StoreMissingError, StoreVersionError, StoreDamagedError: if it is not.
+    """
+
+    def read_facts(connection: Connection) -> dict[str, Any]:
+        inspected = inspect(connection)
+        if not inspected.get_table_names():
+            raise StoreMissingError(f"There is no feedback store at {database.place} yet: it is empty.")
+        if not inspected.has_table(meta.name):
+            raise StoreDamagedError(f"{database.place} is not a feedback store: it has none of its tables.")
+        if not {meta.c.name.name, meta.c.value.name} <= {column["name"] for column in inspected.get_columns(meta.name)}:
+            raise StoreDamagedError(f"{database.place} is not a feedback store: its tables are another program's.")
+        return {row.name: row.value for row in connection.execute(select(meta.c.name, meta.c.value))}
+
+    database.require_file()
+    try:
+        facts = database.read(read_facts)
+    except ValueError:
+        facts = {}
+    version = facts.get("schema_version")
+    if version == 1:
+        database.write(_upgrade_from_1)
+        version = SCHEMA_VERSION
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreVersionError(
+            f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
+            "library: install a newer rlhf-envs to open it."
+        )
+    environment = facts.get("environment")
+    if version != SCHEMA_VERSION or not isinstance(environment, dict):
+        raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
+    return environment
+
+
+def _upgrade_from_1(connection: Connection) -> None:
+    """Version 1 had no notices, no annotators with tokens, and no queries for one annotator alone."""
+    columns = {column["name"] for column in inspect(connection).get_columns("queries")}
+    if "only_for" not in columns:  # another process may have upgraded it in the meantime
+        connection.exec_driver_sql("ALTER TABLE queries ADD COLUMN only_for VARCHAR")
+        metadata.create_all(connection, tables=[schema.annotators, schema.notices])
+        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))

@@ -1,0 +1,219 @@
+"""Which queries are worth a person's time: candidates, what is never asked, and the selection rules.
+
+A candidate is a group of k segments: two to compare, more to rank, one to rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlhf_envs.observations import Observations, named_arrays
+from rlhf_envs.queries import Query
+from rlhf_envs.recording import Windows
+from rlhf_envs.registry import Registry
+from rlhf_envs.rewards import RewardEnsemble
+
+_NEAR_IDENTICAL = 0.05
+_FROZEN = 1e-3
+_SHORTLIST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """M groups of k segments that could be asked about, out of a pool of P segments of T steps.
+
+    Attributes:
+        groups: indices of the segments of each group in the pool, in screen order, (M, k).
+        observations: of the pool, (P, T, *obs), or a dict of such arrays.
+        actions: of the pool, (P, T, *act).
+        described: what happens at each step of the pool as standardised numbers, (P, T, F) float32.
+        returns: of the pool's segments under each member of the ensemble, (members, P) float32.
+        preferences: each member's probability that the later of two segments of a group is better, for every two of
+            them, (members, M, pairs) float32. A group of one is set against the mean of the pool.
+    """
+
+    groups: NDArray[np.intp]
+    observations: Observations
+    actions: NDArray[Any]
+    described: NDArray[np.float32]
+    returns: NDArray[np.float32]
+    preferences: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """What a group shows, in whatever order: the middle of its segments and how far apart they lie, (M, 2F).
+
+        Groups that lie close teach much the same.
+        """
+        middle = self.described.mean(axis=1)[self.groups]
+        return np.concatenate([middle.mean(axis=1), np.ptp(middle, axis=1)], axis=1)
+
+
+SelectionRule = Callable[
+    [Candidates, int, RewardEnsemble, Sequence[Query], np.random.Generator], NDArray[np.intp] | Sequence[int]
+]
+"""From (candidates, count, ensemble, asked, rng) to the indices of up to `count` candidates, the most wanted first.
+
+`ensemble.fits` is 0 before there was an answer; `asked` are the queries that the run has asked to train on so far."""
+
+
+def select_uniform(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Any groups, without regard to what the model knows."""
+    return rng.permutation(len(candidates))[:count]
+
+
+def select_disagreement(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The groups on which the members differ most: the largest variance of P(right) (Christiano et al. 2017, 2.2.4).
+
+    Any groups before there was an answer.
+    """
+    if not ensemble.fits:
+        return select_uniform(candidates, count, ensemble, asked, rng)
+    return _most_disputed(candidates, count)
+
+
+def select_entropy(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The groups whose answer is least certain: the mean P(right) is nearest one half (B-Pref, section 3.3).
+
+    Any groups before there was an answer.
+    """
+    if not ensemble.fits:
+        return select_uniform(candidates, count, ensemble, asked, rng)
+    return np.argsort(np.abs(candidates.preferences.mean(axis=0) - 0.5).mean(axis=1), kind="stable")[:count]
+
+
+def select_diverse(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Groups on which the members differ, spread out: a shortlist by disagreement, thinned by greedy k-centre.
+
+    A batch of the most disputed groups alone tends to ask the same thing many times over. Greedy k-centre (Sener &
+    Savarese 2018, algorithm 1) takes, again and again, the group that lies farthest from all those taken so far.
+    """
+    shortlist = _most_disputed(candidates, _SHORTLIST * count)
+    if len(shortlist) <= count:
+        return shortlist
+    features = candidates.features[shortlist]
+    taken = [0]
+    distance = np.square(features - features[0]).sum(axis=1)
+    while len(taken) < count:
+        farthest = int(distance.argmax())
+        taken.append(farthest)
+        distance = np.minimum(distance, np.square(features - features[farthest]).sum(axis=1))
+    return shortlist[taken]
+
+
+SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule")
+"""Every selection rule by the name that configurations use."""
+
+SELECTION_RULES.register("uniform", select_uniform)
+SELECTION_RULES.register("disagreement", select_disagreement)
+SELECTION_RULES.register("entropy", select_entropy)
+SELECTION_RULES.register("diverse", select_diverse)
+
+
+def make_candidates(
+    ensemble: RewardEnsemble,
+    observations: Observations,
+    actions: NDArray[Any],
+    windows: Windows,
+    segments: int,
+    rng: np.random.Generator,
+) -> Candidates:
+    """Group a pool of P segments into candidates, in random screen order, without those that should not be asked.
+
+    Args:
+        ensemble: what predicts the answers.
+        observations, actions: of the pool, (P, T, *obs) and (P, T, *act).
+        windows: where the segments of the pool lie, in the order of the pool.
+        segments: k, how many segments a query shows.
+        rng: draws the screen order.
+    """
+    described = describe_segments(observations, actions)
+    groups = group_segments(windows, described, segments)
+    if segments == 2:
+        swapped = rng.random(len(groups)) < 0.5
+        groups[swapped] = groups[swapped, ::-1]
+    else:
+        groups = rng.permuted(groups, axis=1)
+    returns = ensemble.segment_returns(observations, actions)
+    return Candidates(groups, observations, actions, described, returns, group_preferences(ensemble, returns, groups))
+
+
+def describe_segments(observations: Observations, actions: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What happens at each step of M segments as standardised numbers, (M, T, F) float32."""
+    count, length = actions.shape[:2]
+    parts = [*(array for _, array in named_arrays(observations)), actions]
+    flat = np.concatenate([np.asarray(part, dtype=np.float32).reshape(count, length, -1) for part in parts], axis=2)
+    spread = flat.std(axis=(0, 1))
+    varied = spread > 1e-8
+    return (flat[..., varied] - flat[..., varied].mean(axis=(0, 1))) / spread[varied]
+
+
+def group_segments(windows: Windows, described: NDArray[np.float32], size: int) -> NDArray[np.intp]:
+    """Put the segments of a pool into groups, leaving out those that should not be asked about.
+
+    Left out are groups in which two segments overlap, and those of which half of all two, or more, look nearly the same
+    or show nothing that moves at all. Segments of a group come from different parts of the pool, in their order.
+
+    Args:
+        windows: where the segments of the pool lie.
+        described: from `describe_segments`, (segments, T, F).
+        size: k, how many segments a group has: 2 for a comparison.
+
+    Returns:
+        Indices, (up to segments / k, k).
+    """
+    count = len(windows) // size
+    groups = np.arange(count)[:, None] + count * np.arange(size)
+    if described.shape[2] == 0:
+        return groups[:0]
+    frozen = described.std(axis=1).mean(axis=1) < _FROZEN
+    overlapping, dull = [np.zeros(count, bool)], [np.zeros(count, bool)]
+    for left, right in _every_two(groups):
+        overlapping.append(
+            (windows.rows[left] == windows.rows[right])
+            & (np.abs(windows.starts[left] - windows.starts[right]) < windows.length)
+        )
+        difference = np.abs(described[left] - described[right]).mean(axis=(1, 2))
+        dull.append(~(difference > _NEAR_IDENTICAL) | (frozen[left] & frozen[right]))
+    pairs = size * (size - 1) // 2
+    worth_asking = ~np.any(overlapping, axis=0) & (2 * np.sum(dull, axis=0) < max(pairs, 1))
+    return groups[worth_asking]
+
+
+def group_preferences(
+    ensemble: RewardEnsemble, returns: NDArray[np.float32], groups: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """`Candidates.preferences`: the objective's probability of an attentive person's choice, without answer noise."""
+    if groups.shape[1] == 1:
+        advantages = returns[:, groups] - returns.mean(axis=1)[:, None, None]
+    else:
+        advantages = np.stack([returns[:, right] - returns[:, left] for left, right in _every_two(groups)], axis=2)
+    preferences: NDArray[np.float32] = ensemble.objective.choice_probability(torch.from_numpy(advantages)).numpy()
+    return preferences
+
+
+def _most_disputed(candidates: Candidates, count: int) -> NDArray[np.intp]:
+    return np.argsort(-candidates.preferences.var(axis=0).mean(axis=1), kind="stable")[:count]
+
+
+def _every_two(groups: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    places = range(groups.shape[1])
+    return [(groups[:, one], groups[:, other]) for one in places for other in places if one < other]

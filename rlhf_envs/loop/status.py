@@ -1,0 +1,97 @@
+"""What a training run tells everybody around its store, and what its owner tells the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
+
+_SECONDS_BETWEEN = 1.0
+_MOST_POINTS = 200
+
+
+@dataclass(frozen=True)
+class OwnerRequests:
+    """What the owner of a run requests.
+
+    Attributes:
+        paused: training should stand still.
+        stop: training should end so that it can be resumed.
+        extra_comparisons: how many to ask beyond the budget.
+    """
+
+    paused: bool = False
+    stop: bool = False
+    extra_comparisons: int = 0
+
+
+def read_owner_requests(store: PreferenceStore) -> OwnerRequests:
+    """The owner's requests by now; the defaults in place of what is missing or malformed."""
+    message = store.statuses().get(OWNER_REQUESTS)
+    said: Mapping[str, Any] = {} if message is None else message.value
+    extra = said.get("extra_comparisons", 0)
+    return OwnerRequests(
+        paused=said.get("paused") is True,
+        stop=said.get("stop") is True,
+        extra_comparisons=extra if isinstance(extra, int) and extra > 0 else 0,
+    )
+
+
+def withdraw_stop(store: PreferenceStore) -> None:
+    """Forget a request to stop or to pause, which was for a training that has ended; the others stay."""
+    if OWNER_REQUESTS in store.statuses():
+        store.update_status(OWNER_REQUESTS, {"stop": False, "paused": False})
+
+
+class Announcer:
+    """Posts the TRAINING status message: how far training is, and what it waits for.
+
+    Args:
+        store: where it is posted.
+
+    Attributes:
+        figures: what is known of the training so far, by name; see `tell`.
+    """
+
+    def __init__(self, store: PreferenceStore) -> None:
+        self._store = store
+        before = store.statuses().get(TRAINING)
+        kept = before.value.get("curve") if before is not None else None
+        self._curve: list[list[Any]] = list(kept) if isinstance(kept, list) else []
+        self._next_at = 0.0
+        self.figures: dict[str, Any] = {}
+
+    def tell(self, state: str, waiting_for: int = 0, *, at_once: bool = False, **figures: Any) -> None:
+        """Post how training is, at most once a second unless it has to be told at once.
+
+        Args:
+            state: "training", "waiting", "paused", "stopped" or "finished".
+            waiting_for: how many answers training waits for.
+            at_once: post it in any case.
+            figures: whatever has changed of: timesteps, total_timesteps, labels, comparisons, test_comparisons,
+                test_accuracy, learned_return, true_return.
+        """
+        self.figures |= figures
+        timesteps = figures.get("timesteps")
+        if timesteps is not None and timesteps > self._last_timesteps():
+            self._curve.append([timesteps, self.figures.get("learned_return"), self.figures.get("test_accuracy")])
+            if len(self._curve) > _MOST_POINTS:
+                self._curve = self._curve[1::2]
+        if at_once or time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + _SECONDS_BETWEEN
+            value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
+            # News is no reason to end a training: while another process has locked the store, it is told later.
+            with suppress(StoreLockedError):
+                self._store.post_status(TRAINING, value)
+
+    def begin_at(self, timesteps: int) -> None:
+        """Forget what an earlier part of the run has told of steps that come again."""
+        self._curve = [point for point in self._curve if point[0] <= timesteps]
+
+    def _last_timesteps(self) -> int:
+        return int(self._curve[-1][0]) if self._curve else -1
