@@ -1,4 +1,4 @@
-"""The batched base: what an author of an environment relies on, shown on a task as small as can be."""
+"""What the author of an environment relies on: tasks, their views, states and random numbers, on two small tasks."""
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 from rlhf_envs.envs.simulation import DrawLayout, Simulation
 from rlhf_envs.envs.task import Field, State, StateLayout, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
-from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from
+from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from, uniforms_by_integers
 
 
 class Walk(Task):
@@ -155,6 +155,17 @@ def test_streams_are_uniform_and_independent_of_each_other():
     assert (counters == 1000).all()
     normal = normals_from(drawn[:500], drawn[500:])
     assert (normal.mean(), normal.std()) == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
+
+
+def test_hashes_of_integers_are_splitmix64s_numbers():
+    # The first output of SplitMix64 for the seed 0, as published with the reference implementation.
+    assert uniforms_by_integers(np.zeros(1, np.uint64)).tolist() == [(0xE220A8397B1DCDAF >> 11) * 2.0**-53]
+    seed, position, member = np.full((1, 1), 5, np.uint64), np.arange(400, dtype=np.uint64)[None], np.arange(3)[:, None]
+    drawn = uniforms_by_integers(seed, position, member.astype(np.uint64))
+    assert drawn.shape == (3, 400)
+    assert (drawn[:, :7] == uniforms_by_integers(seed, position[:, :7], member.astype(np.uint64))).all()
+    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.16
+    assert drawn.mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_stream_is_the_same_in_one_piece_or_many():

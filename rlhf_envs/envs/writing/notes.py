@@ -177,6 +177,11 @@ NEXT_PLACE = np.array(
 )
 """The state of the sentence after a class, (places, classes)."""
 
+NEEDED = np.zeros(len(CLASSES), dtype=np.int64)
+NEEDED[[VERB, ADVERB, NOUN, LINKING]] = 2, 2, 3, 3
+NEEDED[[ADJECTIVE, TRANSITIVE, PREPOSITION, DETERMINER, DEGREE, CONJUNCTION]] = 4, 4, 4, 4, 5, 5
+"""How many words a sentence may still take from a word of this class on, that word and the stop included."""
+
 OUTLINE = ("blank", "greeting", "opening", "subject", "wants a verb", "wants the rest", "may end", "ended")
 """The state of a sentence as the agent observes it, coarser than the grammar's."""
 

@@ -9,22 +9,32 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
-from rlhf_envs.envs.writing import drawing, policies
+from rlhf_envs.envs.writing import drawing
 from rlhf_envs.envs.writing.notes import (
+    CLASS_OF,
+    CLOSING,
+    CONJUNCTION,
+    FITS,
     HASTY,
+    IS_REPEATABLE,
     LAST,
     MOST_WORDS,
+    NEEDED,
     OUTLINE,
     OUTLINE_OF,
     OVER,
     PAGE,
     PAGE_FULL,
+    SALUTATION,
     SENT,
     SHORTEST,
     STAMPS,
+    STOP,
     TONE_MARKS,
+    TONE_OF,
     TONES,
     TOPIC_MARKS,
+    TOPIC_OF,
     TOPICS,
     WORDS,
     Written,
@@ -41,6 +51,10 @@ KEYWORD, ANY_WORD = 0.8, 0.2
 _SPLIT_EVERY, _SPLIT_AT = 5, 3
 _IN_TIME = np.array([0.6, 0, -0.6], dtype=np.float32)
 _LATE = np.float32(0.4)
+
+_TOPIC, _TONE = TOPIC_OF[:, None], TONE_OF[:, None]
+_ROOM_FOR_MORE = 8
+_GOLDEN, _MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Writing(Task):
@@ -184,6 +198,21 @@ class Writing(Task):
             ask(state, rows, self._drawn_requests(draws.request[rows]))
         return terms, np.float32(ANY_WORD) + np.float32(KEYWORD) * written.on_topic
 
+    def _judge(self, state: State) -> Terms:
+        topic, tone = state.topic_marks, state.tone_marks
+        in_tone = tone[0] + tone[1]
+        if self.tone_strictness > 1:
+            in_tone -= (self.tone_strictness - 1) * (tone < 0).sum(axis=0, dtype=np.int8)
+            np.maximum(in_tone, -TONE_MARKS, out=in_tone)
+        late = state.length > self.max_words
+        return {
+            "fluent": state.fluency.astype(np.float32),
+            "on_topic": (topic[0] + topic[1] + topic[2]) * np.float32(1 / TOPIC_MARKS),
+            "right_tone": in_tone * np.float32(1 / TONE_MARKS),
+            "repetition": state.repeats.astype(np.float32),
+            "in_time": _IN_TIME.take(state.stamp) - _LATE * late,
+        }
+
     def observe(self, state: State) -> NDArray[np.int64]:
         """Request, last words and margin, (N, 15) int64."""
         seen = np.empty((state.copies, len(self._slots)), dtype=np.int64)
@@ -203,28 +232,45 @@ class Writing(Task):
         return seen
 
     draw = drawing.draw
-    expert_action = policies.expert_action
-    proxy_action = policies.proxy_action
+
+    def expert_action(self, state: State) -> NDArray[np.intp]:
+        """Words that fit, on the topic and in the tone, none twice, as long as there is room for the rest, (N,)."""
+        room = self.max_words - state.length
+        fits = FITS[state.place][:, CLASS_OF].T
+        right_tone = state.tone == _TONE
+        score = _whims(state)
+        score += 2 * (state.topic == _TOPIC)
+        score += right_tone
+        score -= 8 * ((_TOPIC >= 0) & (state.topic != _TOPIC))
+        score -= 8 * ((_TONE >= 0) & ~right_tone)
+        score -= 4 * (NEEDED[CLASS_OF][:, None] >= room)
+        used = (state.words[None] == np.arange(len(WORDS))[:, None, None]).any(axis=1)
+        score -= 6 * (used & ~IS_REPEATABLE[:, None])
+        score += 2 * (CLASS_OF == SALUTATION)[:, None]
+        score -= np.isin(CLASS_OF, (CONJUNCTION, STOP))[:, None]
+        score -= 3 * ((CLASS_OF == CLOSING)[:, None] & (room >= _ROOM_FOR_MORE))
+        score -= 20 * ~fits
+        return score.argmax(axis=0)
+
+    def proxy_action(self, state: State) -> NDArray[np.intp]:
+        """A keyword of the topic, and another one, and another one, (N,)."""
+        score = _whims(state)
+        score += 2 * (state.topic == _TOPIC)
+        return score.argmax(axis=0)
 
     def _drawn_requests(self, draws: NDArray[np.float32]) -> NDArray[np.intp]:
         return self._requests.take((draws * len(self._requests)).astype(np.intp))
-
-    def _judge(self, state: State) -> Terms:
-        topic, tone = state.topic_marks, state.tone_marks
-        in_tone = tone[0] + tone[1]
-        if self.tone_strictness > 1:
-            in_tone -= (self.tone_strictness - 1) * (tone < 0).sum(axis=0, dtype=np.int8)
-            np.maximum(in_tone, -TONE_MARKS, out=in_tone)
-        late = state.length > self.max_words
-        return {
-            "fluent": state.fluency.astype(np.float32),
-            "on_topic": (topic[0] + topic[1] + topic[2]) * np.float32(1 / TOPIC_MARKS),
-            "right_tone": in_tone * np.float32(1 / TONE_MARKS),
-            "repetition": state.repeats.astype(np.float32),
-            "in_time": _IN_TIME.take(state.stamp) - _LATE * late,
-        }
 
 
 def _stamps(written: Written, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     closed = np.where(written.fits[rows], SENT, HASTY)
     return np.where(written.closes[rows], closed, PAGE_FULL)
+
+
+def _whims(state: State) -> NDArray[np.float32]:
+    """A number in [0, 1) for every word and copy, (words, N), that changes from step to step."""
+    mixed = (state.stream_key + state.stream_counter * _GOLDEN) * _MIXER
+    mixed = mixed ^ (mixed >> np.uint64(29))
+    mixed = (mixed + np.arange(len(WORDS), dtype=np.uint64)[:, None] * _GOLDEN) * _MIXER
+    mixed ^= mixed >> np.uint64(32)
+    return ((mixed * _GOLDEN) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
