@@ -16,9 +16,6 @@ from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
 REPEAT_AFTER = 5
 """A pair is not repeated before its annotator has answered this many others, so that nobody answers from memory."""
 
-SCREEN_KINDS = ("comparison", "ranking", "rating")
-"""The kinds of feedback that window and page have screens for."""
-
 _LONGEST_NAME = 60
 _log = logging.getLogger(__name__)
 
@@ -30,7 +27,7 @@ class AnnotatorSession:
         store: where queries and answers meet.
         annotator: who answers.
         purposes: only queries of these are shown.
-        kinds: only queries of these kinds are shown; None for `SCREEN_KINDS`.
+        kinds: only queries of these kinds are shown; None for all that the screen can show.
         ahead: how many queries to lease for this annotator at a time, so that their clips can be made ready.
         lease_seconds: how long the leases last while nothing is heard.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that this annotator has answered before,
@@ -68,7 +65,7 @@ class AnnotatorSession:
         self.store = store
         self.annotator = annotator
         self.purposes = tuple(purposes)
-        self.kinds = SCREEN_KINDS if kinds is None else tuple(kinds)
+        self.kinds = None if kinds is None else tuple(kinds)
         self.ahead = ahead
         self.lease_seconds = lease_seconds
         self.repeat_rate = repeat_rate
@@ -98,7 +95,9 @@ class AnnotatorSession:
             screen_kinds: the kinds of query that the annotator's screen can show; None for all.
         """
         self.prepare()
-        kinds = [kind for kind in self.kinds if screen_kinds is None or kind in screen_kinds]
+        kinds = self.kinds if screen_kinds is None else screen_kinds
+        if kinds is not None and self.kinds is not None:
+            kinds = [kind for kind in kinds if kind in self.kinds]
         if self._practising:
             taken = self._take((Purpose.PRACTICE,), kinds)
             if taken:
@@ -175,7 +174,7 @@ class AnnotatorSession:
         tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
         return session_progress(tally.given, tally.times, self.store.counts(), self.store.statuses(), self.purposes)
 
-    def _take(self, purposes: Collection[Purpose], kinds: Sequence[str]) -> list[Query]:
+    def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None) -> list[Query]:
         return self.store.take_many(
             self.annotator,
             self.ahead,

@@ -1,4 +1,4 @@
-"""The web application: routes, limits and pages put together."""
+"""The web application: interface, limits and pages put together."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from rlhf_envs.envs.palette import DARK, LIGHT, Palette, css_colors
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
-from rlhf_envs.feedback.web import annotator_routes, owner_routes
-from rlhf_envs.feedback.web.access import Door
-from rlhf_envs.feedback.web.clips import ClipMaker
-from rlhf_envs.feedback.web.labelling import Labelling
-from rlhf_envs.feedback.web.limits import BodyLimit, RateLimit, SecurityHeaders
-from rlhf_envs.feedback.web.overview import Overlook
-from rlhf_envs.feedback.web.palette_css import palette_css
+from rlhf_envs.feedback.web import annotator_api, dashboard
+from rlhf_envs.feedback.web.access import AccessControl, BodyLimit, RateLimit, SecurityHeaders
+from rlhf_envs.feedback.web.clips import FilmCache
+from rlhf_envs.feedback.web.dashboard import OverviewCache
+from rlhf_envs.feedback.web.service import LabellingService
 from rlhf_envs.feedback.web.tokens import Tokens
 from rlhf_envs.queries import Purpose
 
@@ -31,31 +30,30 @@ _log = logging.getLogger("uvicorn.error")
 
 
 def build_application(
-    store: PreferenceStore, *, clip_folder: Path, repeat_rate: float, purposes: Collection[Purpose]
+    store: PreferenceStore, clip_folder: Path, repeat_rate: float, purposes: Collection[Purpose]
 ) -> FastAPI:
     """See `rlhf_envs.feedback.web.create_app`."""
-    labelling = Labelling(store, ClipMaker(store.environment, clip_folder), repeat_rate, purposes)
+    service = LabellingService(store, FilmCache(store.environment, clip_folder), repeat_rate, purposes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        labelling.close()
+        service.close()
 
     # The pages that FastAPI brings for trying an interface out load their scripts from elsewhere.
     app = FastAPI(title="Labelling", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    tokens = Tokens(store)
     app.state.store = store
-    app.state.labelling = labelling
-    app.state.tokens = tokens
-    app.state.door = Door(tokens, RateLimit())
-    app.state.overlook = Overlook(store, purposes)
+    app.state.service = service
+    app.state.tokens = tokens = Tokens(store)
+    app.state.access = AccessControl(tokens, RateLimit())
+    app.state.overview = OverviewCache(store, purposes)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    app.add_exception_handler(StoreError, _say_unavailable)
-    app.add_exception_handler(AnswerRefusedError, _say_refused)
-    app.add_exception_handler(RequestValidationError, _say_unreadable)
-    app.include_router(annotator_routes.router)
-    app.include_router(owner_routes.router)
+    app.add_exception_handler(StoreError, _unavailable)
+    app.add_exception_handler(AnswerRefusedError, _refused)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.include_router(annotator_api.router)
+    app.include_router(dashboard.router)
     _add_pages(app)
     return app
 
@@ -79,19 +77,37 @@ def _add_pages(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
 
-async def _say_unavailable(request: Request, failure: Exception) -> Response:
-    """Whoever runs the server reads all of it; who has a link need not know where the store is."""
+def palette_css() -> str:
+    """The suite's palette as a style sheet, so that page and clips are of one colour.
+
+    Custom properties such as `--surface-strong`: light, or dark where the visitor or their system prefers that.
+    """
+
+    def properties(palette: Palette, scheme: str) -> str:
+        colors = " ".join(f"--{name}: {color};" for name, color in css_colors(palette).items())
+        return f"color-scheme: {scheme}; {colors}"
+
+    light, dark = properties(LIGHT, "light"), properties(DARK, "dark")
+    return (
+        f":root {{ {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root:not([data-theme='light']) {{ {dark} }} }}\n"
+        f":root[data-theme='dark'] {{ {dark} }}\n"
+    )
+
+
+async def _unavailable(request: Request, failure: Exception) -> Response:
+    """The log has the whole reason; the holder of a link need not know where the store is."""
     _log.warning("%s", failure)
     brief = failure.brief if isinstance(failure, StoreError) else StoreError.brief
     return JSONResponse({"detail": brief}, status_code=503, headers={"Retry-After": _RETRY_AFTER})
 
 
-async def _say_refused(request: Request, refused: Exception) -> Response:
-    return JSONResponse({"detail": str(refused)}, status_code=409)
+async def _refused(request: Request, refusal: Exception) -> Response:
+    return JSONResponse({"detail": str(refusal)}, status_code=409)
 
 
-async def _say_unreadable(request: Request, failure: Exception) -> Response:
+async def _unreadable(request: Request, failure: Exception) -> Response:
     """FastAPI's own answer, but ASCII and without what was sent, which may be no text or no number that JSON knows."""
     problems = failure.errors() if isinstance(failure, RequestValidationError) else ()
-    told = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
-    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
+    details = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in problems]
+    return Response(json.dumps({"detail": details}), 422, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Films for browsers, drawn and encoded in the background and kept in a folder."""
+"""Films for browsers, drawn and encoded in the background and stored in a folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _VERSION = 1
 """Counted up when films of the same segment come to look different."""
 
 
-class ClipMaker:
-    """Makes a film of a segment once, whoever asks for it and however often.
+class FilmCache:
+    """Makes a film of each segment once, however often it is asked for.
 
     Films lie in the folder under a digest of what they show, so that they survive the server. Each thread draws with
     painters of its own, because simulators are bound to the thread that made them.
@@ -48,17 +48,17 @@ class ClipMaker:
         self._environment = environment
         self._folder = folder
         self._own = threading.local()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="clips", initializer=_give_way)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="clips", initializer=_lower_priority)
         self._lock = threading.Lock()
         self._films: dict[tuple[str, str], Future[Path]] = {}
         described = {"environment": environment, "size": FRAME_SIZE, "version": _VERSION}
         self._described = json.dumps(described, sort_keys=True).encode()
-        # The first work of all, so that nobody who asks for the rate waits for films.
+        # The first work of all, so that a request for the rate does not wait for films.
         self._rate = self._pool.submit(self._look_up_rate)
 
     @property
     def frames_per_second(self) -> float:
-        """The rate of every film; known once a painter was made. Raises what a simulator says that cannot be made."""
+        """The rate of every film, known once a painter was made. Raises what a simulator raises that cannot be made."""
         with self._lock:
             if self._rate.done() and self._rate.exception() is not None:
                 self._rate = self._pool.submit(self._look_up_rate)  # what was missing may be there by now
@@ -70,17 +70,17 @@ class ClipMaker:
 
         Args:
             name: names the segment within its store.
-            load: gives what to show.
+            load: loads the segment.
             theme: "light" or "dark".
         """
         with self._lock:
             film = self._films.get((name, theme))
-            if film is None or (film.done() and not _is_there(film)):
+            if film is None or (film.done() and not _is_stored(film)):
                 film = self._films[name, theme] = self._pool.submit(self._make, load, theme)
             return film
 
-    def forget_unmade(self, names: Iterable[str]) -> None:
-        """Nobody needs these films any more: those that are not in work yet need not be made."""
+    def cancel(self, names: Iterable[str]) -> None:
+        """Do not make these films, where their making has not begun yet."""
         with self._lock:
             for name in names:
                 for theme in THEME_NAMES:
@@ -101,7 +101,7 @@ class ClipMaker:
         if not place.is_file():
             painter = self._painter(theme)
             film = encode_mp4(painter.frames(segment), frames_per_second=painter.frames_per_second)
-            _write_whole(place, film)
+            _write_film(place, film)
         return place
 
     def _look_up_rate(self) -> float:
@@ -115,19 +115,19 @@ class ClipMaker:
         return painters[theme]
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Films can wait, answers cannot: on Linux, where threads have priorities of their own, this one gets less time."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
-def _is_there(film: Future[Path]) -> bool:
+def _is_stored(film: Future[Path]) -> bool:
     return not film.cancelled() and film.exception() is None and film.result().is_file()
 
 
-def _write_whole(place: Path, content: bytes) -> None:
-    """Nobody ever reads half a film: it appears under its name when it is complete."""
+def _write_film(place: Path, content: bytes) -> None:
+    """Write a film whole, under another name at first; two threads may write the same film at once."""
     handle, unfinished = tempfile.mkstemp(dir=place.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

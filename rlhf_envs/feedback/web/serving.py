@@ -1,4 +1,4 @@
-"""Runs the page: prints the links, listens, and stops cleanly."""
+"""Makes the web application and runs it: prints the links, listens, and stops cleanly."""
 
 from __future__ import annotations
 
@@ -9,43 +9,84 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-import uvicorn
-
-from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.feedback.web.application import build_application
+from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
 from rlhf_envs.queries import Purpose
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
 
 _SECONDS_TO_FINISH = 5
 _LAST_PORT = 65535
 
 
-def serve_until_stopped(
+def create_app(
+    store: PreferenceStore, *, clip_folder: Path, repeat_rate: float = 0.0, purposes: Collection[Purpose] = QUEUE
+) -> FastAPI:
+    """The web application on a store.
+
+    Args:
+        store: whose queries are answered. It stays open while the application is used.
+        clip_folder: where films of segments are stored; made if it is missing, and safe to delete.
+        repeat_rate: how often, from 0 to 1, an answer is followed by a pair that the same person answered before.
+        purposes: only queries of these are shown. New annotators practise first where they include training.
+
+    Raises:
+        ValueError: if the extra is not installed, or a setting makes no sense.
+    """
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"The web page needs {' and '.join(missing)}: pip install 'rlhf-envs[web]'.")
+    from rlhf_envs.feedback.web.application import build_application
+
+    return build_application(store, clip_folder, repeat_rate, purposes)
+
+
+def serve(
     store: PreferenceStore,
     *,
     annotators: Sequence[str],
     clip_folder: Path,
-    host: str,
-    port: int,
-    repeat_rate: float,
-    renew: Sequence[str],
-    purposes: Collection[Purpose],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    repeat_rate: float = 0.0,
+    renew: Sequence[str] = (),
+    purposes: Collection[Purpose] = QUEUE,
 ) -> None:
-    """See `rlhf_envs.feedback.web.serve`."""
+    """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C or SIGTERM.
+
+    An annotator who has a link already keeps it, so that open pages go on working when the server is started again.
+    It cannot be shown again, only renewed.
+
+    Args:
+        store: whose queries are answered.
+        annotators: the names of those who answer.
+        clip_folder, repeat_rate, purposes: see `create_app`.
+        host: the address to listen at; anything but this machine's own prints a warning.
+        port: where to listen; 0 for any free port.
+        renew: names of annotators who get a new link; their old one ends.
+
+    Raises:
+        ValueError: if the extra is not installed, a name or setting makes no sense, or the port is taken.
+    """
     if not annotators:
         raise ValueError("Name at least one annotator who shall get a personal link, such as their initials.")
     for name in (*annotators, *renew):
         check_name(name)
-    app = build_application(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
+    app = create_app(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
+    import uvicorn
+
     with _listen(host, port) as listener:
-        for line in _announce(Tokens(store), f"http://{_address(listener)}", annotators, renew):
-            _tell(line, sys.stdout)
+        for line in _make_links(Tokens(store), f"http://{_address(listener)}", annotators, renew):
+            _print(line, sys.stdout)
         if not _is_loopback(host):
-            _tell(
-                f"Warning: whoever can reach {host} can reach this page, and nothing that is sent is encrypted; "
+            _print(
+                f"Warning: everybody who can reach {host} can reach this page, and nothing that is sent is encrypted; "
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )
@@ -57,16 +98,16 @@ def serve_until_stopped(
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
         server = uvicorn.Server(settings)
-        with _signals_end(server):
+        with _stopped_by_signals(server):
             server.run(sockets=[listener])
-    _tell("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
+    _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
 
 
 @contextmanager
-def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
     """uvicorn stops cleanly on a signal and raises it once more; that must end the serving, not the process.
 
-    A signal that comes before uvicorn listens to signals is for it too.
+    A signal that arrives before uvicorn has installed its handlers stops it too.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
 
@@ -82,8 +123,8 @@ def _signals_end(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Sequence[str]) -> list[str]:
-    """Make the links that are missing or to be renewed, and say what to hand to whom."""
+def _make_links(tokens: Tokens, base: str, annotators: Sequence[str], renew: Sequence[str]) -> list[str]:
+    """Make the links that are missing or to be renewed; the lines that say which link is for whom."""
     people = {person.name: person for person in tokens.people() if person.role == ANNOTATOR}
     lines = [f"The owner's dashboard: {base}/dashboard#token={tokens.create(OWNER, OWNER)}"]
     for name in dict.fromkeys([*annotators, *renew]):
@@ -97,7 +138,7 @@ def _announce(tokens: Tokens, base: str, annotators: Sequence[str], renew: Seque
     return [*lines, "Anyone who has a link can answer under its name. Ctrl-C stops."]
 
 
-def _tell(line: str, stream: TextIO) -> None:
+def _print(line: str, stream: TextIO) -> None:
     stream.write(line + "\n")
     stream.flush()
 

@@ -15,7 +15,7 @@ import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.web import create_app
-from rlhf_envs.feedback.web.limits import BURST, LARGEST_BODY, BodyLimit, RateLimit
+from rlhf_envs.feedback.web.access import BURST, LARGEST_BODY, BodyLimit, RateLimit
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 from tests.feedback.web.screens import practised
 
@@ -43,7 +43,7 @@ class Interface:
     def close(self) -> None:
         self.wait_for(self.client.aclose())
         self.wait_for(self.loop.shutdown_default_executor())
-        self.app.state.labelling.close()
+        self.app.state.service.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(20)
         self.loop.close()
@@ -189,6 +189,21 @@ def test_rankings_and_ratings_must_fit_what_was_shown(
         assert store.live_answers()[-1].payload == payload
 
 
+def test_a_page_is_handed_only_queries_of_kinds_that_it_can_show(
+    request_: Interface, store: PreferenceStore, ann: str, make_queries: Any
+) -> None:
+    [ranking] = store.ask(make_queries(1, "ranking", 3))
+
+    def listed(kinds: str) -> list[int]:
+        queries = request_("GET", f"/api/queries?theme=light{kinds}", ann).json()["queries"]
+        return [query["id"] for query in queries]
+
+    assert listed("&kinds=ranking&kinds=gesture") == [ranking]
+    assert ranking not in listed("&kinds=comparison") and listed("&kinds=gesture") == []
+    assert len(listed("")) == 8
+    assert request_("GET", f"/api/queries?kinds={'x' * 61}", ann).status_code == 422
+
+
 def test_a_query_for_somebody_else_can_be_neither_seen_nor_answered(
     request_: Interface, store: PreferenceStore, ann: str, make_queries: Any
 ) -> None:
@@ -278,12 +293,12 @@ def test_what_json_has_no_words_for_is_refused_and_makes_nothing_fail(
 
 
 def test_who_asks_too_often_is_told_to_wait_and_others_are_not(request_: Interface, ann: str) -> None:
-    request_.app.state.door._rate = RateLimit(clock=lambda: 0.0)
+    request_.app.state.access._rate = RateLimit(clock=lambda: 0.0)
     statuses = [request_("GET", "/api/me", ann).status_code for _ in range(int(BURST) + 1)]
     assert statuses[:-1] == [200] * int(BURST) and statuses[-1] == 429
     assert int(request_("GET", "/api/me", ann).headers["retry-after"]) >= 1
     # Made where requests are let in, so that it is known at once.
-    bob = request_.app.state.door._tokens.create("bob")
+    bob = request_.app.state.access._tokens.create("bob")
     assert request_("GET", "/api/me", bob).status_code == 200
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from rlhf_envs.feedback import PreferenceStore
-from rlhf_envs.feedback.web.limits import RateLimit
+from rlhf_envs.feedback.web.access import RateLimit
 from rlhf_envs.feedback.web.tokens import OWNER
 from tests.feedback.web.screens import Served, practised
 
@@ -21,7 +21,7 @@ _EXAMPLES = 5
 def test_no_request_makes_the_server_fail(store: PreferenceStore, served: Served, make_queries: Any, role: str) -> None:
     store.ask(make_queries(6))
     practised(store, "ann")
-    served.app.state.door._rate = RateLimit(per_second=1e9, burst=1e9)
+    served.app.state.access._rate = RateLimit(per_second=1e9, burst=1e9)
     token = {
         "annotator": lambda: served.tokens.create("ann"),
         "owner": lambda: served.tokens.create(OWNER, OWNER),

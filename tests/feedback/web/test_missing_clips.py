@@ -36,7 +36,7 @@ def test_clips_that_come_to_be_shown_are_judged_without_an_answer_lost(
     screen = open_screen(served.link("ann"))
     screen.page.get_by_role("heading", name="These clips cannot be shown").wait_for()
     said = screen.text("#stage")
-    assert "whoever runs the training was told" in said and "counts as your answer" in said
+    assert "the person who runs the training finds the reason" in said and "counts as your answer" in said
     for key in ("ArrowDown", "ArrowLeft", "s", " ", "Enter"):
         screen.page.keyboard.press(key)
     screen.page.get_by_role("button", name="Try again").click()
@@ -48,7 +48,7 @@ def test_clips_that_come_to_be_shown_are_judged_without_an_answer_lost(
     [first, *_] = screen.page.evaluate(
         "fetch('/api/queries', {headers: {Authorization: 'Bearer ' + location.hash.slice(7)}}).then((r) => r.json())"
     )["queries"]
-    assert first["frames_per_second"] == served.app.state.labelling.clips.frames_per_second != 15
+    assert first["frames_per_second"] == served.app.state.service.films.frames_per_second != 15
     assert not store.live_answers(Purpose.TRAIN)[1:]
 
 

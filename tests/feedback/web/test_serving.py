@@ -96,7 +96,7 @@ def test_bad_settings_are_refused_in_a_sentence(store: PreferenceStore, tmp_path
 def test_without_the_extra_a_sentence_says_what_to_install(
     store: PreferenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "find_spec", lambda name: None)
+    monkeypatch.setattr(web.serving, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'rlhf-envs\[web\]'"):
         web.create_app(store, clip_folder=tmp_path)
 

@@ -6,12 +6,12 @@ const APART = 0.05; // seconds that clips may run apart before they are brought 
 const SLOWEST = 0.25;
 const FASTEST = 4;
 
-/** Keeps the films of the next queries ready. */
-export class Shelf {
+/** The films of the next queries, fetched ahead. */
+export class FilmCache {
   #films = new Map();
 
   /** Addresses of a query's films in this theme, as a promise; it fails with a sentence if they cannot be shown. */
-  films(query, theme) {
+  get(query, theme) {
     const key = `${query.id}/${theme}`;
     if (!this.#films.has(key)) {
       const films = Promise.all(query.clips.map((path) => this.#fetch(`${path}?theme=${theme}`)));

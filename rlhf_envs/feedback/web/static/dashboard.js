@@ -99,7 +99,7 @@ function showCurves(training) {
 
 /** The columns of the table between the name and the buttons: what each is called, and what it says of a person. */
 const COLUMNS = [
-  ["Answers", (person) => String(person.given)],
+  ["Answers", (person) => String(person.answers)],
   ["Skipped", (person) => String(person.skipped)],
   ["Pace", (person) => (person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`)],
   ["Left", (person) => percent(person.left_share)],
@@ -107,7 +107,7 @@ const COLUMNS = [
     "Agrees with others",
     (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`),
   ],
-  ["Practice", (person) => (person.practice_given ? `${person.practice_right} of ${person.practice_given}` : "–")],
+  ["Practice", (person) => (person.practice_answers ? `${person.practice_right} of ${person.practice_answers}` : "–")],
   ["Last answer", (person, now) => ago(person.last_answer_at, now)],
 ];
 

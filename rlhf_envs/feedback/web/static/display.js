@@ -1,12 +1,8 @@
 // What stands around the clips: progress, banner, reasons, controls, the list of keys, and what is read aloud.
-import { COMPARISON_KEYS } from "./comparison.js";
-import { element, keyButton } from "./elements.js";
-import { RANKING_KEYS } from "./ranking.js";
-import { RATING_KEYS } from "./rating.js";
+import { element, keyButton, message } from "./elements.js";
 import { connectThemeButton } from "./theme.js";
 
 const find = (id) => document.getElementById(id);
-const KEYS = { comparison: COMPARISON_KEYS, ranking: RANKING_KEYS, rating: RATING_KEYS };
 const EVERYWHERE = [
   ["Space", "play again from the start"],
   ["Backspace", "undo the last answer"],
@@ -32,16 +28,6 @@ export function announce(sentence) {
   }, 30);
 }
 
-/** Say what is to be done with a query, where it is another thing than before. */
-export function announceKind(query, rubric) {
-  const asked =
-    { comparison: "Two clips: which is better?", ranking: `${query.clips.length} clips to put in order.` }[
-      query.kind
-    ] ?? "";
-  if (query.practice) announce(`Practice: this answer does not count. ${rubric}`);
-  else if (asked) announce(asked);
-}
-
 export function showMe(me) {
   find("environment").textContent = me.environment;
   find("rubric").textContent = me.rubric;
@@ -53,7 +39,7 @@ export function showProgress(progress, waiting) {
   bar.max = Math.max(progress.wanted, 1);
   bar.value = progress.answered;
   const pace = progress.seconds_per_answer === null ? "" : ` · ${progress.seconds_per_answer.toFixed(1)} s each`;
-  const yours = progress.given + waiting;
+  const yours = progress.own_answers + waiting;
   find("counts").textContent = `${progress.answered} of ${progress.wanted} · ${yours} by you${pace}`;
   find("training").textContent = progress.training;
 }
@@ -61,13 +47,13 @@ export function showProgress(progress, waiting) {
 /**
  * What is wrong at the moment, or nothing.
  *
- * @param known `ended`: why the link no longer works; `notice`: what was refused just now; `failure`: the latest.
+ * @param known `ended`: why the link no longer works; `refusal`: what was refused just now; `failure`: the latest.
  * @param count how many answers are on their way.
  */
-export function troubleSentence({ ended, notice, failure }, count) {
+export function troubleSentence({ ended, refusal, failure }, count) {
   const kept = count === 0 ? "" : `${count} ${count === 1 ? "answer" : "answers"} kept on this device`;
   if (ended) return ended + (kept ? ` ${kept}.` : "");
-  if (notice) return notice;
+  if (refusal) return refusal;
   if (!navigator.onLine || (failure && failure.status === undefined)) {
     return kept
       ? `Offline, ${kept}; they are sent as soon as the server can be reached.`
@@ -144,11 +130,12 @@ export class Controls {
   }
 }
 
-export function connectKeyList(kind) {
+/** The dialog with the list of keys; `questionKeys()` gives those of the question on screen. */
+export function connectKeyList(questionKeys) {
   const dialog = find("keys");
   const open = () => {
     find("key-list").replaceChildren(
-      ...[...(KEYS[kind()] ?? []), ...EVERYWHERE].flatMap(([keys, text]) => [
+      ...[...questionKeys(), ...EVERYWHERE].flatMap(([keys, text]) => [
         element("dt", {}, ...keys.split(/ (?!– )(?<!– )/).map((key) => element("kbd", {}, key))),
         element("dd", {}, text),
       ]),
@@ -159,13 +146,18 @@ export function connectKeyList(kind) {
   return open;
 }
 
-/** The verdict on a practice answer; `next` is called when it was read. */
-export function showFeedback(correct, sentence, next) {
+/** What a practice answer was worth; `next` is called when it was read. */
+export function showFeedback(right, known, side, next) {
   const box = find("feedback");
-  box.classList.toggle("wrong", !correct);
+  box.classList.toggle("wrong", !right);
   const button = keyButton("Enter", "Next", next, { class: "strong" });
   box.replaceChildren(
-    element("p", {}, element("strong", {}, correct ? "That is what most say. " : "Look again. "), sentence),
+    element(
+      "p",
+      {},
+      element("strong", {}, `${right ? known.if_right : known.if_wrong} `),
+      known.explanation.replace("{side}", side),
+    ),
     button,
   );
   box.hidden = false;
@@ -179,18 +171,14 @@ export function hideFeedback() {
   find("reasons").classList.remove("away");
 }
 
-/** What stands in place of clips: a heading and a sentence. */
-export const message = (heading, sentence) =>
-  element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
-
 /** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
 export function idleMessage(listed, progress) {
   if (!listed || !progress) return message("Looking for what to show …", "");
   return message(progress.idle.headline, progress.idle.sentence);
 }
 
-/** A page without queries, because the link is none that lets anybody answer. */
-export function showAlone(heading, sentence) {
+/** A page without queries, because the link gives no access to any. */
+export function showMessageOnly(heading, sentence) {
   find("rubric").textContent = "";
   find("stage").replaceChildren(message(heading, sentence));
   connectThemeButton(find("theme"));

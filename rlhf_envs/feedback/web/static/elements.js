@@ -1,4 +1,4 @@
-// Small makers of elements.
+// Small functions that make elements.
 
 /** An element: attributes by name ("class", "aria-label", ...), "on..." functions as listeners, then its children. */
 export function element(tag, attributes = {}, ...children) {
@@ -50,6 +50,10 @@ export function clipFrame(address, tag, label, onclick) {
   );
   return { frame, video };
 }
+
+/** What stands in place of clips: a heading and a sentence. */
+export const message = (heading, sentence) =>
+  element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
 
 const narrow = matchMedia("(max-width: 720px) and (orientation: portrait)");
 

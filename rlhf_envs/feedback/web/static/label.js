@@ -1,17 +1,14 @@
 // The labelling page: shows one query after the other and never loses an answer.
 import { freshToken, get, post, token } from "./api.js";
-import { Shelf } from "./clips.js";
-import { ComparisonView } from "./comparison.js";
+import { FilmCache } from "./clips.js";
 import {
   announce,
-  announceKind,
   connectKeyList,
   Controls,
   hideFeedback,
   idleMessage,
-  message,
   Reasons,
-  showAlone,
+  showMessageOnly,
   showBanner,
   showFeedback,
   showMe,
@@ -19,27 +16,28 @@ import {
   showRubric,
   troubleSentence,
 } from "./display.js";
-import { onStackedChange, sideName } from "./elements.js";
-import { FailureView } from "./failure.js";
+import { message, onStackedChange, sideName } from "./elements.js";
 import { Outbox } from "./outbox.js";
 import { FEWEST, Queue } from "./queue.js";
-import { RankingView } from "./ranking.js";
-import { RatingView } from "./rating.js";
+import { FailureQuestion } from "./questions/failure.js";
+import { QUESTIONS } from "./questions.js";
 import { connectThemeButton, onThemeChange, theme } from "./theme.js";
 
-const VIEWS = { comparison: ComparisonView, ranking: RankingView, rating: RatingView };
 const POLL = 2000; // milliseconds, while there is nothing to do
-const RENEW = 30_000; // so that what is on screen stays kept for this annotator
+const RENEW = 30_000; // so that what is on screen stays leased to this annotator
 const FASTER = 2 ** 0.5;
+const KINDS = Object.keys(QUESTIONS)
+  .map((kind) => `&kinds=${kind}`)
+  .join("");
 const find = (id) => document.getElementById(id);
 
 class LabelPage {
   constructor(me) {
     this.me = me;
     this.queue = new Queue();
-    this.shelf = new Shelf();
+    this.films = new FilmCache();
     this.shown = undefined; // the query on screen
-    this.view = undefined;
+    this.question = undefined;
     this.speed = 1;
     this.outbox = new Outbox(`${me.store}/${me.name}`, {
       acknowledged: (operation, result) => this.acknowledged(operation, result),
@@ -58,18 +56,18 @@ class LabelPage {
     this.controls = new Controls({
       undo: () => this.undo(),
       replay: () => this.replay(),
-      step: (direction) => this.view?.player.step(direction),
+      step: (direction) => this.question?.player.step(direction),
       faster: (up) => this.setSpeed(up),
     });
-    this.openKeys = connectKeyList(() => this.shown?.kind ?? "comparison");
+    this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? []);
     this.toggleTheme = connectThemeButton(find("theme"));
     onThemeChange(() => this.show(true));
     onStackedChange(() => {
-      if (this.shown?.kind === "comparison") this.show(true);
+      if (this.question?.constructor.namesSides) this.show(true);
     });
     showMe(me);
     document.addEventListener("keydown", (event) => this.keyDown(event));
-    document.addEventListener("keyup", (event) => this.view?.keyUp?.(event));
+    document.addEventListener("keyup", (event) => this.question?.keyUp(event));
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.refresh();
     });
@@ -102,7 +100,7 @@ class LabelPage {
     const settled = this.outbox.length === 0;
     const { pending } = this.outbox;
     try {
-      const { queries } = await get(`/api/queries?theme=${theme()}`);
+      const { queries } = await get(`/api/queries?theme=${theme()}${KINDS}`);
       this.queue.merge(queries, settled && this.queue.version === before, pending);
       this.failure = this.outbox.length ? this.failure : null;
       this.listed = true;
@@ -147,15 +145,15 @@ class LabelPage {
 
   refused(operation, sentence) {
     if (operation.body.query) this.queue.forget(operation.body.query);
-    this.notice = sentence;
+    this.refusal = sentence;
     setTimeout(() => {
-      this.notice = undefined;
+      this.refusal = undefined;
       this.updateBanner();
     }, 6000);
     this.refresh();
   }
 
-  /** Others need not wait for what is kept ready here; should this page come back, it asks again. */
+  /** Others need not wait for what is leased here; should this page come back, it asks again. */
   leaveQueries() {
     if (!this.ended) post("/api/release", { keep: [...this.outbox.pending] }).catch(() => {});
   }
@@ -169,22 +167,21 @@ class LabelPage {
   prepare() {
     const soon = this.queue.next.slice(0, FEWEST);
     const lately = [...this.queue.answered.values()].slice(-2);
-    this.shelf.keep([...soon, ...lately]);
-    soon.forEach((query) => this.shelf.films(query, theme()).catch(() => {}));
+    this.films.keep([...soon, ...lately]);
+    soon.forEach((query) => this.films.get(query, theme()).catch(() => {}));
   }
 
   show(anew = false) {
-    if (this.reading) return; // a verdict of the practice round is on screen
+    if (this.reading) return; // what a practice answer was worth is on screen
     const query = this.queue.current;
     if (query && query.id === this.shown?.id && !anew) return;
     const pressed = anew && query?.id === this.shown?.id ? this.reasons.chosen() : [];
     this.leave();
     this.shown = query;
     if (!query) return this.showNothing();
-    find("main").dataset.kind = query.kind;
     showRubric(this.me.rubric, query.practice);
     this.place(message("", "Loading the clips …"));
-    this.shelf.films(query, theme()).then(
+    this.films.get(query, theme()).then(
       (films) => this.present(query, films),
       (failure) => this.presentFailure(query, failure),
     );
@@ -194,38 +191,40 @@ class LabelPage {
   }
 
   async present(query, films) {
-    if (query !== this.shown || this.view) return;
-    const view = new VIEWS[query.kind](query, films, { submit: (answer, said) => this.submit(answer, said), announce });
-    this.view = view;
-    this.place(view.element, view.choices);
-    view.element.classList.add("loading");
-    await view.player.ready().catch((failure) => {
-      this.notice = failure.message;
+    if (query !== this.shown || this.question) return;
+    const Screen = QUESTIONS[query.kind];
+    const question = new Screen(query, films, { submit: (answer, said) => this.submit(answer, said), announce });
+    this.question = question;
+    this.place(question.element, question.choices);
+    question.element.classList.add("loading");
+    await question.player.ready().catch((failure) => {
+      this.refusal = failure.message;
       this.updateBanner();
     });
-    if (this.view !== view) return;
-    if (query.kind !== "rating") this.setSpeed();
-    else this.controls.showSpeed(view.player.speed);
-    view.element.classList.remove("loading");
+    if (this.question !== question) return;
+    if (Screen.ownSpeed) this.controls.showSpeed(question.player.speed);
+    else this.setSpeed();
+    question.element.classList.remove("loading");
     this.shownAt = Date.now() / 1000;
     this.ready = true;
     find("stage").dataset.query = query.id;
-    if (view.present) view.present();
-    else view.start();
-    if (query.practice || query.kind !== this.lastKind) announceKind(query, this.me.rubric);
-    this.lastKind = query.kind;
+    question.present();
+    const asked = Screen.asked(query);
+    if (query.practice) announce(`Practice: this answer does not count. ${this.me.rubric}`);
+    else if (Screen !== this.lastScreen && asked) announce(asked);
+    this.lastScreen = Screen;
   }
 
   presentFailure(query, failure) {
     if (query !== this.shown) return;
     this.ready = true;
     this.shownAt = Date.now() / 1000;
-    this.view = new FailureView(query, failure, {
+    this.question = new FailureQuestion(query, failure, {
       submit: (answer, said) => this.submit(answer, said),
       retry: () => this.retry(),
     });
-    this.place(this.view.element, this.view.choices);
-    announce(this.view.spoken);
+    this.place(this.question.element, this.question.choices);
+    announce(this.question.spoken);
   }
 
   /** Ask for the films again, and before that for the queries, of which the server may know more by now. */
@@ -246,15 +245,14 @@ class LabelPage {
     find("stage").replaceChildren(shown);
     find("choices").replaceChildren(...choices);
     find("choices").hidden = choices.length === 0;
-    const playing = choices.length > 0 && !!this.view?.player;
+    const playing = choices.length > 0 && !!this.question?.player;
     this.reasons.show(playing);
     this.controls.showPlaying(playing);
   }
 
   leave() {
-    this.view?.player?.stop();
-    this.view?.stop?.();
-    this.view = undefined;
+    this.question?.stop();
+    this.question = undefined;
     this.ready = false;
     delete find("stage").dataset.query;
     hideFeedback();
@@ -277,14 +275,15 @@ class LabelPage {
     });
     this.ready = false;
     this.prepare();
-    if (query.practice && this.view.reveal) return this.tell(query.practice, answer.choice);
+    if (query.practice && this.question.player) return this.explain(query.practice, answer.choice);
     announce(`${said}.`);
     this.show();
     if (this.queue.next.length < FEWEST && this.outbox.length > 1) this.refresh();
     return undefined;
   }
 
-  tell(known, choice) {
+  /** Show how a practice answer compares with the known one, until that was read. */
+  explain(known, choice) {
     this.reading = () => {
       this.reading = undefined;
       this.leave();
@@ -292,13 +291,9 @@ class LabelPage {
       this.show();
       find("stage").focus();
     };
-    this.view.reveal(choice, known.answer);
-    this.view.player.replay();
-    showFeedback(
-      choice === known.answer,
-      `Most people prefer the ${sideName(known.answer)} one, because ${known.because}.`,
-      () => this.reading?.(),
-    );
+    this.question.reveal(choice, known.answer);
+    this.question.player.replay();
+    showFeedback(choice === known.answer, known, sideName(known.answer), () => this.reading?.());
   }
 
   undo() {
@@ -313,16 +308,17 @@ class LabelPage {
   }
 
   replay() {
-    if (this.ready && this.view?.player) this.view.start();
+    if (this.ready && this.question?.player) this.question.start();
   }
 
   setSpeed(faster) {
-    const player = this.view?.player;
+    const player = this.question?.player;
     if (!player) return;
-    const from = this.shown.kind === "rating" ? player.speed : this.speed;
+    const { ownSpeed } = this.question.constructor;
+    const from = ownSpeed ? player.speed : this.speed;
     const wanted = faster === undefined ? from : from * (faster ? FASTER : 1 / FASTER);
     const speed = player.setSpeed(Math.round(wanted * 100) / 100);
-    if (this.shown.kind !== "rating") this.speed = speed;
+    if (!ownSpeed) this.speed = speed;
     this.controls.showSpeed(Math.round(speed * 10) / 10);
   }
 
@@ -343,17 +339,18 @@ class LabelPage {
   perform(event, onButton) {
     const { key } = event;
     if ((key === "Enter" || key === " ") && onButton) return false; // it presses that button
-    if (this.view?.keyDown(event)) return true;
+    if (this.question?.keyDown(event)) return true;
     if (key === "Backspace") {
       if (!event.repeat) this.undo();
     } else if (key === " ") {
       if (!event.repeat) this.replay();
     } else if (key === "+" || key === "=") this.setSpeed(true);
     else if (key === "-" || key === "_") this.setSpeed(false);
-    else if (key === "," || key === ".") this.view?.player?.step(key === "." ? 1 : -1);
+    else if (key === "," || key === ".") this.question?.player?.step(key === "." ? 1 : -1);
     else if (key === "t" || key === "T") this.toggleTheme();
     else if (key === "?") this.openKeys();
-    else if (/^[1-9]$/.test(key)) return !event.repeat && !!this.view?.player && this.reasons.toggle(Number(key) - 1);
+    else if (/^[1-9]$/.test(key))
+      return !event.repeat && !!this.question?.player && this.reasons.toggle(Number(key) - 1);
     else return false;
     return true;
   }
@@ -361,7 +358,7 @@ class LabelPage {
 
 async function begin() {
   if (!token)
-    return showAlone(
+    return showMessageOnly(
       "Open your personal link",
       "It ends in “#token=” and a long word. Ask whoever runs the training for it.",
     );
@@ -370,7 +367,8 @@ async function begin() {
     if (me.role === "owner") return location.replace(`/dashboard${location.hash}`);
     return new LabelPage(me);
   } catch (failure) {
-    if (failure.status !== undefined && !failure.passing) return showAlone("This link does not work", failure.message);
+    if (failure.status !== undefined && !failure.passing)
+      return showMessageOnly("This link does not work", failure.message);
     showBanner(failure.status === undefined ? "Offline: trying to reach the server again." : failure.message);
     return setTimeout(begin, 2000);
   }

@@ -1,14 +1,23 @@
 // One clip, rated while it plays: the slider's height at each frame is the rating of that step.
-import { Player } from "./clips.js";
-import { clipFrame, element, keyButton } from "./elements.js";
+import { Player } from "../clips.js";
+import { clipFrame, element, keyButton } from "../elements.js";
+import { Question } from "./question.js";
 
 const USUAL_SPEED = 0.5;
 const LONGEST_TICK = 50; // milliseconds: where the browser was held up, the slider does not jump
 const RATE = 1.6; // of the scale's length of 2, per second that a key is held
 
-export class RatingView {
+export class RatingQuestion extends Question {
+  static ownSpeed = true;
+  static keys = [
+    ["Space", "start, or rate again"],
+    ["↑ ↓", "hold to raise or lower"],
+    ["Enter", "keep the rating"],
+    ["S", "cannot tell: skip"],
+  ];
+
   constructor(query, films, host) {
-    this.host = host;
+    super(query, films, host);
     this.steps = query.steps;
     this.ratings = [];
     this.held = 0;
@@ -51,11 +60,7 @@ export class RatingView {
     );
     this.startButton = keyButton("Space", "Start", () => this.start(), { class: "strong" });
     this.confirmButton = keyButton("Enter", "Keep this rating", () => this.confirm(), { disabled: true });
-    this.choices = [
-      this.startButton,
-      this.confirmButton,
-      keyButton("S", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped")),
-    ];
+    this.choices = [this.startButton, this.confirmButton, keyButton("S", "Cannot tell", () => this.skip())];
   }
 
   /** Nothing plays before the annotator is ready to rate. */
@@ -80,7 +85,7 @@ export class RatingView {
   keyDown(event) {
     if (event.key === "ArrowUp" || event.key === "ArrowDown") this.held = event.key === "ArrowUp" ? 1 : -1;
     else if (event.key === "Enter" && !event.target.closest?.("button")) this.confirm();
-    else if (event.key === "s" || event.key === "S") this.host.submit({ choice: "skip" }, "skipped");
+    else if (event.key === "s" || event.key === "S") this.skip();
     else return false;
     return true;
   }
@@ -96,6 +101,7 @@ export class RatingView {
   }
 
   stop() {
+    super.stop();
     cancelAnimationFrame(this.tick);
   }
 
@@ -125,10 +131,3 @@ export class RatingView {
     this.host.announce("The clip is over. Enter keeps this rating, Space rates again.");
   }
 }
-
-export const RATING_KEYS = [
-  ["Space", "start, or rate again"],
-  ["↑ ↓", "hold to raise or lower"],
-  ["Enter", "keep the rating"],
-  ["S", "cannot tell: skip"],
-];

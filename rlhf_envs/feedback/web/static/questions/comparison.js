@@ -1,12 +1,25 @@
 // Two clips side by side: which is better?
-import { Player } from "./clips.js";
-import { capital, clipFrame, element, keyButton, sideName } from "./elements.js";
+import { Player } from "../clips.js";
+import { capital, clipFrame, element, keyButton, sideName } from "../elements.js";
+import { Question } from "./question.js";
 
-const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "tie", ArrowDown: "skip" };
+const CHOICES = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "tie", ArrowDown: "skip" };
 
-export class ComparisonView {
+export class ComparisonQuestion extends Question {
+  static namesSides = true;
+  static keys = [
+    ["← →", "that clip is better"],
+    ["↑", "equally good"],
+    ["↓", "cannot tell: skip"],
+    ["1 – 9", "add a reason"],
+  ];
+
+  static asked() {
+    return "Two clips: which is better?";
+  }
+
   constructor(query, films, host) {
-    this.host = host;
+    super(query, films, host);
     const clips = ["left", "right"].map((side, position) => {
       const name = sideName(side);
       return clipFrame(films[position], capital(name), `The ${name} clip is better`, () => this.choose(side));
@@ -20,42 +33,25 @@ export class ComparisonView {
     this.choices = [
       keyButton("←", `${capital(sideName("left"))} is better`, () => this.choose("left"), { class: "side" }),
       keyButton("↑", "Equally good", () => this.choose("tie")),
-      keyButton("↓", "Cannot tell", () => this.choose("skip")),
+      keyButton("↓", "Cannot tell", () => this.skip()),
       keyButton("→", `${capital(sideName("right"))} is better`, () => this.choose("right"), { class: "side" }),
     ];
   }
 
-  start() {
-    this.player.replay();
-  }
-
   keyDown(event) {
-    const choice = KEYS[event.key];
+    const choice = CHOICES[event.key];
     if (choice === undefined) return false;
     if (!event.repeat) this.choose(choice);
     return true;
   }
 
   choose(choice) {
-    const said = {
-      left: `${sideName("left")} is better`,
-      right: `${sideName("right")} is better`,
-      tie: "equally good",
-      skip: "skipped",
-    };
-    this.host.submit({ choice }, said[choice]);
+    const said = { tie: "equally good", skip: "skipped" }[choice] ?? `${sideName(choice)} is better`;
+    this.host.submit({ choice }, said);
   }
 
-  /** Show what was chosen and what is known to be right. */
-  reveal(choice, answer) {
+  reveal(choice, known) {
     this.frames[choice]?.classList.add("chosen");
-    this.frames[answer].classList.add("known");
+    this.frames[known].classList.add("known");
   }
 }
-
-export const COMPARISON_KEYS = [
-  ["← →", "that clip is better"],
-  ["↑", "equally good"],
-  ["↓", "cannot tell: skip"],
-  ["1 – 9", "add a reason"],
-];

@@ -1,6 +1,7 @@
 // Several clips: number keys, taps or dragging put them in order, the best first; Enter confirms.
-import { Player } from "./clips.js";
-import { clipFrame, element, keyButton } from "./elements.js";
+import { Player } from "../clips.js";
+import { clipFrame, element, keyButton } from "../elements.js";
+import { Question } from "./question.js";
 
 const FEWEST_PIXELS = 8; // a pointer that moved less was a tap
 
@@ -8,9 +9,19 @@ const FEWEST_PIXELS = 8; // a pointer that moved less was a tap
 const placeUnder = (event) =>
   document.elementsFromPoint(event.clientX, event.clientY).find((under) => under.dataset?.place !== undefined);
 
-export class RankingView {
+export class RankingQuestion extends Question {
+  static keys = [
+    ["1 – 5", "that clip is the next best; again takes it out"],
+    ["Enter", "confirm the order"],
+    ["↓", "cannot tell: skip"],
+  ];
+
+  static asked(query) {
+    return `${query.clips.length} clips to put in order.`;
+  }
+
   constructor(query, films, host) {
-    this.host = host;
+    super(query, films, host);
     this.count = films.length;
     this.places = Array(this.count).fill(null);
     const clips = films.map((film, position) =>
@@ -35,17 +46,10 @@ export class RankingView {
       element("ol", { class: "places", "aria-label": "Your order, the best first" }, ...this.slots),
     );
     this.confirmButton = keyButton("Enter", "This is my order", () => this.confirm(), { class: "strong" });
-    this.choices = [
-      this.confirmButton,
-      keyButton("↓", "Cannot tell", () => this.host.submit({ choice: "skip" }, "skipped")),
-    ];
+    this.choices = [this.confirmButton, keyButton("↓", "Cannot tell", () => this.skip())];
     this.frames.forEach((frame, position) => this.#makeDraggable(frame, () => position));
     this.slots.forEach((slot, place) => this.#makeDraggable(slot, () => this.places[place]));
     this.#show();
-  }
-
-  start() {
-    this.player.replay();
   }
 
   keyDown(event) {
@@ -55,7 +59,7 @@ export class RankingView {
     } else if (event.key === "Enter" && !event.target.closest?.("button:not(.clip)")) {
       if (!event.repeat) this.confirm();
     } else if (event.key === "ArrowDown") {
-      if (!event.repeat) this.host.submit({ choice: "skip" }, "skipped");
+      if (!event.repeat) this.skip();
     } else {
       return false;
     }
@@ -158,9 +162,3 @@ export class RankingView {
     });
   }
 }
-
-export const RANKING_KEYS = [
-  ["1 – 5", "that clip is the next best; again takes it out"],
-  ["Enter", "confirm the order"],
-  ["↓", "cannot tell: skip"],
-];

@@ -1,12 +1,14 @@
 // What stands in place of clips that the server cannot show: nobody has to spend an answer on a fault of the server.
-import { element, keyButton } from "./elements.js";
-import { message } from "./display.js";
+import { element, keyButton, message } from "../elements.js";
+import { Question } from "./question.js";
 
-export class FailureView {
-  /** @param host what the buttons do: retry(), and submit(answer, said). */
+export class FailureQuestion extends Question {
+  /**
+   * @param query, host as of every question; the host can also retry().
+   * @param failure why the films cannot be had.
+   */
   constructor(query, failure, host) {
-    this.host = host;
-    this.player = null;
+    super(query, [], host);
     const cost = query.practice
       ? "This is practice: skipping costs nothing."
       : "Skipping them counts as your answer to this question.";
@@ -14,7 +16,7 @@ export class FailureView {
     this.element.append(element("p", {}, `Try again once that is mended. ${cost}`));
     this.choices = [
       keyButton("Enter", "Try again", () => host.retry(), { class: "strong" }),
-      element("button", { type: "button", onclick: () => host.submit({ choice: "skip" }, "skipped") }, "Skip them"),
+      element("button", { type: "button", onclick: () => this.skip() }, "Skip them"),
     ];
     this.spoken = `These clips cannot be shown. ${failure.message} ${cost}`;
   }

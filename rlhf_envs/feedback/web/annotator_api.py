@@ -1,0 +1,273 @@
+"""The annotators' part of the HTTP interface: its messages and its routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi.responses import FileResponse
+from pydantic import AfterValidator, BaseModel, Field
+
+from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, known_answer
+from rlhf_envs.feedback.store.errors import StoreError
+from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem
+from rlhf_envs.feedback.web.dashboard import OverviewCache
+from rlhf_envs.feedback.web.service import LabellingService
+from rlhf_envs.queries import Choice, Submission
+from rlhf_envs.queries import Query as AskedQuery
+
+_TRAINING_PIECES = 2
+_CANNOT_BE_SHOWN = "This clip cannot be shown; the person who runs the training finds the reason in the server's log."
+_log = logging.getLogger("uvicorn.error")
+
+
+def _storable(payload: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what JSON has no words for: infinite numbers, half characters, endless nesting."""
+    try:
+        json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as problem:
+        raise ValueError("A payload consists of JSON values.") from problem
+    return payload
+
+
+QueryId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Payload = Annotated[dict[str, Any], AfterValidator(_storable)]
+Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False, description="Since the epoch.")]
+Token = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Made anew for each submission; repeating it is harmless.")
+]
+Kinds = Annotated[
+    list[Annotated[str, Field(max_length=60)]] | None,
+    Query(max_length=50, description="The kinds of query that the page can show; all where none are named."),
+]
+Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are drawn.")]
+
+
+_REFUSED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The answer makes no sense."}}
+
+
+class Me(BaseModel):
+    """Who the holder of a link is, and what they are asked to judge."""
+
+    name: str
+    role: str
+    store: str = Field(description="Names the store, so that answers kept in a browser never reach another one.")
+    environment: str
+    rubric: str
+    reasons: dict[str, str] = Field(description="What can be given as a reason, and how a person reads it.")
+
+
+class Practice(BaseModel):
+    """The known answer to a practice comparison."""
+
+    answer: Literal["left", "right"]
+    if_right: str = Field(description="What to say after the right answer.")
+    if_wrong: str = Field(description="What to say after any other.")
+    explanation: str = Field(description="Why; {side} stands for what the page calls the better clip.")
+
+
+class Question(BaseModel):
+    """A query as the page shows it."""
+
+    id: int
+    kind: str
+    clips: list[str] = Field(description="Where the films are, in screen order.")
+    steps: int = Field(description="Frames of each film.")
+    frames_per_second: float
+    practice: Practice | None
+
+
+class Upcoming(BaseModel):
+    """The next queries, the first one now."""
+
+    queries: list[Question]
+
+
+class AnswerMessage(BaseModel):
+    """One answer."""
+
+    model_config = STRICT
+    query: Annotated[QueryId, Field(strict=True)]
+    token: Token
+    choice: Literal["left", "right", "tie", "skip"] | None = None
+    payload: Payload | None = Field(default=None, description="What else the kind of query asks for.")
+    reasons: list[Annotated[str, Field(max_length=60)]] = Field(default=[], max_length=20)
+    shown_at: Seconds | None = None
+    answered_at: Seconds | None = None
+
+
+class Acknowledged(BaseModel):
+    """The answer is on the disk."""
+
+    answer: int
+
+
+class UndoMessage(BaseModel):
+    """The latest answer shall be taken back."""
+
+    model_config = STRICT
+    token: Token
+
+
+class Undone(BaseModel):
+    """What was taken back: the query that is open again, or null where there was nothing."""
+
+    query: int | None
+
+
+class LeaveMessage(BaseModel):
+    """The page was closed: others may have the queries that are leased to this annotator."""
+
+    model_config = STRICT
+    keep: list[Annotated[QueryId, Field(strict=True)]] = Field(
+        default=[], max_length=1000, description="Queries whose answers are on their way."
+    )
+
+
+class Released(BaseModel):
+    """How many queries others may have now."""
+
+    queries: int
+
+
+class IdleText(BaseModel):
+    """What to say while there is nothing to answer."""
+
+    headline: str
+    sentence: str
+
+
+class Progress(BaseModel):
+    """How far things are, as an annotator sees it."""
+
+    own_answers: int
+    answered: int
+    wanted: int = Field(description="What will have been asked in the end, as far as is known.")
+    seconds_per_answer: float | None
+    training: str = Field(description="What training is doing; empty where no training run asks.")
+    idle: IdleText
+
+
+def _service(request: Request) -> LabellingService:
+    service: LabellingService = request.app.state.service
+    return service
+
+
+Service = Annotated[LabellingService, Depends(_service)]
+router = APIRouter(prefix="/api", responses=REFUSALS, tags=["annotators"])
+
+
+@router.get("/me")
+async def me(service: Service, person: AnyPerson) -> Me:
+    """Who the holder of the link is, and what they are asked to judge."""
+    return Me(
+        name=person.name,
+        role=person.role,
+        store=service.identity,
+        environment=str(service.store.environment.get("id", "")),
+        rubric=service.guidance.rubric,
+        reasons=dict(service.guidance.reasons),
+    )
+
+
+@router.get("/queries")
+async def queries(service: Service, person: Annotator, theme: Theme = "light", kinds: Kinds = None) -> Upcoming:
+    """The next queries, the first one now; empty where there are none at the moment. They are leased for a while."""
+    upcoming = await service.upcoming(person.name, theme, kinds)
+    rate = await service.frames_per_second()
+    return Upcoming(queries=[_question(query, rate) for query in upcoming])
+
+
+@router.get(
+    "/clips/{query}/{position}.mp4",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"video/mp4": {}}, "description": "H.264."},
+        404: {"model": Problem, "description": "Not a clip that was shown to this annotator, or it cannot be drawn."},
+    },
+)
+async def clip(
+    service: Service,
+    person: Annotator,
+    query: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    position: Annotated[int, Path(ge=0, le=99)],
+    theme: Theme = "light",
+) -> FileResponse:
+    """A film of one segment of a query that was shown to this annotator."""
+    try:
+        place = await service.film(person.name, query, position, theme)
+    except KeyError:
+        raise HTTPException(404, "There is no such clip for you to see.") from None
+    except StoreError:
+        raise
+    except Exception as failure:  # whatever a simulator, a codec or the disk says
+        _log.warning("A clip cannot be shown: %s", failure)
+        raise HTTPException(404, _CANNOT_BE_SHOWN) from failure
+    return FileResponse(place, media_type="video/mp4", headers={"Cache-Control": "private, max-age=86400, immutable"})
+
+
+@router.post("/answers", responses=_REFUSED)
+async def answer(service: Service, person: Annotator, message: AnswerMessage) -> Acknowledged:
+    """Store an answer. When this returns it is on the disk; sending it again with its token changes nothing."""
+    submission = Submission(
+        message.query,
+        person.name,
+        None if message.choice is None else Choice(message.choice),
+        tuple(message.reasons),
+        message.shown_at,
+        message.answered_at,
+        message.payload or None,
+        message.token,
+    )
+    return Acknowledged(answer=await service.answer(submission))
+
+
+@router.post("/undo", responses=_REFUSED)
+async def undo(service: Service, person: Annotator, message: UndoMessage) -> Undone:
+    """Take back the latest answer that stands; its query is the next one then."""
+    return Undone(query=await service.undo(person.name, message.token))
+
+
+@router.post("/release")
+async def release(service: Service, person: Annotator, message: LeaveMessage) -> Released:
+    """Release the queries that are leased to this annotator, who has left the page."""
+    return Released(queries=await service.release(person.name, message.keep))
+
+
+@router.get("/progress")
+async def progress(request: Request, person: Annotator) -> Progress:
+    """How far things are."""
+    overview: OverviewCache = request.app.state.overview
+    known = (await asyncio.to_thread(overview.read)).progress(person.name)
+    headline, sentence = known.idle_text()
+    return Progress(
+        own_answers=known.own_answers,
+        answered=known.answered,
+        wanted=known.wanted,
+        seconds_per_answer=known.seconds_per_answer,
+        training=" · ".join(known.training_text()[:_TRAINING_PIECES]),
+        idle=IdleText(headline=headline, sentence=sentence),
+    )
+
+
+def _question(query: AskedQuery, rate: float) -> Question:
+    known = known_answer(query)
+    practice = None
+    if known is not None:
+        practice = Practice(
+            answer="left" if known.choice is Choice.LEFT else "right",
+            if_right=RIGHT_TEXT,
+            if_wrong=WRONG_TEXT,
+            explanation=known.explanation("{side}"),
+        )
+    return Question(
+        id=query.id or 0,
+        kind=query.kind,
+        clips=[f"/api/clips/{query.id}/{position}.mp4" for position in range(len(query.segments))],
+        steps=len(query.segments[0]),
+        frames_per_second=rate,
+        practice=practice,
+    )

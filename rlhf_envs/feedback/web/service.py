@@ -1,0 +1,334 @@
+"""What the server does for annotators: one session each on one store, films of what they see, writes in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, or_, select
+
+from rlhf_envs.feedback.guidance import guidance
+from rlhf_envs.feedback.session import AnnotatorSession
+from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
+from rlhf_envs.feedback.store.schema import answers, leases, meta, queries
+from rlhf_envs.feedback.web.clips import FilmCache
+from rlhf_envs.kinds import KINDS
+from rlhf_envs.queries import Purpose, Query, Submission
+from rlhf_envs.segments import Segment
+
+AHEAD = 8
+"""Queries leased to an annotator: the one on screen, three whose films are loaded already, and room to fetch more."""
+
+_FILMS_AHEAD = 4
+_MOST_REMEMBERED = 5000
+_USUAL_RATE = 15.0
+_LARGEST_BATCH = 100
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class QueryFacts:
+    """A query without its segments, small enough to remember many."""
+
+    id: int
+    kind: str
+    purpose: Purpose
+    only_for: str | None
+    segment_ids: tuple[int, ...]
+
+
+class LabellingService:
+    """Serves the queue of a store to any number of annotators. To be used from one event loop.
+
+    Args:
+        store: where queries and answers meet.
+        films: makes the films.
+        repeat_rate, purposes: see `AnnotatorSession`. New annotators practise where the purposes include training.
+
+    Raises:
+        ValueError: if the repeat rate is not a share.
+    """
+
+    def __init__(
+        self, store: PreferenceStore, films: FilmCache, repeat_rate: float, purposes: Collection[Purpose]
+    ) -> None:
+        AnnotatorSession(store, "anybody", repeat_rate=repeat_rate)  # refuses a rate that makes no sense at once
+        self.store = store
+        self.films = films
+        self.repeat_rate = repeat_rate
+        self.purposes = frozenset(purposes)
+        self.guidance = guidance(store.environment)
+        self.identity = store_identity(store)
+        self._thread = StoreThread(store)
+        self._sessions: dict[str, AnnotatorSession] = {}
+        self._queries: OrderedDict[int, QueryFacts] = OrderedDict()
+        self._shown: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def close(self) -> None:
+        """Finish what is in work."""
+        self._thread.close()
+        self.films.close()
+
+    async def upcoming(self, annotator: str, theme: str, kinds: Collection[str] | None) -> list[Query]:
+        """The next queries for an annotator, the first one now; the making of their films begins.
+
+        Args:
+            annotator: who asks.
+            theme: "light" or "dark", for the films.
+            kinds: the kinds of query that the annotator's page can show; None for all.
+
+        Raises:
+            StoreError: if the store cannot do it.
+        """
+        session = await self._session(annotator)
+        shown = await self._thread.run(lambda: session.upcoming(kinds))
+        for number, query in enumerate(shown):
+            facts = self._remember(query)
+            _put(self._shown, (annotator, facts.id), None)
+            if number < _FILMS_AHEAD:
+                for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
+                    self.films.film(str(segment_id), partial(_itself, segment), theme)
+        return shown
+
+    async def frames_per_second(self) -> float:
+        """The rate of every film."""
+        try:
+            return await asyncio.to_thread(lambda: self.films.frames_per_second)
+        except Exception:  # whatever a simulator says that cannot be made; the request for the film tells of it
+            return _USUAL_RATE
+
+    async def answer(self, submission: Submission) -> int:
+        """Store an answer and return its id; the same token again gives the same id.
+
+        Raises:
+            AnswerRefusedError: if there is no such query for this annotator, or the answer does not fit it.
+            StoreError: if the store cannot be written.
+        """
+        session = await self._session(submission.annotator)
+        query = await self._answerable(submission)
+        id = await self._thread.answer(submission)
+        if session.repeat_due(id):
+            await self._thread.run(lambda: session.repeat_earlier(id))
+        self.films.cancel(str(segment_id) for segment_id in query.segment_ids)
+        return id
+
+    async def undo(self, annotator: str, token: str) -> int | None:
+        """Take back the latest answer; the query that is open again, or None if there was nothing to take back.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        session = await self._session(annotator)
+        undone = await self._thread.run(lambda: session.undo(token))
+        return None if undone is None else undone.query_id
+
+    async def release(self, annotator: str, keeping: Collection[int]) -> int:
+        """Release an annotator's leases; how many. See `PreferenceStore.release`.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        session = await self._session(annotator)
+        return await self._thread.run(lambda: session.leave(keeping))
+
+    async def film(self, annotator: str, query_id: int, position: int, theme: str) -> Path:
+        """Where the film of a segment is, for an annotator to whom its query was shown.
+
+        Raises:
+            KeyError: if it was not, or there is no such query or position.
+            ValueError, RuntimeError: if it cannot be drawn.
+            StoreError: if the store cannot be read.
+        """
+        if (annotator, query_id) not in self._shown:
+            read = self.store.database.read
+            if not await asyncio.to_thread(read, lambda connection: _was_shown(connection, annotator, query_id)):
+                raise KeyError(query_id)
+            _put(self._shown, (annotator, query_id), None)
+        query = await self._facts(query_id)
+        if position >= len(query.segment_ids):
+            raise KeyError(query_id)
+        segment_id = query.segment_ids[position]
+        while True:
+            film = self.films.film(str(segment_id), partial(self.store.segment, segment_id), theme)
+            try:
+                return await asyncio.wrap_future(film)
+            except asyncio.CancelledError:
+                if not film.cancelled():
+                    raise
+                # Another annotator who answered needed the film no more; this one does, so it is ordered again.
+
+    async def _session(self, annotator: str) -> AnnotatorSession:
+        session = self._sessions.get(annotator)
+        if session is None:
+            session = AnnotatorSession(
+                self.store,
+                annotator,
+                purposes=self.purposes,
+                ahead=AHEAD,
+                repeat_rate=self.repeat_rate,
+                practice=True,
+            )
+            # Not in the store's thread, where everybody would wait for it.
+            await asyncio.to_thread(session.prepare)
+            session = self._sessions.setdefault(annotator, session)
+        return session
+
+    async def _facts(self, query_id: int) -> QueryFacts:
+        return self._queries.get(query_id) or self._remember(await asyncio.to_thread(self.store.query, query_id))
+
+    async def _answerable(self, submission: Submission) -> QueryFacts:
+        """The facts of the answer's query; refuses answers that the page never sends."""
+        query_id = submission.query_id
+        try:
+            query = await self._facts(query_id)
+        except KeyError:
+            raise AnswerRefusedError(f"There is no query {query_id} in this store to answer.") from None
+        allowed = {*self.purposes, Purpose.PRACTICE}
+        if query.only_for not in (None, submission.annotator) or query.purpose not in allowed:
+            raise AnswerRefusedError(f"There is no query {query_id} for {submission.annotator} to answer.")
+        kind = KINDS.get(query.kind)
+        strange = set(submission.payload or ()) - set(() if kind is None else kind.columns)
+        if strange:
+            raise AnswerRefusedError(f"{sorted(strange)[0]!r} is no part of an answer to a {query.kind}.")
+        unknown = set(submission.reasons) - set(self.guidance.reasons)
+        if unknown:
+            raise AnswerRefusedError(f"{sorted(unknown)[0]!r} is no reason that can be given here.")
+        return query
+
+    def _remember(self, query: Query) -> QueryFacts:
+        facts = QueryFacts(query.id or 0, query.kind, query.purpose, query.only_for, query.segment_ids)
+        _put(self._queries, facts.id, facts)
+        return facts
+
+
+def store_identity(store: PreferenceStore) -> str:
+    """Names a store, 16 hex digits: it tells one run's store from that of another at the same address."""
+    created = select(meta.c.value).where(meta.c.name == "created_at")
+    facts = [store.database.read(lambda connection: connection.execute(created).scalar()), dict(store.environment)]
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@dataclass
+class _Waiting:
+    work: Callable[[], Any] | Submission
+    done: asyncio.Future[Any]
+
+
+class StoreThread:
+    """Runs work on a store in one thread, from one event loop.
+
+    A transaction has to reach the disk before anything in it is acknowledged, which takes longer than most work. So
+    everything that arrives during one transaction is done in the next, together. Nothing waits for another thread's
+    lock, and where the store fails, all that share the transaction fail at once.
+
+    Args:
+        store: what is written to.
+    """
+
+    def __init__(self, store: PreferenceStore) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._waiting: list[_Waiting] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def run(self, work: Callable[[], _Result]) -> _Result:
+        """Do some work, and return its result when what it wrote is on the disk.
+
+        Raises:
+            StoreError: if the store cannot do it; else what the work itself raises, and then it has left no trace.
+        """
+        result: _Result = await self._wait_for(work)
+        return result
+
+    async def answer(self, submission: Submission) -> int:
+        """Store an answer, and return its id when it is on the disk. Those that arrive together are stored as one.
+
+        Raises:
+            StoreError: if the store cannot do it.
+            ValueError: if this one makes no sense; the others are stored all the same.
+        """
+        return int(await self._wait_for(submission))
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        self._thread.shutdown(wait=True)
+
+    async def _wait_for(self, work: Callable[[], Any] | Submission) -> Any:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(work, done))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await done
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+            try:
+                results = await loop.run_in_executor(self._thread, self._do, [each.work for each in batch])
+            except Exception as failure:
+                results = [failure] * len(batch)
+            for each, result in zip(batch, results, strict=True):
+                if each.done.done():  # the client has disconnected
+                    continue
+                if isinstance(result, Exception):
+                    each.done.set_exception(result)
+                else:
+                    each.done.set_result(result)
+
+    def _do(self, batch: list[Callable[[], Any] | Submission]) -> list[Any]:
+        """The result of each, or what it raised."""
+        with self._store.database.together():
+            ids = self._answer_all([work for work in batch if isinstance(work, Submission)])
+            # Answers come first: the queries that are leased next are those which they have left open.
+            return [next(ids) if isinstance(work, Submission) else _outcome(work) for work in batch]
+
+    def _answer_all(self, submissions: list[Submission]) -> Iterator[Any]:
+        try:
+            return iter(self._store.answer_many(submissions))
+        except ValueError:  # one of them makes no sense, or repeats another's token
+            return iter([_outcome(partial(self._answer_one, submission)) for submission in submissions])
+
+    def _answer_one(self, submission: Submission) -> int:
+        return self._store.answer_many([submission])[0]
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    """What a piece of work returns, or what it raises, unless the store itself failed."""
+    try:
+        return work()
+    except StoreError:
+        raise
+    except Exception as failure:
+        return failure
+
+
+def _was_shown(connection: Connection, annotator: str, query_id: int) -> bool:
+    leased = select(leases.c.query_id).where(leases.c.query_id == query_id, leases.c.annotator == annotator)
+    answered = select(answers.c.query_id).where(answers.c.query_id == query_id, answers.c.annotator == annotator)
+    shown = select(queries.c.id).where(queries.c.id == query_id, or_(leased.exists(), answered.exists()))
+    return connection.execute(shown).first() is not None
+
+
+def _itself(segment: Segment) -> Segment:
+    return segment
+
+
+def _put(remembered: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Remember something, and forget what was not needed for longest."""
+    remembered[key] = value
+    remembered.move_to_end(key)
+    while len(remembered) > _MOST_REMEMBERED:
+        remembered.popitem(last=False)
