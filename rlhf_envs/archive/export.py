@@ -18,7 +18,14 @@ import gymnasium as gym
 from rlhf_envs.archive.datasheet import Statistics, datasheet
 from rlhf_envs.archive.manifest import ANSWERS, CLIPS, DATASHEET, QUERIES, SEGMENTS, Manifest, describe_file
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, StoreSnapshot, batches
-from rlhf_envs.archive.tables import SegmentWriter, byte_size, require_pyarrow, write_answers, write_queries
+from rlhf_envs.archive.tables import (
+    SegmentWriter,
+    byte_size,
+    payload_columns,
+    require_pyarrow,
+    write_answers,
+    write_queries,
+)
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.annotators import ANNOTATORS
 from rlhf_envs.files import sync_to_disk
@@ -73,14 +80,17 @@ def export_store(
         write_queries(unfinished / QUERIES, _counted(queries, statistics.add_query))
         if not statistics.queries:
             raise ValueError(f"The feedback store {source.place} holds no query, so there is nothing to export.")
-        write_answers(unfinished / ANSWERS, _counted(answers, statistics.add_answer))
+        kinds = payload_columns(sorted({kind for kind, _ in statistics.queries}))
+        columns = {name: type for of_kind in kinds.values() for name, type in of_kind.items()}
+        write_answers(unfinished / ANSWERS, _counted(answers, statistics.add_answer), columns)
         make_clip = _clip_maker(source.environment, unfinished) if clips else lambda id, segment: None
         total = source.segment_count()
         for done in _write_segments(unfinished / SEGMENTS, source.segments(), make_clip, statistics):
             if on_segments is not None:
                 on_segments(done, total)
         spaces = _spaces(source.environment)
-        manifest = Manifest(source.environment, *spaces, statistics.counts(), pseudonyms, _described_files(unfinished))
+        files = _described_files(unfinished)
+        manifest = Manifest(source.environment, *spaces, kinds, statistics.counts(), pseudonyms, files)
         manifest.write(unfinished)
         (unfinished / DATASHEET).write_text(datasheet(manifest, statistics), encoding="utf-8")
     return manifest

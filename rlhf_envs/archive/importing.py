@@ -20,6 +20,7 @@ from sqlalchemy import Connection, insert, select
 
 from rlhf_envs.archive.reading import Archive, check_records
 from rlhf_envs.archive.records import REPEATS, AnswerRecord, QueryRecord, RecordSource, batches
+from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.feedback.store.database import Database
 from rlhf_envs.feedback.store.errors import StoreExistsError
@@ -367,8 +368,18 @@ class _StoredAnswers:
 def _content(answer: AnswerRecord) -> str:
     """An answer without its author and query: equal for copies of one row."""
     undo = answer.undoes is not None
-    values = [answer.choice, undo, answer.reasons, answer.shown_at, answer.answered_at, answer.payload]
+    payload = _with_floats(answer.payload)
+    values = [answer.choice, undo, answer.reasons, answer.shown_at, answer.answered_at, payload]
     return json.dumps(values, sort_keys=True)
+
+
+def _with_floats(value: Any) -> Any:
+    """A JSON value in which whole numbers are floats, as a column of numbers gives them back."""
+    if isinstance(value, Mapping):
+        return {name: _with_floats(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_floats(part) for part in value]
+    return float(value) if type(value) is int and abs(value) <= LARGEST_EXACT_FLOAT else value
 
 
 def _independent_groups(

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import rlhf_envs
+from rlhf_envs.environment import StoredEnvironment
 
 FORMAT = "rlhf-envs archive"
-FORMAT_VERSION = 1
-"""Raised by every change to the files; an archive of a newer version is not read."""
+FORMAT_VERSION = 2
+"""Raised by every change to the files; only archives of this version are read."""
 
 MANIFEST = "manifest.json"
 QUERIES = "queries.parquet"
@@ -40,6 +41,7 @@ class Manifest:
         environment: the environment, as the store describes it.
         observation_space, action_space: as `rlhf_envs.space_json` writes them; None where the environment could not
             be made when the archive was.
+        kinds: the kinds of feedback that queries have, each with the types of its columns in answers.parquet by name.
         counts: how many rows and files there are, by name.
         pseudonyms: whether the names of people were replaced.
         files: every file but this one and the datasheet: its name to its size in "bytes" and its "sha256".
@@ -50,6 +52,7 @@ class Manifest:
     environment: Mapping[str, Any]
     observation_space: Mapping[str, Any] | None
     action_space: Mapping[str, Any] | None
+    kinds: Mapping[str, Mapping[str, str]]
     counts: Mapping[str, int]
     pseudonyms: bool
     files: Mapping[str, Mapping[str, Any]]
@@ -61,12 +64,17 @@ class Manifest:
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         (folder / MANIFEST).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of all kinds of feedback, with their types."""
+        return {name: type for columns in self.kinds.values() for name, type in columns.items()}
+
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """Read the manifest of a folder.
 
         Raises:
-            ValueError: if there is none, it is damaged, of a newer version, or names files that no archive has.
+            ValueError: if there is none, it is damaged, of another version, or names files that no archive has.
         """
         path = folder / MANIFEST
         if not path.is_file():
@@ -79,15 +87,15 @@ class Manifest:
             raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ValueError(f"{path} does not belong to an export: it does not say that its format is {FORMAT!r}.")
-        of_version = content.get("format_version")
-        if type(of_version) is int and of_version > FORMAT_VERSION:
+        version_found = content.get("format_version")
+        if type(version_found) is int and version_found != FORMAT_VERSION:
             raise ValueError(
-                f"{folder} has version {of_version} of the export format, newer than version {FORMAT_VERSION} of this "
-                "library: install a newer rlhf-envs to read it."
+                f"{folder} has version {version_found} of the export format, but this rlhf-envs reads version "
+                f"{FORMAT_VERSION}: use the rlhf-envs that made it, or export it anew."
             )
         try:
-            if of_version != FORMAT_VERSION:
-                raise ValueError(f"its format_version is {of_version!r}")
+            if version_found != FORMAT_VERSION:
+                raise ValueError(f"its format_version is {version_found!r}")
             manifest = cls(**{name: value for name, value in content.items() if not name.startswith("format")})
             _check(manifest)
         except (TypeError, ValueError, KeyError) as error:
@@ -127,6 +135,7 @@ def _check(manifest: Manifest) -> None:
     for name in TABLES:
         if name not in manifest.files:
             raise ValueError(f"it does not name {name}")
+    StoredEnvironment.from_json(manifest.environment)
 
 
 def _versions() -> dict[str, str]:

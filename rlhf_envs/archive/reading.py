@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gymnasium import Space
 
-from rlhf_envs.archive.manifest import ANSWERS, FORMAT_VERSION, QUERIES, SEGMENTS, TABLES, Manifest, check_file
+from rlhf_envs.archive.manifest import (
+    ANSWERS,
+    FORMAT_VERSION,
+    MANIFEST,
+    QUERIES,
+    SEGMENTS,
+    TABLES,
+    Manifest,
+    check_file,
+)
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, RecordSource
 from rlhf_envs.archive.tables import (
     SEGMENT_COLUMNS,
@@ -59,6 +69,7 @@ class Archive:
         for name in TABLES:
             check_file(self._folder, name, self.manifest.files[name])
         self.environment: Mapping[str, Any] = self.manifest.environment
+        self._check_kinds()
 
     def spaces(self) -> tuple[Space[Any], Space[Any]] | None:
         """The observation and the action space; None where the archive does not know them.
@@ -76,11 +87,12 @@ class Archive:
 
     def queries(self) -> Iterator[QueryRecord]:
         """All queries, oldest first. Raises `ValueError` for one that makes no sense."""
-        return self._records(QUERIES, query_schema(), query_from_row)
+        return self._records(QUERIES, query_schema(), self._query)
 
     def answers(self) -> Iterator[AnswerRecord]:
         """All answers, in order of arrival. Raises `ValueError` for one that makes no sense."""
-        return self._records(ANSWERS, answer_schema(), answer_from_row)
+        columns = self.manifest.columns
+        return self._records(ANSWERS, answer_schema(columns), partial(answer_from_row, columns=columns))
 
     def segments(self) -> Iterator[tuple[int, Segment]]:
         """All segments with their numbers, one group of rows in memory at a time.
@@ -101,6 +113,25 @@ class Archive:
                     with _row_errors(path, row):
                         segment = segment_from_row(batch, row)
                     yield segment
+
+    def _check_kinds(self) -> None:
+        """Raise `ValueError` if a kind of feedback is not registered here, or has other columns."""
+        for kind, columns in self.manifest.kinds.items():
+            if kind not in KINDS:
+                raise ValueError(
+                    f"{self.place} holds queries of the kind {kind!r}, which is not registered here: import the module "
+                    "that registers it first."
+                )
+            if columns != dict(KINDS[kind].columns):
+                raise ValueError(
+                    f"{self.place} has the columns {columns} for the kind {kind!r}, which has "
+                    f"{dict(KINDS[kind].columns)} here; use the version of it that the export was made with."
+                )
+
+    def _query(self, row: Mapping[str, Any]) -> QueryRecord:
+        if row["kind"] not in self.manifest.kinds:
+            raise ValueError(f"its kind is {row['kind']!r}, which {MANIFEST} does not name")
+        return query_from_row(row)
 
     def _records(self, name: str, schema: Any, read: Callable[[Mapping[str, Any]], _Record]) -> Iterator[_Record]:
         path = self._folder / name

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.archive.records import AnswerRecord, QueryRecord, batches
 from rlhf_envs.json_values import require_json
+from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import named_arrays
 from rlhf_envs.queries import Choice, Purpose
 from rlhf_envs.segments import Segment
@@ -30,8 +31,6 @@ try:
 except ImportError:
     pa = pq = None
 
-RANKING = "ranking"
-RATINGS = "ratings"
 SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards")
 """Columns of segments.parquet besides the arrays."""
 
@@ -40,7 +39,8 @@ _ROWS_PER_GROUP = 10_000
 _LARGEST_ROW_GROUP = 2**31
 """Bytes. Exports write groups a hundred times smaller; a file that claims more would fill the memory."""
 
-_LARGEST_WHOLE_FLOAT = 2**53
+_LARGEST_INT64 = 2**63 - 1
+LARGEST_EXACT_FLOAT = 2**53  # up to this a float64 holds every whole number
 _RAW = ("states", "frames")
 _DTYPES = frozenset(
     ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
@@ -69,15 +69,19 @@ def query_schema() -> Any:
     )
 
 
-def answer_schema() -> Any:
-    """The columns of answers.parquet."""
+def answer_schema(columns: Mapping[str, str]) -> Any:
+    """The columns of answers.parquet.
+
+    Args:
+        columns: those of the archive's kinds of feedback, see `payload_columns`.
+    """
+    types = {"text": pa.string(), "integers": pa.list_(pa.int64()), "numbers": pa.list_(pa.float64())}
     return _schema(
         id=pa.int64(),
         query=pa.int64(),
         annotator=pa.string(),
         choice=(pa.string(),),
-        ranking=(pa.list_(pa.int64()),),
-        ratings=(pa.list_(pa.float64()),),
+        **{name: (types[type],) for name, type in columns.items()},
         undoes=(pa.int64(),),
         reasons=pa.list_(pa.string()),
         shown_at=(pa.float64(),),
@@ -103,10 +107,10 @@ def write_queries(path: Path, records: Iterable[QueryRecord]) -> None:
     _write_rows(path, query_schema(), rows)
 
 
-def write_answers(path: Path, records: Iterable[AnswerRecord]) -> None:
-    """Write answers.parquet."""
-    rows = ({**vars(record), "query": record.query_id, **_payload_columns(record.payload)} for record in records)
-    _write_rows(path, answer_schema(), rows)
+def write_answers(path: Path, records: Iterable[AnswerRecord], columns: Mapping[str, str]) -> None:
+    """Write answers.parquet; see `answer_schema`."""
+    rows = ({**vars(record), "query": record.query_id, **_split_payload(record.payload, columns)} for record in records)
+    _write_rows(path, answer_schema(columns), rows)
 
 
 def _write_rows(path: Path, schema: Any, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -132,8 +136,8 @@ def query_from_row(row: Mapping[str, Any]) -> QueryRecord:
     )
 
 
-def answer_from_row(row: Mapping[str, Any]) -> AnswerRecord:
-    """The answer of a row. Raises `ValueError` if a value makes no sense."""
+def answer_from_row(row: Mapping[str, Any], columns: Mapping[str, str]) -> AnswerRecord:
+    """The answer of a row; see `answer_schema`. Raises `ValueError` if a value makes no sense."""
     for name in ("shown_at", "answered_at"):
         if row[name] is not None and not math.isfinite(row[name]):
             raise ValueError(f"its {name} is {row[name]}, which is no time")
@@ -146,34 +150,56 @@ def answer_from_row(row: Mapping[str, Any]) -> AnswerRecord:
         tuple(row["reasons"]),
         row["shown_at"],
         row["answered_at"],
-        _payload(row),
+        _joined_payload(row, columns),
         row["token"],
     )
 
 
-def _payload_columns(payload: Mapping[str, Any] | None) -> dict[str, Any]:
+def payload_columns(kinds: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The columns of kinds of feedback: by kind, the type of each column by its name, as `FeedbackKind.columns` has it.
+
+    Raises:
+        ValueError: if a kind is not registered, or a column has a name that is taken.
+    """
+    found: dict[str, dict[str, str]] = {name: {**KINDS.named(name).columns} for name in kinds}
+    taken = dict.fromkeys(answer_schema({}).names, "every archive")
+    for kind, columns in found.items():
+        for name in columns:
+            if name in taken:
+                raise ValueError(
+                    f"The kind of feedback {kind!r} has an archive column {name!r}, which {taken[name]} has already; "
+                    "rename it."
+                )
+            taken[name] = f"the kind {kind!r}"
+    return found
+
+
+def _split_payload(payload: Mapping[str, Any] | None, columns: Mapping[str, str]) -> dict[str, Any]:
+    """A payload as values of columns; what does not fit one stays JSON."""
     if payload is None:
         return {"payload": None}
     rest = dict(payload)
-    columns: dict[str, Any] = {}
-    for name, types in ((RANKING, (int,)), (RATINGS, (int, float))):
-        values = rest.get(name)
-        if isinstance(values, list) and all(
-            type(value) in types and abs(value) < _LARGEST_WHOLE_FLOAT for value in values
-        ):
-            columns[name] = rest.pop(name)
-    # An answer that has nothing but a ranking has no other payload; an empty one is kept apart from none.
-    return columns | {"payload": json.dumps(rest) if rest or not columns else None}
+    values = {name: rest.pop(name) for name, type in columns.items() if _fits(rest.get(name), type)}
+    # A payload that is all in columns leaves no JSON; an empty one is different from none.
+    return values | {"payload": json.dumps(rest) if rest or not values else None}
 
 
-def _payload(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    columns = {name: row[name] for name in (RANKING, RATINGS) if row[name] is not None}
+def _fits(value: Any, column_type: str) -> bool:
+    """Whether a column of this type can hold a JSON value exactly."""
+    if column_type == "text":
+        return isinstance(value, str)
+    types, largest = ((int,), _LARGEST_INT64) if column_type == "integers" else ((int, float), LARGEST_EXACT_FLOAT)
+    return isinstance(value, list) and all(type(each) in types and abs(each) <= largest for each in value)
+
+
+def _joined_payload(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any] | None:
+    values = {name: row[name] for name in columns if row[name] is not None}
     rest = {} if row["payload"] is None else json.loads(row["payload"])
     if not isinstance(rest, dict):
         raise ValueError(f"its payload is no JSON object, but {rest!r}")
-    if row["payload"] is None and not columns:
+    if row["payload"] is None and not values:
         return None
-    payload: dict[str, Any] = require_json(columns | rest, "payload of an answer")
+    payload: dict[str, Any] = require_json(values | rest, "payload of an answer")
     return payload
 
 

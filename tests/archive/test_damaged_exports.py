@@ -48,8 +48,15 @@ def files(content: dict[str, Any]) -> dict[str, Any]:
 
 
 MANIFESTS: dict[str, tuple[Change, str]] = {
-    "newer": (lambda c: c.update(format_version=2), "version 2 of the export format, newer than version 1"),
-    "older": (lambda c: c.update(format_version="one"), "manifest.json is damaged: its format_version is 'one'"),
+    "newer": (
+        lambda c: c.update(format_version=3),
+        "version 3 of the export format, but .* reads version 2",
+    ),
+    "older": (
+        lambda c: c.update(format_version=1),
+        "version 1 of the export format, but .* reads version 2",
+    ),
+    "wordy": (lambda c: c.update(format_version="one"), "manifest.json is damaged: its format_version is 'one'"),
     "foreign": (lambda c: c.update(format="zip"), "does not belong to an export"),
     "more": (lambda c: c.update(surprise=1), "manifest.json is damaged: .*surprise"),
     "less": (lambda c: c.pop("counts"), "manifest.json is damaged: .*counts"),
@@ -61,6 +68,12 @@ MANIFESTS: dict[str, tuple[Change, str]] = {
     "climbing clips": (
         lambda c: files(c).update({"clips/../../segment-000001.mp4": {"bytes": 1, "sha256": ""}}),
         "which is no file of an export",
+    ),
+    "place": (lambda c: c["environment"].update(horizon="long"), "manifest.json is damaged: The horizon of CartPole"),
+    "kind": (lambda c: c["kinds"].update(quiz={}), "queries of the kind 'quiz', which is not registered here: import"),
+    "column": (
+        lambda c: c["kinds"]["ranking"].update(order="text"),
+        "'order': 'text'.* for the kind 'ranking', which has {'ranking': 'integers'} here",
     ),
     "tables": (lambda c: files(c).pop("answers.parquet"), "it does not name answers.parquet"),
     "digest": (lambda c: files(c)["answers.parquet"].update(sha256="0"), "answers.parquet is not the file that"),
@@ -100,7 +113,7 @@ def test_a_table_that_is_no_parquet_file_is_refused(exported: Path) -> None:
         )
         refused(exported, f"{name} is damaged and cannot be read")
         rewrite(exported, name, table.drop_columns("id"))
-        refused(exported, "no column id" if name == "segments.parquet" else "does not have the columns of version 1")
+        refused(exported, "no column id" if name == "segments.parquet" else "does not have the columns of version 2")
         (exported / name).write_bytes(kept)
         change_manifest(
             exported, lambda content, name=name: files(content).update({name: describe_file(exported / name)})
@@ -111,11 +124,11 @@ def test_columns_of_other_types_are_refused(exported: Path) -> None:
     table = pq.read_table(exported / "answers.parquet")
     place = table.schema.get_field_index("query")
     rewrite(exported, "answers.parquet", table.set_column(place, "query", table["query"].cast(pa.string())))
-    refused(exported, "answers.parquet does not have the columns of version 1, but .*query string")
+    refused(exported, "answers.parquet does not have the columns of version 2, but .*query string")
 
 
 SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
-    "kind": ("queries", 0, {"kind": "quiz"}, "There is no kind of feedback 'quiz'"),
+    "kind": ("queries", 0, {"kind": "quiz"}, "its kind is 'quiz', which manifest.json does not name"),
     "purpose": ("queries", 0, {"purpose": "fun"}, "'fun' is not a valid Purpose"),
     "context": ("queries", 0, {"context": "[1]"}, r"its context is no JSON object, but \[1\]"),
     "nested": ("queries", 0, {"context": "[" * 100_000}, "makes no sense"),

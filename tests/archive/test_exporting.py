@@ -5,8 +5,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import gymnasium as gym
@@ -19,6 +20,8 @@ import rlhf_envs  # noqa: F401 - registers the environments
 from rlhf_envs.archive import Archive, StoreSnapshot, export_store, import_archive, tables
 from rlhf_envs.clips import snapshot_source
 from rlhf_envs.feedback import PreferenceStore, Query, StoreMissingError
+from rlhf_envs.kinds import KINDS, Comparison
+from rlhf_envs.kinds.kind import Column
 from rlhf_envs.segments import Segment
 from tests.archive.stores import ENVIRONMENT, ask, contents, fill, new_store, segment
 from tests.trainer import ROOT
@@ -95,7 +98,7 @@ def test_the_datasheet_counts_what_is_there(exported: Path) -> None:
 AWKWARD = np.array([0.0, -0.0, np.nan, np.inf, 1e-45, -np.nan], np.float32)
 AWKWARD.view(np.uint32)[2] = 0x7FC12345
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
-KINDS: dict[str, tuple[Any, NDArray[Any], NDArray[Any] | None, NDArray[np.uint8] | None]] = {
+SEGMENTS: dict[str, tuple[Any, NDArray[Any], NDArray[Any] | None, NDArray[np.uint8] | None]] = {
     "awkward numbers": (AWKWARD.reshape(2, 3), np.array([[0.5], [-0.0]], np.float32), None, None),
     "pictures": (PICTURES, np.array([0, 3]), None, PICTURES),
     "a dict": (
@@ -108,9 +111,9 @@ KINDS: dict[str, tuple[Any, NDArray[Any], NDArray[Any] | None, NDArray[np.uint8]
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SEGMENTS)
 def test_segments_of_every_kind_come_back_bit_for_bit(kind: str, tmp_path: Path) -> None:
-    observations, actions, states, frames = KINDS[kind]
+    observations, actions, states, frames = SEGMENTS[kind]
     first = Segment(observations, actions, AWKWARD[:2], states, frames)
     second = Segment(observations, actions, AWKWARD[3:5], states, None)
     with new_store(tmp_path / "source.db") as store:
@@ -119,6 +122,47 @@ def test_segments_of_every_kind_come_back_bit_for_bit(kind: str, tmp_path: Path)
     import_archive(tmp_path / "exported", tmp_path / "new.db")
     with PreferenceStore.open(tmp_path / "new.db") as store:
         assert [segment.to_bytes() for segment in store.queries()[0].segments] == [first.to_bytes(), second.to_bytes()]
+
+
+class Sureness(Comparison):
+    """A kind of feedback that a user might add: a comparison with how sure its annotator is."""
+
+    name = "sureness"
+    columns: ClassVar[Mapping[str, Column]] = {"sure": "text", "marks": "numbers"}
+
+
+def test_a_kind_of_ones_own_is_exported_with_its_columns_and_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as registered:
+        registered.setitem(KINDS._parts, "sureness", Sureness())
+        payloads = [{"sure": "very", "marks": [1, 0.5]}, {"sure": 3, "why": "it is calm"}]
+        with new_store(tmp_path / "source.db") as store:
+            for number, payload in enumerate(payloads):
+                query = ask(store, f"0/train/{number}", number, kind="sureness")
+                store.answer(query, "ann", "left", payload=payload, answered_at=1.0)
+        export_store(tmp_path / "source.db", tmp_path / "exported", clips=False)
+        first, second = rows(tmp_path / "exported", "answers")
+        assert (first["sure"], first["marks"], first["payload"]) == ("very", [1.0, 0.5], None)
+        assert (second["sure"], json.loads(second["payload"])) == (None, payloads[1])
+        assert "ranking" not in first
+        import_archive(tmp_path / "exported", tmp_path / "new.db")
+        assert contents(tmp_path / "new.db") == contents(tmp_path / "source.db")
+        assert import_archive(tmp_path / "exported", tmp_path / "source.db").known_answers == 2
+    with pytest.raises(ValueError, match="queries of the kind 'sureness', which is not registered here: import the"):
+        Archive(tmp_path / "exported")
+
+
+def test_two_kinds_cannot_share_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Order(Comparison):
+        name = "order"
+        columns: ClassVar[Mapping[str, Column]] = {"undoes": "text"}
+
+    monkeypatch.setitem(KINDS._parts, "order", Order())
+    with new_store(tmp_path / "source.db") as store:
+        ask(store, "0/train/0", kind="order")
+    with pytest.raises(ValueError, match="'order' has an archive column 'undoes', which every archive has already"):
+        export_store(tmp_path / "source.db", tmp_path / "exported", clips=False)
 
 
 def test_segments_of_several_kinds_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import krippendorff
 import numpy as np
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from rlhf_envs.kinds import Comparison, Ranking
+from rlhf_envs.kinds import KINDS
 from rlhf_envs.queries import Choice, LiveAnswer
 
 LONGEST_CYCLE = 8
 """Longer ones are not listed: with so many answers nobody can say which is the wrong one."""
 
 _SOURCES_PER_SEARCH = 256
-_RIGHT_BETTER = {Choice.LEFT: -1, Choice.TIE: 0, Choice.RIGHT: 1}
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,9 @@ class PairPreference:
 def pair_preferences(answers: Iterable[LiveAnswer]) -> list[PairPreference]:
     """The preferences about pairs that answers express, in the order of the answers.
 
-    A ranking expresses one about each two segments that are next to each other in it. Skips express none, and neither
-    does a pair of a segment with itself.
+    They are the comparisons that the kind of feedback says an answer implies, without those that follow from two others
+    of the same answer: of a ranking, segments next to each other. Skips express none, and neither does a pair of a
+    segment with itself.
     """
     found = []
     for live in answers:
@@ -58,11 +58,18 @@ def pair_preferences(answers: Iterable[LiveAnswer]) -> list[PairPreference]:
 
 def _implied_pairs(live: LiveAnswer) -> list[tuple[int, int, int]]:
     """(position, other position, whether the other is better: -1, 0 or 1) of each pair that an answer is about."""
-    if live.kind == Comparison.name and live.choice in _RIGHT_BETTER:
-        return [(0, 1, _RIGHT_BETTER[live.choice])]
-    if live.kind == Ranking.name and live.payload is not None:
-        return [(better, worse, -1) for better, worse in pairwise(live.payload["ranking"])]
-    return []
+    if live.kind not in KINDS or live.choice is Choice.SKIP:
+        return []
+    implied = KINDS[live.kind].implied_comparisons(live.choice, live.payload, len(live.segment_ids))
+    signs = {(left, right): int(np.sign(right_better - 0.5)) for left, right, right_better in implied}
+    better = {(left, right) if sign < 0 else (right, left) for (left, right), sign in signs.items() if sign}
+
+    def follows(first: int, last: int) -> bool:
+        return any({(first, between), (between, last)} <= better for between in range(len(live.segment_ids)))
+
+    return [
+        (left, right, sign) for (left, right), sign in signs.items() if not follows(left, right) | follows(right, left)
+    ]
 
 
 @dataclass(frozen=True)

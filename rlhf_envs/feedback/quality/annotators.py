@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from rlhf_envs.feedback.quality.agreement import Agreement, agreement
-from rlhf_envs.kinds import Comparison
+from rlhf_envs.kinds import KINDS, Comparison
 from rlhf_envs.queries import Choice, LiveAnswer, Purpose
 
 TOO_FAST = 0.7
@@ -54,8 +54,8 @@ class AnnotatorFigures:
 
     Attributes:
         answers: how many answers stand, practice left out.
-        choices: how many comparisons were answered by "left", "right", "tie" and "skip"; `other` counts answers to
-            other kinds of query.
+        choices: how many comparisons, of any kind that is one, were answered by "left", "right", "tie" and "skip";
+            `other` counts answers to other kinds of query.
         consistent: repeated pairs that were answered as the first time, whichever side they were shown on.
         left: decided comparisons answered "left", repetitions not counted; its `p_value_of_half` tests whether sides
             matter.
@@ -104,7 +104,7 @@ def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = 
 
 
 def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> AnnotatorFigures:
-    comparisons = [live for live in given if live.kind == Comparison.name]
+    comparisons = [live for live in given if isinstance(KINDS.get(live.kind), Comparison)]
     choices = Counter(str(live.choice) for live in comparisons)
     first = Counter(live.choice for live in comparisons if live.purpose is not Purpose.CHECK)
     left = Share(first[Choice.LEFT], first[Choice.LEFT] + first[Choice.RIGHT])

@@ -1,5 +1,6 @@
 """How far annotators agree about the same pairs."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,19 @@ def test_skips_repetitions_and_pairs_of_one_annotator_say_nothing_of_agreement(s
     ]
     agreed = agreement(answers)
     assert (agreed.alpha, agreed.shared, agreed.pairs) == (None, 0, ())
+
+
+def test_preferences_with_their_strength_agree_as_comparisons_do(say: Any) -> None:
+    clearly = replace(say("ann", "left"), kind="strength", payload={"strength": "clearly"})
+    slightly = replace(say("bob", "left"), kind="strength", payload={"strength": "slightly"})
+    figures = annotator_figures([clearly, slightly, say("cy", "right")])
+    assert (figures["ann"].agrees, figures["cy"].agrees) == (Share(1, 2), Share(0, 2))
+    assert (figures["ann"].choices["left"], figures["ann"].other) == (1, 0)
+
+
+def test_answers_of_a_kind_that_is_not_registered_here_say_nothing_of_agreement(say: Any) -> None:
+    agreed = agreement([replace(say(name, "left"), kind="unknown") for name in ("ann", "bob")])
+    assert agreed.shared == 0
 
 
 def test_agreement_with_others_adds_up_over_them(say: Any) -> None:
