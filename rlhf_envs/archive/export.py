@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -26,7 +26,7 @@ from rlhf_envs.archive.tables import (
     write_answers,
     write_queries,
 )
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback.annotators import ANNOTATORS
 from rlhf_envs.files import sync_to_disk
 from rlhf_envs.segments import Segment
@@ -83,12 +83,13 @@ def export_store(
         kinds = payload_columns(sorted({kind for kind, _ in statistics.queries}))
         columns = {name: type for of_kind in kinds.values() for name, type in of_kind.items()}
         write_answers(unfinished / ANSWERS, _counted(answers, statistics.add_answer), columns)
-        make_clip = _clip_maker(source.environment, unfinished) if clips else lambda id, segment: None
+        environment = StoredEnvironment.from_json(source.environment).ref
+        make_clip = _clip_maker(environment, unfinished) if clips else lambda id, segment: None
         total = source.segment_count()
         for done in _write_segments(unfinished / SEGMENTS, source.segments(), make_clip, statistics):
             if on_segments is not None:
                 on_segments(done, total)
-        spaces = _spaces(source.environment)
+        spaces = _spaces(environment)
         files = _described_files(unfinished)
         manifest = Manifest(source.environment, *spaces, kinds, statistics.counts(), pseudonyms, files)
         manifest.write(unfinished)
@@ -119,7 +120,7 @@ def _can_be_shown(segment: Segment) -> bool:
     return segment.states is not None or segment.frames is not None
 
 
-def _clip_maker(environment: Mapping[str, Any], folder: Path) -> ClipMaker:
+def _clip_maker(environment: EnvironmentRef | None, folder: Path) -> ClipMaker:
     """What writes the clips of an archive, each as annotators saw the segment.
 
     Raises:
@@ -127,12 +128,12 @@ def _clip_maker(environment: Mapping[str, Any], folder: Path) -> ClipMaker:
     """
     from rlhf_envs.clips import clip_painter, encode_mp4
 
-    if not isinstance(environment.get("id"), str):
+    if environment is None:
         raise ValueError(
             "Clips cannot be drawn, because the store does not say which environment it is about; leave them out "
             "with --no-clips."
         )
-    painter = clip_painter(EnvironmentRef(environment["id"], environment.get("kwargs") or {}))
+    painter = clip_painter(environment)
     (folder / CLIPS).mkdir()
 
     def make_clip(id: int, segment: Segment) -> str | None:
@@ -151,11 +152,13 @@ def _counted(rows: Iterable[Any], count: Callable[[Any], None]) -> Iterator[Any]
         yield row
 
 
-def _spaces(environment: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _spaces(environment: EnvironmentRef | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The spaces of the environment as JSON, or twice None where it cannot be made or has other kinds of space."""
+    if environment is None:
+        return None, None
     try:
-        env = gym.make(environment["id"], disable_env_checker=True, **(environment.get("kwargs") or {}))
-    except (KeyError, TypeError, ValueError, ImportError, gym.error.Error):
+        env = environment.make(fixed_length=False)
+    except (ValueError, ImportError, gym.error.Error):
         return None, None
     try:
         return space_to_json(env.observation_space), space_to_json(env.action_space)
