@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from agents.interruption import StopRequest
-from agents.random_state import RandomState
-from agents.run_directory import complete_checkpoints, read_json, strict_json
-from rlhf_envs.loop import LoopState
-from rlhf_envs.rewards import load, save
-from rlhf_envs.sb3 import EnvironmentRewardCallback, PreferenceCallback, PreferenceVecEnv, ScoringCallback
+from agents.callbacks import StopRequest
+from rlhf_envs.learners import Learner
+from rlhf_envs.runs import complete_checkpoints, read_json, strict_json
+from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
 
-_KEPT = 2
+_MOST = 2
 _UNFINISHED = "."
 _DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RuntimeError),
@@ -35,26 +34,64 @@ _DAMAGE = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class RandomState:
+    """State of the global random generators that Stable-Baselines3 draws from: PyTorch's, numpy's and Python's.
+
+    Attributes:
+        values: the JSON part.
+        arrays: the large part, by name; further arrays beside these do no harm.
+    """
+
+    values: dict[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def now(cls) -> Self:
+        """The state at this moment."""
+        kind, numbers, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+        arrays = {"torch_random": torch.get_rng_state().numpy(), "numpy_random": np.asarray(numbers)}
+        return cls({"python": random.getstate(), "numpy": [kind, *rest]}, arrays)
+
+    def restore(self) -> None:
+        """Set the generators to this state."""
+        version, numbers, gauss = self.values["python"]
+        random.setstate((version, tuple(numbers), gauss))
+        kind, *rest = self.values["numpy"]
+        np.random.set_state((kind, self.arrays["numpy_random"], *rest))  # noqa: NPY002
+        torch.set_rng_state(torch.from_numpy(self.arrays["torch_random"]))
+
+
 class Checkpoints:
     """The checkpoints of one run: folders named by timesteps, complete or not there at all.
 
-    Each holds the policy with its optimiser, the reward model, every random stream, the environments' states where they
+    Each holds the policy with its optimiser, the reward model, every random state, the environments' states where they
     can be taken, the recent rollouts, and how far the feedback loop has come.
 
     Args:
-        folder: where they lie.
+        folder: of all checkpoints.
+        learner: saves and restores the model.
         model, env, scoring: what they are of.
         seed: of the run.
     """
 
     def __init__(
-        self, folder: Path, model: PPO, env: PreferenceVecEnv, scoring: ScoringCallback, seed: int = 0
+        self,
+        folder: Path,
+        learner: Learner[Any],
+        model: BaseAlgorithm,
+        env: PreferenceVecEnv,
+        scoring: ScoringCallback,
+        seed: int = 0,
     ) -> None:
-        self.folder, self.seed = folder, seed
+        self.folder, self.learner, self.seed = folder, learner, seed
         self.model, self.env, self.scoring = model, env, scoring
 
     def save(self, notes: dict[str, Any]) -> None:
-        """Write a checkpoint of this moment, unless there is one; `restore` gives back `notes`, further JSON values.
+        """Write a checkpoint of this moment, unless there is one.
+
+        Args:
+            notes: further JSON values, which `restore` returns.
 
         Raises:
             OSError: if the disk is full or cannot be written; the checkpoints before are kept.
@@ -68,7 +105,7 @@ class Checkpoints:
             new.mkdir(parents=True)
             self._write(new, notes)
             os.replace(new, final)
-            for old in complete_checkpoints(self.folder)[:-_KEPT]:
+            for old in complete_checkpoints(self.folder)[:-_MOST]:
                 # A folder is renamed before it is emptied, so that none with a proper name is ever half there.
                 os.replace(old, old.with_name(f"{_UNFINISHED}{old.name}"))
             self._clear()
@@ -79,7 +116,7 @@ class Checkpoints:
             ) from error
 
     def restore(self) -> dict[str, Any] | None:
-        """Go back to the newest checkpoint; its notes, or None where there is none yet.
+        """Restore the newest checkpoint, and return its notes; None where there is none yet.
 
         Raises:
             ValueError: if it is damaged.
@@ -94,13 +131,18 @@ class Checkpoints:
             raise self._damaged(folder, error) from error
 
     def _write(self, new: Path, notes: dict[str, Any]) -> None:
-        torch.save(self.model.get_parameters(), new / "policy.pt")
-        if isinstance(self.scoring, PreferenceCallback):
-            save(self.scoring.loop.ensemble, new / "reward_model.safetensors")
+        self.learner.save(self.model, new)
+        scoring = self.scoring.save(new)
         random_state = RandomState.now()
         arrays = {**self._arrays(), **random_state.arrays}
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / "arrays.safetensors")
-        state = self._state() | {"random": random_state.values, "notes": strict_json(notes)}
+        state = {
+            "timesteps": self.model.num_timesteps,
+            "updates": self.model._n_updates,
+            "scoring": scoring,
+            "random": random_state.values,
+            "notes": strict_json(notes),
+        }
         (new / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
         for file in new.iterdir():
             with file.open("rb") as handle:
@@ -110,17 +152,13 @@ class Checkpoints:
         state = read_json(folder / "state.json")
         _check_state(state)
         arrays = load_file(folder / "arrays.safetensors")
-        self.model.set_parameters(_load_tensors(folder / "policy.pt"), exact_match=True)
+        self.learner.restore(self.model, folder)
         self.model.num_timesteps = state["timesteps"]
         self.model._n_updates = state["updates"]
         self._restore_environment(arrays)
-        if isinstance(self.scoring, PreferenceCallback):
-            self.scoring.loop.ensemble = load(folder / "reward_model.safetensors")
-            self.scoring.loop.restore(LoopState(**state["loop"]))
-        elif isinstance(self.scoring, EnvironmentRewardCallback):
-            self.scoring.mean, self.scoring.variance, self.scoring.count = state["standard"]
+        self.scoring.restore(folder, state["scoring"])
         self.random_state = RandomState(state["random"], arrays)
-        # Tried now, while it can still be told that it is damaged; it is needed only once training begins.
+        # Tried now, while damage can still be reported; it is needed only once training begins.
         before = RandomState.now()
         try:
             self.random_state.restore()
@@ -151,17 +189,9 @@ class Checkpoints:
         arrays["episode_starts"] = np.asarray(self.model._last_episode_starts)
         return arrays
 
-    def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"timesteps": self.model.num_timesteps, "updates": self.model._n_updates}
-        if isinstance(self.scoring, PreferenceCallback):
-            state["loop"] = asdict(self.scoring.loop.state())
-        elif isinstance(self.scoring, EnvironmentRewardCallback):
-            state["standard"] = [self.scoring.mean, self.scoring.variance, self.scoring.count]
-        return state
-
     def _restore_environment(self, arrays: dict[str, NDArray[Any]]) -> None:
         model = self.model
-        # Stable-Baselines3 puts a wrapper of its own around environments that show pictures.
+        # Stable-Baselines3 puts a wrapper of its own around environments with image observations.
         outer = model.get_env()
         if "simulation" in arrays:
             shown = self.env.restore_snapshot(arrays["simulation"])
@@ -170,8 +200,8 @@ class Checkpoints:
             model._last_obs = outer.transpose_observations(shown) if isinstance(outer, VecTransposeImage) else shown
             model._last_episode_starts = arrays["episode_starts"]
         else:
-            # Such an environment cannot be put back where it was: its copies begin new episodes, from seeds that
-            # neither they nor the evaluation have seen, so that they do not show the same starts again.
+            # The state of such an environment cannot be restored: its copies begin new episodes, from seeds that
+            # neither they nor the evaluation have used, so that the same starts are not seen again.
             seeds = np.random.SeedSequence([self.seed, model.num_timesteps]).generate_state(1)
             self.env.seed(int(seeds[0]))
             model._last_obs = (outer or self.env).reset()  # type: ignore[assignment]
@@ -186,9 +216,9 @@ class CheckpointCallback(BaseCallback):
     Args:
         checkpoints: where they go.
         every_seconds: at least this time lies between two of them.
-        notes: asked what else to keep.
-        stop: whether somebody wants the run to stop.
-        resumed: whether the run goes on from one.
+        notes: called for what else a checkpoint should hold.
+        stop: whether the run should stop.
+        resumed: whether the run resumes from a checkpoint.
     """
 
     def __init__(
@@ -215,13 +245,13 @@ class CheckpointCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._resumed:
             self._resumed = False
-            # Only now: whatever was drawn while the run was put together again, it was not drawn the first time.
+            # Only now, because building the run again has drawn numbers that the first run did not draw.
             self._checkpoints.random_state.restore()
         if self._stop.requested or time.monotonic() - self._last >= self._every:
             self.save_now()
             self._stop.check()
         model: Any = self.model
-        if model.use_sde:
+        if getattr(model, "use_sde", False):
             # Stable-Baselines3 drew the noise of this rollout just before the checkpoint; drawn again after it, the
             # noise is the same in a run that goes on from there.
             model.policy.reset_noise(model.n_envs)
@@ -231,29 +261,14 @@ class CheckpointCallback(BaseCallback):
 
 
 def _check_state(state: dict[str, Any]) -> None:
-    loop = state.get("loop", {})
-    if not isinstance(loop, dict):
-        raise ValueError(f"state.json: loop must be an object, not {loop!r}")
-    counts = {name: state[name] for name in ("timesteps", "updates")}
-    counts |= {name: loop[name] for name in ("round", "asked", "asked_test", "cursor", "labels") if name in loop}
-    for name, value in counts.items():
-        if type(value) is not int or value < 0:
-            raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")
-    figures = [*state.get("standard", []), loop.get("test_accuracy") or 0.0]
-    if any(type(value) not in (int, float) for value in figures):
-        raise ValueError(f"state.json: {figures} must be numbers")
-    notes = state["notes"]
-    if not isinstance(notes, dict) or not all(isinstance(part, dict) for part in notes.values()):
+    for name in ("timesteps", "updates"):
+        if type(state[name]) is not int or state[name] < 0:
+            raise ValueError(f"state.json: {name} must be a whole number, not {state[name]!r}")
+    for name in ("scoring", "notes"):
+        if not isinstance(state[name], dict):
+            raise ValueError(f"state.json: {name} must be an object, not {state[name]!r}")
+    if not all(isinstance(part, dict) for part in state["notes"].values()):
         raise ValueError("state.json: notes must be an object of objects")
-
-
-def _load_tensors(path: Path) -> dict[str, Any]:
-    try:
-        tensors: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception as error:
-        # The restricted reader meets damaged bytes with whatever its step that stumbles over them happens to raise.
-        raise ValueError(f"{path.name}: {_reason(error)}") from error
-    return tensors
 
 
 def _reason(error: Exception) -> str:

@@ -18,9 +18,6 @@ from rich.console import Console
 from rich.progress import Progress
 from stable_baselines3.common.policies import BasePolicy
 
-from agents.configuration import RunConfig
-from agents.run_directory import RunDirectory
-from agents.trained import load_policy, load_reward_model, read_policy_config
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
@@ -46,6 +43,7 @@ from rlhf_envs.feedback import (
     StoreMissingError,
 )
 from rlhf_envs.feedback.store.status import TRAINING
+from rlhf_envs.runs import RunDirectory
 
 PURPOSES = (Purpose.JUDGE,)
 PEOPLE = ("window", "web")
@@ -191,10 +189,10 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
             "At least two policies are needed to compare: add --against with folders of other runs, or with "
             f"{', '.join(POLICY_NAMES)}."
         )
-    config = read_policy_config(RunDirectory(run_dir))
+    environment = RunDirectory(run_dir).read_environment()
     for name in against:
         if name not in POLICY_NAMES:
-            check_same_task(config, RunDirectory(name))
+            check_same_task(environment, RunDirectory(name))
     runs = [run_dir, *(Path(name) for name in against if name not in POLICY_NAMES)]
     endings = Counter(path.resolve().name for path in runs)
     titles = [path.resolve().name if endings[path.resolve().name] == 1 else str(path) for path in runs]
@@ -207,10 +205,10 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
                 f"{by_key[participant.key].name} and {participant.name} are the same policy; give each policy once."
             )
         by_key[participant.key] = participant
-    return config.environment, found
+    return environment, found
 
 
-def check_same_task(config: RunConfig, other: RunDirectory) -> None:
+def check_same_task(environment: EnvironmentRef, other: RunDirectory) -> None:
     """Refuse a run of another task.
 
     Raises:
@@ -221,17 +219,17 @@ def check_same_task(config: RunConfig, other: RunDirectory) -> None:
             f"{other.path} holds no run: there is no {other.config_path.name} in it; and it is none of "
             f"{', '.join(POLICY_NAMES)} either."
         )
-    theirs, ours = read_policy_config(other).environment, config.environment
+    theirs = other.read_environment()
     for part in fields(EnvironmentRef):
-        if getattr(theirs, part.name) != getattr(ours, part.name):
+        if getattr(theirs, part.name) != getattr(environment, part.name):
             raise ValueError(
                 f"The environment of the run in {other.path} has {part.name} = {getattr(theirs, part.name)} and not "
-                f"{getattr(ours, part.name)}; only runs of one task can be compared."
+                f"{getattr(environment, part.name)}; only runs of one task can be compared."
             )
 
 
 def _trained(path: Path, title: str) -> Participant:
-    model = load_policy(RunDirectory(path))
+    model = RunDirectory(path).load_policy()
     policy = sb3_policy(model)
     return Participant(title, _fingerprint(model.policy), lambda seed: policy)
 
@@ -282,12 +280,12 @@ def _model_scores(
     directory: RunDirectory, store: PreferenceStore, answers: Sequence[LiveAnswer]
 ) -> dict[str, ModelScores]:
     """How well the run's reward model predicts each set of answers that has any; empty for a run without one."""
-    ensemble = load_reward_model(directory)
+    ensemble = directory.load_reward_model()
     if ensemble is None:
         return {}
     found = {}
     try:
-        with PreferenceStore.open(directory.store_place(directory.read_config())) as own:
+        with directory.open_store() as own:
             found[HELD_OUT] = ModelScores.of(*held_out_predictions(own, ensemble))
     except StoreMissingError:
         pass  # the run's store may have been deleted or moved

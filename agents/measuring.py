@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from agents.configuration import RunConfig
+from agents.config import RunConfig
 from agents.pretraining import PretrainReport
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
 from rlhf_envs.evaluation.reward_model import reward_correlation, test_scores
@@ -17,7 +18,7 @@ from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
 _CORRELATION_EPISODES = 20
 
 
-def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict[str, Any]) -> dict[str, Any]:
+def measure(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback, notes: dict[str, Any]) -> dict[str, Any]:
     """Judge the policy on the true reward over fresh seeds, and the reward model on answers and rewards it never saw.
 
     Args:
@@ -29,11 +30,12 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
     Returns:
         JSON values by name.
     """
+    environment = config.required_environment
     policy = sb3_policy(model)
-    judged = evaluate(policy, config.environment, episodes=config.evaluation_episodes)
-    beside = baselines(config.environment, episodes=config.evaluation_episodes)
+    judged = evaluate(policy, environment, episodes=config.evaluation_episodes)
+    beside = baselines(environment, episodes=config.evaluation_episodes)
     metrics: dict[str, Any] = {
-        "env": config.env,
+        "env": environment.id,
         "reward": config.reward,
         "feedback": config.feedback if config.reward == "learned" else None,
         "seed": config.seed,
@@ -62,7 +64,7 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
         agreements = reward_correlation(
             loop.ensemble,
             policy,
-            config.environment,
+            environment,
             segment_length=config.labels.segment_length,
             episodes=_CORRELATION_EPISODES,
         )
@@ -74,9 +76,11 @@ def measure(config: RunConfig, model: PPO, scoring: ScoringCallback, notes: dict
     return metrics
 
 
-def measure_pretrained(config: RunConfig, model: PPO, report: PretrainReport) -> dict[str, Any]:
+def measure_pretrained(
+    model: BaseAlgorithm, environment: EnvironmentRef, episodes: int, report: PretrainReport
+) -> dict[str, Any]:
     """What a policy is worth that has imitated demonstrations and learned nothing else yet."""
-    judged = evaluate(sb3_policy(model), config.environment, episodes=config.evaluation_episodes)
+    judged = evaluate(sb3_policy(model), environment, episodes=episodes)
     return {**asdict(report), "true_return_mean": judged.mean, "true_return_std": judged.std}
 
 

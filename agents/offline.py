@@ -1,30 +1,32 @@
 """Learning a reward from answers that were given before.
 
-With an environment, a policy trains on that reward and nothing more is asked; `build_scoring` sees to that. Without
-one, only the reward model is learned, and no environment has to be installed.
+With an environment, a policy trains on that reward and nothing more is asked. Without one, only the reward model is
+learned, and no environment has to be installed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import Space
 from rich.console import Console
 
-from agents.configuration import RunConfig
-from agents.given_answers import answers_place, given_answers, is_export
-from agents.run_directory import RunDirectory, write_json
-from rlhf_envs.archive import Archive, import_archive, import_records
+from agents.config import RunConfig, TeacherChanges
+from agents.presets import feedback_for
+from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archive, import_records
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.kinds import Comparison
-from rlhf_envs.loop import FeedbackLoop, LoopState
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState
 from rlhf_envs.rewards import (
+    InputEncoder,
     PreferenceDataset,
     RewardEnsemble,
     calibration,
@@ -33,18 +35,107 @@ from rlhf_envs.rewards import (
     predict_answers,
     save,
 )
+from rlhf_envs.runs import RunDirectory, write_json
 
 _HELD_OUT_EVERY = 5
 
+_NOT_ABOUT_ASKING = ("reliability",)
+"""The settings of `FeedbackConfig` that mean something where nothing is asked."""
 
-def open_answers(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
+
+def settle(config: RunConfig) -> RunConfig:
+    """The settings of an offline run as the answers settle them: how many there are, of what length, and from where.
+
+    Raises:
+        ValueError: if the answers cannot be read, or none of them is there to train on, or the settings bring a store
+            or say what should be asked, or of whom.
+        StoreError: if they are in a store that cannot be read.
+    """
+    _refuse_what_asks(config)
+    with open_source(config.offline or "") as source:
+        asked = [query.purpose for query in source.queries()]
+        length = source.environment.get("segment_length")
+        if not isinstance(length, int):
+            length = len(next(source.segments())[1])
+    labels = replace(
+        config.labels,
+        comparisons=max(asked.count(Purpose.TRAIN), 1),
+        test_comparisons=asked.count(Purpose.TEST),
+        segment_length=length,
+        # Queries that are still open stay so, and training does not wait for them.
+        open_limit=len(asked),
+    )
+    return replace(config, feedback="elsewhere", labels=labels)
+
+
+def check_answers_fit(offline: str, environment_id: str, encoder: InputEncoder) -> None:
+    """Refuse answers about another environment than a policy is to train in.
+
+    Args:
+        offline: where the answers are, as `RunConfig.offline` says.
+        environment_id: where the policy is to train, for messages.
+        encoder: of that environment's spaces.
+
+    Raises:
+        ValueError: if the answers' observations or actions are of other spaces.
+    """
+    with open_source(offline) as source:
+        described = source.spaces() if isinstance(source, Archive) else None
+        shown = next(source.segments())[1]
+    wanted = (encoder.observation_space, encoder.action_space)
+    try:
+        encoder.encode(shown.observations, shown.actions)
+    except ValueError as error:
+        raise ValueError(f"{offline} does not fit {environment_id}: {error}") from error
+    if described is not None and described != wanted:
+        raise ValueError(
+            f"{offline} is about observations of {described[0]} and actions of {described[1]}, and {environment_id} "
+            f"has {wanted[0]} and {wanted[1]}."
+        )
+
+
+def source_place(offline: str) -> str:
+    """Where the answers are: an exported folder, or a store; that of a run where its folder is named.
+
+    Raises:
+        ValueError: if a run's configuration is damaged.
+    """
+    directory = RunDirectory(offline)
+    return directory.store_place if directory.config_path.is_file() else offline
+
+
+def is_export(place: str) -> bool:
+    """Whether a place from `source_place` is a folder, which no store is."""
+    return "://" not in place and Path(place).is_dir()
+
+
+@contextmanager
+def open_source(offline: str) -> Iterator[RecordSource]:
+    """The answers, readable as long as the context lasts.
+
+    Raises:
+        ValueError: if they cannot be read.
+        StoreError: if they are in a store that cannot be read.
+    """
+    place = source_place(offline)
+    if is_export(place):
+        yield Archive(place)
+    else:
+        with StoreSnapshot(place) as source:
+            yield source
+
+
+def open_answers(offline: str, place: str) -> PreferenceStore:
     """The run's own copy of the answers, made if it is not there or was not finished.
+
+    Args:
+        offline: where the answers are.
+        place: of the copy, a path or a URL.
 
     Raises:
         ValueError: if the answers cannot be read, make no sense, or teach nothing.
         StoreError: if the store cannot be made or read.
     """
-    place = directory.store_place(config)
     try:
         store = PreferenceStore.open(place)
         if any(count.asked for count in store.counts().values()):
@@ -52,16 +143,16 @@ def open_answers(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
         store.close()
     except StoreMissingError:
         pass
-    given = answers_place(config)
-    if is_export(given):
-        import_archive(given, place)
+    found = source_place(offline)
+    if is_export(found):
+        import_archive(found, place)
     else:
-        with given_answers(config) as rows:
-            import_records(rows, place)
+        with open_source(offline) as source:
+            import_records(source, place)
     store = PreferenceStore.open(place)
     if not any(_teaches(live) for live in store.live_answers(Purpose.TRAIN)):
         store.close()
-        raise ValueError(f"{config.offline} holds no answer to learn from: nothing but skips, or nothing at all.")
+        raise ValueError(f"{offline} holds no answer to learn from: nothing but skips, or nothing at all.")
     return store
 
 
@@ -82,9 +173,9 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
     saved never sees it, so that the figures are about that model.
 
     Args:
-        config: the run, as `settled` gave it; its environment is not needed.
+        config: the run, as `settle` gave it; its environment is not needed.
         directory: an existing run directory.
-        console: where progress is told.
+        console: for messages.
         resume: makes no difference; learning takes seconds, and begins anew.
 
     Returns:
@@ -97,8 +188,9 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
     """
     torch.set_num_threads(config.threads)
     started = time.perf_counter()
-    with directory.claimed(), open_answers(config, directory) as store:
-        observation_space, action_space = _spaces(config, store)
+    offline = config.offline or ""
+    with directory.locked(), open_answers(offline, directory.store_place) as store:
+        observation_space, action_space = _spaces(offline, store)
         ensemble = RewardEnsemble(observation_space, action_space, config.ensemble, config.seed)
         training, held_out, source = _divided(store)
         dataset = PreferenceDataset(ensemble.encoder)
@@ -107,7 +199,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
         report = fit(ensemble, dataset, config.fit)
         save(ensemble, directory.reward_model_path)
         metrics = {
-            "offline": config.offline,
+            "offline": offline,
             "env": None,
             "reward": "learned",
             "seed": config.seed,
@@ -125,17 +217,18 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
     return metrics
 
 
-def _spaces(config: RunConfig, store: PreferenceStore) -> tuple[Space[Any], Space[Any]]:
+def _spaces(offline: str, store: PreferenceStore) -> tuple[Space[Any], Space[Any]]:
     """The spaces that the answers are about: as the archive says, or else as the environment has them."""
-    given = answers_place(config)
-    described = Archive(given).spaces() if is_export(given) else None
+    place = source_place(offline)
+    described = Archive(place).spaces() if is_export(place) else None
     if described is not None:
         return described
     try:
-        env = gym.make(store.environment["id"], disable_env_checker=True, **(store.environment.get("kwargs") or {}))
-    except (KeyError, TypeError, ValueError, ImportError, gym.error.Error) as error:
+        ref = EnvironmentRef(store.environment.get("id") or "", store.environment.get("kwargs") or {})
+        env = ref.make(fixed_length=False)
+    except (ValueError, ImportError) as error:
         raise ValueError(
-            f"{config.offline} does not say what its observations and actions are, and its environment cannot be made "
+            f"{offline} does not say what its observations and actions are, and its environment cannot be made "
             f"({str(error) or type(error).__name__}); export it where the environment is installed."
         ) from error
     env.close()
@@ -181,3 +274,19 @@ def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Seque
         for segment in store.segments(ids)
     ]
     return correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True))).pearson
+
+
+def _refuse_what_asks(config: RunConfig) -> None:
+    if config.store is not None:
+        raise ValueError("--offline brings its own answers; leave --store out.")
+    if config.reward != "learned":
+        raise ValueError(f"--offline learns the reward from answers; leave --reward {config.reward} out.")
+    if config.feedback != RunConfig.feedback:
+        raise ValueError(f"--offline asks nobody anything; leave --feedback {config.feedback} out.")
+    if config.teacher != TeacherChanges():
+        raise ValueError("--offline asks nobody anything; leave what changes a --teacher out.")
+    usual = (FeedbackConfig(), feedback_for(config.environment))
+    for part in fields(FeedbackConfig):
+        wanted = getattr(config.labels, part.name)
+        if part.name not in _NOT_ABOUT_ASKING and all(wanted != getattr(one, part.name) for one in usual):
+            raise ValueError(f"--offline asks nothing; leave --{part.name.replace('_', '-')} out.")

@@ -1,4 +1,4 @@
-"""A pretrained start: behaviour cloning of demonstrations on the policy that PPO then goes on training."""
+"""A pretrained start: behaviour cloning of demonstrations on the policy that the learner then trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecTransposeImage
@@ -84,12 +84,12 @@ class PretrainReport:
 
 
 def pretrain(
-    model: PPO, demonstrations: Demonstrations, config: PretrainConfig | None = None, seed: int = 0
+    model: BaseAlgorithm, demonstrations: Demonstrations, config: PretrainConfig | None = None, seed: int = 0
 ) -> PretrainReport:
     """Make a policy act as in demonstrations (behaviour cloning: Pomerleau 1991), by maximum likelihood.
 
-    The value network is left alone, as demonstrations say nothing of the learned reward. PPO's optimiser starts afresh
-    afterwards, and the global random streams are not touched.
+    The value network is left alone, as demonstrations say nothing of the learned reward. The learner's optimiser starts
+    afresh afterwards, and the global random generators are not used.
 
     Args:
         model: its policy is changed in place.
@@ -98,14 +98,20 @@ def pretrain(
         seed: of the held-out episodes and of the order of steps.
 
     Raises:
-        ValueError: if the demonstrations do not fit the model, or are too few to hold any step out.
+        ValueError: if the model's policy is not an actor-critic policy, as those of PPO and A2C are, or the
+            demonstrations do not fit it, or are too few to hold any step out.
     """
     began = time.perf_counter()
     config = config or PretrainConfig()
+    policy = model.policy
+    if not isinstance(policy, ActorCriticPolicy):
+        raise ValueError(
+            f"{type(model).__name__} cannot be pretrained: its policy does not give the likelihood of an action, as "
+            "the actor-critic policies of PPO and A2C do."
+        )
     _check(model, demonstrations)
     rng = np.random.default_rng(seed)
     trained_rows, held_out_rows = _split(demonstrations, config.held_out_share, rng)
-    policy = model.policy
     cloning = _Cloning(policy, demonstrations, config)
     best = _parameters(policy)
     best_epoch, best_loss = 0, cloning.evaluate(held_out_rows)[0]
@@ -188,7 +194,7 @@ class _Cloning:
                 yield self.observations[chosen], self.actions[chosen]
 
 
-def _check(model: PPO, demonstrations: Demonstrations) -> None:
+def _check(model: BaseAlgorithm, demonstrations: Demonstrations) -> None:
     env: Any = model.get_env()
     while isinstance(env, VecTransposeImage):
         env = env.venv
@@ -219,9 +225,9 @@ def _split(
 def _least_log_std(policy: ActorCriticPolicy, share: float) -> torch.Tensor | None:
     """A floor below which imitation must not push the deviation of a Box policy; None for other actions.
 
-    Likelihood grows without end as the deviation shrinks around an expert who always does the same. PPO, started from
-    such a policy, would not try anything else, and every step of its own would change probabilities beyond all bounds.
-    A deviation that was chosen smaller to begin with stays allowed.
+    Likelihood grows without end as the deviation shrinks around an expert who always does the same. A learner that
+    starts from such a policy would try nothing else, and each of its steps would change probabilities beyond all
+    bounds. A deviation that was chosen smaller to begin with stays allowed.
     """
     space = policy.action_space
     if not isinstance(space, spaces.Box):

@@ -12,10 +12,7 @@ from typing import Any
 import av
 from markupsafe import Markup
 
-from agents.configuration import RunConfig
-from agents.progress import read_progress
-from agents.run_directory import RunDirectory, read_json
-from agents.trained import load_policy, load_reward_model
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import wilson_interval
 from rlhf_envs.evaluation.policies import AnyPolicy, sb3_policy
@@ -28,6 +25,7 @@ from rlhf_envs.report.charts import decimals, rounded
 from rlhf_envs.report.film import film
 from rlhf_envs.report.queries import query_pictures
 from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.runs import RunDirectory, read_progress
 from rlhf_envs.templates import render
 
 _THIS_RUN = "this policy"
@@ -62,12 +60,12 @@ def write_report(directory: RunDirectory) -> Path:
         ValueError: if the run has not finished, or one of its files is damaged.
         StoreError: if its answers cannot be read.
     """
-    config, metrics = directory.read_config(), directory.read_metrics()
+    run, environment, metrics = directory.read_settings(), directory.read_environment(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
-    policy, reward_model = sb3_policy(load_policy(directory)), load_reward_model(directory)
-    others, terms = _others(metrics), _terms(policy, config)
+    policy, reward_model = sb3_policy(directory.load_policy()), directory.load_reward_model()
+    others, terms = _others(metrics), _terms(policy, environment)
     page: dict[str, Any] = {
-        "config": config,
+        "run": run,
         "metrics": metrics,
         "score": _score(metrics, others),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
@@ -75,8 +73,8 @@ def write_report(directory: RunDirectory) -> Path:
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
-        "settings": _flat(config.to_json()),
-        "versions": read_json(directory.config_path).get("versions", {}),
+        "settings": _flat(run.all),
+        "versions": directory.read_versions(),
         "decimals": decimals,
         "rounded": rounded,
         "light": css_colors(LIGHT),
@@ -85,10 +83,10 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
-        with PreferenceStore.open(directory.store_place(config)) as store:
-            page["model"] = _model(reward_model, store, policy, config, rows)
-            page["queries"] = query_pictures(store, config.environment)
-    page |= _film(directory, config, policy, reward_model)
+        with directory.open_store() as store:
+            page["model"] = _model(reward_model, store, policy, environment, run.segment_length, rows)
+            page["queries"] = query_pictures(store, environment)
+    page |= _film(directory, environment, policy, reward_model)
     return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
 
@@ -121,17 +119,22 @@ def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -
     return None
 
 
-def _terms(policy: AnyPolicy, config: RunConfig) -> dict[str, dict[str, float]]:
+def _terms(policy: AnyPolicy, environment: EnvironmentRef) -> dict[str, dict[str, float]]:
     """What each named term adds to a step's true reward, by policy; empty where the environment names none."""
-    own = evaluate(policy, config.environment)
+    own = evaluate(policy, environment)
     if not own.terms:
         return {}
-    others = baselines(config.environment)
+    others = baselines(environment)
     return {_THIS_RUN: own.terms, **{name: found.terms for name, found in others.items()}}
 
 
 def _model(
-    ensemble: RewardEnsemble, store: PreferenceStore, policy: AnyPolicy, config: RunConfig, rows: list[dict[str, str]]
+    ensemble: RewardEnsemble,
+    store: PreferenceStore,
+    policy: AnyPolicy,
+    environment: EnvironmentRef,
+    segment_length: int,
+    rows: list[dict[str, str]],
 ) -> dict[str, Any]:
     """All about the preference model: scores and calibration on held-out answers, and agreement with the truth."""
     model = ModelScores.of(*held_out_predictions(store, ensemble))
@@ -139,8 +142,8 @@ def _model(
     agreements = reward_correlation(
         ensemble,
         policy,
-        config.environment,
-        segment_length=config.labels.segment_length,
+        environment,
+        segment_length=segment_length,
         episodes=_CORRELATION_EPISODES,
     )
     return {
@@ -157,13 +160,13 @@ def _model(
 
 
 def _film(
-    directory: RunDirectory, config: RunConfig, policy: AnyPolicy, reward_model: RewardEnsemble | None
+    directory: RunDirectory, environment: EnvironmentRef, policy: AnyPolicy, reward_model: RewardEnsemble | None
 ) -> dict[str, Any]:
     """The film as a data URI, and how wide it is for its height; or None and why there is none."""
     try:
         content = film(
             policy,
-            config.environment,
+            environment,
             path=directory.film_path,
             seconds=_FILM_SECONDS,
             reward_model=reward_model,

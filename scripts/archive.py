@@ -13,9 +13,9 @@ import tyro
 from rich.console import Console
 from rich.status import Status
 
-from agents.run_directory import RunDirectory
 from rlhf_envs.archive import export_store, import_archive
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.runs import RunDirectory
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -74,7 +74,7 @@ def _export(given: Export) -> None:
     if (given.run_dir is None) == (given.store is None):
         raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
     directory = RunDirectory(given.run_dir or "")
-    store = given.store if given.run_dir is None else directory.store_place(directory.read_config())
+    store = given.store if given.run_dir is None else directory.store_place
     console = Console(stderr=True)
     with console.status("reading") as status:
         manifest = export_store(

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.interruption import RunInterrupted
-from agents.run_directory import read_json, versions, write_json
+from agents.callbacks import RunInterrupted
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
+from rlhf_envs.runs import read_json, versions, write_json
 from scripts.benchmarks import Benchmark
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments

@@ -12,13 +12,12 @@ from typing import Any, Literal
 import gymnasium as gym
 import tyro
 
-from agents.configuration import JSONArguments
-from agents.run_directory import RunDirectory
-from agents.trained import read_policy_config
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import JSONArguments
 from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.runs import RunDirectory
 
 _USUAL_RATE = 15.0
 
@@ -90,8 +89,8 @@ def _task(given: Arguments) -> tuple[str, Mapping[str, Any], int | None]:
         return given.env, given.env_kwargs, given.horizon
     if given.run_dir is None:
         raise ValueError("Say what to play: --env with an environment's id, or --run-dir with a run's folder.")
-    config = read_policy_config(RunDirectory(given.run_dir))
-    return config.env, config.env_kwargs, config.horizon
+    environment = RunDirectory(given.run_dir).read_environment()
+    return environment.id, environment.kwargs, environment.horizon
 
 
 def _path(given: Arguments) -> Path:

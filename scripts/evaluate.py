@@ -12,14 +12,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.configuration import JSONArguments
 from agents.judging_session import check_same_task
-from agents.run_directory import RunDirectory
-from agents.trained import check_can_act, load_policy, read_policy_config
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import JSONArguments
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import POLICY_NAMES, named_policy, sb3_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
+from rlhf_envs.runs import RunDirectory, check_same_spaces
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _table(given: Arguments) -> Table:
-    config = read_policy_config(RunDirectory(given.run_dir))
+    trained_in = RunDirectory(given.run_dir).read_environment()
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
-        check_same_task(config, RunDirectory(name))
-    environment = replace(config.environment, kwargs={**config.env_kwargs, **given.env_kwargs})
+        check_same_task(trained_in, RunDirectory(name))
+    environment = replace(trained_in, kwargs={**trained_in.kwargs, **given.env_kwargs})
+    if given.env_kwargs:
+        check_same_spaces(trained_in, environment)
     played: dict[str, Any] = {"episodes": given.episodes, "seed": given.seed}
     scores = baselines(environment, **played)
     for name in given.against:
         if name in POLICY_NAMES and name not in scores:
             scores[name] = evaluate(named_policy(name, given.seed), environment, **played)
     for name in (str(given.run_dir), *runs):
-        model = load_policy(RunDirectory(name))
-        if given.env_kwargs:
-            check_can_act(model, environment)
-        scores[name] = evaluate(sb3_policy(model), environment, **played)
+        scores[name] = evaluate(sb3_policy(RunDirectory(name).load_policy()), environment, **played)
     shown = {name: scores[name] for name in (str(given.run_dir), *given.against)}
     reference = scores.get("expert") or (scores[runs[0]] if runs else None)
     changed = "".join(f", {name}={value}" for name, value in given.env_kwargs.items())
-    return _rich_table(shown, scores["random"], reference, f"{config.env}{changed}, {given.episodes} episodes")
+    return _rich_table(shown, scores["random"], reference, f"{environment.id}{changed}, {given.episodes} episodes")
 
 
 def _rich_table(scores: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:

@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 
 from agents.judging_session import JudgingConfig, judge
-from agents.run_directory import write_json
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.report.judgement import print_judgement, write_judgement
+from rlhf_envs.runs import write_json
 
 FIGURES, PAGE = "judgement.json", "judgement.html"
 """The files that the command writes into the run's folder."""

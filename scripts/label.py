@@ -16,12 +16,12 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from agents.run_directory import RunDirectory
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import ANNOTATORS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.runs import RunDirectory
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10
@@ -133,10 +133,10 @@ def _open(given: Arguments) -> PreferenceStore:
 
 
 def _open_run(directory: RunDirectory) -> PreferenceStore:
-    config = directory.read_config()
-    if config.reward != "learned":
-        raise ValueError(f"The run in {directory.path} trains on the {config.reward} reward and asks nobody anything.")
-    return PreferenceStore.open(directory.store_place(config))
+    reward = directory.read_settings().reward
+    if reward != "learned":
+        raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks nobody anything.")
+    return directory.open_store()
 
 
 def _require_environment(store: PreferenceStore) -> None:

@@ -5,39 +5,40 @@ from __future__ import annotations
 import errno
 import shlex
 import sys
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from agents.asking import check_people_can_be_asked
-from agents.building import check_settings
-from agents.configuration import PARTS, RunConfig
-from agents.given_answers import settled
-from agents.interruption import RunInterrupted
-from agents.offline import learn_reward
-from agents.presets import labels_for, preset_for
-from agents.run_directory import RunDirectory
-from agents.training import train
+from agents.callbacks import RunInterrupted
+from agents.config import RunConfig, read_config
+from agents.offline import learn_reward, settle
+from agents.train import check_settings, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
+from rlhf_envs.cli.flags import EnvironmentFlags
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.runs import RunDirectory
 
 _PROGRAM = "python -m scripts.train"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train a policy on preferences, judge it on the true reward, and write a report.
+    """Train a policy on preferences, evaluate it on the true reward, and write a report.
 
     Attributes:
+        run_dir: the folder for everything that the run writes.
+        environment: where to train.
         run: what to train; settings that are not given come from the environment's preset.
-        run_dir: the folder for everything that the run leaves.
         resume: go on with the run in that folder, with the settings that it was started with.
     """
 
     run_dir: Path
+    environment: Annotated[EnvironmentFlags, tyro.conf.arg(name="")] = field(default_factory=EnvironmentFlags)
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
     resume: bool = False
 
@@ -47,24 +48,23 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True)
     with one_sentence_errors():
-        defaults = _defaults(given)
-        parsed = tyro.cli(Arguments, args=given, default=Arguments(Path("run"), defaults), prog=_PROGRAM)
-        directory = RunDirectory(parsed.run_dir)
-        config = _resumed(given, parsed.run, directory) if parsed.resume else _started(parsed.run, directory)
-        go_on = f"{_PROGRAM} --run-dir {shlex.quote(str(parsed.run_dir))} --resume"
-        work = train if config.env else learn_reward
+        run_dir, config, resume = _parse(given, Path("run"), _defaults(given))
+        directory = RunDirectory(run_dir)
+        config = _resume(given, config, directory) if resume else _start(config, directory)
+        command = f"{_PROGRAM} --run-dir {shlex.quote(str(run_dir))} --resume"
+        work = train if config.environment else learn_reward
         try:
-            metrics = work(config, directory, console, parsed.resume)
+            metrics = work(config, directory, console, resume)
         except (RunInterrupted, KeyboardInterrupt):
-            print(f"Stopped. To go on: {go_on}", file=sys.stderr)
+            print(f"Stopped. To go on: {command}", file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise OSError(
-                f"The disk is full ({error}); free some space and go on with {go_on}: what was saved is kept."
+                f"The disk is full ({error}); free some space and go on with {command}: what was saved is kept."
             ) from error
-        if config.env:
+        if config.environment:
             console.print(_summary(metrics, config.labels), highlight=False)
             print(f"Report: {directory.report_path}")
         else:
@@ -73,58 +73,72 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _parse(given: list[str], run_dir: Path, defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
+    """The folder, the configuration and whether to resume, from the flags and the defaults of those not given."""
+    flags = EnvironmentFlags.of(defaults.environment)
+    default = Arguments(run_dir, flags, replace(defaults, environment=None))
+    parsed = tyro.cli(Arguments, args=given, default=default, prog=_PROGRAM)
+    return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
+
+
 def _defaults(given: list[str]) -> RunConfig:
-    """The settings before any flag but --env, so that the help shows the environment's own preset."""
-    environment = ""
+    """The settings before any flag but --env and --learner, so that the help shows the presets."""
+    id = _value_of("--env", given)
+    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", given) or "ppo")
+
+
+def _value_of(flag: str, given: list[str]) -> str:
+    """The last value of a flag, before the command line is parsed; empty where it is not given."""
+    value = ""
     for place, word in enumerate(given):
-        if word == "--env" and place + 1 < len(given):
-            environment = given[place + 1]
-        elif word.startswith("--env="):
-            environment = word.partition("=")[2]
-    return RunConfig(env=environment, ppo=preset_for(environment), labels=labels_for(environment))
+        if word == flag and place + 1 < len(given):
+            value = given[place + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
 
 
-def _started(config: RunConfig, directory: RunDirectory) -> RunConfig:
-    if not config.env and config.offline is None:
+def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
+    if config.environment is None and config.offline is None:
         raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
     directory.check_free()
     if config.offline is not None:
-        config = settled(config)
-    if config.env:
+        config = settle(config)
+    if config.environment is not None:
         check_settings(config)
-        check_people_can_be_asked(config)
-    directory.create(config)
+    directory.create(config.to_json())
     return config
 
 
-def _resumed(given: list[str], config: RunConfig, directory: RunDirectory) -> RunConfig:
-    """The settings that the run was started with, if nothing else was asked for."""
-    stored = directory.read_config()
-    if config.env and config.env != stored.env:
+def _resume(given: list[str], config: RunConfig, directory: RunDirectory) -> RunConfig:
+    """The settings that the run was started with, if no others are given."""
+    stored = read_config(directory)
+    if config.environment and (stored.environment is None or config.environment.id != stored.environment.id):
         raise ValueError(
-            f"The run in {directory.path} is of {stored.env}, not {config.env}; leave --env out to go on with it."
+            f"The run in {directory.path} is of {stored.environment and stored.environment.id}, not "
+            f"{config.environment.id}; leave --env out to go on with it."
         )
-    # Read again on top of what the run was started with, a flag that changes anything shows, whatever its value.
-    changed = tyro.cli(Arguments, args=given, default=Arguments(directory.path, stored), prog=_PROGRAM).run
-    asked, was = _flat(changed), _flat(stored)
-    for name, value in asked.items():
-        if value != was[name]:
+    # Parsed again on top of what the run was started with, so that any flag that changes a value shows.
+    _, changed, _ = _parse(given, directory.path, stored)
+    asked, was = _flat(changed.to_json()), _flat(stored.to_json())
+    for name in asked | was:
+        if asked.get(name) != was.get(name):
             raise ValueError(
-                f"The run in {directory.path} was started with {name} = {was[name]}, not {value}; a resumed run keeps "
-                "its settings, so leave that out, or start another run."
+                f"The run in {directory.path} was started with {name} = {was.get(name)}, not {asked.get(name)}; a "
+                "resumed run keeps its settings, so leave that out, or start another run."
             )
     return stored
 
 
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """The settings by name; those of a group as "group.name"."""
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings by their flags; those of a group as "group.name"."""
+    groups = {"environment": "", "labels": "", "learner_settings": "learner."}
     flat: dict[str, Any] = {}
-    for part in fields(config):
-        value = getattr(config, part.name)
-        if part.name in PARTS:
-            flat |= {f"{part.name}.{each.name}": getattr(value, each.name) for each in fields(value)}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and name != "kwargs":
+            flat |= _flat(value, groups.get(name, f"{name}."))
         else:
-            flat[part.name] = value
+            flat[prefix + name] = value
     return flat
 
 

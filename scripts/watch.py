@@ -15,14 +15,13 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from agents.run_directory import RunDirectory
-from agents.trained import load_policy, load_reward_model, read_policy_config
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
 from rlhf_envs.report.film import EpisodeRenderer, film
+from rlhf_envs.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,10 @@ def _check(given: Arguments) -> None:
 
 def _from_run(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     directory = RunDirectory(given.run_dir or "")
-    environment = read_policy_config(directory).environment
-    shown = {"environment": environment, "reward_model": load_reward_model(directory), "theme": given.theme}
+    environment = directory.read_environment()
+    shown = {"environment": environment, "reward_model": directory.load_reward_model(), "theme": given.theme}
     own = given.policy is None
-    return sb3_policy(load_policy(directory)) if own else named_policy(given.policy or "", given.seed), shown
+    return sb3_policy(directory.load_policy()) if own else named_policy(given.policy or "", given.seed), shown
 
 
 def _from_environment(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:

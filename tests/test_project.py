@@ -25,6 +25,7 @@ LAYERS = (
         "rlhf_envs.files",
         "rlhf_envs.templates",
         "rlhf_envs.json_values",
+        "rlhf_envs.settings_json",
     ),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
@@ -38,6 +39,8 @@ LAYERS = (
     ("rlhf_envs.archive",),
     ("rlhf_envs.loop",),
     ("rlhf_envs.sb3",),
+    ("rlhf_envs.learners",),
+    ("rlhf_envs.runs",),
     ("rlhf_envs.testing",),
     ("rlhf_envs.evaluation",),
     ("rlhf_envs.report",),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,13 @@ from numpy.typing import NDArray
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
-from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, RoundReport
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.observations import Observations
-from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
+from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import ScoringCallback
+
+_REWARD_MODEL = "reward_model.safetensors"
 
 
 class PreferenceCallback(ScoringCallback):
@@ -78,6 +82,30 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
         )
 
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the reward model; how far the feedback loop has come."""
+        save(self.loop.ensemble, folder / _REWARD_MODEL)
+        return asdict(self.loop.state())
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Take back what `save` wrote and returned."""
+        _check_state(state)
+        self.loop.ensemble = load(folder / _REWARD_MODEL)
+        self.loop.restore(LoopState(**state))
+
+    def check_learned(self) -> None:
+        """Refuse to end a training in which nothing was asked."""
+        if self.loop.progress.asked == 0:
+            raise ValueError(
+                "Nothing was asked, so nothing was learned: no segment of "
+                f"{self.loop.config.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
+                "--segment-length may help."
+            )
+
+    def close(self) -> None:
+        """Close the store."""
+        self.loop.store.close()
+
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self.env.remember(4 * self.loop.config.segment_length)
@@ -120,3 +148,12 @@ class PreferenceCallback(ScoringCallback):
         if not self.loop.has_labels:
             return np.zeros(len(env_rewards), dtype=np.float32)
         return self.loop.ensemble.reward(observations, actions)
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    for name in ("round", "asked", "asked_test", "cursor", "labels"):
+        value = state.get(name, 0)
+        if type(value) is not int or value < 0:
+            raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")
+    if type(state.get("test_accuracy") or 0.0) not in (int, float):
+        raise ValueError(f"state.json: test_accuracy must be a number, not {state['test_accuracy']!r}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -16,17 +19,74 @@ from rlhf_envs.observations import Observations
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 
 
+class RewardSink(Protocol):
+    """How the rewards of a rollout reach an algorithm."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of every copy in a rollout, which are scored at a time."""
+
+    def fill(self, rewards: NDArray[np.float32], local_variables: Mapping[str, Any]) -> None:
+        """Give the algorithm the rewards of the rollout that it has just collected.
+
+        Args:
+            rewards: (steps, copies).
+            local_variables: of the method that collects rollouts, which Stable-Baselines3's callbacks have as `locals`.
+        """
+
+
+class RolloutRewards:
+    """Rewards into the rollout buffer of an on-policy algorithm, whose advantages are computed again.
+
+    The environment pays nothing while a rollout is collected, so the buffer holds only what Stable-Baselines3 adds
+    itself at a truncation: the discounted value of the last observation. The rewards are added to that.
+
+    Args:
+        model: such as PPO and A2C.
+
+    Raises:
+        ValueError: if it has no rollout buffer.
+    """
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        buffer = getattr(model, "rollout_buffer", None)
+        if not isinstance(buffer, RolloutBuffer | DictRolloutBuffer):
+            raise ValueError(
+                f"{type(model).__name__} has no rollout buffer to score; train it on a finished reward model with "
+                "LearnedRewardVecEnv instead, or use PPO or A2C."
+            )
+        self._buffer = buffer
+
+    @property
+    def steps(self) -> int:
+        """Steps of every copy in a rollout."""
+        return self._buffer.buffer_size
+
+    def fill(self, rewards: NDArray[np.float32], local_variables: Mapping[str, Any]) -> None:
+        """Add the rewards (steps, copies), and compute returns and advantages again."""
+        self._buffer.rewards += rewards
+        self._buffer.compute_returns_and_advantage(
+            last_values=local_variables["values"], dones=local_variables["dones"]
+        )
+
+
+def reward_sink(model: BaseAlgorithm) -> RewardSink:
+    """How rewards reach an algorithm, by the kind of buffer that it learns from.
+
+    Raises:
+        ValueError: if there is no buffer of a known kind.
+    """
+    return RolloutRewards(model)
+
+
 class ScoringCallback(BaseCallback):
     """Fills in the rewards of each rollout when it is complete; a subclass says what the rewards are.
-
-    The environment pays nothing while a rollout is collected, so the rollout buffer then holds only what
-    Stable-Baselines3 adds itself at a truncation: the discounted value of the last observation. The scores are added to
-    that, and returns and advantages are computed again.
 
     Args:
         env: the environment that the algorithm trains on.
 
     Attributes:
+        rewards: how they reach the algorithm; found out when training starts where None.
         scoring_seconds, rollout_seconds: time spent in scoring and in collecting rollouts so far.
         last_scores: the rewards of the last rollout, (steps, copies).
     """
@@ -34,6 +94,7 @@ class ScoringCallback(BaseCallback):
     def __init__(self, env: PreferenceVecEnv) -> None:
         super().__init__()
         self.env = env
+        self.rewards: RewardSink | None = None
         self.scoring_seconds = 0.0
         self.rollout_seconds = 0.0
         self.last_scores: NDArray[np.float32] = np.zeros((0, env.num_envs), dtype=np.float32)
@@ -49,19 +110,35 @@ class ScoringCallback(BaseCallback):
     ) -> NDArray[np.float32]:
         """The rewards (B,) of B steps: observations (B, *obs), actions (B, *act), what the environment paid (B,)."""
 
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what a resumed run needs into a checkpoint's folder; JSON values that `restore` is given back."""
+        return {}
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Take back what `save` wrote and returned.
+
+        Raises:
+            ValueError, KeyError: if it is damaged.
+        """
+
+    def check_learned(self) -> None:
+        """Refuse to end a training in which no reward could be learned.
+
+        Raises:
+            ValueError: if nothing was asked.
+        """
+
+    def close(self) -> None:
+        """Close what the callback has opened."""
+
     def _on_training_start(self) -> None:
-        buffer = getattr(self.model, "rollout_buffer", None)
-        if not isinstance(buffer, RolloutBuffer | DictRolloutBuffer):
-            raise ValueError(
-                f"{type(self.model).__name__} has no rollout buffer to score; train it on a finished reward model with "
-                "LearnedRewardVecEnv instead, or use PPO or A2C."
-            )
+        self.rewards = self.rewards or reward_sink(self.model)
         if not _wraps(self.training_env, self.env):
             raise ValueError(
                 f"{type(self.model).__name__} trains on another environment than the one that its callback scores; "
                 "give both the same one, from make_vec_env."
             )
-        self.env.remember(buffer.buffer_size)
+        self.env.remember(self.rewards.steps)
 
     def _on_rollout_start(self) -> None:
         self._rollout_started = time.perf_counter()
@@ -72,14 +149,13 @@ class ScoringCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         self.rollout_seconds += time.perf_counter() - self._rollout_started
         self.before_scoring()
+        assert self.rewards is not None
         started = time.perf_counter()
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
-        observations, actions, env_rewards = self.env.recorder.latest(buffer.buffer_size)
+        observations, actions, env_rewards = self.env.recorder.latest(self.rewards.steps)
         scores = self.score(observations, actions, env_rewards)
-        self.last_scores = scores.reshape(buffer.rewards.shape).astype(np.float32)
+        self.last_scores = scores.reshape(-1, self.env.num_envs).astype(np.float32)
         self.scoring_seconds += time.perf_counter() - started
-        buffer.rewards += self.last_scores
-        buffer.compute_returns_and_advantage(last_values=self.locals["values"], dones=self.locals["dones"])
+        self.rewards.fill(self.last_scores, self.locals)
         if self.env.true_returns:
             self.logger.record("rollout/true_return_mean", float(np.mean(self.env.true_returns)))
         self.logger.record("rollout/score_mean", float(self.last_scores.mean()))
@@ -97,12 +173,22 @@ class EnvironmentRewardCallback(ScoringCallback):
     With the environment's default objective that is the true reward; with `objective="proxy"` the proxy.
 
     Attributes:
-        mean, variance, count: of the rewards seen so far; what a checkpoint keeps.
+        mean, variance, count: of the rewards seen so far.
     """
 
     def __init__(self, env: PreferenceVecEnv) -> None:
         super().__init__(env)
         self.mean, self.variance, self.count = 0.0, 0.0, 0
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """The figures by which rewards are standardised."""
+        return {"mean": self.mean, "variance": self.variance, "count": self.count}
+
+    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Take back what `save` returned."""
+        if any(type(state[name]) not in (int, float) for name in ("mean", "variance", "count")):
+            raise ValueError(f"state.json: {dict(state)} must be numbers")
+        self.mean, self.variance, self.count = state["mean"], state["variance"], state["count"]
 
     def before_scoring(self) -> None:
         """Nothing has to be learned first."""

@@ -54,7 +54,8 @@ def true_rewards(rewards: NDArray[Any], info: dict[str, Any]) -> NDArray[Any]:
             truth[row] = own["true_reward"]
     finite = np.isfinite(truth)
     if not finite.all():
-        _refuse(truth[~finite][0])
+        row = int(np.flatnonzero(~finite)[0])
+        _refuse(truth[row], f" in copy {row}")
     return truth
 
 
@@ -74,5 +75,5 @@ def keep_in_info(info: dict[str, Any], name: str, values: NDArray[Any], rows: ND
         info["final_info"]["_" + name] = rows & info["_final_info"]
 
 
-def _refuse(reward: float) -> NoReturn:
-    raise ValueError(f"The environment paid a reward of {reward}; the true reward of every step must be finite.")
+def _refuse(reward: float, where: str = "") -> NoReturn:
+    raise ValueError(f"The environment paid a reward of {reward}{where}; the true reward of every step must be finite.")

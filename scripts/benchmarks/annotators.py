@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from agents.building import build_environment, build_policy
-from agents.configuration import RunConfig
+from agents.config import RunConfig
+from agents.train import build
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
@@ -98,20 +98,20 @@ def _team(seed: int, clean: bool) -> list[ScriptedTeacher]:
 
 
 def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher], place: Path) -> dict[str, Any]:
-    env = build_environment(config)
-    model = build_policy(config, env)
+    env, model = build(config)
 
     def answer(_awaited: str) -> None:
         """All teachers answer in turn, so that each gives the same number of answers in every round."""
         while sum(_answer_one(store, teacher) for teacher in team):
             pass
 
-    with PreferenceStore.create(place, environment={"id": config.env}) as store:
+    environment = config.required_environment
+    with PreferenceStore.create(place, environment={"id": environment.id}) as store:
         callback = PreferenceCallback(
             env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
         )
         model.learn(config.timesteps, callback=callback)
-        judged = evaluate(sb3_policy(model), config.environment, episodes=config.evaluation_episodes)
+        judged = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
         env.close()
         found: dict[str, Any] = {"true_return": judged.mean}
         if labels.reliability:

@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agents.configuration import RunConfig
-from agents.run_directory import RunDirectory
-from agents.trained import load_policy
+from agents.config import RunConfig
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import ENVIRONMENTS, budget_for, configure, finish, is_finished
@@ -134,7 +133,7 @@ class Learning:
 
 def _record(config: RunConfig, directory: RunDirectory, out: Path) -> dict[str, Any]:
     return {
-        "env": config.env,
+        "env": config.required_environment.id,
         "reward": config.reward,
         "comparisons": config.labels.comparisons if config.reward == "learned" else 0,
         "timesteps": config.timesteps,
@@ -254,4 +253,4 @@ class Variants:
         return runs
 
     def _return(self, run: RunDirectory, id: str, changed: dict[str, Any]) -> float:
-        return evaluate(sb3_policy(load_policy(run)), EnvironmentRef(id, changed), episodes=self.episodes).mean
+        return evaluate(sb3_policy(run.load_policy()), EnvironmentRef(id, changed), episodes=self.episodes).mean

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.building import build_environment, build_policy
-from agents.configuration import RunConfig
-from agents.run_directory import RunDirectory
+from agents.config import RunConfig
+from agents.train import build
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.runs import RunDirectory
 from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
@@ -62,7 +62,14 @@ class Overhead:
         measured = []
         for environment_id, pairs in planned.items():
             for config in pairs[0]:
-                _timed(replace(config, timesteps=_WARM_UP_ROLLOUTS * config.ppo.num_envs * config.ppo.n_steps))
+                _timed(
+                    replace(
+                        config,
+                        timesteps=_WARM_UP_ROLLOUTS
+                        * config.learner_settings.num_envs
+                        * config.learner_settings.n_steps,
+                    )
+                )
             for number, (on_true, on_preferences) in enumerate(pairs):
                 pair = {"true": _timed(on_true), "preferences": _timed(on_preferences)}
                 seconds = [pair[kind]["wall_seconds"] for kind in ("true", "preferences")]
@@ -141,7 +148,7 @@ class Inference:
         planned = [configure(environment_id, "true", seed=0) for environment_id in dict.fromkeys(self.env)]
         measured = []
         for config in planned:
-            log(f"{config.env}: {self.rollouts} rollouts")
+            log(f"{config.required_environment.id}: {self.rollouts} rollouts")
             measured.append(self._environment(config))
         return {"environments": measured}
 
@@ -166,17 +173,18 @@ class Inference:
 
     def _environment(self, config: RunConfig) -> dict[str, Any]:
         # A single pass over each rollout: PPO's own learning is not what is timed.
-        config = replace(config, ppo=replace(config.ppo, n_epochs=1))
-        env = build_environment(config)
+        ppo = replace(config.learner_settings, n_epochs=1)
+        env, model = build(replace(config, learner_settings=ppo))
         try:
             ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
             timed = _TimedScoring(env, ensemble)
-            steps = config.ppo.num_envs * config.ppo.n_steps
-            build_policy(config, env).learn(steps * (_UNCOUNTED_ROLLOUTS + self.rollouts), callback=timed)
+            steps = ppo.num_envs * ppo.n_steps
+            model.learn(steps * (_UNCOUNTED_ROLLOUTS + self.rollouts), callback=timed)
         finally:
             env.close()
         seconds = {name: values[_UNCOUNTED_ROLLOUTS:] for name, values in timed.seconds.items()}
-        return {"env": config.env, "num_envs": config.ppo.num_envs, "n_steps": config.ppo.n_steps, "seconds": seconds}
+        id = config.required_environment.id
+        return {"env": id, "num_envs": ppo.num_envs, "n_steps": ppo.n_steps, "seconds": seconds}
 
 
 class _TimedScoring(ScoringCallback):

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agents.run_directory import RunDirectory
 from rlhf_envs.feedback import PreferenceStore, StoreError
 from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
 from scripts.benchmarks.robustness_processes import Server, SubProcess, Trainer, WebAnnotator, Window
@@ -236,7 +236,7 @@ def _problem_after_end(run: Path, processes: dict[str, SubProcess]) -> str:
     directory = RunDirectory(run)
     try:
         directory.read_metrics()
-        with directory.claimed():
+        with directory.locked():
             pass
     except ValueError as error:
         return str(error)

@@ -22,9 +22,9 @@ from typing import Any
 
 import pygame
 
-from agents.run_directory import RunDirectory
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
 from rlhf_envs.feedback.window import SMALLEST_SIZE, open_window
+from rlhf_envs.runs import RunDirectory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_STOP = 30.0
@@ -36,8 +36,8 @@ _RETRY_SECONDS = 0.1
 _SMALL = (
     *("--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 40}', "--feedback", "elsewhere"),
     *("--timesteps", "4096", "--test-comparisons", "6", "--segment-length", "8", "--finish-by", "0.9"),
-    *("--ppo.num-envs", "4", "--ppo.n-steps", "32", "--ppo.batch-size", "128", "--ppo.n-epochs", "2"),
-    *("--ppo.net-arch", "16", "--ensemble.hidden", "16", "--fit.steps", "20", "--evaluation-episodes", "2"),
+    *("--learner.num-envs", "4", "--learner.n-steps", "32", "--learner.batch-size", "128", "--learner.n-epochs", "2"),
+    *("--learner.net-arch", "16", "--ensemble.hidden", "16", "--fit.steps", "20", "--evaluation-episodes", "2"),
     *("--checkpoint-seconds", "0.5"),
 )
 _LINK = re.compile(r"http://[^:/]+:(\d+)/(\w+)#token=(\S+)")

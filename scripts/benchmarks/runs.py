@@ -7,12 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.configuration import Reward, RunConfig
-from agents.presets import labels_for, preset_for
-from agents.run_directory import RunDirectory
-from agents.training import train
+from agents.config import Reward, RunConfig, read_config
+from agents.presets import feedback_for
+from agents.train import train
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
+from rlhf_envs.runs import RunDirectory
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""
@@ -69,14 +70,14 @@ def configure(
         ValueError: if there is no such environment, or a number is out of range.
     """
     find_spec(environment_id)
-    labels = labels_for(environment_id)
+    environment = EnvironmentRef(environment_id)
+    labels = feedback_for(environment)
     return RunConfig(
-        env=environment_id,
+        environment,
         reward=reward,
         labels=labels if comparisons is None else replace(labels, comparisons=comparisons),
         timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
-        ppo=preset_for(environment_id),
         evaluation_episodes=episodes,
     )
 
@@ -87,7 +88,7 @@ def is_finished(config: RunConfig, directory: RunDirectory) -> bool:
     Raises:
         ValueError: if it holds a run with other settings.
     """
-    if directory.config_path.exists() and directory.read_config() != config:
+    if directory.config_path.exists() and read_config(directory) != config:
         raise ValueError(f"{directory.path} holds a run with other settings; choose another --out.")
     return directory.metrics_path.is_file()
 
@@ -103,5 +104,5 @@ def finish(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
         return directory.read_metrics()
     started = directory.config_path.exists()
     if not started:
-        directory.create(config)
+        directory.create(config.to_json())
     return train(config, directory, Console(quiet=True), resume=started, report=False)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.configuration import RunConfig
-from agents.given_answers import settled
-from agents.offline import ask_nothing, open_answers
-from agents.presets import labels_for
-from agents.run_directory import RunDirectory
+from agents.config import RunConfig, read_config
+from agents.offline import ask_nothing, open_answers, settle
+from agents.presets import feedback_for
 from rlhf_envs.archive import export_store
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.rewards import RewardEnsemble, load
+from rlhf_envs.runs import RunDirectory
 from rlhf_envs.segments import Segment
 from scripts import train
 
@@ -105,22 +105,22 @@ def test_answers_to_test_queries_are_held_out_where_there_are_some(answered: Pat
 
 
 def test_an_offline_run_keeps_the_answers_that_it_learned_from(exported: Path, tmp_path: Path) -> None:
-    config = settled(RunConfig(offline=str(exported)))
+    config = settle(RunConfig(offline=str(exported)))
     directory = RunDirectory(tmp_path / "run")
-    directory.create(config)
-    with open_answers(config, directory) as store:
+    directory.create(config.to_json())
+    with open_answers(config.offline or "", directory.store_place) as store:
         count = len(store.live_answers())
-    with open_answers(config, directory) as store:
+    with open_answers(config.offline or "", directory.store_place) as store:
         assert len(store.live_answers()) == count == 83
-    assert directory.read_config() == config
+    assert read_config(directory) == config
     assert (config.labels.comparisons, config.labels.segment_length, config.feedback) == (84, LENGTH, "elsewhere")
 
 
 def test_a_loop_over_given_answers_asks_nothing(exported: Path, tmp_path: Path) -> None:
-    config = settled(RunConfig(offline=str(exported)))
+    config = settle(RunConfig(offline=str(exported)))
     directory = RunDirectory(tmp_path / "run")
-    directory.create(config)
-    with open_answers(config, directory) as store:
+    directory.create(config.to_json())
+    with open_answers(config.offline or "", directory.store_place) as store:
         box, torque = spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-2, 2, (1,), np.float32)
         loop = FeedbackLoop(store, RewardEnsemble(box, torque), config.labels, horizon=200)
         assert not loop.finished_asking
@@ -160,7 +160,7 @@ def test_answers_that_teach_nothing_are_refused(tmp_path: Path, capsys: pytest.C
 
 
 def test_settings_follow_the_answers(answered: Path) -> None:
-    labels = settled(RunConfig(offline=str(answered))).labels
+    labels = settle(RunConfig(offline=str(answered))).labels
     assert (labels.comparisons, labels.test_comparisons, labels.segment_length) == (84, 0, LENGTH)
 
 
@@ -183,20 +183,21 @@ def test_settings_of_what_is_asked_are_refused_where_nothing_is(
 
 
 def test_an_environments_own_preset_is_nobodys_wish(answered: Path) -> None:
-    for labels in (FeedbackConfig(reliability=True), labels_for("rlhf/Writing-v0")):
-        assert settled(RunConfig(env="rlhf/Writing-v0", offline=str(answered), labels=labels)).labels.comparisons == 84
+    for labels in (FeedbackConfig(reliability=True), feedback_for(EnvironmentRef("rlhf/Writing-v0"))):
+        config = RunConfig(EnvironmentRef("rlhf/Writing-v0"), offline=str(answered), labels=labels)
+        assert settle(config).labels.comparisons == 84
 
 
 def test_the_folder_of_a_run_stands_for_its_answers(answered: Path, tmp_path: Path) -> None:
     own, elsewhere = RunDirectory(tmp_path / "own"), RunDirectory(tmp_path / "elsewhere")
-    own.create(RunConfig())
-    elsewhere.create(RunConfig(store=str(answered)))
+    own.create(RunConfig().to_json())
+    elsewhere.create(RunConfig(store=str(answered)).to_json())
     shutil.copy(answered, own.store_path)
     for number, directory in enumerate((own, elsewhere)):
         given = RunConfig(offline=str(directory.path))
-        config = settled(given)
+        config = settle(given)
         assert (config.offline, config.labels.comparisons) == (given.offline, 84)
         copy = RunDirectory(tmp_path / str(number))
-        copy.create(config)
-        with open_answers(config, copy) as store:
+        copy.create(config.to_json())
+        with open_answers(config.offline or "", copy.store_place) as store:
             assert len(store.live_answers()) == 83

@@ -19,13 +19,23 @@ from tests.trainer import Trainer
 
 COMPARISONS = 30
 SETTINGS = {
-    "rlhf/Driving-v0": ["--timesteps", "3072", "--ppo.num-envs", "8", "--ppo.n-steps", "32"],
-    "rlhf/Recommender-v0": ["--timesteps", "2048", "--ppo.num-envs", "4", "--ppo.n-steps", "32"],
+    "rlhf/Driving-v0": ["--timesteps", "3072", "--learner.num-envs", "8", "--learner.n-steps", "32"],
+    "rlhf/Recommender-v0": ["--timesteps", "2048", "--learner.num-envs", "4", "--learner.n-steps", "32"],
 }
 COMMON = [
     *("--comparisons", str(COMPARISONS), "--test-comparisons", "6", "--segment-length", "6"),
     *("--feedback", "boltzmann", "--checkpoint-seconds", "0", "--evaluation-episodes", "2"),
-    *("--ppo.batch-size", "128", "--ppo.n-epochs", "2", "--ppo.net-arch", "16", "16", "--ensemble.hidden", "16"),
+    *(
+        "--learner.batch-size",
+        "128",
+        "--learner.n-epochs",
+        "2",
+        "--learner.net-arch",
+        "16",
+        "16",
+        "--ensemble.hidden",
+        "16",
+    ),
     *("--env-kwargs", '{"horizon": 24}'),
 ]
 
@@ -148,9 +158,9 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
             ("os.replace", 5, "before"),  # the first checkpoint
             ("agents.checkpoint.save_file", 3, "before"),
             ("shutil.rmtree", 2, "before"),
-            ("agents.training.PPO.save", 1, "before"),
-            ("agents.training.measure", 1, "after"),
-            ("agents.training.write_report", 1, "before"),
+            ("stable_baselines3.PPO.save", 1, "before"),
+            ("agents.train.measure", 1, "after"),
+            ("agents.train.write_report", 1, "before"),
         ],
     ],
     ids=["around the store", "around the files"],
@@ -192,7 +202,7 @@ def test_every_answer_that_was_there_at_the_kill_is_there_at_the_end(trainer: Tr
         ("rlhf/Recommender-v0", ()),
         ("rlhf/Driving-v0", ("--pretrain", "4")),
         ("rlhf/Driving-v0", ("--reward", "true")),
-        ("rlhf/Driving-v0", ("--ppo.use-sde",)),
+        ("rlhf/Driving-v0", ("--learner.use-sde",)),
         ("rlhf/Driving-v0", ("--patience", "1", "--timesteps", "6144")),
     ],
 )
@@ -202,7 +212,7 @@ def test_every_kind_of_run_can_be_killed(trainer: Trainer, tmp_path: Path, env: 
         run.output.parent.mkdir()
     runs[1].finish()
     runs[0].die("agents.checkpoint.Checkpoints.save", 3)
-    runs[0].die("agents.training.PPO.train", 2)
+    runs[0].die("stable_baselines3.PPO.train", 2)
     runs[0].finish()
     if "true" in more:
         assert progress(runs[0]) == progress(runs[1])

@@ -8,31 +8,32 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agents.configuration import RunConfig
-from agents.presets import PPOConfig, preset_for
-from agents.progress import read_progress
-from agents.run_directory import RunDirectory
-from agents.training import train
+from agents.config import RunConfig
+from agents.presets import settings_for
+from agents.train import train
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, load
+from rlhf_envs.runs import RunDirectory, read_progress
 
+CARTPOLE = EnvironmentRef("CartPole-v1", horizon=200)
 SMALL = PPOConfig(num_envs=4, n_steps=32, batch_size=64, n_epochs=1, net_arch=(8,))
 TINY: dict[str, Any] = {
-    "env": "rlhf/Recommender-v0",
-    "env_kwargs": {"horizon": 16},
+    "environment": EnvironmentRef("rlhf/Recommender-v0", {"horizon": 16}),
     "timesteps": 1024,
     "labels": FeedbackConfig(comparisons=8, test_comparisons=4, segment_length=4),
     "ensemble": EnsembleConfig(members=2, hidden=(8,)),
     "fit": FitConfig(steps=10, epochs=1),
-    "ppo": SMALL,
+    "learner_settings": SMALL,
     "evaluation_episodes": 4,
 }
 
 
 def trained(folder: Path, report: bool = False, **settings: Any) -> tuple[RunDirectory, dict[str, Any]]:
     directory, config = RunDirectory(folder / "run"), RunConfig(**{**TINY, **settings})
-    directory.create(config)
+    directory.create(config.to_json())
     return directory, train(config, directory, Console(file=io.StringIO()), report=report)
 
 
@@ -96,14 +97,12 @@ def test_a_baseline_ends_early_as_well(tmp_path: Path) -> None:
 def test_a_policy_that_learns_from_preferences_is_clearly_better_than_chance(tmp_path: Path) -> None:
     _, metrics = trained(
         tmp_path,
-        env="CartPole-v1",
-        env_kwargs={},
-        horizon=200,
+        environment=CARTPOLE,
         timesteps=36_864,
         labels=FeedbackConfig(comparisons=80),
         ensemble=EnsembleConfig(),
         fit=FitConfig(),
-        ppo=preset_for("CartPole-v1"),
+        learner_settings=settings_for(CARTPOLE),
         evaluation_episodes=30,
     )
     assert metrics["true_return_mean"] > 2 * metrics["random_return_mean"]

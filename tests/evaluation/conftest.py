@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.configuration import RunConfig
-from agents.presets import PPOConfig
-from agents.run_directory import RunDirectory
-from agents.training import train
+from agents.config import RunConfig
+from agents.train import train
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.runs import RunDirectory
 
 CONFIG = RunConfig(
-    env="rlhf/Driving-v0",
-    env_kwargs={"horizon": 60},
+    EnvironmentRef("rlhf/Driving-v0", {"horizon": 60}),
     timesteps=512,
     labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
-    ppo=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
+    learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
     evaluation_episodes=2,
 )
 
@@ -26,7 +26,7 @@ CONFIG = RunConfig(
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = RunDirectory(tmp_path_factory.mktemp("runs") / "trained")
-    directory.create(CONFIG)
+    directory.create(CONFIG.to_json())
     train(CONFIG, directory, Console(file=io.StringIO()), report=False)
     return directory.path
 

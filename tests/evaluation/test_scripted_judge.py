@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from agents.judging_session import JudgingConfig, judge
-from agents.run_directory import RunDirectory, read_json, write_json
-from agents.trained import load_policy
 from rlhf_envs.evaluation.judging.matches import ClipRecorder
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.report.judgement import write_judgement
+from rlhf_envs.runs import RunDirectory, read_json, write_json
 from scripts import judge as judge_command
 from scripts.judge import FIGURES, PAGE
 
@@ -108,7 +107,7 @@ def test_the_preference_model_stands_beside_the_judgements(run: Path) -> None:
 
 def test_a_policy_that_was_trained_on_since_starts_without_judgements(run: Path) -> None:
     judge(run, ("expert",), ORACLE)
-    policy = load_policy(RunDirectory(run))
+    policy = RunDirectory(run).load_policy()
     policy.save(run / "policy.zip")  # again, as a resumed run does: it is still the same
     assert judge(run, ("expert",), ORACLE).other_answers == 0
     with torch.no_grad():
@@ -130,7 +129,7 @@ def test_the_command_prints_the_figures_and_writes_the_page(run: Path, capsys: p
 def other_task(run: Path) -> Path:
     other = Path(shutil.copytree(run, run.parent / "other"))
     content = read_json(other / "config.json")
-    content["config"]["env_kwargs"] = {"horizon": 50}
+    content["config"]["environment"]["kwargs"] = {"horizon": 50}
     write_json(other / "config.json", content)
     return other
 

@@ -22,7 +22,17 @@ def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_
             command(
                 *("train", "--env", "CartPole-v1", "--run-dir", str(run), "--store", url, "--feedback", "elsewhere"),
                 *("--comparisons", "40", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
-                *("--ppo.num-envs", "4", "--ppo.n-steps", "128", "--ppo.batch-size", "128", "--wait", "--overlap", "2"),
+                *(
+                    "--learner.num-envs",
+                    "4",
+                    "--learner.n-steps",
+                    "128",
+                    "--learner.batch-size",
+                    "128",
+                    "--wait",
+                    "--overlap",
+                    "2",
+                ),
             ),
             cwd=ROOT,
             stderr=subprocess.PIPE,

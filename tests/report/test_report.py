@@ -19,23 +19,23 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from agents import report
-from agents.configuration import RunConfig
-from agents.presets import PPOConfig
+from agents.config import RunConfig
 from agents.report import write_report
-from agents.run_directory import RunDirectory, read_json, write_json
-from agents.trained import load_policy, load_reward_model
-from agents.training import train
+from agents.train import train
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore, Query
+from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.queries import query_pictures
+from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
 
+ENVIRONMENT = EnvironmentRef("rlhf/Driving-v0", {"horizon": 30})
 CONFIG = RunConfig(
-    env="rlhf/Driving-v0",
-    env_kwargs={"horizon": 30},
+    ENVIRONMENT,
     timesteps=512,
     labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
-    ppo=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
+    learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
     evaluation_episodes=3,
 )
 MODEL_SECTIONS = ("The reward model", "What it asked", "Calibration", "learned reward")
@@ -43,7 +43,7 @@ MODEL_SECTIONS = ("The reward model", "What it asked", "Calibration", "learned r
 
 def finished_run(path: Path, config: RunConfig) -> RunDirectory:
     directory = RunDirectory(path)
-    directory.create(config)
+    directory.create(config.to_json())
     train(config, directory, Console(file=io.StringIO()))
     return directory
 
@@ -163,7 +163,7 @@ def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answer
 ) -> None:
     for path in learned.path.glob("reward_model*"):
         (copied.path / path.name).write_bytes(path.read_bytes())
-    with PreferenceStore.create(copied.store_path, environment={"id": CONFIG.env}):
+    with PreferenceStore.create(copied.store_path, environment={"id": ENVIRONMENT.id}):
         pass
     write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": -2.0})
     page = " ".join(text_of(write_report(copied)).split())
@@ -214,10 +214,10 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
         Segment(rng.normal(size=(8, 17)).astype(np.float32), rng.normal(size=(8, 2)), np.ones(8, np.float32))
         for _ in range(2)
     ]
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": CONFIG.env}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": ENVIRONMENT.id}) as store:
         asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
         store.answer(asked[0], "someone", "tie")
-        pictures = query_pictures(store, CONFIG.environment)
+        pictures = query_pictures(store, ENVIRONMENT)
     assert [(picture.choice, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
     assert pictures[0].left.startswith("<svg") and pictures[0].right.startswith("<svg")
     assert pictures[0].true_left == 8.0
@@ -226,7 +226,7 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
 def test_few_queries_are_spread_over_all_rounds(learned: RunDirectory) -> None:
     with PreferenceStore.open(learned.store_path) as store:
         rounds = [query.round for query in store.queries()]
-        pictures = query_pictures(store, CONFIG.environment, most=3)
+        pictures = query_pictures(store, ENVIRONMENT, most=3)
     assert len(pictures) == 3
     assert pictures[0].round == 1
     assert pictures[-1].round == max(rounds) + 1
@@ -241,7 +241,7 @@ def test_loading_a_policy_runs_no_code_that_somebody_put_into_the_file(copied: R
     with zipfile.ZipFile(copied.policy_path, "w") as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    load_policy(copied)
+    copied.load_policy()
     assert not marker.exists()
 
 
@@ -270,14 +270,14 @@ def test_a_run_that_cannot_be_reported_is_refused_in_one_sentence(
 
 def test_a_policy_of_other_settings_is_refused(copied: RunDirectory) -> None:
     content = read_json(copied.config_path)
-    content["config"] = replace(CONFIG, ppo=replace(CONFIG.ppo, net_arch=(7,))).to_json()
+    content["config"] = replace(CONFIG, learner_settings=replace(CONFIG.learner_settings, net_arch=(7,))).to_json()
     write_json(copied.config_path, content)
     with pytest.raises(ValueError, match="does not fit the run's settings"):
-        load_policy(copied)
+        copied.load_policy()
 
 
 def test_the_reward_model_that_comes_back_is_the_one_of_the_run(learned: RunDirectory) -> None:
-    model = load_reward_model(learned)
+    model = learned.load_reward_model()
     assert model is not None
     assert model.encoder.observation_space.shape == (17,)
 

@@ -2,8 +2,8 @@
 
 TINY = [
     *("--timesteps", "256", "--comparisons", "6", "--test-comparisons", "2", "--segment-length", "5"),
-    *("--ppo.num-envs", "4", "--ppo.n-steps", "16", "--ppo.batch-size", "64", "--ppo.n-epochs", "1"),
-    *("--ppo.net-arch", "8", "--ensemble.hidden", "8", "--fit.steps", "10", "--evaluation-episodes", "2"),
+    *("--learner.num-envs", "4", "--learner.n-steps", "16", "--learner.batch-size", "64", "--learner.n-epochs", "1"),
+    *("--learner.net-arch", "8", "--ensemble.hidden", "8", "--fit.steps", "10", "--evaluation-episodes", "2"),
 ]
 DRIVING = ["--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 20}', *TINY]
 RECOMMENDER = ["--env", "rlhf/Recommender-v0", "--env-kwargs", '{"horizon": 20}', *TINY]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agents import training
-from agents.interruption import RunInterrupted
-from agents.presets import PPOConfig
-from agents.run_directory import RunDirectory
+from agents import config, train
+from agents.callbacks import RunInterrupted
+from rlhf_envs.learners import PPOConfig
+from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
 from scripts.benchmarks import learning, runs
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread, write_between_markers
@@ -26,8 +26,8 @@ RUNS = {f"{kind}-{seed}" for kind in ("true", "proxy", "preferences-4") for seed
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """Small rollouts, and no report, which takes longer than such a run."""
     preset = PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1)
-    patch.setattr(runs, "preset_for", lambda environment_id: preset)
-    patch.setattr(training, "write_report", lambda directory: None)
+    patch.setattr(config, "settings_for", lambda environment, learner: preset)
+    patch.setattr(train, "write_report", lambda directory: None)
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from agents.configuration import PARTS, RunConfig
+from agents.config import RunConfig, TeacherChanges
 from agents.judging_session import JudgingConfig
+from rlhf_envs.cli.flags import EnvironmentFlags
+from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import SELECTION_RULES, FeedbackConfig
 from rlhf_envs.loop.config import SCHEDULES
 from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, FitConfig
@@ -15,7 +17,12 @@ from rlhf_envs.rewards.fitting import RESAMPLING
 from scripts import evaluate, judge, train, watch
 
 SETTINGS = [
-    *PARTS.values(),
+    EnsembleConfig,
+    EnvironmentFlags,
+    FeedbackConfig,
+    PPOConfig,
+    TeacherChanges,
+    FitConfig,
     RunConfig,
     JudgingConfig,
     train.Arguments,

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.building import open_store
-from agents.configuration import RunConfig
-from agents.run_directory import RunDirectory
+from agents.config import RunConfig, read_config
+from agents.train import open_store
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.runs import RunDirectory
 from scripts import label
 from tests.trainer import ROOT
 
@@ -31,8 +32,8 @@ time.sleep(600)
 def run(tmp_path: Path) -> Path:
     """A run that has asked nothing yet."""
     directory = RunDirectory(tmp_path / "run")
-    config = RunConfig(env="rlhf/Driving-v0", feedback="elsewhere")
-    directory.create(config)
+    config = RunConfig(EnvironmentRef("rlhf/Driving-v0"), feedback="elsewhere")
+    directory.create(config.to_json())
     open_store(config, directory).close()
     return directory.path
 
@@ -138,7 +139,7 @@ def test_clips_too_short_to_judge_are_told_of(
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")
-    with open_store(directory.read_config(), directory, resume=True) as store:
+    with open_store(read_config(directory), directory, resume=True) as store:
         assert store.environment["id"] == "rlhf/Driving-v0"
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.configuration import RunConfig
-from agents.run_directory import RunDirectory
+from agents.config import RunConfig, read_config
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.runs import RunDirectory
 from tests.sb3 import environments
 from tests.scripts.settings import DRIVING, RECOMMENDER, TINY, WALK
 from tests.trainer import ROOT, Trainer
@@ -29,7 +30,7 @@ def test_a_reward_that_is_no_number_stops_a_run_that_can_go_on(trainer: Trainer,
     assert "Traceback" not in said.read_text()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["000000000064", "000000000128"]
     config = json.loads((run / "config.json").read_text())
-    config["config"]["env_kwargs"] = {}
+    config["config"]["environment"]["kwargs"] = {}
     (run / "config.json").write_text(json.dumps(config))
     assert trainer.run(["--run-dir", str(run), "--resume"], said) == 0, said.read_text()
     assert "its copies begin new episodes" in " ".join(said.read_text().split())
@@ -53,19 +54,19 @@ def test_metrics_and_configuration_are_strict_json(finished: Path) -> None:
     metrics = json.loads((finished / "metrics.json").read_text(), parse_constant=refuse)
     config = json.loads((finished / "config.json").read_text(), parse_constant=refuse)
     assert config["config"]["teacher"]["beta"] == "inf"
-    assert RunDirectory(finished).read_config().teacher.beta == float("inf")
+    assert read_config(RunDirectory(finished)).teacher.beta == float("inf")
     for name in ("env", "seed", "timesteps", "comparisons", "true_return_mean", "true_return_std", "test_accuracy"):
         assert name in metrics
     assert metrics["own_proxy_return_mean"] != metrics["proxy_return_mean"]
 
 
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
-    config = RunConfig(env="CartPole-v1", env_kwargs={"sutton_barto_reward": True})
+    config = RunConfig(EnvironmentRef("CartPole-v1", {"sutton_barto_reward": True}))
     directory = RunDirectory(tmp_path / "run")
-    directory.create(config)
-    assert directory.read_config() == config
-    with pytest.raises(ValueError, match="must be JSON values"):
-        RunConfig(env_kwargs={"endless": float("inf")})
+    directory.create(config.to_json())
+    assert read_config(directory) == config
+    with pytest.raises(ValueError, match="must be plain JSON"):
+        RunConfig(EnvironmentRef("CartPole-v1", {"endless": float("inf")}))
 
 
 def test_a_log_file_is_not_flooded_with_progress(trainer: Trainer, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_ctrl_c_leaves_a_run_that_says_how_to_resume_it_and_can_be(trainer: Trai
 def test_a_second_ctrl_c_stops_at_once(trainer: Trainer, tmp_path: Path) -> None:
     run, said = tmp_path / "run", tmp_path / "said.txt"
     # A single rollout that would take minutes.
-    long = ["--timesteps", "4000000", "--ppo.n-steps", "1000000"]
+    long = ["--timesteps", "4000000", "--learner.n-steps", "1000000"]
     child = trainer.start(["--run-dir", str(run), *DRIVING, *long], said)
     deadline = time.monotonic() + 240
     while not (run / "checkpoints" / "000000000000").exists() and time.monotonic() < deadline:

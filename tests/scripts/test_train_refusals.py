@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from agents.building import check_settings
-from agents.configuration import RunConfig
-from agents.presets import PPOConfig
-from agents.progress import COLUMNS, ProgressTable, read_progress
-from agents.run_directory import RunDirectory
+from agents.callbacks import ProgressTable
+from agents.config import RunConfig
+from agents.train import check_settings
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.learners import PPOConfig
+from rlhf_envs.runs import PROGRESS_COLUMNS, RunDirectory, read_progress
 from scripts import train
 from tests.sb3 import environments
 from tests.scripts.settings import DRIVING, RECOMMENDER, TINY, WALK
@@ -43,13 +44,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--comparisons", "0"], "At least 1 comparison is needed"),
         ([*DRIVING, "--comparisons", "many"], "invalid literal"),
         ([*DRIVING, "--comparisons", "many"], "python -m scripts.train --help"),
-        ([*DRIVING, "--ppo.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
-        ([*DRIVING, "--ppo.batch-size", "60"], "; 32 does"),
-        ([*DRIVING, "--ppo.batch-size", "0"], "batch_size must be at least 2, not 0"),
-        ([*DRIVING, "--ppo.n-epochs", "0"], "n_epochs must be at least 1, not 0"),
-        ([*DRIVING, "--ppo.gamma", "1.5"], "gamma must be between 0 and 1, not 1.5"),
-        ([*DRIVING, "--ppo.learning-rate", "nan"], "learning_rate must be positive and finite, not nan"),
-        ([*DRIVING, "--ppo.ent-coef", "-1"], "ent_coef must be 0 or more and finite, not -1.0"),
+        ([*DRIVING, "--learner.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
+        ([*DRIVING, "--learner.batch-size", "60"], "; 32 does"),
+        ([*DRIVING, "--learner.batch-size", "0"], "batch_size must be at least 2, not 0"),
+        ([*DRIVING, "--learner.n-epochs", "0"], "n_epochs must be at least 1, not 0"),
+        ([*DRIVING, "--learner.gamma", "1.5"], "gamma must be between 0 and 1, not 1.5"),
+        ([*DRIVING, "--learner.learning-rate", "nan"], "learning_rate must be positive and finite, not nan"),
+        ([*DRIVING, "--learner.ent-coef", "-1"], "ent_coef must be 0 or more and finite, not -1.0"),
         ([*DRIVING, "--ensemble.pessimism", "nan"], "pessimism must be 0 or more and finite, not nan"),
         ([*DRIVING, "--fit.warm-start-share", "nan"], "warm_start_share must be positive and finite, not nan"),
         ([*WALK, "--env-kwargs", '{"kind": "smell"}'], "cannot be trained on with these settings: 'smell'"),
@@ -90,10 +91,10 @@ def test_only_the_same_run_is_resumed(capsys: pytest.CaptureFixture[str], finish
     there = ["--run-dir", str(finished), "--resume"]
     assert "is of rlhf/Driving-v0, not rlhf/Recommender-v0" in refused(capsys, *there, *RECOMMENDER)
     changed = refused(capsys, *there, "--comparisons", "9")
-    assert "was started with labels.comparisons = 6, not 9" in changed
-    assert "ppo.gamma" in refused(capsys, *there, "--ppo.gamma", "0.5")
+    assert "was started with comparisons = 6, not 9" in changed
+    assert "learner.gamma" in refused(capsys, *there, "--learner.gamma", "0.5")
     # A flag that asks for the usual value of a run that was started with another one is a change as well.
-    assert "labels.comparisons = 6, not 200" in refused(capsys, *there, "--comparisons", "200")
+    assert "comparisons = 6, not 200" in refused(capsys, *there, "--comparisons", "200")
     assert "holds no run" in refused(capsys, "--run-dir", str(tmp_path), "--resume")
 
 
@@ -111,14 +112,20 @@ def test_a_damaged_configuration_is_told_from_a_run(
 @pytest.mark.parametrize(
     "values, said",
     [
-        ({"timesteps": "many"}, "timesteps must be a whole number in a run's configuration, not 'many'"),
+        ({"timesteps": "many"}, "timesteps must be a whole number, not 'many'"),
         ({"timesteps": True}, "timesteps must be a whole number"),
-        ({"labels": []}, r"labels must be an object .* not \[\]"),
+        ({"labels": []}, r"labels must be an object, not \[\]"),
         ({"labels": {"batch": "x"}}, r"labels\.batch must be a whole number or null"),
-        ({"ppo": {"gamma": "much"}}, r"ppo\.gamma must be a number"),
-        ({"ppo": {"net_arch": ["wide"]}}, r"ppo\.net_arch must be a list of whole numbers"),
-        ({"env": 5}, "env must be a text"),
-        ({"horizon": "x"}, "horizon must be a whole number or null"),
+        ({"learner": "ppo", "learner_settings": {"gamma": "much"}}, r"learner_settings\.gamma must be a number"),
+        (
+            {"learner": "ppo", "learner_settings": {"net_arch": ["wide"]}},
+            r"learner_settings\.net_arch must be a list of whole numbers",
+        ),
+        ({"learner": 3}, "learner must be a text"),
+        ({"learner": "pbo"}, "no learner 'pbo'; did you mean 'ppo'"),
+        ({"learner_settings": {"gamma": 0.5}}, "settings of the learner ppo must be a PPOConfig"),
+        ({"environment": {"id": 5}}, "named by its id"),
+        ({"environment": {"id": "a", "horizon": "x"}}, "horizon of a must be a whole number"),
         ({"patience": "x"}, "patience must be a whole number or null"),
         ({"reward": ["true"]}, "reward must be one of learned, true, proxy"),
     ],
@@ -129,7 +136,9 @@ def test_a_value_of_another_type_in_a_configuration_is_named(values: dict[str, A
 
 
 def test_one_copy_of_an_environment_can_be_trained_on() -> None:
-    check_settings(RunConfig(env="CartPole-v1", ppo=PPOConfig(num_envs=1, n_steps=64, batch_size=64)))
+    check_settings(
+        RunConfig(EnvironmentRef("CartPole-v1"), learner_settings=PPOConfig(num_envs=1, n_steps=64, batch_size=64))
+    )
 
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"timesteps,\xff\xfe\n3,4\n", b"\0\0"])
@@ -137,7 +146,7 @@ def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes
     path = tmp_path / "progress.csv"
     path.write_bytes(content)
     table = ProgressTable(path, 100)
-    table.add(dict.fromkeys(COLUMNS, 1))
+    table.add(dict.fromkeys(PROGRESS_COLUMNS, 1))
     table.close()
     assert [row["timesteps"] for row in read_progress(path)] == ["1"]
 
@@ -146,8 +155,8 @@ def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes
     "damage",
     [
         {"timesteps": "many"},
-        {"loop": []},
-        {"loop": {"labels": "x"}},
+        {"scoring": []},
+        {"scoring": {"labels": "x"}},
         {"random": {"python": 3, "numpy": 4}},
         {"random": []},
         {"notes": []},
@@ -177,7 +186,7 @@ def test_a_baseline_that_was_started_when_people_could_be_named_in_vain_goes_on(
 
 
 def test_the_errors_of_a_resumed_run_name_the_command_too(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
-    said = refused(capsys, "--run-dir", str(finished), "--resume", "--ppo.batch-size", "1024")
+    said = refused(capsys, "--run-dir", str(finished), "--resume", "--learner.batch-size", "1024")
     assert "python -m scripts.train --help" in said
 
 
@@ -201,7 +210,7 @@ def test_a_run_whose_store_has_gone_is_not_resumed_without_its_answers(
 
 
 def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
-    with RunDirectory(copied).claimed():
+    with RunDirectory(copied).locked():
         assert "Another process is training in" in refused(capsys, "--run-dir", str(copied), "--resume")
 
 
@@ -215,9 +224,9 @@ def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
         *TINY,
         "--segment-length",
         "200",
-        "--ppo.n-steps",
+        "--learner.n-steps",
         "32",
-        "--ppo.batch-size",
+        "--learner.batch-size",
         "32",
     ]
     with pytest.raises(SystemExit):

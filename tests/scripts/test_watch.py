@@ -15,26 +15,26 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.configuration import RunConfig
-from agents.presets import PPOConfig
-from agents.run_directory import RunDirectory
-from agents.training import train
+from agents.config import RunConfig
+from agents.train import train
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
+from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
+from rlhf_envs.runs import RunDirectory
 from scripts import evaluate, judge, watch
 from scripts.watch import LiveView
 
+ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v0", {"horizon": 12})
 CONFIG = RunConfig(
-    env="rlhf/Recommender-v0",
-    env_kwargs={"horizon": 12},
+    ENVIRONMENT,
     timesteps=128,
     labels=FeedbackConfig(comparisons=4, test_comparisons=2, segment_length=4),
-    ppo=PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1),
+    learner_settings=PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1),
     evaluation_episodes=2,
 )
 
@@ -42,7 +42,7 @@ CONFIG = RunConfig(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     directory = RunDirectory(tmp_path_factory.mktemp("runs") / "recommender")
-    directory.create(CONFIG)
+    directory.create(CONFIG.to_json())
     train(CONFIG, directory, Console(file=io.StringIO()))
     return directory
 
@@ -64,7 +64,7 @@ def refused(capsys: pytest.CaptureFixture[str], command: object, *arguments: str
 
 def test_a_run_is_filmed_with_its_learned_reward_and_terms_below(run: RunDirectory, tmp_path: Path) -> None:
     assert watch.main(["--run-dir", str(run.path), "--film", str(tmp_path / "run.mp4")]) == 0
-    assert watch.main(["--env", CONFIG.env, "--film", str(tmp_path / "env.mp4"), "--policy", "expert"]) == 0
+    assert watch.main(["--env", ENVIRONMENT.id, "--film", str(tmp_path / "env.mp4"), "--policy", "expert"]) == 0
     own, plain = decoded(tmp_path / "run.mp4"), decoded(tmp_path / "env.mp4")
     assert 12 <= len(own) <= 20
     assert 60 <= len(plain) <= 68
@@ -218,14 +218,14 @@ def test_bad_input_is_refused_in_one_sentence(
 ) -> None:
     path = str(run.path)
     assert "either --run-dir" in refused(capsys, watch.main)
-    assert "either --run-dir" in refused(capsys, watch.main, "--run-dir", path, "--env", CONFIG.env)
+    assert "either --run-dir" in refused(capsys, watch.main, "--run-dir", path, "--env", ENVIRONMENT.id)
     assert "holds no run" in refused(capsys, watch.main, "--run-dir", str(tmp_path))
     assert "Did you mean rlhf/Driving-v0" in refused(capsys, watch.main, "--env", "rlhf/Drivng-v0")
     assert "there is no folder" in refused(
-        capsys, watch.main, "--env", CONFIG.env, "--film", str(tmp_path / "no/x.mp4")
+        capsys, watch.main, "--env", ENVIRONMENT.id, "--film", str(tmp_path / "no/x.mp4")
     )
     film = tmp_path / "driving.gif"
-    assert "must end in .mp4" in refused(capsys, watch.main, "--env", CONFIG.env, "--film", str(film))
+    assert "must end in .mp4" in refused(capsys, watch.main, "--env", ENVIRONMENT.id, "--film", str(film))
     assert not film.exists()
     assert "brings no scripted expert" in refused(capsys, watch.main, "--env", "CartPole-v1", "--policy", "expert")
     assert "holds no run" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(tmp_path))
@@ -233,7 +233,7 @@ def test_bad_input_is_refused_in_one_sentence(
     assert "nobody holds no run" in nobody and "none of random, expert, proxy either" in nobody
     assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--episodes", "0")
     other = RunDirectory(tmp_path / "other")
-    other.create(RunConfig(env="CartPole-v1"))
+    other.create(RunConfig(EnvironmentRef("CartPole-v1")).to_json())
     assert "only runs of one task" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(other.path))
 
 
@@ -241,7 +241,7 @@ def test_a_run_that_has_learned_a_reward_only_says_that_it_has_no_policy(
     run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reward = RunDirectory(tmp_path / "reward")
-    reward.create(RunConfig(offline=str(run.store_path), feedback="elsewhere"))
+    reward.create(RunConfig(offline=str(run.store_path), feedback="elsewhere").to_json())
     it, other = str(reward.path), str(run.path)
     for command, arguments in (
         (watch.main, ["--run-dir", it, "--film", str(tmp_path / "film.mp4")]),

@@ -1,4 +1,4 @@
-"""What a policy reads pictures and texts with: features extractors for Stable-Baselines3, chosen by the observation."""
+"""Networks that read pictures and texts: features extractors for Stable-Baselines3, chosen by the observation space."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TokenExtractor(BaseFeaturesExtractor):
         return torch.cat(read, dim=1)
 
 
-def reading(observation_space: Space[Any]) -> tuple[str, dict[str, Any]]:
+def policy_for(observation_space: Space[Any]) -> tuple[str, dict[str, Any]]:
     """Which of Stable-Baselines3's policies reads this kind of observation, and the arguments that this takes."""
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy", {}

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-from agents.extractors import TokenExtractor, reading
+from rlhf_envs.learners.networks import TokenExtractor, policy_for
 
 
 class OneStep(gym.Env):
@@ -41,7 +41,7 @@ class OneStep(gym.Env):
     ids=["small picture", "picture", "floats of three axes", "tokens", "categories", "dict"],
 )
 def test_ppo_takes_steps_on_every_kind_of_observation(space):
-    policy, arguments = reading(space)
+    policy, arguments = policy_for(space)
     model = PPO(policy, OneStep(space), n_steps=8, batch_size=8, n_epochs=1, policy_kwargs=arguments, device="cpu")
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(8)

@@ -1,0 +1,339 @@
+"""Callbacks of a training run: progress on the console and in progress.csv, convergence, early ends, interruption."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.loop import RoundReport
+from rlhf_envs.runs import PROGRESS_COLUMNS, read_progress
+from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class RunInterrupted(Exception):
+    """The run was asked to stop; it can be resumed."""
+
+
+class StopRequest:
+    """Whether the run should stop: Ctrl-C was pressed, or a condition holds, such as a window that was closed.
+
+    The first Ctrl-C asks for a stop between rollouts, the second stops at once.
+    """
+
+    def __init__(self) -> None:
+        self._noted = False
+        self._conditions: list[Callable[[], bool]] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was requested."""
+        return self._noted or any(condition() for condition in self._conditions)
+
+    def request(self) -> None:
+        """Ask for a stop between rollouts."""
+        self._noted = True
+
+    def also_when(self, condition: Callable[[], bool]) -> None:
+        """Stop as well once a condition holds."""
+        self._conditions.append(condition)
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Take Ctrl-C and termination requests as requests to stop."""
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `RunInterrupted` if a stop was requested."""
+        if self.requested:
+            raise RunInterrupted
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._noted:
+            raise KeyboardInterrupt
+        self._noted = True
+
+
+class ProgressTable:
+    """progress.csv: rows are appended as they come, and cut back where a resumed run repeats them."""
+
+    def __init__(self, path: Path, resume_at: int) -> None:
+        done = [row for row in read_progress(path) if int(row["timesteps"]) <= resume_at] if path.exists() else []
+        temporary = path.with_name(path.name + ".new")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, PROGRESS_COLUMNS)
+            writer.writeheader()
+            writer.writerows(done)
+        os.replace(temporary, path)
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, PROGRESS_COLUMNS)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append one row."""
+        self._writer.writerow({name: "" if value is None else value for name, value in row.items()})
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class ProgressDisplay:
+    """How many of a run's steps are done, with time left, and what it is doing.
+
+    On a terminal that is a bar; where the output goes to a file, a line now and then.
+
+    Args:
+        total: steps of the whole run.
+        console: where to show it.
+    """
+
+    def __init__(self, total: int, console: Console) -> None:
+        self._total = total
+        self._console = console
+        self._completed = 0
+        self._next_line_at = 0.0
+        self._bar = Progress(
+            TextColumn("{task.percentage:3.0f}%"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} steps"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("collecting the first rollout", total=total)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show it as long as the context lasts."""
+        with self._bar:
+            yield
+
+    def update(self, description: str, completed: int | None = None) -> None:
+        """Say what the run is doing.
+
+        Args:
+            description: a few words.
+            completed: steps done so far; as before where None.
+        """
+        self._completed = self._completed if completed is None else completed
+        self._bar.update(self._task, completed=self._completed, description=description)
+        if not self._console.is_terminal and time.monotonic() >= self._next_line_at:
+            self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+            share = min(self._completed / self._total, 1.0)
+            line = f"{share:4.0%} {self._completed:,} of {self._total:,} steps: {description}"
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class ProgressCallback(BaseCallback):
+    """Reports after every rollout how the run is going.
+
+    Args:
+        total_timesteps: of the whole run.
+        console: where progress is shown.
+        stop: checked while the run waits for answers, so that it can be stopped then too.
+
+    Attributes:
+        last_round: what the last visit to the feedback loop did; None before the first.
+        learned_return: mean score of the last rollout, as the return of a whole episode.
+    """
+
+    def __init__(self, total_timesteps: int, console: Console, stop: StopRequest) -> None:
+        super().__init__()
+        self.last_round: RoundReport | None = None
+        self.learned_return = float("nan")
+        self._stop = stop
+        self._started = time.perf_counter()
+        self._rollout_at, self._rollout_steps = self._started, 0
+        self._before: dict[str, Any] = {}
+        self._display = ProgressDisplay(total_timesteps, console)
+
+    def begin(self, scoring: ScoringCallback, table: ProgressTable, before: dict[str, Any]) -> None:
+        """Set what is reported on.
+
+        Args:
+            scoring: computes the rewards; it must come before this one in the list of callbacks.
+            table: gets a row per rollout.
+            before: `figures` of the run's earlier parts, from the checkpoint that it resumes from.
+        """
+        self._scoring, self._table, self._before = scoring, table, before
+
+    def figures(self) -> dict[str, Any]:
+        """Seconds that the run took so far, its earlier parts included, by what they were spent on."""
+        spent = {
+            "wall_seconds": time.perf_counter() - self._started,
+            "rollout_seconds": self._scoring.rollout_seconds,
+            "reward_inference_seconds": self._scoring.scoring_seconds,
+            "reward_fit_seconds": getattr(self._scoring, "fit_seconds", 0.0),
+        }
+        return {**self._before, **{name: value + self._before.get(name, 0.0) for name, value in spent.items()}}
+
+    def on_round(self, report: RoundReport) -> None:
+        """Take note of a visit to the feedback loop."""
+        self.last_round = report
+        if report.stop_requested:
+            self._stop.request()
+
+    def on_wait(self, awaited: str) -> None:
+        """Say what the run is waiting for."""
+        self._stop.check()
+        self._display.update(f"waiting for {awaited}")
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bar, and close everything at the end."""
+        with self._display.shown():
+            try:
+                yield
+            finally:
+                self._table.close()
+
+    def _on_training_start(self) -> None:
+        self._rollout_at, self._rollout_steps = time.perf_counter(), self.num_timesteps
+        self._display.update("collecting a rollout", self.num_timesteps)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        now = time.perf_counter()
+        speed = (self.num_timesteps - self._rollout_steps) / max(now - self._rollout_at, 1e-9)
+        self._rollout_at, self._rollout_steps = now, self.num_timesteps
+        returns = self._scoring.env.true_returns
+        true_return = float(np.mean(returns)) if returns else None
+        self.learned_return = float(self._scoring.last_scores.mean()) * self._scoring.env.horizon
+        report, figures = self.last_round, self.figures()
+        fit = report.fit if report else None
+        self._table.add(
+            {
+                "timesteps": self.num_timesteps,
+                "seconds": round(figures["wall_seconds"], 3),
+                "true_return_mean": true_return,
+                "learned_return_mean": self.learned_return,
+                "labels": report.labels if report else 0,
+                "held_out_loss": fit.held_out_loss if fit else None,
+                "held_out_accuracy": fit.held_out_accuracy if fit else None,
+                "test_accuracy": report.test_accuracy if report else None,
+                "steps_per_second": round(speed),
+                "fit_seconds": round(figures["reward_fit_seconds"], 3),
+            }
+        )
+        self._display.update(_summary(true_return, report), self.num_timesteps)
+
+
+class Converged(Exception):
+    """Training has come to its end before its timesteps were used up."""
+
+
+@dataclass
+class _Convergence:
+    """What a checkpoint keeps: the best learned return (None before there is one), and the rollouts since."""
+
+    best: float | None = None
+    waited: int = 0
+    converged: bool = False
+
+
+class ConvergenceCallback(BaseCallback):
+    """Stops training once all labels are in and the learned return has not risen for some rollouts.
+
+    The rollout that decides is still learned from. When the next one would begin, `Converged` leaves
+    Stable-Baselines3's loop, which by itself could only be stopped a step into that rollout.
+
+    Args:
+        scoring, progress: the run's other callbacks, which must come before this one.
+        patience: that many rollouts; None never stops.
+        state: as `state` was at the checkpoint that the run resumes from.
+    """
+
+    def __init__(
+        self,
+        scoring: ScoringCallback,
+        progress: ProgressCallback,
+        patience: int | None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._scoring, self._progress, self._patience = scoring, progress, patience
+        self._convergence = _Convergence(**(state or {}))
+
+    @property
+    def converged(self) -> bool:
+        """Whether training is to end."""
+        return self._convergence.converged
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """How near to convergence the run is, as JSON values for a checkpoint."""
+        return asdict(self._convergence)
+
+    def _on_rollout_start(self) -> None:
+        if self.converged:
+            raise Converged
+
+    def _on_rollout_end(self) -> None:
+        now, learned_return = self._convergence, self._progress.learned_return
+        if isinstance(self._scoring, PreferenceCallback) and not self._scoring.loop.finished_asking:
+            # A reward that is still being learned has no return that could be compared with an earlier one.
+            now.best, now.waited = None, 0
+            return
+        if now.best is None or learned_return > now.best:
+            now.best, now.waited = learned_return, 0
+        else:
+            now.waited += 1
+        now.converged = self._patience is not None and now.waited >= self._patience
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class EarlyEndCallback(BaseCallback):
+    """Reports once, when the first episode has ended before the horizon, what follows until the horizon.
+
+    Args:
+        environment: a third-party environment. With "leak" nothing follows, and nothing is reported.
+        report: called with the sentence.
+    """
+
+    def __init__(self, environment: EnvironmentRef, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self._sentence = environment.about_episodes()
+        self._report = report
+        self._reported = False
+
+    def _on_step(self) -> bool:
+        if not self._reported and any(info.get("absorbed") or info.get("restarted") for info in self.locals["infos"]):
+            self._reported = True
+            self._report(f"{self._sentence} To change that, give --horizon or --on-termination.")
+        return True
+
+
+def _summary(true_return: float | None, report: RoundReport | None) -> str:
+    parts = [] if true_return is None else [f"true return {true_return:.1f}"]
+    if report is not None:
+        parts.append(f"{report.labels} answers")
+        if report.test_accuracy is not None:
+            parts.append(f"test accuracy {report.test_accuracy:.0%}")
+    return ", ".join(parts) or "training"

@@ -1,0 +1,199 @@
+"""Everything that defines a training run, in one typed value; it is what config.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from agents.presets import feedback_for, settings_for
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.feedback import ANNOTATORS, TeacherConfig
+from rlhf_envs.learners import find_learner
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig, FitConfig
+from rlhf_envs.runs import RunDirectory
+from rlhf_envs.settings_json import settings_from_json, settings_to_json
+
+Reward = Literal["learned", "true", "proxy"]
+FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal", "window", "web", "elsewhere"]
+ASK_PEOPLE = ("window", "web", "elsewhere")
+"""The kinds of feedback that people give: in a window or on a web page that the run opens, or wherever the store is
+served by `scripts.label`."""
+
+
+@dataclass(frozen=True)
+class TeacherChanges:
+    """Changes to the scripted teacher that `feedback` names; what is None stays as it is there.
+
+    `TeacherConfig` says exactly what each does.
+
+    Attributes:
+        beta: rationality of its choices: inf always prefers the higher return, 0 tosses a coin.
+        gamma: weight of each step relative to the next; below 1 the teacher judges by how a segment ends.
+        mistake: probability that an answer is given the wrong way round, from 0 to 1.
+        skip: how good the better segment must be to be judged at all, as a share of an average stretch; 0 skips none.
+        equal: how far apart two returns must lie not to be called a tie, as a share of an average stretch.
+    """
+
+    beta: float | None = None
+    gamma: float | None = None
+    mistake: float | None = None
+    skip: float | None = None
+    equal: float | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run.
+
+    Attributes:
+        environment: where the policy is trained; None to learn only the reward of answers that are there.
+        reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
+            "proxy" that a hasty engineer would have coded.
+        feedback: who answers: a scripted teacher by name; or people, in a "window" that opens, on a "web" page that is
+            served as long as training goes on, or "elsewhere", by scripts.label on this or another machine. For a port
+            or host of your own use "elsewhere", and scripts.label --web.
+        timesteps: environment steps of the training, over all copies.
+        seed: of everything that is random.
+        labels: how many comparisons are asked, when, and which.
+        teacher: changes to that teacher.
+        store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
+            several machines; the file feedback.db in the run's folder where None. Give no password here, as the
+            configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
+        offline: learn from answers that were given before, and ask nothing: an exported folder (scripts.archive makes
+            them), the folder of another run, or a store by its path or URL. Without an environment only the reward is
+            learned.
+        ensemble: the reward model.
+        fit: how the reward model is fitted to the answers.
+        learner: the algorithm that trains the policy: "ppo", or one of your own as "module:Name".
+        learner_settings: its settings; the environment's preset where None.
+        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
+        demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
+            "minari:ID" for a Minari dataset.
+        processes: run third-party copies in processes of their own.
+        patience: stop training once the label budget is spent and the learned return has not risen for this many
+            rollouts; None trains for all timesteps.
+        evaluation_episodes: episodes on fresh seeds that the final policy is judged by.
+        checkpoint_seconds: at least this time lies between two checkpoints.
+        threads: of PyTorch; small networks run fastest on one.
+
+    Raises:
+        ValueError: if a value is out of range, or the learner or its settings are of the wrong kind.
+    """
+
+    environment: tyro.conf.Fixed[EnvironmentRef | None] = None
+    reward: Reward = "learned"
+    feedback: FeedbackKind = "oracle"
+    timesteps: int = 500_000
+    seed: int = 0
+    labels: Annotated[tyro.conf.OmitArgPrefixes[FeedbackConfig], tyro.conf.arg(name="feedback")] = field(
+        default_factory=FeedbackConfig
+    )
+    teacher: TeacherChanges = field(default_factory=TeacherChanges)
+    store: str | None = None
+    offline: str | None = None
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    learner: str = "ppo"
+    learner_settings: Annotated[Any, tyro.conf.arg(name="learner")] = None
+    pretrain: int = 0
+    demonstrations: str = "expert"
+    processes: bool = False
+    patience: int | None = None
+    evaluation_episodes: int = 100
+    checkpoint_seconds: float = 15.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, kind in (("reward", Reward), ("feedback", FeedbackKind)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}.")
+        least = {"timesteps": 1, "seed": 0, "pretrain": 0, "evaluation_episodes": 1, "threads": 1}
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
+        if self.environment is not None:
+            self.environment.to_json()
+        settings_class = find_learner(self.learner).settings_class
+        if self.learner_settings is None:
+            object.__setattr__(self, "learner_settings", settings_for(self.environment, self.learner))
+        if not isinstance(self.learner_settings, settings_class):
+            raise ValueError(
+                f"The settings of the learner {self.learner} must be a {settings_class.__name__}, not "
+                f"{self.learner_settings!r}."
+            )
+        self.teacher_config()
+
+    @classmethod
+    def for_environment(cls, environment: EnvironmentRef | None, learner: str = "ppo") -> RunConfig:
+        """The settings before any is chosen: the environment's preset."""
+        return cls(environment, learner=learner, labels=feedback_for(environment))
+
+    @property
+    def required_environment(self) -> EnvironmentRef:
+        """The environment.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.environment is None:
+            raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
+        return self.environment
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether the answers come from people."""
+        return self.reward == "learned" and self.offline is None and self.feedback in ASK_PEOPLE
+
+    def teacher_config(self) -> TeacherConfig | None:
+        """The scripted teacher with its changes; None where people answer."""
+        changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
+        if self.feedback in ASK_PEOPLE:
+            if changes:
+                raise ValueError(
+                    f"--teacher changes a scripted teacher, but with --feedback {self.feedback} people answer; leave "
+                    "one of them out."
+                )
+            return None
+        return replace(ANNOTATORS[self.feedback], seed=self.seed, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As values of strict JSON; `from_json` is the inverse. An infinite number is written as the text "inf"."""
+        return settings_to_json(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: if a value is unknown, of another type, or out of range.
+        """
+        config = dict(values)
+        if isinstance(config.get("learner"), str) and config.get("learner_settings") is not None:
+            settings_class = find_learner(config["learner"]).settings_class
+            config["learner_settings"] = settings_from_json(
+                settings_class, config["learner_settings"], "learner_settings"
+            )
+        return settings_from_json(cls, config)
+
+
+def read_config(directory: RunDirectory) -> RunConfig:
+    """The configuration that a run was started with.
+
+    Raises:
+        ValueError: if there is no run, or its configuration is damaged.
+    """
+    values = directory.read_config()
+    try:
+        return RunConfig.from_json(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{directory.config_path} is damaged, or from another version: {str(error).rstrip('.')}."
+        ) from error

@@ -1,0 +1,284 @@
+"""The training run: roll out, select, ask, read answers, fit, improve; then evaluate and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import torch
+from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+from agents.callbacks import (
+    Converged,
+    ConvergenceCallback,
+    EarlyEndCallback,
+    ProgressCallback,
+    ProgressTable,
+    StopRequest,
+)
+from agents.checkpoint import CheckpointCallback, Checkpoints
+from agents.config import ASK_PEOPLE, RunConfig
+from agents.measuring import measure, measure_pretrained
+from agents.offline import ask_nothing, check_answers_fit, open_answers
+from agents.people import check_people_can_answer, open_screen
+from agents.pretraining import PretrainConfig, pretrain
+from agents.report import write_report
+from rlhf_envs.demonstrations import Demonstrations, resolve
+from rlhf_envs.demonstrations.sources import EXPERT
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
+from rlhf_envs.learners import find_learner
+from rlhf_envs.loop import RoundReport
+from rlhf_envs.rewards import RewardEnsemble, save
+from rlhf_envs.runs import RunDirectory, write_json
+from rlhf_envs.sb3 import (
+    EnvironmentRewardCallback,
+    PreferenceCallback,
+    PreferenceVecEnv,
+    ScoringCallback,
+    make_vec_env,
+)
+
+_EXPERT_EPISODES = 10
+
+
+def train(
+    config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False, report: bool = True
+) -> dict[str, Any]:
+    """Train a policy, evaluate it, and write everything into the run's folder.
+
+    In each round of the learner's loop the policy rolls out; then `PreferenceCallback` selects queries, asks, reads
+    answers, fits the reward and scores the rollout with it; then the learner improves the policy on those scores.
+
+    Args:
+        config: the run; with `resume` the one that the folder holds.
+        directory: an existing run directory.
+        console: for progress and messages.
+        resume: go on from the newest checkpoint, or from the beginning where there is none yet.
+        report: whether to write report.html, which takes a few seconds.
+
+    Returns:
+        The run's figures, as in metrics.json.
+
+    Raises:
+        ValueError: if the settings do not fit the environment, or a checkpoint is damaged.
+        StoreError: if the store cannot do its work.
+        OSError: if the disk is full.
+        RunInterrupted: if the run was asked to stop; it can be resumed.
+    """
+    torch.set_num_threads(config.threads)
+    environment = config.required_environment
+    stop = StopRequest()
+    progress = ProgressCallback(config.timesteps, console, stop)
+    message = partial(console.print, highlight=False)
+    with directory.locked(), ExitStack() as cleanup:
+        env, model = build(config)
+        cleanup.callback(env.close)
+        learner = find_learner(config.learner)
+        scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait, resume)
+        cleanup.callback(scoring.close)
+        scoring.rewards = learner.rewards(model)
+        env.remember(scoring.rewards.steps)
+        checkpoints = Checkpoints(directory.checkpoints_path, learner, model, env, scoring, config.seed)
+        notes = checkpoints.restore() if resume else None
+        resumed = notes is not None
+        if resumed and not env.can_restore:
+            message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
+        notes = notes or {"run": _pretrained(config, model), "convergence": {}}
+        convergence = ConvergenceCallback(scoring, progress, config.patience, notes["convergence"])
+        progress.begin(scoring, ProgressTable(directory.progress_path, resume_at=model.num_timesteps), notes["run"])
+        saving = CheckpointCallback(
+            checkpoints,
+            config.checkpoint_seconds,
+            lambda: {"run": progress.figures(), "convergence": convergence.state},
+            stop,
+            resumed,
+        )
+        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        if not environment.is_native:
+            callbacks.append(EarlyEndCallback(environment, message))
+        if config.asks_people:
+            cleanup.enter_context(open_screen(config.feedback, directory.path, console, stop.also_when))
+        model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
+        cleanup.callback(model.logger.close)
+        with stop.listening(), progress.shown(), suppress(Converged):
+            remaining = config.timesteps - model.num_timesteps
+            if remaining > 0:
+                model.learn(remaining, callback=callbacks, reset_num_timesteps=not resumed)
+        saving.save_now()
+        stop.check()
+        scoring.check_learned()
+        model.save(directory.policy_path)
+        if isinstance(scoring, PreferenceCallback):
+            save(scoring.loop.ensemble, directory.reward_model_path)
+        metrics = measure(config, model, scoring, progress.figures())
+    write_json(directory.metrics_path, metrics)
+    if report:
+        write_report(directory)
+    return metrics
+
+
+def check_settings(config: RunConfig) -> None:
+    """Find out whether a run can be built from its configuration, on one or two copies of the environment.
+
+    Raises:
+        ValueError: if there is no such environment, it does not take these arguments, its spaces are not supported,
+            segments do not fit its episodes, the demonstrations do not fit it, or people are asked for nothing.
+        RuntimeError: if people are to answer, and this machine cannot show them anything.
+    """
+    try:
+        _try_settings(config)
+    except (AssertionError, KeyError, TypeError, gym.error.Error) as error:
+        # Stable-Baselines3 and other people's environments refuse arguments with whatever they like.
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{config.required_environment.id} cannot be trained on with these settings: {reason}."
+        ) from error
+    if config.reward != "learned" and config.feedback in ASK_PEOPLE:
+        raise ValueError(
+            f"--reward {config.reward} learns nothing from people, who are asked with --feedback {config.feedback}; "
+            "leave one of them out."
+        )
+    if config.asks_people:
+        check_people_can_answer(config.feedback)
+
+
+def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
+    """The copies of the environment that a run trains on, and its learner's algorithm, untrained.
+
+    Raises:
+        ValueError: if there is no such environment, or it does not take these arguments.
+    """
+    env = make_vec_env(
+        paid_environment(config.required_environment, config.reward),
+        config.learner_settings.num_envs,
+        config.seed,
+        processes=config.processes,
+        capacity_steps=4 * config.labels.segment_length,
+        frames=config.asks_people,
+    )
+    try:
+        return env, find_learner(config.learner).build(env, config.learner_settings, config.seed)
+    except BaseException:
+        env.close()
+        raise
+
+
+def paid_environment(environment: EnvironmentRef, reward: str) -> EnvironmentRef:
+    """The environment with the objective that a run trains on.
+
+    Args:
+        environment: as the user names it.
+        reward: "learned", "true" or "proxy".
+
+    Raises:
+        ValueError: if the proxy is wanted of an environment that has none, or the objective is given in another way.
+    """
+    if "objective" in environment.kwargs:
+        raise ValueError("Leave objective out of --env-kwargs; --reward true or --reward proxy says what is paid.")
+    if reward != "proxy":
+        return environment
+    if not environment.is_native:
+        raise ValueError(f"{environment.id} has no proxy reward; only the suite's own environments do.")
+    return replace(environment, kwargs={**environment.kwargs, "objective": "proxy"})
+
+
+def build_scoring(
+    config: RunConfig,
+    directory: RunDirectory,
+    env: PreferenceVecEnv,
+    on_round: Callable[[RoundReport], None],
+    on_wait: Callable[[str], None],
+    resume: bool = False,
+) -> ScoringCallback:
+    """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's."""
+    if config.reward != "learned":
+        return EnvironmentRewardCallback(env)
+    teacher = config.teacher_config()
+    callback = PreferenceCallback(
+        env,
+        open_store(config, directory, resume),
+        config.labels,
+        None if teacher is None else ScriptedTeacher(teacher, config.feedback),
+        RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed),
+        config.seed,
+        on_round,
+        on_wait,
+        config.fit,
+        _preferred_demonstrations(config),
+    )
+    if config.offline is not None:
+        ask_nothing(callback.loop)
+    return callback
+
+
+def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:
+    """The run's store: a new one, or with `resume` the one that it had, if it came so far as to make one.
+
+    Raises:
+        StoreError: if it is damaged, locked, or of a newer version; if a new run names a place that holds one; or if
+            it is missing from a run that had one.
+    """
+    if config.offline is not None:
+        return open_answers(config.offline, directory.store_place)
+    if resume:
+        try:
+            return PreferenceStore.open(directory.store_place)
+        except StoreMissingError:
+            if directory.has_checkpoint:
+                raise
+    about = {
+        **config.required_environment.to_json(),
+        "segment_length": config.labels.segment_length,
+        **config.labels.words(),
+    }
+    return PreferenceStore.create(directory.store_place, environment=about)
+
+
+def _try_settings(config: RunConfig) -> None:
+    environment = config.required_environment
+    trial = find_learner(config.learner).for_trial(config.learner_settings)
+    env, _ = build(replace(config, learner_settings=trial, processes=False))
+    try:
+        ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
+        spaces = (ensemble.encoder.observation_space, ensemble.encoder.action_space)
+        if config.offline is not None:
+            check_answers_fit(config.offline, environment.id, ensemble.encoder)
+        if config.reward == "learned":
+            config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
+        if config.pretrain > 0:
+            # An expert can act as many episodes as are wanted; whether a file has enough shows only when it is read.
+            count = 1 if config.demonstrations == EXPERT else config.pretrain
+            found = resolve(config.demonstrations, environment, count, config.seed)
+            found.check_fits(*spaces)
+        if preferred := _preferred_demonstrations(config):
+            preferred.check_fits(*spaces)
+            Demonstrator(preferred, config.labels.segment_length)
+    finally:
+        env.close()
+
+
+def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
+    """What is preferred over the agent's segments: all of a source, or a few episodes of a scripted expert."""
+    if config.labels.demonstrated == 0 or config.reward != "learned":
+        return None
+    episodes = _EXPERT_EPISODES if config.demonstrations == EXPERT else None
+    return resolve(config.demonstrations, config.required_environment, episodes, config.seed)
+
+
+def _pretrained(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
+    """Let the policy imitate demonstrations, if that is wanted; how well that went."""
+    if config.pretrain == 0:
+        return {}
+    environment = config.required_environment
+    demonstrations = resolve(config.demonstrations, environment, config.pretrain, config.seed)
+    report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
+    return {"pretraining": measure_pretrained(model, environment, config.evaluation_episodes, report)}

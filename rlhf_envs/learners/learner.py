@@ -1,0 +1,122 @@
+"""What a learner is: how an algorithm is built from settings, how rewards reach it, how it is saved and restored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from rlhf_envs.registry import Registry
+from rlhf_envs.sb3 import RewardSink, reward_sink
+
+Settings = TypeVar("Settings")
+
+_PARAMETERS = "policy.pt"
+
+
+class Learner(ABC, Generic[Settings]):
+    """An algorithm that a training run can use. Only `build` has to be written.
+
+    Attributes:
+        settings_class: a frozen dataclass in which every field has a default. Its fields are numbers, texts, booleans
+            or tuples of whole numbers, so that config.json can hold them, and become flags `--learner.NAME` of the
+            command. One is `num_envs`, the number of copies of the environment.
+
+    Example:
+        >>> class A2CLearner(Learner[A2CConfig]):
+        ...     settings_class = A2CConfig
+        ...
+        ...     def build(self, env, settings, seed, device="cpu"):
+        ...         return A2C("MlpPolicy", env, gamma=settings.gamma, seed=seed, device=device)
+    """
+
+    settings_class: ClassVar[type[Any]]
+
+    @abstractmethod
+    def build(self, env: VecEnv, settings: Settings, seed: int, device: str = "cpu") -> BaseAlgorithm:
+        """The algorithm, untrained.
+
+        Args:
+            env: `settings.num_envs` copies that pay nothing; when a policy is loaded for acting, a single one.
+            settings: of `settings_class`.
+            seed: of everything random in it.
+            device: where it computes, as PyTorch names it.
+
+        Raises:
+            ValueError: if the settings do not fit the environment.
+        """
+
+    def rewards(self, model: BaseAlgorithm) -> RewardSink:
+        """How rewards reach the algorithm: by default, into whichever buffer it learns from.
+
+        Raises:
+            ValueError: if there is no buffer of a known kind.
+        """
+        return reward_sink(model)
+
+    def for_trial(self, settings: Settings) -> Settings:
+        """Settings of the same policy for one or two copies and a rollout of a few steps, to try or to load it."""
+        return settings
+
+    def save(self, model: BaseAlgorithm, folder: Path) -> None:
+        """Write what `restore` needs to go on training, the networks and their optimisers, into a checkpoint's folder.
+
+        Raises:
+            OSError, RuntimeError: if it cannot be written.
+        """
+        torch.save(model.get_parameters(), folder / _PARAMETERS)
+
+    def restore(self, model: BaseAlgorithm, folder: Path) -> None:
+        """Take back what `save` wrote, into a new model of the same settings. Nothing is unpickled.
+
+        Raises:
+            ValueError, KeyError, RuntimeError: if the files are damaged or of other settings.
+        """
+        model.set_parameters(_load_tensors(folder / _PARAMETERS), exact_match=True)
+
+    def load_for_acting(self, model: BaseAlgorithm, path: Path) -> None:
+        """Read the networks of a finished policy.zip into a new model.
+
+        Only tensors are read, because Stable-Baselines3's own loading would run any code that the file contains.
+
+        Raises:
+            ValueError, KeyError, RuntimeError, OSError: if the file is damaged or of other settings.
+        """
+        model.set_parameters(str(path), device="cpu")
+
+
+LEARNERS: Registry[Learner[Any] | type[Learner[Any]]] = Registry("learner")
+"""Learners by name."""
+
+
+def find_learner(wanted: str | Learner[Any] | type[Learner[Any]]) -> Learner[Any]:
+    """The learner that is meant: an object or a class, a registered name, or "module:Name".
+
+    Raises:
+        ValueError: if there is none, or it is not a learner with settings.
+    """
+    found = LEARNERS.resolve(wanted)
+    learner = found() if isinstance(found, type) else found
+    if not isinstance(learner, Learner):
+        raise ValueError(f"{wanted!r} is no learner: it must inherit from rlhf_envs.learners.Learner.")
+    settings = getattr(learner, "settings_class", None)
+    if not (isinstance(settings, type) and is_dataclass(settings)) or not hasattr(settings, "num_envs"):
+        raise ValueError(
+            f"The learner {wanted!r} needs a settings_class: a dataclass with defaults, of which one is num_envs."
+        )
+    return learner
+
+
+def _load_tensors(path: Path) -> dict[str, Any]:
+    try:
+        tensors: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:
+        # The restricted reader meets damaged bytes with whatever its step that stumbles over them happens to raise.
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ValueError(f"{path.name}: {reason}") from error
+    return tensors

@@ -1,0 +1,393 @@
+"""The folder of a training run: its files, and what can be read of the run without the program that trained it."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.files import write_atomically
+from rlhf_envs.settings_json import settings_from_json
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+    from rlhf_envs.feedback import PreferenceStore
+    from rlhf_envs.rewards import RewardEnsemble
+
+PROGRESS_COLUMNS = (
+    "timesteps",
+    "seconds",
+    "true_return_mean",
+    "learned_return_mean",
+    "labels",
+    "held_out_loss",
+    "held_out_accuracy",
+    "test_accuracy",
+    "steps_per_second",
+    "fit_seconds",
+)
+"""The columns of progress.csv, one row per rollout. Empty where there is no figure yet."""
+
+_PACKAGES = ("rlhf-envs", "gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What config.json says about a run, as far as using its results needs it.
+
+    Attributes:
+        environment: where the policy was trained; None for a run that learned a reward only.
+        reward: what the policy was trained on: "learned", "true" or "proxy".
+        feedback: who answered.
+        learner: the algorithm, as `find_learner` takes it.
+        learner_settings: its settings, as JSON.
+        seed: of everything random.
+        store: the URL of the run's feedback store; None for the file in the run's folder.
+        segment_length: steps in a segment.
+        all: every setting, as JSON.
+    """
+
+    environment: EnvironmentRef | None
+    reward: str
+    feedback: str
+    learner: str
+    learner_settings: Mapping[str, Any]
+    seed: int
+    store: str | None
+    segment_length: int
+    all: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunSettings:
+        """Read the configuration of a run.
+
+        Raises:
+            ValueError: if a setting is missing, or of another type than it should be.
+        """
+        environment, labels = values.get("environment"), values.get("labels")
+        found: dict[str, Any] = {
+            "reward": values.get("reward"),
+            "feedback": values.get("feedback"),
+            "learner": values.get("learner"),
+            "learner_settings": values.get("learner_settings"),
+            "seed": values.get("seed"),
+            "store": values.get("store"),
+            "segment_length": labels.get("segment_length") if isinstance(labels, Mapping) else None,
+        }
+        kinds = {"learner_settings": dict, "seed": int, "segment_length": int, "store": str | None}
+        for name, value in found.items():
+            if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}")
+        return cls(None if environment is None else EnvironmentRef.from_json(environment), **found, all=values)
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.json"
+        self.progress_path = self.path / "progress.csv"
+        self.store_path = self.path / "feedback.db"
+        self.reward_model_path = self.path / "reward_model.safetensors"
+        self.policy_path = self.path / "policy.zip"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.tensorboard_path = self.path / "tensorboard"
+        self.report_path = self.path / "report.html"
+        self.demonstrations_path = self.path / "demonstrations.safetensors"
+        self.film_path = self.path / "film.mp4"
+
+    def check_free(self) -> None:
+        """Make sure that a new run can have this folder.
+
+        Raises:
+            ValueError: if a run is there already, or the folder holds other files.
+        """
+        if self.config_path.exists():
+            raise ValueError(
+                f"{self.path} holds a run already; add --resume to go on with it, or choose another --run-dir."
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; --run-dir must name a new folder.")
+        # Demonstrations may have been recorded there before, to train from them.
+        allowed = (self.demonstrations_path.name, f".{self.config_path.name}.unfinished")
+        if self.path.is_dir() and any(path.name not in allowed for path in self.path.iterdir()):
+            raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the folder and write config.json, with the versions of the packages in use.
+
+        Args:
+            config: every setting of the run, as JSON values.
+
+        Raises:
+            ValueError: if the folder is not free, see `check_free`, or cannot be made.
+        """
+        self.check_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
+        try:
+            write_json(self.config_path, {"config": config, "versions": versions()})
+        except OSError as error:
+            raise ValueError(
+                f"Nothing can be written into {self.path} ({error.strerror}); make room there, or choose another "
+                "--run-dir."
+            ) from error
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run has come as far as its first checkpoint."""
+        return bool(complete_checkpoints(self.checkpoints_path))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile.
+
+        Raises:
+            ValueError: if another one does so already, or nothing can be written there.
+        """
+        try:
+            file = (self.path / "lock").open("w")
+        except OSError as error:
+            raise ValueError(f"Nothing can be written into {self.path} ({error.strerror}); mend that first.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"Another process is training in {self.path}; wait for it, or stop it.") from error
+            yield
+
+    def read_config(self) -> dict[str, Any]:
+        """Every setting of the run, as JSON values.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        if not self.config_path.is_file():
+            raise ValueError(f"{self.path} holds no run: there is no {self.config_path.name} in it.")
+        content = read_json(self.config_path).get("config")
+        if not isinstance(content, dict):
+            raise ValueError(f"{self.config_path} is damaged: it does not hold a run's configuration.")
+        return content
+
+    def read_versions(self) -> dict[str, str]:
+        """The versions of the packages that the run was started with.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        return dict(read_json(self.config_path).get("versions", {}))
+
+    def read_settings(self) -> RunSettings:
+        """The settings that using the run's results needs.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        config = self.read_config()
+        try:
+            return RunSettings.from_json(config)
+        except ValueError as error:
+            raise ValueError(f"{self.config_path} is damaged: {str(error).rstrip('.')}.") from error
+
+    def read_environment(self) -> EnvironmentRef:
+        """The environment that the run's policy was, or is being, trained in.
+
+        Raises:
+            ValueError: if there is no run, its configuration is damaged, or it learns a reward only.
+        """
+        environment = self.read_settings().environment
+        if environment is None:
+            raise ValueError(
+                f"The run in {self.path} has learned a reward only and has no policy; --offline trains one too where "
+                "--env names an environment."
+            )
+        return environment
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The figures of a finished run.
+
+        Raises:
+            ValueError: if the run has not finished.
+        """
+        if not self.metrics_path.is_file():
+            raise ValueError(f"The run in {self.path} has not finished: there is no {self.metrics_path.name} yet.")
+        return read_json(self.metrics_path)
+
+    @property
+    def store_place(self) -> str:
+        """Where the run's feedback store is: a path, or the URL that its settings name.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        return self.read_settings().store or os.fspath(self.store_path)
+
+    def open_store(self) -> PreferenceStore:
+        """The run's feedback store.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+            StoreError: if there is no store yet, or it cannot be read.
+        """
+        from rlhf_envs.feedback import PreferenceStore
+
+        return PreferenceStore.open(self.store_place)
+
+    def load_reward_model(self) -> RewardEnsemble | None:
+        """The reward model of a finished run; None where the policy was trained on the environment's own reward.
+
+        Raises:
+            ValueError: if the run has not finished, or the file is damaged.
+        """
+        from rlhf_envs.rewards import load
+
+        if self.read_settings().reward != "learned":
+            return None
+        self._require(self.reward_model_path)
+        return load(self.reward_model_path)
+
+    def load_policy(self) -> BaseAlgorithm:
+        """The policy of a finished run, for acting: `predict(observations)` gives its actions.
+
+        The algorithm is built anew from the run's settings, and only tensors are read from the file.
+
+        Raises:
+            ValueError: if the run has no policy, or none yet, or the file is damaged or of other settings than
+                config.json says.
+        """
+        from rlhf_envs.learners import find_learner
+        from rlhf_envs.sb3 import VectorEnvBridge
+
+        environment, run = self.read_environment(), self.read_settings()
+        self._require(self.policy_path)
+        learner = find_learner(run.learner)
+        settings = settings_from_json(learner.settings_class, run.learner_settings, "learner_settings")
+        env = VectorEnvBridge(environment.make_vector(1))
+        try:
+            model = learner.build(env, learner.for_trial(settings), run.seed)
+            learner.load_for_acting(model, self.policy_path)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{self.policy_path} is damaged or does not fit the run's settings: {reason}.") from error
+        finally:
+            env.close()
+        return model
+
+    def _require(self, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(
+                f"The run in {self.path} has not finished: there is no {path.name} yet; go on with --resume."
+            )
+
+
+def check_same_spaces(trained: EnvironmentRef, other: EnvironmentRef) -> None:
+    """Refuse an environment in which a policy cannot act, because its observations or actions are of other spaces.
+
+    Args:
+        trained: where the policy was trained.
+        other: where it shall act.
+
+    Raises:
+        ValueError: if the spaces differ, or one of the environments cannot be made.
+    """
+    spaces = []
+    for ref in (trained, other):
+        env = ref.make()
+        spaces.append((env.observation_space, env.action_space))
+        env.close()
+    if spaces[0] != spaces[1]:
+        raise ValueError(
+            f"With {dict(other.kwargs)} {other.id} shows {spaces[1][0]} and takes {spaces[1][1]}; the policy knows "
+            f"{spaces[0][0]} and {spaces[0][1]}."
+        )
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints that were written to their end, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit())
+
+
+def read_progress(path: Path) -> list[dict[str, str]]:
+    """The rows of progress.csv, without those that are cut short or damaged, for it is only a log."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        return []
+    return [row for row in rows if _is_whole(row)]
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that can change a run's numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        ValueError: if the file is not one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object.")
+    return content
+
+
+def strict_json(value: Any) -> Any:
+    """A JSON value without NaN and infinities, which JSON has no words for: they become null."""
+    if isinstance(value, Mapping):
+        return {name: strict_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of strict JSON so that after a crash there is the old one or the new one, whole.
+
+    Raises:
+        OSError: if the disk is full or cannot be written; an older file stays as it was.
+    """
+    write_atomically(path, json.dumps(strict_json(content), indent=2, allow_nan=False) + "\n")
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    if row.keys() != set(PROGRESS_COLUMNS) or None in row.values() or not row["timesteps"].isdecimal():
+        return False
+    try:
+        for value in row.values():
+            float(value or 0)
+    except ValueError:
+        return False
+    return True
