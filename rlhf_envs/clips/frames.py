@@ -9,9 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 CLIP_SIZE = (300, 200)
@@ -70,6 +68,9 @@ def strip(frames: NDArray[np.uint8], count: int = 4) -> NDArray[np.uint8]:
 
 
 def _write(film: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
     with av.open(str(film), mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=_X264)
         stream.height, stream.width = frames.shape[1:3]

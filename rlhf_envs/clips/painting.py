@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.envs.palette import THEMES, Color
+from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import Painter
 from rlhf_envs.envs.task import State
 from rlhf_envs.envs.views import TaskEnv
@@ -21,24 +21,38 @@ from rlhf_envs.segments import Segment
 _MAX_RATE = 40.0
 _DEFAULT_RATE = 15.0
 
+Draw = Callable[[NDArray[Any]], NDArray[np.uint8]]
+"""Draws states (T, size) as frames (T, height, width, 3)."""
 
-class ClipPainter(ABC):
-    """Turns segments of one environment into frames of one size.
 
-    Attributes:
+class ClipPainter:
+    """Turns segments of one environment into frames of one size; `clip_painter` makes it.
+
+    Args:
         environment_id: whose segments.
         frame_size: (width, height) in pixels.
-        frames_per_second: the rate at which the environment says it looks natural, one frame a step; at most 40, as
-            people cannot follow faster ones.
+        theme: "light" or "dark", whose background surrounds captured frames.
+        frames_per_second: the rate at which the environment looks natural, one frame a step.
+        draw: draws states at this size; None where only captured frames can be shown.
+
+    Attributes:
+        environment_id, frame_size: as given.
+        frames_per_second: at most 40, as people cannot follow faster clips.
     """
 
     def __init__(
-        self, environment_id: str, frame_size: tuple[int, int], background: Color, frames_per_second: float
+        self,
+        environment_id: str,
+        frame_size: tuple[int, int],
+        theme: str,
+        frames_per_second: float,
+        draw: Draw | None = None,
     ) -> None:
         self.environment_id = environment_id
         self.frame_size = frame_size
         self.frames_per_second = min(frames_per_second, _MAX_RATE)
-        self._background = background
+        self._background = THEMES[theme].background
+        self._draw = draw
 
     def frames(self, segment: Segment) -> NDArray[np.uint8]:
         """The segment's clip, (T, height, width, 3) uint8: drawn from its states, or else its captured frames.
@@ -59,78 +73,18 @@ class ClipPainter(ABC):
         """One state (size,) drawn, (height, width, 3) uint8."""
         return self.paint(np.asarray(state)[None])[0]
 
-    @abstractmethod
     def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
         """States (T, size) drawn, (T, height, width, 3) uint8.
 
         Raises:
-            ValueError: if they are not states of this environment.
+            ValueError: if they are not states of this environment, or there is no adapter for its simulator.
         """
-
-
-class _TaskClipPainter(ClipPainter):
-    """Draws through the task itself."""
-
-    def __init__(self, environment_id: str, env: TaskEnv, frame_size: tuple[int, int], theme: str) -> None:
-        rate = float(env.metadata["render_fps"])
-        super().__init__(environment_id, frame_size, THEMES[theme].background, rate)
-        self._painter = Painter(env.task, frame_size, theme)
-
-    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
-        state = State.unpack(self._painter.task.layout, states)
-        return np.stack([self._painter.frame(state, row) for row in range(state.copies)])
-
-
-class _SimulatorClipPainter(ClipPainter):
-    """Sets the states of a simulator that renders them.
-
-    The simulator is never closed: closing one of classic control's shuts pygame down for the whole process, the
-    labelling window included.
-    """
-
-    def __init__(
-        self,
-        environment_id: str,
-        env: gym.Env[Any, Any],
-        adapter: StateAdapter,
-        frame_size: tuple[int, int],
-        background: Color,
-    ) -> None:
-        super().__init__(environment_id, frame_size, background, _rate(env))
-        self._adapter = adapter
-        self._env = env
-        env.reset(seed=0)
-        self._size = len(adapter.get_state(env.unwrapped))
-
-    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
-        states = np.asarray(states)
-        if states.ndim != 2 or states.shape[1] != self._size or states.dtype != np.float64:
+        if self._draw is None:
             raise ValueError(
-                f"A state of {self.environment_id} is {self._size} numbers of float64, not {states.dtype} of shape "
-                f"{states.shape[1:]}; it was recorded from another environment."
+                f"{self.environment_id} cannot be drawn from states, because there is no adapter for its simulator; "
+                f"record frames instead."
             )
-        return np.stack([letterbox(self._picture(state), self.frame_size, self._background) for state in states])
-
-    def _picture(self, state: NDArray[np.float64]) -> NDArray[np.uint8]:
-        self._adapter.set_state(self._env.unwrapped, state)
-        try:
-            picture: Any = self._env.render()
-        except Exception as error:
-            raise RuntimeError(
-                f"{self.environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
-                f"without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
-            ) from error
-        return np.asarray(picture)
-
-
-class _FrameClipPainter(ClipPainter):
-    """Shows captured frames only, because nothing is known of the simulator."""
-
-    def paint(self, states: NDArray[Any]) -> NDArray[np.uint8]:
-        raise ValueError(
-            f"{self.environment_id} cannot be drawn from states, because there is no adapter for its simulator; "
-            f"record frames instead."
-        )
+        return self._draw(states)
 
 
 def clip_painter(
@@ -149,24 +103,65 @@ def clip_painter(
     Raises:
         ValueError: for an unknown theme, a frame size below 60x40, or an environment that cannot be made.
     """
-    width, height = int(frame_size[0]), int(frame_size[1])
-    if width < 60 or height < 40:
-        raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
+    size = (int(frame_size[0]), int(frame_size[1]))
+    if size[0] < 60 or size[1] < 40:
+        raise ValueError(f"A frame must be at least 60x40 pixels, not {size[0]}x{size[1]}.")
     if theme not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
-    ref, background = EnvironmentRef.of(environment), THEMES[theme].background
+    ref = EnvironmentRef.of(environment)
+    draw: Draw | None = None
     try:
         env = ref.make("rgb_array", fixed_length=False)
     except ValueError:
         # Perhaps it takes no render mode and cannot be drawn; segments may still have captured frames.
-        return _FrameClipPainter(ref.id, (width, height), background, _rate(ref.make(fixed_length=False)))
-    if isinstance(env.unwrapped, TaskEnv):
-        return _TaskClipPainter(ref.id, env.unwrapped, (width, height), theme)
-    adapter = state_adapter(env)
-    if adapter is None:
-        return _FrameClipPainter(ref.id, (width, height), background, _rate(env))
-    return _SimulatorClipPainter(ref.id, env, adapter, (width, height), background)
+        env = ref.make(fixed_length=False)
+    else:
+        if isinstance(env.unwrapped, TaskEnv):
+            draw = _task_drawing(Painter(env.unwrapped.task, size, theme))
+        elif (adapter := state_adapter(env)) is not None:
+            draw = _simulator_drawing(ref.id, env, adapter, size, theme)
+    return ClipPainter(ref.id, size, theme, float(env.metadata.get("render_fps") or _DEFAULT_RATE), draw)
 
 
-def _rate(env: gym.Env[Any, Any]) -> float:
-    return float(env.metadata.get("render_fps") or _DEFAULT_RATE)
+def _task_drawing(painter: Painter) -> Draw:
+    """Drawing through the task itself."""
+
+    def draw(states: NDArray[Any]) -> NDArray[np.uint8]:
+        state = State.unpack(painter.task.layout, states)
+        return np.stack([painter.frame(state, row) for row in range(state.copies)])
+
+    return draw
+
+
+def _simulator_drawing(
+    environment_id: str, env: gym.Env[Any, Any], adapter: StateAdapter, size: tuple[int, int], theme: str
+) -> Draw:
+    """Drawing by setting the states of a simulator that renders them.
+
+    The simulator is never closed: closing one of classic control's shuts pygame down for the whole process, the
+    labelling window included.
+    """
+    env.reset(seed=0)
+    width = len(adapter.get_state(env.unwrapped))
+
+    def picture(state: NDArray[np.float64]) -> NDArray[np.uint8]:
+        adapter.set_state(env.unwrapped, state)
+        try:
+            rendered: Any = env.render()
+        except Exception as error:
+            raise RuntimeError(
+                f"{environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
+                f"without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
+            ) from error
+        return letterbox(np.asarray(rendered), size, THEMES[theme].background)
+
+    def draw(states: NDArray[Any]) -> NDArray[np.uint8]:
+        states = np.asarray(states)
+        if states.ndim != 2 or states.shape[1] != width or states.dtype != np.float64:
+            raise ValueError(
+                f"A state of {environment_id} is {width} numbers of float64, not {states.dtype} of shape "
+                f"{states.shape[1:]}; it was recorded from another environment."
+            )
+        return np.stack([picture(state) for state in states])
+
+    return draw

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,11 +55,34 @@ class Labelling:
         require_positive(self, "clients", "queries")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
-        """The milliseconds to each next query, and which answers were lost or doubled."""
+        """Serve a new store in another process, and have clients of this one answer all of its queries.
+
+        Returns:
+            The milliseconds from sending an answer to having the next query, for every answer that had a next one; the
+            answers per second of all clients; how many acknowledged answers were lost; and how many were doubled:
+            queries with more than one answer, and answers that no client sent.
+        """
         log(f"{self.clients} clients answer {self.queries} comparisons")
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
-            return asdict(measure_labelling(self.store or str(Path(folder, "feedback.db")), self.clients, self.queries))
+            place = self.store or str(Path(folder, "feedback.db"))
+            with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+                ask(store, self.queries)
+            with serving(place, self.clients) as (port, tokens):
+                started = time.perf_counter()
+                acknowledged, waits = asyncio.run(_answer_all(port, tokens, self.queries))
+                seconds = time.perf_counter() - started
+            with PreferenceStore.open(place) as store:
+                live = store.live_answers(Purpose.TRAIN)
+        stored, sent = {answer.answer_id for answer in live}, set(acknowledged)
+        return {
+            "database": "PostgreSQL" if place.startswith("postgresql") else "SQLite",
+            "clients": self.clients,
+            "milliseconds": [round(1000 * wait, 2) for wait in waits],
+            "answers_per_second": round(len(acknowledged) / seconds, 1),
+            "lost": len(sent - stored),
+            "doubled": len(live) - len({answer.query_id for answer in live}) + len(stored - sent),
+        }
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
@@ -74,54 +97,6 @@ class Labelling:
             "lost / doubled": f"{measured['lost']} / {measured['doubled']}",
         }
         return markdown_table([row])
-
-
-@dataclass(frozen=True)
-class LabellingFigures:
-    """What was measured.
-
-    Attributes:
-        database: which kind.
-        clients: how many.
-        milliseconds: from sending an answer to having the next query, for every answer that had a next one.
-        answers_per_second: of all clients together.
-        lost: acknowledged answers that are not in the store.
-        doubled: queries with more than one answer, and answers that no client sent.
-    """
-
-    database: str
-    clients: int
-    milliseconds: list[float]
-    answers_per_second: float
-    lost: int
-    doubled: int
-
-
-def measure_labelling(url_or_path: str, clients: int = 20, queries: int = 1000) -> LabellingFigures:
-    """Serve a new store in another process, and have clients of this one answer all of its queries.
-
-    Args:
-        url_or_path: where to make the store; see `PreferenceStore.create`.
-        clients: how many answer at once.
-        queries: how many comparisons are asked.
-    """
-    with PreferenceStore.create(url_or_path, environment=ENVIRONMENT) as store:
-        ask(store, queries)
-    with serving(url_or_path, clients) as (port, tokens):
-        started = time.perf_counter()
-        acknowledged, waits = asyncio.run(_answer_all(port, tokens, queries))
-        seconds = time.perf_counter() - started
-    with PreferenceStore.open(url_or_path) as store:
-        stored = [live.answer_id for live in store.live_answers(Purpose.TRAIN)]
-        answered = {live.query_id for live in store.live_answers(Purpose.TRAIN)}
-    return LabellingFigures(
-        database="PostgreSQL" if url_or_path.startswith("postgresql") else "SQLite",
-        clients=clients,
-        milliseconds=[round(1000 * wait, 2) for wait in waits],
-        answers_per_second=round(len(acknowledged) / seconds, 1),
-        lost=len(set(acknowledged) - set(stored)),
-        doubled=len(stored) - len(answered) + len(set(stored) - set(acknowledged)),
-    )
 
 
 @contextmanager

@@ -141,8 +141,20 @@ def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, secon
     trainer, server, window = Trainer(run, comparisons), Server(run, _WEB_ANNOTATORS), Window(run, "cyd")
     processes: dict[str, SubProcess] = dict(zip(VICTIMS, (trainer, server, window), strict=True))
     annotators = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
-    wait = _Waiting(processes, annotators, began + seconds)
     failure, killed = "", []
+
+    def wait_until(condition: Callable[[], bool], awaited: str) -> None:
+        """Return when the condition holds; `TimeoutError` if it does not in time, or a process has failed."""
+        while not condition():
+            for name, process in processes.items():
+                if process.failed:
+                    raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {process.last_line}")
+            for annotator in annotators:
+                if annotator.refusal:
+                    raise TimeoutError(f"while waiting for {awaited}, {annotator.refusal}")
+            if time.monotonic() > began + seconds:
+                raise TimeoutError(f"waited too long for {awaited}")
+            time.sleep(_POLL_SECONDS)
 
     def answered(least: int) -> bool:
         return trainer.ended or sum(annotator.queued for annotator in annotators) + len(window.acknowledged()) >= least
@@ -154,19 +166,19 @@ def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, secon
             cleanup.callback(annotator.stop)
         try:
             trainer.start()
-            wait.until(lambda: _is_store(run), "the run to make its store")
+            wait_until(lambda: _is_store(run), "the run to make its store")
             server.start()
             window.start()
             for annotator in annotators:
                 annotator.start()
             for kill in kills:
-                wait.until(partial(answered, kill.after), "the answers before a kill")
+                wait_until(partial(answered, kill.after), "the answers before a kill")
                 time.sleep(kill.pause)
                 if processes[kill.victim].kill():
                     processes[kill.victim].start()
                     killed.append(kill.victim)
-            wait.until(lambda: trainer.ended, "training to end")
-            wait.until(lambda: _open_queries(run) == 0, "the last answers")
+            wait_until(lambda: trainer.ended, "training to end")
+            wait_until(lambda: _open_queries(run) == 0, "the last answers")
             # Every answer that was sent is acknowledged or refused before the server stops.
             for annotator in annotators:
                 annotator.stop()
@@ -177,34 +189,6 @@ def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, secon
     in_window = window.acknowledged()
     counted = count_lost_and_doubled(run, over_http, in_window, window.annotator)
     return RoundFigures(killed, len(over_http) + len(in_window), *counted, failure, round(time.monotonic() - began, 1))
-
-
-@dataclass
-class _Waiting:
-    """Waits for conditions, as long as no process has failed.
-
-    Attributes:
-        processes: by name.
-        annotators: who answer over HTTP.
-        deadline: a time of the monotonic clock.
-    """
-
-    processes: dict[str, SubProcess]
-    annotators: Sequence[WebAnnotator]
-    deadline: float
-
-    def until(self, condition: Callable[[], bool], awaited: str) -> None:
-        """Return when the condition holds; `TimeoutError` if it does not in time, or a process has failed."""
-        while not condition():
-            for name, process in self.processes.items():
-                if process.failed:
-                    raise TimeoutError(f"while waiting for {awaited}, the {name} ended: {process.last_line}")
-            for annotator in self.annotators:
-                if annotator.refusal:
-                    raise TimeoutError(f"while waiting for {awaited}, {annotator.refusal}")
-            if time.monotonic() > self.deadline:
-                raise TimeoutError(f"waited too long for {awaited}")
-            time.sleep(_POLL_SECONDS)
 
 
 def _new_folder(parent: Path, number: int) -> Path:

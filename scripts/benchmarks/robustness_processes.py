@@ -6,8 +6,6 @@ which answers were acknowledged.
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import secrets
@@ -20,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pygame
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
@@ -258,22 +257,19 @@ class WebAnnotator:
         port, token = self._server.port, self._server.token(self.name)
         if port is None or token is None:
             return None
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS_TO_RESPOND)
+        headers = {"Authorization": f"Bearer {token}"}
         try:
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException):
+            response = httpx.request(
+                method, f"http://127.0.0.1:{port}{path}", json=body, headers=headers, timeout=_SECONDS_TO_RESPOND
+            )
+        except httpx.HTTPError:
             return None
-        finally:
-            connection.close()
-        if response.status in (401, 429, 503):
+        if response.status_code in (401, 429, 503):
             return None
-        if response.status != 200:
-            self.refusal = f"{method} {path} of {self.name} was answered with {response.status}: {content.decode()}"
+        if response.status_code != 200:
+            self.refusal = f"{method} {path} of {self.name} was answered with {response.status_code}: {response.text}"
             return None
-        return dict(json.loads(content))
+        return dict(response.json())
 
 
 class _LoggingSession(AnnotatorSession):

@@ -15,7 +15,7 @@ import pytest
 import rlhf_envs.feedback.web as web
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.feedback.web.tokens import Tokens
-from scripts.benchmarks.labelling import measure_labelling
+from scripts.benchmarks.labelling import Labelling
 
 _SERVE = """
 import sys
@@ -103,6 +103,6 @@ def test_without_the_extra_a_sentence_says_what_to_install(
 
 def test_many_clients_at_full_speed_lose_and_double_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as elsewhere:  # the browser of other tests keeps an event loop in this thread
-        figures = elsewhere.submit(measure_labelling, str(tmp_path / "load.db"), clients=8, queries=120).result()
-    assert (figures.lost, figures.doubled) == (0, 0)
-    assert len(figures.milliseconds) > 60
+        figures = elsewhere.submit(Labelling(clients=8, queries=120).measure, tmp_path, print).result()
+    assert (figures["lost"], figures["doubled"]) == (0, 0)
+    assert len(figures["milliseconds"]) > 60
