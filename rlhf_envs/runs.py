@@ -7,17 +7,16 @@ import fcntl
 import json
 import math
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.files import write_atomically
 from rlhf_envs.settings_json import settings_from_json
+from rlhf_envs.versions import software_versions
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -39,7 +38,8 @@ PROGRESS_COLUMNS = (
 )
 """The columns of progress.csv, one row per rollout. Empty where there is no figure yet."""
 
-_PACKAGES = ("rlhf-envs", "gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
+PACKAGES = ("gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
+"""Those whose versions can change the numbers of a run."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class RunDirectory:
         except OSError as error:
             raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
         try:
-            write_json(self.config_path, {"config": config, "versions": versions()})
+            write_json(self.config_path, {"config": config, "versions": software_versions(PACKAGES)})
         except OSError as error:
             raise ValueError(
                 f"Nothing can be written into {self.path} ({error.strerror}); make room there, or choose another "
@@ -336,17 +336,6 @@ def read_progress(path: Path) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error):
         return []
     return [row for row in rows if _is_whole(row)]
-
-
-def versions() -> dict[str, str]:
-    """The versions of everything that can change a run's numbers."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:

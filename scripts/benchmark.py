@@ -15,7 +15,8 @@ import tyro
 
 from agents.callbacks import RunInterrupted
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
-from rlhf_envs.runs import read_json, versions, write_json
+from rlhf_envs.runs import PACKAGES, read_json, write_json
+from rlhf_envs.versions import software_versions
 from scripts.benchmarks import Benchmark
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.environments import Environments
@@ -105,7 +106,7 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
         "settings": vars(benchmark),
         "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
         "seconds": round(time.time() - started, 1),
-        "versions": versions(),
+        "versions": software_versions(PACKAGES),
         "machine": {"architecture": platform.machine(), "cores": os.cpu_count()},
         **measured,
     }

@@ -29,7 +29,13 @@ LAYERS = (
     ),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments
-    ("rlhf_envs.segments", "rlhf_envs.queries", "rlhf_envs.space_json", "rlhf_envs.objectives"),
+    (
+        "rlhf_envs.segments",
+        "rlhf_envs.queries",
+        "rlhf_envs.space_json",
+        "rlhf_envs.objectives",
+        "rlhf_envs.versions",
+    ),
     ("rlhf_envs.kinds",),
     ("rlhf_envs.rewards",),
     ("rlhf_envs.wrappers",),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import rlhf_envs
 from rlhf_envs.environment import StoredEnvironment
+from rlhf_envs.versions import software_versions
 
 FORMAT = "rlhf-envs archive"
 FORMAT_VERSION = 2
@@ -57,7 +55,7 @@ class Manifest:
     pseudonyms: bool
     files: Mapping[str, Mapping[str, Any]]
     made_at: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+    versions: Mapping[str, str] = field(default_factory=lambda: software_versions(_PACKAGES))
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into a folder."""
@@ -136,13 +134,3 @@ def _check(manifest: Manifest) -> None:
         if name not in manifest.files:
             raise ValueError(f"it does not name {name}")
     StoredEnvironment.from_json(manifest.environment)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "rlhf-envs": rlhf_envs.__version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from rlhf_envs.files import write_atomically
 from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
 from rlhf_envs.space_json import space_from_json, space_to_json
@@ -55,8 +56,8 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
     content = save_tensors(
         {name: tensor.contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
     )
-    _write_atomically(target, content)
-    _write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
+    write_atomically(target, content)
+    write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
     return target
 
 
@@ -142,15 +143,3 @@ def _require_space(name: str, trained: spaces.Space[Any], given: spaces.Space[An
 def _tensor_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     return path if path.suffix == _SUFFIX else path.with_name(path.name + _SUFFIX)
-
-
-def _write_atomically(target: Path, content: bytes) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
