@@ -14,6 +14,7 @@ from rlhf_envs.feedback.window.questions import CONFIRM, PRESS, REPLAY, SKIP, UN
 from rlhf_envs.feedback.window.questions.comparison import ComparisonQuestion
 from rlhf_envs.feedback.window.questions.ranking import RankingQuestion
 from rlhf_envs.feedback.window.questions.rating import RatingQuestion
+from rlhf_envs.feedback.window.questions.strength import StrengthQuestion
 from rlhf_envs.queries import Choice, Purpose, Query
 from rlhf_envs.registry import Registry
 
@@ -24,6 +25,7 @@ for _kind, _screen in (
     ("comparison", ComparisonQuestion),
     ("ranking", RankingQuestion),
     ("rating", RatingQuestion),
+    ("strength", StrengthQuestion),
 ):
     QUESTIONS.register(_kind, _screen)
 

@@ -105,6 +105,32 @@ def test_a_rating_follows_the_keys_that_are_held_while_the_clip_plays(
     assert ratings == sorted(ratings) and 0 <= ratings[0] <= ratings[-1] and ratings[-1] > 0.5
 
 
+def test_a_strength_of_preference_by_keys_buttons_and_taps(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
+) -> None:
+    ids = store.ask(make_queries(6, "strength"))
+    practised(store, "ann")
+    screen = open_screen(served.link("ann"))
+    last = screen.press("ArrowLeft")
+    last = screen.press("Shift+ArrowRight", screen.query(last))
+    last = screen.press("ArrowUp", screen.query(last))
+    last = screen.query(last)
+    screen.page.get_by_role("button", name="Left is clearly better").click()
+    last = screen.query(last)
+    screen.page.locator(".clip >> nth=1").click()
+    screen.press("ArrowDown", screen.query(last))
+    wait_until(lambda: len(store.live_answers(Purpose.TRAIN)) == 7)
+    said = {live.query_id: (live.choice, live.payload) for live in store.live_answers(Purpose.TRAIN)}
+    assert [said[id] for id in ids] == [
+        ("left", {"strength": "slightly"}),
+        ("right", {"strength": "clearly"}),
+        ("tie", None),
+        ("left", {"strength": "clearly"}),
+        ("right", {"strength": "slightly"}),
+        ("skip", None),
+    ]
+
+
 def test_the_dashboard_shows_who_did_what_and_how_training_goes(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:

@@ -284,3 +284,30 @@ def test_a_practice_answer_can_be_taken_back_while_its_explanation_is_read(ask: 
     assert hand.window.screen.question.clip_color(0, LIGHT) is None
     hand.press(pygame.K_RIGHT)
     assert hand.stored(1)[0].choice is Choice.RIGHT
+
+
+def test_shift_says_that_a_preference_is_clear(ask: Ask, sit_down: Any) -> None:
+    ask("a", "b", "c", "d", "e", "f", kind="strength")
+    hand = sit_down("a")
+    for key, modifiers, following in (
+        (pygame.K_LEFT, 0, "b"),
+        (pygame.K_RIGHT, pygame.KMOD_LSHIFT, "c"),
+        (pygame.K_UP, pygame.KMOD_RSHIFT, "d"),
+    ):
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=modifiers, unicode=""))
+        hand.sees(following)
+    captions = {placed.control.label: placed for placed in hand.window.layout.arrangement.controls if placed.clip == 1}
+    hand.click(captions["clearly"].rect.center)
+    hand.sees("e")
+    hand.click(hand.clips[1].center)
+    hand.sees("f")
+    hand.press(pygame.K_DOWN)
+    answers = [(answer.choice, answer.payload) for answer in hand.stored(6)]
+    assert answers == [
+        (Choice.LEFT, {"strength": "slightly"}),
+        (Choice.RIGHT, {"strength": "clearly"}),
+        (Choice.TIE, None),
+        (Choice.RIGHT, {"strength": "clearly"}),
+        (Choice.RIGHT, {"strength": "slightly"}),
+        (Choice.SKIP, None),
+    ]

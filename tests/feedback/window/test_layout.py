@@ -16,7 +16,7 @@ from rlhf_envs.feedback.window.drawing import Chip, Layout, View, lay_out, short
 from rlhf_envs.feedback.window.questions import PRESS, Action
 
 SIZES = ((1200, 760), (800, 520), (2400, 1500), (1920, 700), (700, 1000), SMALLEST_SIZE)
-SHOWN = (("comparison", 2), ("rating", 1), ("ranking", 2), ("ranking", 3), ("ranking", 5))
+SHOWN = (("comparison", 2), ("strength", 2), ("rating", 1), ("ranking", 2), ("ranking", 3), ("ranking", 5))
 
 
 @pytest.fixture
@@ -46,6 +46,9 @@ def test_nothing_overlaps_and_all_is_in_the_window(view_of: Any, size: tuple[int
         question = layout.arrangement
         boxes: list[Any] = [layout.rubric_box, layout.footer, *question.clips, *question.captions, *layout.chips]
         boxes += [placed.rect for placed in layout.controls]
+        captions = [placed.rect for placed in question.controls if placed.control.action is not None]
+        for one, other in combinations(captions, 2):
+            assert not one.colliderect(other), (one, other)
         boxes += [box for box in (*question.boxes.values(), layout.speed) if box.width]
         for box in boxes:
             assert pygame.Rect((0, 0), size).contains(box), box

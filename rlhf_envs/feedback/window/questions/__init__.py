@@ -246,13 +246,15 @@ class Question:
         controls = []
         for number, box in enumerate(captions):
             row = self.caption(number)
-            if len(row) == 1:
-                controls.append(Placed(row[0], box, centred=True, clip=number))
+            if len(row) < 2:
+                controls += [Placed(control, box, centred=True, clip=number) for control in row]
                 continue
-            left = box.centerx - sum(width_of(control) for control in row) / 2
-            for control in row:
-                width = width_of(control)
-                controls.append(Placed(control, Rect(round(left), box.top, round(width), box.height), clip=number))
+            needed = sum(width_of(control) for control in row)
+            # Labels for which there is no room are cut off when they are drawn.
+            widths = [int(width_of(control) * min(box.width / needed, 1.0)) for control in row]
+            left = box.centerx - sum(widths) // 2
+            for control, width in zip(row, widths, strict=True):
+                controls.append(Placed(control, Rect(left, box.top, width, box.height), clip=number))
                 left += width
         return Arrangement(scale, clips, captions, tuple(controls))
 
