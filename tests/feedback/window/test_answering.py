@@ -191,8 +191,8 @@ def test_queries_are_kept_for_who_is_there_and_let_go_for_who_has_left(
     store: PreferenceStore, ask: Ask, sit_down: Any
 ) -> None:
     ask("a")
-    hand = sit_down("a", lease_seconds=0.6)
-    stays_until = time.monotonic() + 1.2
+    hand = sit_down("a", lease_seconds=1.2)
+    stays_until = time.monotonic() + 2.4
     while time.monotonic() < stays_until:
         hand.press(pygame.K_COMMA)
         assert store.take("bob") is None
