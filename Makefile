@@ -47,7 +47,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train on a scripted annotator, evaluate, and say where the report lies
 	$(BIN)/python -m scripts.train --env $(DEMO_ENV) --feedback oracle --comparisons $(DEMO_COMPARISONS) \
 	    --timesteps $(DEMO_TIMESTEPS) --seed $(DEMO_SEED) --run-dir $(DEMO_RUN)
-	$(BIN)/python -m scripts.evaluate --run-dir $(DEMO_RUN) --against random
+	$(BIN)/rlhf-envs evaluate --run-dir $(DEMO_RUN) --against random
 	@test -f $(DEMO_RUN)/report.html
 	@echo "The report: $(CURDIR)/$(DEMO_RUN)/report.html"
 

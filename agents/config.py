@@ -21,7 +21,7 @@ Reward = Literal["learned", "true", "proxy"]
 FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal", "window", "web", "elsewhere"]
 ASK_PEOPLE = ("window", "web", "elsewhere")
 """The kinds of feedback that people give: in a window or on a web page that the run opens, or wherever the store is
-served by `scripts.label`."""
+served by `rlhf-envs label`."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class RunConfig:
         reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
             "proxy" that a hasty engineer would have coded.
         feedback: who answers: a scripted teacher by name; or people, in a "window" that opens, on a "web" page that is
-            served as long as training goes on, or "elsewhere", by scripts.label on this or another machine. For a port
-            or host of your own use "elsewhere", and scripts.label --web.
+            served as long as training goes on, or "elsewhere", by `rlhf-envs label` on this or another machine. For a
+            port or host of your own use "elsewhere", and `rlhf-envs label --web`.
         timesteps: environment steps of the training, over all copies.
         seed: of everything that is random.
         labels: how many comparisons are asked, when, and which.
@@ -63,7 +63,7 @@ class RunConfig:
         store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
             several machines; the file feedback.db in the run's folder where None. Give no password here, as the
             configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
-        offline: learn from answers that were given before, and ask nothing: an exported folder (scripts.archive makes
+        offline: learn from answers that were given before, and ask nothing: an exported folder (rlhf-envs archive makes
             them), the folder of another run, or a store by its path or URL. Without an environment only the reward is
             learned.
         ensemble: the reward model.

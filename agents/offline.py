@@ -22,6 +22,7 @@ from agents.config import RunConfig, TeacherChanges
 from agents.presets import feedback_for
 from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archive, import_records
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.evaluation import ModelScores
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.kinds import Comparison
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState
@@ -29,10 +30,8 @@ from rlhf_envs.rewards import (
     InputEncoder,
     PreferenceDataset,
     RewardEnsemble,
-    calibration,
     correlation,
     fit,
-    predict_answers,
     save,
 )
 from rlhf_envs.runs import RunDirectory, write_json
@@ -207,7 +206,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
             **{f"{kind}s": dataset.counts.get(kind, 0) for kind in ("comparison", "ranking", "rating")},
             "annotators": len(dataset.annotators),
             "held_out": source,
-            **_test_figures(store, ensemble, held_out),
+            **ModelScores.of(ensemble, held_out, store).to_metrics(),
             "reward_correlation": _agreement(store, ensemble, training),
             "fit": asdict(report),
             "reward_fit_seconds": report.seconds,
@@ -253,17 +252,6 @@ def _divided(store: PreferenceStore) -> tuple[list[LiveAnswer], list[LiveAnswer]
         [live for live in training if live.query_id in held_out],
         f"every {_HELD_OUT_EVERY}th comparison of those to train on",
     )
-
-
-def _test_figures(store: PreferenceStore, ensemble: RewardEnsemble, held_out: Sequence[LiveAnswer]) -> dict[str, Any]:
-    predictions = predict_answers(ensemble, held_out, store)
-    scores = predictions.metrics
-    reliability = calibration(predictions.predicted, predictions.labels)
-    return {
-        **{f"test_{name}": value for name, value in asdict(scores).items()},
-        "calibration_error": reliability.expected_error,
-        "calibration": [asdict(one) for one in reliability.bins],
-    }
 
 
 def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Sequence[LiveAnswer]) -> float:

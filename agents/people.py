@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -11,34 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pygame
 from rich.console import Console
-
-from rlhf_envs.envs.rendering import open_display
 
 _SECONDS_TO_CLOSE = 10.0
 _USUAL_PORT = 8000
-
-
-def check_people_can_answer(feedback: str) -> None:
-    """Find out before any work whether this machine can open a window or serve the page.
-
-    Args:
-        feedback: "window", "web" or "elsewhere".
-
-    Raises:
-        RuntimeError: if no window can be opened, or what serves the web page is not installed.
-    """
-    if feedback == "window":
-        try:
-            open_display()
-        except pygame.error as error:
-            raise RuntimeError(
-                f"No window can be opened ({error}); on a machine without a screen use --feedback web."
-            ) from error
-        pygame.display.quit()
-    if feedback == "web" and any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise RuntimeError("The web page needs FastAPI and uvicorn: pip install 'rlhf-envs[web]'.")
 
 
 @contextmanager
@@ -58,12 +33,12 @@ def open_screen(
     """
     if feedback == "elsewhere":
         console.print(
-            f"To answer: python -m scripts.label --run-dir {run_dir} (--web for a page in the browser).",
+            f"To answer: rlhf-envs label --run-dir {run_dir} (--web for a page in the browser).",
             highlight=False,
         )
         yield
         return
-    command = [sys.executable, "-m", "scripts.label", "--run-dir", str(run_dir), "--until-gone", str(os.getpid())]
+    command = [sys.executable, "-m", "rlhf_envs", "label", "--run-dir", str(run_dir), "--until-gone", str(os.getpid())]
     if feedback == "web":
         command += ["--web", "--port", str(_port())]
     process = subprocess.Popen(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -25,18 +25,22 @@ from agents.callbacks import (
 )
 from agents.checkpoint import CheckpointCallback, Checkpoints
 from agents.config import ASK_PEOPLE, RunConfig
-from agents.measuring import measure, measure_pretrained
 from agents.offline import ask_nothing, check_answers_fit, open_answers
-from agents.people import check_people_can_answer, open_screen
+from agents.people import open_screen
 from agents.pretraining import PretrainConfig, pretrain
-from agents.report import write_report
+from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.evaluation import ModelScores, evaluate, reward_correlation, sb3_policy
+from rlhf_envs.evaluation.returns import return_metrics
+from rlhf_envs.evaluation.reward_model import correlation_metrics
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.loop import RoundReport
+from rlhf_envs.queries import Purpose
+from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble, save
 from rlhf_envs.runs import RunDirectory, write_json
 from rlhf_envs.sb3 import (
@@ -119,7 +123,7 @@ def train(
         model.save(directory.policy_path)
         if isinstance(scoring, PreferenceCallback):
             save(scoring.loop.ensemble, directory.reward_model_path)
-        metrics = measure(config, model, scoring, progress.figures())
+        metrics = _metrics(config, model, scoring, progress.figures())
     write_json(directory.metrics_path, metrics)
     if report:
         write_report(directory)
@@ -148,7 +152,7 @@ def check_settings(config: RunConfig) -> None:
             "leave one of them out."
         )
     if config.asks_people:
-        check_people_can_answer(config.feedback)
+        check_screen(config.feedback)
 
 
 def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
@@ -281,4 +285,35 @@ def _pretrained(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
     environment = config.required_environment
     demonstrations = resolve(config.demonstrations, environment, config.pretrain, config.seed)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
-    return {"pretraining": measure_pretrained(model, environment, config.evaluation_episodes, report)}
+    own = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
+    return {"pretraining": {**asdict(report), "true_return_mean": own.mean, "true_return_std": own.std}}
+
+
+def _metrics(
+    config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback, spent: dict[str, Any]
+) -> dict[str, Any]:
+    """The figures of a finished run: the policy's true returns on fresh seeds, and tests of the reward model.
+
+    Args:
+        config, model, scoring: the run.
+        spent: seconds by what they were spent on, and how pretraining went.
+    """
+    environment, policy = config.required_environment, sb3_policy(model)
+    metrics = {
+        "env": environment.id,
+        "reward": config.reward,
+        "feedback": config.feedback if config.reward == "learned" else None,
+        "seed": config.seed,
+        "timesteps": model.num_timesteps,
+        "comparisons": 0,
+        **return_metrics(policy, environment, config.evaluation_episodes),
+        **spent,
+        "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
+    }
+    if isinstance(scoring, PreferenceCallback):
+        loop = scoring.loop
+        scores = ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store)
+        agreements = reward_correlation(loop.ensemble, policy, environment, segment_length=config.labels.segment_length)
+        metrics |= {"comparisons": loop.progress.asked, "labels": len(loop.dataset)}
+        metrics |= {**scores.to_metrics(), **correlation_metrics(agreements)}
+    return metrics

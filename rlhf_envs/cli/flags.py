@@ -1,14 +1,22 @@
-"""Flags that several commands share: arguments as JSON, and the environment."""
+"""Groups of flags that several commands share."""
 
 from __future__ import annotations
 
+import getpass
+import importlib.util
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from rlhf_envs.environment import EnvironmentRef, OnTermination, WrapperRef
+from rlhf_envs.queries import Purpose
+
+if TYPE_CHECKING:
+    from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
 
 
 def _arguments_from_json(words: list[str]) -> dict[str, Any]:
@@ -75,3 +83,101 @@ class EnvironmentFlags:
             return None
         wrappers = tuple(WrapperRef.of(wrapper) for wrapper in self.wrapper)
         return EnvironmentRef(self.env, self.env_kwargs, wrappers, self.horizon, self.on_termination)
+
+
+@dataclass(frozen=True)
+class ScreenFlags:
+    """The window and the web page on which people answer.
+
+    Attributes:
+        annotator: who answers in the window; the name of your account where none is given.
+        annotators: who gets a personal link to the web page; --annotator alone where none are given.
+        renew: whose link should be a new one; the old one then no longer works.
+        host: where the page can be reached from; the default is this machine alone.
+        port: of the web page; 0 chooses a free one.
+        theme: of the window, light or dark.
+    """
+
+    annotator: str = ""
+    annotators: tuple[str, ...] = ()
+    renew: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    theme: Literal["light", "dark"] = "light"
+
+    @property
+    def name(self) -> str:
+        """The name of the person at this machine.
+
+        Raises:
+            ValueError: if none is given and the system has none.
+        """
+        if self.annotator:
+            return self.annotator
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError) as error:  # in a container the user's number often has no name
+            raise ValueError("This system has no name for you; say who answers with --annotator.") from error
+
+    def check(self) -> None:
+        """Check the flags.
+
+        Raises:
+            ValueError: if one is out of its range.
+        """
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
+
+    def open_window(
+        self, store: PreferenceStore, purposes: Collection[Purpose], repeat_rate: float = 0.0
+    ) -> AnnotatorSession:
+        """Let the person at this machine answer in the window until they close it; their session."""
+        from rlhf_envs.feedback import AnnotatorSession
+        from rlhf_envs.feedback.window import label_in_window
+
+        # There is practice before the questions of a training only.
+        session = AnnotatorSession(store, self.name, purposes=purposes, repeat_rate=repeat_rate, practice=True)
+        label_in_window(session, theme=self.theme)
+        return session
+
+    def serve_page(
+        self, store: PreferenceStore, purposes: Collection[Purpose], clip_folder: Path, repeat_rate: float = 0.0
+    ) -> None:
+        """Serve the web page until it is stopped."""
+        from rlhf_envs.feedback.web import serve
+
+        serve(
+            store,
+            annotators=self.annotators or (self.name,),
+            renew=self.renew,
+            clip_folder=clip_folder,
+            host=self.host,
+            port=self.port,
+            repeat_rate=repeat_rate,
+            purposes=purposes,
+        )
+
+
+def check_screen(feedback: str) -> None:
+    """Find out before any work whether this machine can show people what they answer on.
+
+    Args:
+        feedback: who answers; anything but "window" and "web" needs no screen.
+
+    Raises:
+        RuntimeError: if no window can be opened, or what serves the web page is not installed.
+    """
+    if feedback == "window":
+        import pygame
+
+        from rlhf_envs.envs.rendering import open_display
+
+        try:
+            open_display()
+        except pygame.error as error:
+            raise RuntimeError(
+                f"No window can be opened ({error}); on a machine without a screen use --feedback web."
+            ) from error
+        pygame.display.quit()
+    if feedback == "web" and any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        raise RuntimeError("The web page needs FastAPI and uvicorn: pip install 'rlhf-envs[web]'.")

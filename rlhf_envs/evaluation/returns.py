@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,28 @@ def baselines(
     with closing(make_copies(environment, episodes)) as copies:
         names = ("random", *copies.scripted_policies)
         return {name: _evaluate(named_policy(name, seed), copies, seed) for name in names}
+
+
+def return_metrics(policy: AnyPolicy, environment: EnvironmentRef | str, episodes: int) -> dict[str, Any]:
+    """The returns of a policy and of its baselines as figures for metrics.json.
+
+    Args:
+        policy, environment, episodes: as in `evaluate`.
+    """
+    own, others = evaluate(policy, environment, episodes=episodes), baselines(environment, episodes=episodes)
+    metrics: dict[str, Any] = {
+        "true_return_mean": own.mean,
+        "true_return_std": own.std,
+        "true_return_interval": list(own.interval()),
+        "own_proxy_return_mean": own.proxy_mean,
+        "reward_terms": own.terms,
+    }
+    for name, other in others.items():
+        metrics |= {f"{name}_return_mean": other.mean, f"{name}_return_std": other.std}
+    expert = others.get("expert")
+    metrics["normalised_against_expert"] = expert and normalised(own.mean, others["random"].mean, expert.mean)
+    metrics["baseline_reward_terms"] = {name: other.terms for name, other in others.items()}
+    return metrics
 
 
 def _evaluate(policy: AnyPolicy, copies: Copies, seed: int) -> Evaluation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,11 @@ from numpy.typing import NDArray
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
-from rlhf_envs.feedback import PreferenceStore
-from rlhf_envs.kinds import Comparison
 from rlhf_envs.observations import concatenate_observations
-from rlhf_envs.queries import LiveAnswer, Purpose
-from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, preference_metrics
+from rlhf_envs.queries import LiveAnswer
+from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, predict_answers
+from rlhf_envs.rewards.dataset import SegmentSource
 from rlhf_envs.rewards.metrics import Calibration, Correlation, PreferenceMetrics
-
-_AT_ONCE = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +46,24 @@ class ModelScores:
     calibration: Calibration
 
     @classmethod
-    def of(cls, predicted: NDArray[np.float32], labels: NDArray[np.float64]) -> ModelScores:
-        """The scores of what `predictions` returned."""
-        return cls(preference_metrics(predicted, labels), calibration(predicted, labels))
+    def of(cls, ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], source: SegmentSource) -> ModelScores:
+        """The scores of a reward model on stored answers that it was not trained on.
+
+        Args:
+            ensemble: the reward model.
+            answers: the answers.
+            source: their store.
+        """
+        found = predict_answers(ensemble, answers, source)
+        return cls(found.metrics, calibration(found.predicted, found.labels))
+
+    def to_metrics(self) -> dict[str, Any]:
+        """As figures for metrics.json: `test_accuracy` and so on; None where there is no answer to tell."""
+        return {
+            **{f"test_{name}": None if np.isnan(value) else value for name, value in asdict(self.scores).items()},
+            "calibration_error": self.calibration.expected_error,
+            "calibration": [asdict(one) for one in self.calibration.bins],
+        }
 
 
 def reward_correlation(
@@ -85,37 +98,15 @@ def reward_correlation(
     return agreements
 
 
-def predictions(
-    store: PreferenceStore, ensemble: RewardEnsemble, answers: Sequence[LiveAnswer]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The reward model's predictions of stored comparisons; others are left out.
-
-    Returns:
-        The predicted probability that right is better, and the answer (0 left, 1 right, 0.5 a tie, NaN a skip), each
-        (comparisons,).
-    """
-    compared = [live for live in answers if live.kind == Comparison.name and live.choice is not None]
-    predicted = [np.zeros(0, dtype=np.float32)]
-    # In parts, because segments may hold pictures.
-    for begin in range(0, len(compared), _AT_ONCE):
-        part = compared[begin : begin + _AT_ONCE]
-        sides = [store.segments(live.segment_ids[side] for live in part) for side in (0, 1)]
-        predicted.append(ensemble.probability_right(*sides))
-    labels = [live.choice.probability_right for live in compared if live.choice is not None]
-    return np.concatenate(predicted), np.array(labels, dtype=np.float64)
-
-
-def held_out_predictions(
-    store: PreferenceStore, ensemble: RewardEnsemble
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The `predictions` of the answers that were held out to test the reward model; those taken back do not count."""
-    return predictions(store, ensemble, store.live_answers(Purpose.TEST))
-
-
-def test_scores(store: PreferenceStore, ensemble: RewardEnsemble) -> PreferenceMetrics | None:
-    """How well the reward model predicts the held-out answers; None where none of them is decided."""
-    scores = preference_metrics(*held_out_predictions(store, ensemble))
-    return scores if scores.decided else None
+def correlation_metrics(agreements: Mapping[str, RewardAgreement]) -> dict[str, Any]:
+    """What `reward_correlation` found as figures for metrics.json."""
+    return {
+        "reward_correlation": agreements["mixture"].steps.pearson,
+        "reward_correlations": {
+            rollouts: {"steps": asdict(agreement.steps), "segments": asdict(agreement.segments)}
+            for rollouts, agreement in agreements.items()
+        },
+    }
 
 
 def _agreement(ensemble: RewardEnsemble, transitions: list[Transition], segment_length: int) -> RewardAgreement:

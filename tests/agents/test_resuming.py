@@ -159,7 +159,7 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
             ("agents.checkpoint.save_file", 3, "before"),
             ("shutil.rmtree", 2, "before"),
             ("stable_baselines3.PPO.save", 1, "before"),
-            ("agents.train.measure", 1, "after"),
+            ("agents.train._metrics", 1, "after"),
             ("agents.train.write_report", 1, "before"),
         ],
     ],

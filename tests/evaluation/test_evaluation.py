@@ -15,13 +15,10 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, make_copies, play
 from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
-from rlhf_envs.evaluation.reward_model import held_out_predictions, reward_correlation, test_scores
+from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
 from rlhf_envs.segments import Segment
-
-# The function's name is that of the metric; it is no test of this file.
-test_scores.__test__ = False  # type: ignore[attr-defined]
 
 HORIZON = 40
 DRIVING = EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON})
@@ -163,21 +160,21 @@ def test_held_out_answers_are_scored_and_answers_taken_back_are_not(
         store.answer(query.id or 0, "someone", choice)
         if query is queries[4]:
             store.undo("someone")
-    predicted, said = held_out_predictions(store, ensemble)
-    np.testing.assert_array_equal(said, [0, 1, 0.5, np.nan])
+    found = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store)
     expected = ensemble.probability_right(
         [query.segments[0] for query in queries[:4]], [query.segments[1] for query in queries[:4]]
     )
-    np.testing.assert_allclose(predicted, expected, rtol=1e-6)
-    scores = test_scores(store, ensemble)
-    assert scores is not None and scores.accuracy == preference_metrics(expected, said).accuracy
-    assert (scores.decided, scores.ties, scores.skips) == (2, 1, 1)
+    assert found.scores == preference_metrics(expected, [0, 1, 0.5, np.nan])
+    assert (found.scores.decided, found.scores.ties, found.scores.skips) == (2, 1, 1)
+    assert found.to_metrics()["test_accuracy"] == found.scores.accuracy
 
 
 def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore, ensemble: RewardEnsemble) -> None:
-    assert test_scores(store, ensemble) is None
-    store.answer(store.queries()[0].id or 0, "someone", "tie")
-    assert test_scores(store, ensemble) is None
+    for answered in (False, True):
+        if answered:
+            store.answer(store.queries()[0].id or 0, "someone", "tie")
+        metrics = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store).to_metrics()
+        assert (metrics["test_decided"], metrics["test_accuracy"], metrics["test_f1"]) == (0, None, None)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,18 @@ from typing import Any
 import pygame
 import pytest
 
-from agents.judging_session import JudgingConfig, judge
+from rlhf_envs.cli import judge as judge_command
+from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.evaluation.judging.matches import ClipRecorder
+from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, StoreError, web
-from scripts import judge as judge_command
 from tests.sb3.environments import Walk
 
 COMPARISONS = 3
 PATIENCE = 60.0
-WINDOW = JudgingConfig(feedback="window", annotator="ann", clip_seconds=0.5, comparisons=COMPARISONS)
+SHORT = JudgingConfig(clip_seconds=0.5, comparisons=COMPARISONS)
+ANN = ScreenFlags(annotator="ann", annotators=("ann",))
 
 
 class Person(threading.Thread):
@@ -46,11 +48,11 @@ class Person(threading.Thread):
         return 0
 
 
-def sit_down(run: Path, answers: int, config: JudgingConfig = WINDOW) -> Any:
+def sit_down(run: Path, answers: int, config: JudgingConfig = SHORT) -> Any:
     person = Person(run / "judgements.db", answers)
     person.start()
     try:
-        return judge(run, ("expert", "random"), config)
+        return judge(run, ("expert", "random"), lambda store: ANN.open_window(store, PURPOSES), config)
     finally:
         person.gone.set()
         person.join()
@@ -85,7 +87,7 @@ def test_a_person_judges_at_the_window_without_learning_whose_clips_these_are(ru
 
 
 def test_closing_the_window_leaves_the_rest_for_later_and_shows_what_there_is(run: Path) -> None:
-    config = JudgingConfig(feedback="window", annotator="ann", clip_seconds=0.5, comparisons=12)
+    config = JudgingConfig(clip_seconds=0.5, comparisons=12)
     first = sit_down(run, 1, config)
     assert 1 <= first.answers < 12 and first.open == 12 - first.answers
     second = sit_down(run, first.answers + 1, config)
@@ -111,8 +113,7 @@ def test_the_page_tells_no_more_than_the_window(run: Path, monkeypatch: pytest.M
                 told.append(page.get("/api/progress").text)
 
     monkeypatch.setattr(web, "serve", somebody_answers)
-    config = JudgingConfig(feedback="web", annotators=("ann",), clip_seconds=0.5, comparisons=COMPARISONS)
-    found = judge(run, ("expert", "random"), config)
+    found = judge(run, ("expert", "random"), lambda store: ANN.serve_page(store, PURPOSES, run / "clips"), SHORT)
     assert [(pair.ties, pair.rate) for pair in found.pairs] == [(1, 0.5)] * 3
     names = {name for policy in found.policies for name in (policy.name, policy.key)}
     assert len(told) == 1 + 3 * COMPARISONS and len(names) == 4

@@ -1,21 +1,23 @@
 """A judge who knows the truth finds the best policy, and a command that is given again goes on where it ended."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from agents.judging_session import JudgingConfig, judge
+from rlhf_envs.cli import judge as judge_command
+from rlhf_envs.cli.judge import FIGURES, PAGE
 from rlhf_envs.evaluation.judging.matches import ClipRecorder
+from rlhf_envs.evaluation.judging.session import JudgingConfig, judge, scripted_judge
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.report.judgement import write_judgement
 from rlhf_envs.runs import RunDirectory, read_json, write_json
-from scripts import judge as judge_command
-from scripts.judge import FIGURES, PAGE
 
-ORACLE = JudgingConfig(feedback="oracle", clip_seconds=2.0, comparisons=6)
+SIX = JudgingConfig(clip_seconds=2.0, comparisons=6)
+ORACLE = scripted_judge("oracle")
 
 
 def kept(run: Path) -> PreferenceStore:
@@ -28,8 +30,8 @@ def keys(run: Path) -> list[str]:
 
 
 def test_the_expert_wins_nearly_always_and_the_scores_say_so(run: Path) -> None:
-    config = JudgingConfig(feedback="oracle", clip_seconds=3.0, comparisons=60)
-    found = judge(run, ("expert", "proxy", "random"), config)
+    config = JudgingConfig(clip_seconds=3.0, comparisons=60)
+    found = judge(run, ("expert", "proxy", "random"), ORACLE, config)
     assert found.answers == 60 and found.open == 0 and list(found.annotators) == ["oracle"]
     rates = {(pair.first, pair.second): pair for pair in found.pairs}
     assert all(pair.comparisons == 10 for pair in found.pairs)
@@ -43,7 +45,7 @@ def test_the_expert_wins_nearly_always_and_the_scores_say_so(run: Path) -> None:
 
 
 def test_neither_side_is_any_policys_own(run: Path) -> None:
-    judge(run, ("expert",), JudgingConfig(feedback="oracle", clip_seconds=0.5, comparisons=24))
+    judge(run, ("expert",), ORACLE, JudgingConfig(clip_seconds=0.5, comparisons=24))
     with kept(run) as store:
         queries = store.queries(purpose=Purpose.JUDGE)
     left = sum(query.context["left"] == "expert" for query in queries)
@@ -53,11 +55,11 @@ def test_neither_side_is_any_policys_own(run: Path) -> None:
 
 
 def test_a_resumed_command_asks_nothing_twice(run: Path) -> None:
-    first = judge(run, ("expert", "random"), ORACLE)
+    first = judge(run, ("expert", "random"), ORACLE, SIX)
     asked = keys(run)
-    again = judge(run, ("random", "expert"), ORACLE)
+    again = judge(run, ("random", "expert"), ORACLE, SIX)
     assert keys(run) == asked and again.answers == first.answers == 6
-    more = judge(run, ("expert", "random"), JudgingConfig(feedback="oracle", clip_seconds=2.0, comparisons=12))
+    more = judge(run, ("expert", "random"), ORACLE, replace(SIX, comparisons=12))
     assert keys(run)[:6] == asked and len(set(keys(run))) == more.answers == 12
 
 
@@ -65,7 +67,7 @@ def test_a_command_that_is_killed_while_it_plays_goes_on_to_the_same_comparisons
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Path(shutil.copytree(run, tmp_path / "whole" / "trained"))
-    judge(whole, ("expert", "random"), ORACLE)
+    judge(whole, ("expert", "random"), ORACLE, SIX)
     clip, played = ClipRecorder.clip, [0]
 
     def killed(self: ClipRecorder, *arguments: Any) -> Any:
@@ -76,16 +78,16 @@ def test_a_command_that_is_killed_while_it_plays_goes_on_to_the_same_comparisons
 
     monkeypatch.setattr(ClipRecorder, "clip", killed)
     with pytest.raises(KeyboardInterrupt):
-        judge(run, ("expert", "random"), ORACLE)
+        judge(run, ("expert", "random"), ORACLE, SIX)
     assert len(keys(run)) == 3
-    judge(run, ("expert", "random"), ORACLE)
+    judge(run, ("expert", "random"), ORACLE, SIX)
     assert keys(run) == keys(whole)
 
 
 def test_two_judges_of_the_same_clips_are_told_apart_and_compared(run: Path) -> None:
-    both = {"clip_seconds": 1.0, "comparisons": 20, "overlap": 2}
-    judge(run, ("expert",), JudgingConfig(feedback="oracle", **both))
-    found = judge(run, ("expert",), JudgingConfig(feedback="mistake", **both))
+    config = JudgingConfig(clip_seconds=1.0, comparisons=20, overlap=2)
+    judge(run, ("expert",), ORACLE, config)
+    found = judge(run, ("expert",), scripted_judge("mistake"), config)
     assert {name: one.figures.answers for name, one in found.annotators.items()} == {"mistake": 20, "oracle": 20}
     assert found.agreement.shared == 20 and found.pairs[0].comparisons == 20
     assert found.annotators["oracle"].figures.agrees.of == 20
@@ -94,7 +96,7 @@ def test_two_judges_of_the_same_clips_are_told_apart_and_compared(run: Path) -> 
 
 
 def test_the_preference_model_stands_beside_the_judgements(run: Path) -> None:
-    found = judge(run, ("expert", "random"), ORACLE)
+    found = judge(run, ("expert", "random"), ORACLE, SIX)
     written = found.to_json()
     assert set(written["model"]) == {"held-out answers", "judgements"}
     assert written["model"]["judgements"]["scores"]["decided"] == 6
@@ -106,14 +108,14 @@ def test_the_preference_model_stands_beside_the_judgements(run: Path) -> None:
 
 
 def test_a_policy_that_was_trained_on_since_starts_without_judgements(run: Path) -> None:
-    judge(run, ("expert",), ORACLE)
+    judge(run, ("expert",), ORACLE, SIX)
     policy = RunDirectory(run).load_policy()
     policy.save(run / "policy.zip")  # again, as a resumed run does: it is still the same
-    assert judge(run, ("expert",), ORACLE).other_answers == 0
+    assert judge(run, ("expert",), ORACLE, SIX).other_answers == 0
     with torch.no_grad():
         next(policy.policy.parameters()).add_(0.01)
     policy.save(run / "policy.zip")
-    found = judge(run, ("expert",), ORACLE)
+    found = judge(run, ("expert",), ORACLE, SIX)
     assert (found.answers, found.other_answers) == (6, 6)
 
 
@@ -159,6 +161,6 @@ def test_what_cannot_be_judged_is_refused_in_one_sentence(
 
 
 def test_clips_of_another_length_are_not_mixed_with_those_there_are(run: Path) -> None:
-    judge(run, ("expert",), ORACLE)
+    judge(run, ("expert",), ORACLE, SIX)
     with pytest.raises(ValueError, match="clips of 20 steps and not of 10"):
-        judge(run, ("expert",), JudgingConfig(feedback="oracle", clip_seconds=1.0))
+        judge(run, ("expert",), ORACLE, JudgingConfig(clip_seconds=1.0))

@@ -18,15 +18,15 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
-from agents import report
 from agents.config import RunConfig
-from agents.report import write_report
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.report import run_report
 from rlhf_envs.report.queries import query_pictures
+from rlhf_envs.report.run_report import write_report
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
 
@@ -202,7 +202,7 @@ def test_a_film_that_cannot_be_made_leaves_a_report_that_says_why(
         raise RuntimeError("This machine has no screen.")
 
     as_baseline(copied)
-    monkeypatch.setattr(report, "film", unfilmable)
+    monkeypatch.setattr(run_report, "film", unfilmable)
     page = text_of(write_report(copied))
     assert "There is no film: This machine has no screen." in page
     assert "<video" not in page

@@ -7,18 +7,20 @@ from typing import Any
 import pytest
 
 from agents.config import RunConfig, TeacherChanges
-from agents.judging_session import JudgingConfig
-from rlhf_envs.cli.flags import EnvironmentFlags
+from rlhf_envs.cli import demonstrate, evaluate, judge, label, watch
+from rlhf_envs.cli.flags import EnvironmentFlags, ScreenFlags
+from rlhf_envs.evaluation.judging.session import JudgingConfig
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import SELECTION_RULES, FeedbackConfig
 from rlhf_envs.loop.config import SCHEDULES
 from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, FitConfig
 from rlhf_envs.rewards.fitting import RESAMPLING
-from scripts import evaluate, judge, train, watch
+from scripts import train
 
 SETTINGS = [
     EnsembleConfig,
     EnvironmentFlags,
+    ScreenFlags,
     FeedbackConfig,
     PPOConfig,
     TeacherChanges,
@@ -26,8 +28,10 @@ SETTINGS = [
     RunConfig,
     JudgingConfig,
     train.Arguments,
+    demonstrate.Arguments,
     evaluate.Arguments,
     judge.Arguments,
+    label.Arguments,
     watch.Arguments,
 ]
 
@@ -62,5 +66,5 @@ def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixt
         train.main(["--help"])
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert said.startswith("usage: python -m scripts.train")
-    for told in ('"disagreement"', "rationality of its choices", "longer gradients are cut", "scripts.label --web"):
+    for told in ('"disagreement"', "rationality of its choices", "longer gradients are cut", "rlhf-envs label --web"):
         assert told in said

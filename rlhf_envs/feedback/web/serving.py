@@ -130,7 +130,7 @@ def _make_links(tokens: Tokens, base: str, annotators: Sequence[str], renew: Seq
     for name in dict.fromkeys([*annotators, *renew]):
         if name in people and name not in renew:
             lines.append(
-                f"{name} keeps the link from before; if it is lost, the dashboard makes a new one, or scripts.label "
+                f"{name} keeps the link from before; if it is lost, the dashboard makes a new one, or rlhf-envs label "
                 f"with --renew {name}."
             )
         else:

@@ -12,10 +12,10 @@ import pygame
 import pytest
 
 import rlhf_envs
+from rlhf_envs.cli import demonstrate
 from rlhf_envs.demonstrations import load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
-from scripts import demonstrate
-from tests.scripts.test_watch import refused
+from tests.cli.test_watch import refused
 
 rlhf_envs.register_environments()
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import importlib.util
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import pygame
 from rich.console import Console
 from rich.progress import Progress
 from stable_baselines3.common.policies import BasePolicy
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.judging.matches import (
     ClipRecorder,
@@ -31,10 +26,9 @@ from rlhf_envs.evaluation.judging.matches import (
 )
 from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summarise
 from rlhf_envs.evaluation.policies import POLICY_NAMES, bind, named_policy, sb3_policy
-from rlhf_envs.evaluation.reward_model import ModelScores, held_out_predictions, predictions
+from rlhf_envs.evaluation.reward_model import ModelScores
 from rlhf_envs.feedback import (
     ANNOTATORS,
-    AnnotatorSession,
     LiveAnswer,
     PreferenceStore,
     Purpose,
@@ -46,7 +40,6 @@ from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.runs import RunDirectory
 
 PURPOSES = (Purpose.JUDGE,)
-PEOPLE = ("window", "web")
 HELD_OUT, JUDGEMENTS = "held-out answers", "judgements"
 """The answers that the reward model is tested on: those of the training that were held out, and the judgements."""
 
@@ -58,119 +51,102 @@ class JudgingConfig:
     """How policies are compared side by side.
 
     Attributes:
-        feedback: who judges: people in a "window" or on a "web" page, who see pairs of clips from equal starts without
-            names; or a scripted judge, who knows the true reward. Closing the window, or Ctrl-C at the web page, ends
-            the session and shows the figures; the same command goes on with the open comparisons.
         comparisons: how many are asked in all, shared out evenly over the pairs of policies.
         clip_seconds: how long a clip is, at the environment's own frame rate.
         moments: at how many moments, spread evenly over the episode, clips begin.
         overlap: how many annotators answer each of the comparisons that are asked from now on.
-        annotator: who answers in the window; the name of your account where none is given.
-        annotators: who gets a personal link to the web page; --annotator alone where none are given.
-        renew: whose link should be a new one; the old one then no longer works.
-        host: where the page can be reached from; the default is this machine alone.
-        port: of the web page; 0 chooses a free one.
-        theme: of the window, light or dark.
+        seed: of the first episode.
         store: the URL of a database for the judgements, for annotators on several machines; the file judgements.db in
             the run's folder where None.
+
+    Raises:
+        ValueError: if a setting is out of its range.
     """
 
-    feedback: Literal["window", "web", "oracle", "boltzmann", "myopic", "mistake"] = "window"
     comparisons: int = 60
     clip_seconds: float = 3.5
     moments: int = 4
     overlap: int = 1
-    annotator: str = ""
-    annotators: tuple[str, ...] = ()
-    renew: tuple[str, ...] = ()
-    host: str = "127.0.0.1"
-    port: int = 8000
-    theme: Literal["light", "dark"] = "light"
+    seed: int = FIRST_SEED
     store: str | None = None
 
-    @property
-    def asks_people(self) -> bool:
-        """Whether people judge."""
-        return self.feedback in PEOPLE
-
-    @property
-    def person(self) -> str:
-        """The name of the person at this machine."""
-        return self.annotator or getpass.getuser()
-
-    def check(self) -> None:
-        """Check before any work that these settings are valid, and that this machine can show people clips.
-
-        Raises:
-            ValueError: if a setting is out of its range.
-            RuntimeError: if no window can be opened, or what serves the web page is not installed.
-        """
+    def __post_init__(self) -> None:
         for name in ("comparisons", "moments", "overlap"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if not 0 < self.clip_seconds < float("inf"):
             raise ValueError(f"clip_seconds must be a positive number of seconds, not {self.clip_seconds}.")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
-        if self.feedback == "window":
-            try:
-                open_display()
-            except pygame.error as error:
-                raise RuntimeError(
-                    f"No window can be opened ({error}); on a machine without a screen use --feedback web."
-                ) from error
-            pygame.display.quit()
-        if self.feedback == "web" and any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
-            raise RuntimeError("The web page needs FastAPI and uvicorn: pip install 'rlhf-envs[web]'.")
 
 
 def judge(
     run_dir: str | os.PathLike[str],
     against: Sequence[str],
-    config: JudgingConfig,
-    seed: int = FIRST_SEED,
+    collect_answers: Callable[[PreferenceStore], object],
+    config: JudgingConfig | None = None,
+    *,
+    needs_pictures: bool = True,
     console: Console | None = None,
 ) -> Judgement:
     """Have policies compared side by side.
 
-    Judges see two clips that begin at the same step of two episodes from the same start, on shuffled sides, without
-    names. The answers are stored; the same call again continues where the last one ended and asks nothing twice.
+    Judges are shown two clips that begin at the same step of two episodes from the same start, on shuffled sides,
+    without names. The answers are stored; the same call again continues where the last one ended and asks nothing
+    twice.
 
     Args:
         run_dir: a finished run.
         against: what its policy is compared with: folders of other runs of the same task, and names of `POLICY_NAMES`.
-        config: who judges, how often, and what they see.
-        seed: of the first episode.
+        collect_answers: has the open comparisons (`Purpose.JUDGE`) of a store answered, all or some: a window, a page,
+            or `scripted_judge`.
+        config: how often they are compared, and what judges see.
+        needs_pictures: refuse an environment that cannot be drawn.
         console: for progress and messages.
 
     Raises:
-        ValueError: if the settings, the runs or the policies do not fit; before anything is asked.
-        RuntimeError: if people cannot be asked on this machine.
+        ValueError: if the runs or the policies do not fit; before anything is asked.
         StoreError: if the answers cannot be stored.
     """
-    console = console or Console()
-    config.check()
+    console, config = console or Console(), config or JudgingConfig()
     directory = RunDirectory(run_dir)
     environment, participants = gather_participants(directory.path, against)
     with ClipRecorder(
-        environment, clip_seconds=config.clip_seconds, moments=config.moments, needs_pictures=config.asks_people
+        environment, clip_seconds=config.clip_seconds, moments=config.moments, needs_pictures=needs_pictures
     ) as recorder:
         # What cannot be compared is refused before a store is made.
         for participant in participants:
-            bind(participant.policy(seed), recorder.copies)
-        plan_matches(participants, config.comparisons, (), seed)
+            bind(participant.policy(config.seed), recorder.copies)
+        plan_matches(participants, config.comparisons, (), config.seed)
         place = config.store or os.fspath(directory.path / "judgements.db")
         with open_judgements(place, StoredEnvironment(environment, recorder.length)) as store:
-            matches = plan_matches(participants, config.comparisons, asked_matches(store), seed)
+            matches = plan_matches(participants, config.comparisons, asked_matches(store), config.seed)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("recording clips from equal starts", total=len(matches))
-                ask_matches(store, matches, recorder, seed, config.overlap, lambda: progress.advance(task))
-            _collect_answers(store, config, directory.path / "clips", console)
+                ask_matches(store, matches, recorder, config.seed, config.overlap, lambda: progress.advance(task))
+            if _open_comparisons(store):
+                # Tells every screen that no further comparisons will come.
+                store.post_status(TRAINING, {"state": "finished"})
+                collect_answers(store)
+            else:
+                console.print("Every comparison has been answered; --comparisons with a larger number asks more.")
             answers = store.live_answers(Purpose.JUDGE)
             counted = answers_about(answers, [participant.key for participant in participants])
             model = _model_scores(directory, store, counted)
-            open_comparisons = store.counts().get(Purpose.JUDGE, QueryCounts()).open
-            return summarise(environment.id, recorder.length, participants, answers, model, open_comparisons)
+            return summarise(environment.id, recorder.length, participants, answers, model, _open_comparisons(store))
+
+
+def scripted_judge(name: str) -> Callable[[PreferenceStore], None]:
+    """A scripted teacher, which knows the true reward, as a judge.
+
+    Args:
+        name: of a scripted teacher in `ANNOTATORS`.
+    """
+    teacher = ScriptedTeacher(ANNOTATORS[name], name)
+
+    def collect_answers(store: PreferenceStore) -> None:
+        while taken := store.take_many(teacher.name, _AT_ONCE, purposes=PURPOSES):
+            store.answer_many([teacher.answer(query) for query in taken])
+
+    return collect_answers
 
 
 def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[EnvironmentRef, list[Participant]]:
@@ -192,7 +168,7 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
     environment = RunDirectory(run_dir).read_environment()
     for name in against:
         if name not in POLICY_NAMES:
-            check_same_task(environment, RunDirectory(name))
+            check_same_environment(environment, RunDirectory(name))
     runs = [run_dir, *(Path(name) for name in against if name not in POLICY_NAMES)]
     endings = Counter(path.resolve().name for path in runs)
     titles = [path.resolve().name if endings[path.resolve().name] == 1 else str(path) for path in runs]
@@ -208,8 +184,8 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
     return environment, found
 
 
-def check_same_task(environment: EnvironmentRef, other: RunDirectory) -> None:
-    """Refuse a run of another task.
+def check_same_environment(ours: EnvironmentRef, other: RunDirectory) -> None:
+    """Refuse a run in another environment.
 
     Raises:
         ValueError: if it is one, has no policy, or there is no run.
@@ -221,10 +197,10 @@ def check_same_task(environment: EnvironmentRef, other: RunDirectory) -> None:
         )
     theirs = other.read_environment()
     for part in fields(EnvironmentRef):
-        if getattr(theirs, part.name) != getattr(environment, part.name):
+        if getattr(theirs, part.name) != getattr(ours, part.name):
             raise ValueError(
                 f"The environment of the run in {other.path} has {part.name} = {getattr(theirs, part.name)} and not "
-                f"{getattr(environment, part.name)}; only runs of one task can be compared."
+                f"{getattr(ours, part.name)}; only runs of one task can be compared."
             )
 
 
@@ -247,33 +223,8 @@ def _fingerprint(policy: BasePolicy) -> str:
     return content.hexdigest()
 
 
-def _collect_answers(store: PreferenceStore, config: JudgingConfig, clip_folder: Path, console: Console) -> None:
-    """Have the open comparisons answered, until all are or the annotator leaves."""
-    if store.counts().get(Purpose.JUDGE, QueryCounts()).open == 0:
-        console.print("Every comparison has been answered; --comparisons with a larger number asks more.")
-        return
-    # Tells every screen that no further comparisons will come.
-    store.post_status(TRAINING, {"state": "finished"})
-    if config.feedback == "window":
-        from rlhf_envs.feedback.window import label_in_window
-
-        label_in_window(AnnotatorSession(store, config.person, purposes=PURPOSES), theme=config.theme)
-    elif config.feedback == "web":
-        from rlhf_envs.feedback.web import serve
-
-        serve(
-            store,
-            annotators=config.annotators or (config.person,),
-            renew=config.renew,
-            clip_folder=clip_folder,
-            host=config.host,
-            port=config.port,
-            purposes=PURPOSES,
-        )
-    else:
-        teacher = ScriptedTeacher(ANNOTATORS[config.feedback], config.feedback)
-        while taken := store.take_many(teacher.name, _AT_ONCE, purposes=PURPOSES):
-            store.answer_many([teacher.answer(query) for query in taken])
+def _open_comparisons(store: PreferenceStore) -> int:
+    return store.counts().get(Purpose.JUDGE, QueryCounts()).open
 
 
 def _model_scores(
@@ -286,8 +237,8 @@ def _model_scores(
     found = {}
     try:
         with directory.open_store() as own:
-            found[HELD_OUT] = ModelScores.of(*held_out_predictions(own, ensemble))
+            found[HELD_OUT] = ModelScores.of(ensemble, own.live_answers(Purpose.TEST), own)
     except StoreMissingError:
         pass  # the run's store may have been deleted or moved
-    found[JUDGEMENTS] = ModelScores.of(*predictions(store, ensemble, answers))
+    found[JUDGEMENTS] = ModelScores.of(ensemble, answers, store)
     return {name: scores for name, scores in found.items() if scores.scores.decided}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.judging_session import check_same_task
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import JSONArguments
 from rlhf_envs.evaluation.episodes import FIRST_SEED
+from rlhf_envs.evaluation.judging.session import check_same_environment
 from rlhf_envs.evaluation.policies import POLICY_NAMES, named_policy, sb3_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
 from rlhf_envs.runs import RunDirectory, check_same_spaces
@@ -31,7 +31,7 @@ class Arguments:
     Attributes:
         run_dir: the run to evaluate.
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
-            training: random, and in the suite's environments expert and proxy.
+            training: random, and where the environment defines them expert and proxy.
         episodes: how many each policy plays; all play the same ones.
         seed: episode i begins with seed + i.
         env_kwargs: arguments of the environment that differ from those of training, as JSON, such as
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        Console().print(_table(tyro.cli(Arguments, args=arguments, prog="python -m scripts.evaluate")))
+        Console().print(_table(tyro.cli(Arguments, args=arguments, prog="rlhf-envs evaluate")))
     return 0
 
 
@@ -57,7 +57,7 @@ def _table(given: Arguments) -> Table:
     trained_in = RunDirectory(given.run_dir).read_environment()
     runs = [name for name in given.against if name not in POLICY_NAMES]
     for name in runs:
-        check_same_task(trained_in, RunDirectory(name))
+        check_same_environment(trained_in, RunDirectory(name))
     environment = replace(trained_in, kwargs={**trained_in.kwargs, **given.env_kwargs})
     if given.env_kwargs:
         check_same_spaces(trained_in, environment)
@@ -74,7 +74,9 @@ def _table(given: Arguments) -> Table:
     return _rich_table(shown, scores["random"], reference, f"{environment.id}{changed}, {given.episodes} episodes")
 
 
-def _rich_table(scores: dict[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str) -> Table:
+def _rich_table(
+    scores: Mapping[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str
+) -> Table:
     has_proxy = random.proxy_mean is not None
     table = Table(title=title)
     table.add_column("policy", overflow="fold", min_width=12)
@@ -92,7 +94,3 @@ def _rich_table(scores: dict[str, Evaluation], random: Evaluation, reference: Ev
             cells.append(f"{score.proxy_mean:.2f}")
         table.add_row(*cells)
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        given = tyro.cli(Command, args=arguments, prog="python -m scripts.archive", description=__doc__)
+        given = tyro.cli(Command, args=arguments, prog="rlhf-envs archive", description=__doc__)
         if isinstance(given, Export):
             _export(given)
         else:
@@ -73,8 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _export(given: Export) -> None:
     if (given.run_dir is None) == (given.store is None):
         raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
-    directory = RunDirectory(given.run_dir or "")
-    store = given.store if given.run_dir is None else directory.store_place
+    store = given.store if given.run_dir is None else RunDirectory(given.run_dir).store_place
     console = Console(stderr=True)
     with console.status("reading") as status:
         manifest = export_store(
@@ -82,7 +80,7 @@ def _export(given: Export) -> None:
             given.to,
             clips=given.clips,
             pseudonyms=given.pseudonyms,
-            on_segments=_telling(console, status, "clips made" if given.clips else "segments written"),
+            on_segments=_progress(console, status, "clips made" if given.clips else "segments written"),
         )
     counts = manifest.counts
     print(
@@ -91,23 +89,23 @@ def _export(given: Export) -> None:
     )
 
 
-def _telling(console: Console, status: Status, what: str) -> Callable[[int, int], None]:
+def _progress(console: Console, status: Status, what: str) -> Callable[[int, int], None]:
     """Says how many are done: on a terminal in place, and in a file by a line now and then."""
-    told_at = time.monotonic()
+    reported_at = time.monotonic()
 
-    def tell(done: int, all: int) -> None:
-        nonlocal told_at
+    def report(done: int, all: int) -> None:
+        nonlocal reported_at
         now = time.monotonic()
-        if now - told_at < (_SECONDS_BETWEEN_UPDATES if console.is_terminal else _SECONDS_BETWEEN_LINES):
+        if now - reported_at < (_SECONDS_BETWEEN_UPDATES if console.is_terminal else _SECONDS_BETWEEN_LINES):
             return
-        told_at = now
+        reported_at = now
         line = f"{done:,} of {all:,} {what}"
         if console.is_terminal:
             status.update(line)
         else:
             console.print(line, highlight=False, soft_wrap=True)
 
-    return tell
+    return report
 
 
 def _import(given: Import) -> None:
@@ -118,7 +116,3 @@ def _import(given: Import) -> None:
         f"{'a new store' if report.new_store else 'the store'}"
         + (f"; {report.known_queries:,} queries and {report.known_answers:,} rows were there already" if known else "")
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

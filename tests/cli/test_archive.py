@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from rlhf_envs.cli import archive
 from rlhf_envs.feedback import PreferenceStore
-from scripts import archive
 from tests.scripts.settings import DRIVING, TINY
 from tests.trainer import Trainer
 
@@ -32,7 +32,7 @@ def test_a_run_is_exported_imported_and_learned_from(
     assert "; 8 queries and 8 rows were there already" in capsys.readouterr().out
     arguments = ["--run-dir", str(tmp_path / "run"), *OFFLINE, "--offline", str(out)]
     assert trainer.run(arguments, said, report=False) == 0, said.read_text()
-    assert "scripts.label" not in said.read_text()
+    assert "rlhf-envs label" not in said.read_text()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (metrics["comparisons"], metrics["labels"], metrics["timesteps"]) == (6, 6, 256)
     with PreferenceStore.open(tmp_path / "run" / "feedback.db") as kept:

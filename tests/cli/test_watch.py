@@ -17,7 +17,8 @@ from rich.console import Console
 
 from agents.config import RunConfig
 from agents.train import train
-from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli import evaluate, judge, one_sentence_errors, watch
+from rlhf_envs.cli.watch import LiveView
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
@@ -26,8 +27,6 @@ from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
 from rlhf_envs.runs import RunDirectory
-from scripts import evaluate, judge, watch
-from scripts.watch import LiveView
 
 ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v0", {"horizon": 12})
 CONFIG = RunConfig(

@@ -1,4 +1,4 @@
-"""A run as one page: what it reached, how it got there, what it asked, and a film of what it learned."""
+"""The report of a run as one page: returns, learning curves, reward model, queries, and a film of the policy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import wilson_interval
 from rlhf_envs.evaluation.policies import AnyPolicy, sb3_policy
-from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
-from rlhf_envs.evaluation.reward_model import ModelScores, held_out_predictions, reward_correlation
-from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.evaluation.returns import normalised
+from rlhf_envs.evaluation.reward_model import ModelScores, RewardAgreement, reward_correlation
 from rlhf_envs.files import write_atomically
+from rlhf_envs.queries import Purpose
 from rlhf_envs.report import charts
 from rlhf_envs.report.charts import decimals, rounded
 from rlhf_envs.report.film import film
@@ -30,7 +30,6 @@ from rlhf_envs.templates import render
 
 _THIS_RUN = "this policy"
 _FILM_SECONDS = 20.0
-_CORRELATION_EPISODES = 20
 _BASELINES = {
     "random": "random actions",
     "pretrained": "pretrained start",
@@ -63,13 +62,14 @@ def write_report(directory: RunDirectory) -> Path:
     run, environment, metrics = directory.read_settings(), directory.read_environment(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
     policy, reward_model = sb3_policy(directory.load_policy()), directory.load_reward_model()
-    others, terms = _others(metrics), _terms(policy, environment)
+    others, terms = _baselines(metrics), _terms(metrics)
+    own = (_THIS_RUN, metrics["true_return_mean"], metrics["true_return_std"])
     page: dict[str, Any] = {
         "run": run,
         "metrics": metrics,
         "score": _score(metrics, others),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
-        "comparison": Markup(charts.policy_returns([_own(metrics), *others], _THIS_RUN)),
+        "comparison": Markup(charts.policy_returns([own, *others], _THIS_RUN)),
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
@@ -83,19 +83,17 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
+        agreements = reward_correlation(reward_model, policy, environment, segment_length=run.segment_length)
         with directory.open_store() as store:
-            page["model"] = _model(reward_model, store, policy, environment, run.segment_length, rows)
+            scores = ModelScores.of(reward_model, store.live_answers(Purpose.TEST), store)
             page["queries"] = query_pictures(store, environment)
-    page |= _film(directory, environment, policy, reward_model)
+        page["model"] = _model(scores, agreements, rows)
+    page |= _film(directory.film_path, environment, policy, reward_model)
     return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
 
-def _own(metrics: Mapping[str, Any]) -> tuple[str, float, float]:
-    return _THIS_RUN, metrics["true_return_mean"], metrics["true_return_std"]
-
-
-def _others(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """The policies that metrics.json knows others the run's own: (name, mean, standard deviation)."""
+def _baselines(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+    """The policies to compare with whose returns are in metrics.json: (name, mean, standard deviation)."""
     pretraining = metrics.get("pretraining") or {}
     known = {
         **metrics,
@@ -109,8 +107,14 @@ def _others(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
+def _terms(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Mean contribution of each named term to a step's true reward, by policy; empty where none are named."""
+    own = metrics.get("reward_terms")
+    return {_THIS_RUN: own, **metrics.get("baseline_reward_terms", {})} if own else {}
+
+
 def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -> dict[str, Any] | None:
-    """How far the run has come from random actions to PPO on the true reward, or failing that to the expert."""
+    """The return on the scale from random actions (0) to PPO on the true reward, or failing that the expert (1)."""
     means = {name: mean for name, mean, _ in others}
     for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
         if reference in means and _BASELINES["random"] in means:
@@ -119,33 +123,9 @@ def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -
     return None
 
 
-def _terms(policy: AnyPolicy, environment: EnvironmentRef) -> dict[str, dict[str, float]]:
-    """What each named term adds to a step's true reward, by policy; empty where the environment names none."""
-    own = evaluate(policy, environment)
-    if not own.terms:
-        return {}
-    others = baselines(environment)
-    return {_THIS_RUN: own.terms, **{name: found.terms for name, found in others.items()}}
-
-
-def _model(
-    ensemble: RewardEnsemble,
-    store: PreferenceStore,
-    policy: AnyPolicy,
-    environment: EnvironmentRef,
-    segment_length: int,
-    rows: list[dict[str, str]],
-) -> dict[str, Any]:
-    """All about the preference model: scores and calibration on held-out answers, and agreement with the truth."""
-    model = ModelScores.of(*held_out_predictions(store, ensemble))
+def _model(model: ModelScores, agreements: Mapping[str, RewardAgreement], rows: list[dict[str, str]]) -> dict[str, Any]:
+    """What the page shows of the reward model."""
     scores, calibrated = model.scores, model.calibration
-    agreements = reward_correlation(
-        ensemble,
-        policy,
-        environment,
-        segment_length=segment_length,
-        episodes=_CORRELATION_EPISODES,
-    )
     return {
         "scores": scores,
         # A prediction of exactly 0.5 is half a hit.
@@ -160,27 +140,21 @@ def _model(
 
 
 def _film(
-    directory: RunDirectory, environment: EnvironmentRef, policy: AnyPolicy, reward_model: RewardEnsemble | None
+    path: Path, environment: EnvironmentRef, policy: AnyPolicy, reward_model: RewardEnsemble | None
 ) -> dict[str, Any]:
-    """The film as a data URI, and how wide it is for its height; or None and why there is none."""
+    """The film as a data URI, and its width over its height; or None and why there is none."""
     try:
-        content = film(
-            policy,
-            environment,
-            path=directory.film_path,
-            seconds=_FILM_SECONDS,
-            reward_model=reward_model,
-        )
+        content = film(policy, environment, path=path, seconds=_FILM_SECONDS, reward_model=reward_model)
     except (ValueError, RuntimeError) as error:
         return {"film": None, "film_note": str(error)}
-    with av.open(io.BytesIO(content)) as shown:
-        proportion = shown.streams.video[0].width / shown.streams.video[0].height
+    with av.open(io.BytesIO(content)) as opened:
+        proportion = opened.streams.video[0].width / opened.streams.video[0].height
     uri = "data:video/mp4;base64," + base64.b64encode(content).decode()
     return {"film": uri, "film_proportion": proportion}
 
 
 def _timings(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the run's wall time was spent on, as shares; the rest is PPO's own learning."""
+    """The parts of the run's wall time, as shares; the rest is the learner's own."""
     wall = metrics.get("wall_seconds") or 0.0
     if wall <= 0:
         return []

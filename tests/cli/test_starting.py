@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from rlhf_envs.cli import one_sentence_errors, stop_at_once
+from rlhf_envs.cli import COMMANDS, main, one_sentence_errors, stop_at_once
 from tests.trainer import ROOT
 
-COMMANDS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "def main(" in path.read_text())
+STARTED = [["scripts." + name] for name in SCRIPTS] + [["rlhf_envs", name] for name in COMMANDS]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_ctrl_c_while_a_command_imports_ends_it_in_one_word(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", STARTED, ids=" ".join)
+def test_ctrl_c_while_a_command_imports_ends_it_in_one_word(command: list[str], tmp_path: Path) -> None:
     # Stands before the installed one, and takes as long as heavy imports do on a slow machine.
     (tmp_path / "tyro.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     started = subprocess.Popen(
-        [sys.executable, "-m", f"scripts.{command}"],
+        [sys.executable, "-m", *command],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
@@ -65,3 +66,24 @@ def test_a_handler_of_somebody_elses_is_left_alone() -> None:
 
 def test_pygame_does_not_greet() -> None:
     assert python("import scripts, pygame") == ""
+
+
+def test_the_command_lists_its_commands_and_imports_none_of_them() -> None:
+    said = python("import sys; from rlhf_envs.cli import main; main(['--help']); print('tyro' in sys.modules)")
+    *usage, imported = said.splitlines()
+    assert imported == "False"
+    for name, purpose in COMMANDS.items():
+        assert any(line.split() == [name, *purpose.split()] for line in usage)
+        assert (ROOT / "rlhf_envs" / "cli" / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [([], "usage: rlhf-envs COMMAND"), (["labl"], "did you mean label?"), (["x"], "choose one of")],
+)
+def test_a_command_that_there_is_not_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert told in said.out + said.err

@@ -15,10 +15,10 @@ import pytest
 
 from agents.config import RunConfig, read_config
 from agents.train import open_store
+from rlhf_envs.cli import label
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.runs import RunDirectory
-from scripts import label
 from tests.trainer import ROOT
 
 STARTER = """
@@ -148,7 +148,8 @@ def test_a_page_does_not_outlive_the_training_that_opened_it(run: Path) -> None:
     serve = [
         sys.executable,
         "-m",
-        "scripts.label",
+        "rlhf_envs",
+        "label",
         "--run-dir",
         str(run),
         "--web",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pygame
@@ -16,7 +15,7 @@ import tyro
 from numpy.typing import NDArray
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.cli.flags import EnvironmentFlags
 from rlhf_envs.envs.rendering import open_display
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
@@ -33,9 +32,9 @@ class Arguments:
 
     Attributes:
         run_dir: a run to watch; give either this or --env.
-        env: an environment to watch.
-        policy: who acts: random actions, or what the suite's environments bring, an expert and a policy that games the
-            proxy reward. By default the run's own policy, or random actions.
+        environment: an environment to watch. On the command line these have no prefix.
+        policy: whose actions: random ones, or those of the scripted policies that an environment may define: an expert,
+            and one that maximises the proxy reward. By default the run's own policy, or random actions.
         film: write an MP4 file there, such as film.mp4, instead of opening a window.
         seed: episode i begins with seed + i.
         episodes: how many to watch.
@@ -43,7 +42,7 @@ class Arguments:
     """
 
     run_dir: Path | None = None
-    env: str | None = None
+    environment: Annotated[EnvironmentFlags, tyro.conf.arg(name="")] = field(default_factory=EnvironmentFlags)
     policy: Literal["random", "expert", "proxy"] | None = None
     film: Path | None = None
     seed: int = FIRST_SEED
@@ -55,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.watch")
+        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs watch")
         _check(given)
-        policy, shown = _from_run(given) if given.run_dir is not None else _from_environment(given)
+        policy, shown = _from_run(given, given.run_dir) if given.run_dir is not None else _from_environment(given)
         if given.film is None:
             _show(given, policy, shown)
         else:
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(given: Arguments) -> None:
-    if (given.run_dir is None) == (given.env is None):
+    if (given.run_dir is None) == (given.environment.environment() is None):
         raise ValueError("Say what to watch: either --run-dir with a run's folder, or --env with an environment's id.")
     if given.episodes < 1:
         raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
@@ -77,17 +76,16 @@ def _check(given: Arguments) -> None:
         raise ValueError(f"The film cannot be written to {given.film}, because there is no folder {given.film.parent}.")
 
 
-def _from_run(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
-    directory = RunDirectory(given.run_dir or "")
-    environment = directory.read_environment()
-    shown = {"environment": environment, "reward_model": directory.load_reward_model(), "theme": given.theme}
-    own = given.policy is None
-    return sb3_policy(directory.load_policy()) if own else named_policy(given.policy or "", given.seed), shown
+def _from_run(given: Arguments, run_dir: Path) -> tuple[AnyPolicy, dict[str, Any]]:
+    run = RunDirectory(run_dir)
+    environment = run.read_environment()
+    policy = sb3_policy(run.load_policy()) if given.policy is None else named_policy(given.policy, given.seed)
+    return policy, {"environment": environment, "reward_model": run.load_reward_model(), "theme": given.theme}
 
 
 def _from_environment(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     policy = named_policy(given.policy or "random", given.seed)
-    return policy, {"environment": EnvironmentRef(given.env or ""), "theme": given.theme}
+    return policy, {"environment": given.environment.environment(), "theme": given.theme}
 
 
 def _show(given: Arguments, policy: AnyPolicy, shown: dict[str, Any]) -> None:
@@ -123,15 +121,15 @@ class LiveView:
             raise _no_window(error) from error
 
     def play(self, frames: Iterator[NDArray[np.uint8]]) -> bool:
-        """Show frames (height, width, 3) uint8 until there are no more; False if the person has ended it before."""
+        """Show frames (height, width, 3) uint8 until there are no more; False if the viewer ended it before."""
         for frame in frames:
             self._show(frame)
-            if not self._may_go_on():
+            if not self._wait():
                 return False
         return True
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         pygame.display.quit()
 
     def _show(self, frame: NDArray[np.uint8]) -> None:
@@ -145,8 +143,8 @@ class LiveView:
         self._screen.blit(pygame.image.frombuffer(frame.tobytes(), size, "RGB"), (0, 0))
         pygame.display.flip()
 
-    def _may_go_on(self) -> bool:
-        """Wait until the next frame is due, or while paused until a person wants it; False to end."""
+    def _wait(self) -> bool:
+        """Wait until the next frame is due, or while paused until a key asks for it; False to end."""
         self._clock.tick(self._rate)
         while True:
             for event in pygame.event.get():
@@ -173,7 +171,3 @@ class LiveView:
 
 def _no_window(error: pygame.error) -> RuntimeError:
     return RuntimeError(f"No window can be opened ({error}); on a machine without a screen make a film with --film.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.feedback import ANNOTATORS, AnnotatorSession, PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory
 
 _POLL_SECONDS = 0.3
@@ -41,16 +43,11 @@ class Arguments:
     Attributes:
         run_dir: the run's folder; give either this or --store.
         store: the URL of a store in a database that several machines share.
-        annotator: who answers in the window.
         web: serve the web page instead of opening the window.
-        annotators: who gets a personal link to the web page; whoever --annotator names where none are given.
-        renew: whose link should be a new one; the old one then no longer works.
-        host: where the page can be reached from; the default is this machine alone.
-        port: of the web page; 0 chooses a free one.
+        screen: the window and the web page. On the command line these have no prefix.
         teacher: let a scripted teacher answer, beside the people, until the command is stopped.
         report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
-        theme: of the window, light or dark.
         wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder.
         until_gone: end as well when the process of this id, which started this one, has gone, however it ended; a
             training run that opens the window or the page gives its own.
@@ -58,16 +55,11 @@ class Arguments:
 
     run_dir: Path | None = None
     store: str | None = None
-    annotator: str = ""
     web: bool = False
-    annotators: tuple[str, ...] = ()
-    renew: tuple[str, ...] = ()
-    host: str = "127.0.0.1"
-    port: int = 8000
+    screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
     teacher: Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"] | None = None
     report: bool = False
     repeat_rate: float = 0.1
-    theme: Literal["light", "dark"] = "light"
     wait_seconds: float = 60.0
     until_gone: int | None = None
 
@@ -75,7 +67,7 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="python -m scripts.label")
+        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs label")
         _check(given)
         if given.until_gone is not None:
             threading.Thread(target=_end_after, args=(given.until_gone,), daemon=True).start()
@@ -87,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             elif given.web:
                 _serve(given, store)
             else:
-                _show(given, store)
+                _open_window(given, store)
     return 0
 
 
@@ -96,8 +88,7 @@ def _check(given: Arguments) -> None:
         raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
     if given.web + given.report + (given.teacher is not None) > 1:
         raise ValueError("--web, --report and --teacher are three different things to do; give at most one of them.")
-    if not 0 <= given.port <= 65535:
-        raise ValueError(f"A port is a number from 0 to 65535, not {given.port}.")
+    given.screen.check()
     if not 0 <= given.repeat_rate <= 1:
         raise ValueError(f"repeat_rate is a share from 0 to 1, not {given.repeat_rate}.")
     if not given.wait_seconds >= 0:
@@ -162,27 +153,14 @@ def _require_environment(store: PreferenceStore) -> None:
         )
 
 
-def _name(given: Arguments) -> str:
-    if given.annotator:
-        return given.annotator
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:  # in a container the user's number often has no name
-        raise ValueError("This system has no name for you; say who answers with --annotator.") from error
-
-
-def _show(given: Arguments, store: PreferenceStore) -> None:
-    from rlhf_envs.feedback.window import label_in_window
-
+def _open_window(given: Arguments, store: PreferenceStore) -> None:
     _require_environment(store)
-    session = AnnotatorSession(store, _name(given), repeat_rate=given.repeat_rate, practice=True)
-    label_in_window(session, theme=given.theme)
-    progress = session.progress()
-    print(f"{progress.own_answers} answers by {_name(given)} are in the store.")
+    session = given.screen.open_window(store, QUEUE, given.repeat_rate)
+    print(f"{session.progress().own_answers} answers by {given.screen.name} are in the store.")
 
 
 def _teach(given: Arguments, store: PreferenceStore) -> None:
-    teacher = ScriptedTeacher(ANNOTATORS[given.teacher or ""], given.annotator or given.teacher or "")
+    teacher = ScriptedTeacher(ANNOTATORS[given.teacher or ""], given.screen.annotator or given.teacher or "")
     print(f"The scripted teacher {teacher.name} answers until it is stopped (Ctrl-C).", flush=True)
     while True:
         teacher.serve(store)
@@ -190,28 +168,18 @@ def _teach(given: Arguments, store: PreferenceStore) -> None:
 
 
 def _serve(given: Arguments, store: PreferenceStore) -> None:
-    from rlhf_envs.feedback.web import serve
     from rlhf_envs.feedback.web.tokens import Tokens
 
     _require_environment(store)
-    known = {person.name for person in Tokens(store).people()} | set(given.annotators)
-    for name in given.renew:
+    known = {person.name for person in Tokens(store).people()} | set(given.screen.annotators)
+    for name in given.screen.renew:
         if name not in known:
             raise ValueError(f"{name!r} has no link that could be renewed; --annotators gives a first one.")
-    serve(
-        store,
-        host=given.host,
-        port=given.port,
-        annotators=given.annotators or (_name(given),),
-        renew=given.renew,
-        clip_folder=_folder(given) / "clips",
-        repeat_rate=given.repeat_rate,
-    )
+    given.screen.serve_page(store, QUEUE, _clip_folder(given) / "clips", given.repeat_rate)
 
 
 def _report(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
-    from rlhf_envs.queries import Purpose
     from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load
     from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 
@@ -226,25 +194,21 @@ def _report(given: Arguments, store: PreferenceStore) -> None:
     report = quality_report(store, reliability)
     print_quality(report, Console())
     if report.answers:
-        print(f"Report: {write_quality_report(report, _beside(given, store) / 'quality.html')}")
+        print(f"Report: {write_quality_report(report, _report_folder(given, store) / 'quality.html')}")
 
 
-def _beside(given: Arguments, store: PreferenceStore) -> Path:
-    """Where the report goes: the run's folder, or else beside the store's file, or for a database where we are."""
+def _report_folder(given: Arguments, store: PreferenceStore) -> Path:
+    """The run's folder, or else that of the store's file, or for a database the current one."""
     if given.run_dir is not None:
         return given.run_dir
     place = Path(store.database.place)
     return place.parent if place.is_file() else Path.cwd()
 
 
-def _folder(given: Arguments) -> Path:
-    """Where clips are kept: the run's folder, or without one a folder of the person's own."""
+def _clip_folder(given: Arguments) -> Path:
+    """The folder for clips: the run's, or without one the user's cache."""
     if given.run_dir is not None:
         return given.run_dir
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlhf-envs"
     cache.mkdir(parents=True, exist_ok=True)
     return cache
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Have people, or a scripted judge, compare policies side by side without names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+
+from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import ScreenFlags, check_screen
+from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge, scripted_judge
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.report.judgement import print_judgement, write_judgement
+from rlhf_envs.runs import write_json
+
+FIGURES, PAGE = "judgement.json", "judgement.html"
+"""The files that the command writes into the run's folder."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Have people, or a scripted judge, compare policies side by side without names.
+
+    People see pairs of clips from equal starts. Closing the window, or Ctrl-C at the web page, ends the session; the
+    same command goes on with the open comparisons. The figures and a page about all answers are written into the run's
+    folder.
+
+    Attributes:
+        run_dir: the run whose policy is judged.
+        against: what to compare it with: folders of other runs in the same environment, and the policies that need no
+            training: random, and where the environment defines them expert and proxy.
+        feedback: who judges: people in a window or on a web page, or a scripted judge, who knows the true reward.
+        judging: how policies are compared. On the command line these have no prefix.
+        screen: the window and the web page. On the command line these have no prefix.
+    """
+
+    run_dir: Path
+    against: tuple[str, ...] = ("random",)
+    feedback: Literal["window", "web", "oracle", "boltzmann", "myopic", "mistake"] = "window"
+    judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
+    screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    torch.set_num_threads(1)
+    with one_sentence_errors():
+        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs judge")
+        given.screen.check()
+        check_screen(given.feedback)
+        console = Console()
+        people = given.feedback in ("window", "web")
+
+        def collect_answers(store: PreferenceStore) -> None:
+            if given.feedback == "window":
+                given.screen.open_window(store, PURPOSES)
+            elif given.feedback == "web":
+                given.screen.serve_page(store, PURPOSES, given.run_dir / "clips")
+            else:
+                scripted_judge(given.feedback)(store)
+
+        found = judge(
+            given.run_dir, given.against, collect_answers, given.judging, needs_pictures=people, console=console
+        )
+        write_json(given.run_dir / FIGURES, found.to_json())
+        page = write_judgement(found, given.run_dir / PAGE)
+        print_judgement(found, console)
+        console.print(f"The page: {page}", highlight=False, soft_wrap=True)
+    return 0
