@@ -21,7 +21,6 @@ from rich.console import Console
 from agents.config import RunConfig, TeacherChanges
 from agents.presets import feedback_for
 from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archive, import_records
-from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import ModelScores
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.kinds import Comparison
@@ -53,9 +52,7 @@ def settle(config: RunConfig) -> RunConfig:
     _refuse_what_asks(config)
     with open_source(config.offline or "") as source:
         asked = [query.purpose for query in source.queries()]
-        length = source.environment.get("segment_length")
-        if not isinstance(length, int):
-            length = len(next(source.segments())[1])
+        length = source.environment.segment_length or len(next(source.segments())[1])
     labels = replace(
         config.labels,
         comparisons=max(asked.count(Purpose.TRAIN), 1),
@@ -223,8 +220,7 @@ def _spaces(offline: str, store: PreferenceStore) -> tuple[Space[Any], Space[Any
     if described is not None:
         return described
     try:
-        ref = EnvironmentRef(store.environment.get("id") or "", store.environment.get("kwargs") or {})
-        env = ref.make(fixed_length=False)
+        env = store.environment.required.make(fixed_length=False)
     except (ValueError, ImportError) as error:
         raise ValueError(
             f"{offline} does not say what its observations and actions are, and its environment cannot be made "

@@ -31,7 +31,7 @@ from agents.pretraining import PretrainConfig, pretrain
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation import ModelScores, evaluate, reward_correlation, sb3_policy
 from rlhf_envs.evaluation.returns import return_metrics
 from rlhf_envs.evaluation.reward_model import correlation_metrics
@@ -239,12 +239,8 @@ def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False)
         except StoreMissingError:
             if directory.has_checkpoint:
                 raise
-    about = {
-        **config.required_environment.to_json(),
-        "segment_length": config.labels.segment_length,
-        **config.labels.words(),
-    }
-    return PreferenceStore.create(directory.store_place, environment=about)
+    described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
+    return PreferenceStore.create(directory.store_place, described)
 
 
 def _try_settings(config: RunConfig) -> None:

@@ -385,6 +385,17 @@ class StoredEnvironment:
         """The environment's id; empty where it was not said."""
         return "" if self.ref is None else self.ref.id
 
+    @property
+    def required(self) -> EnvironmentRef:
+        """The environment.
+
+        Raises:
+            ValueError: if it was not said.
+        """
+        if self.ref is None:
+            raise ValueError("The store does not say which environment its segments are from, so they cannot be drawn.")
+        return self.ref
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; `from_json` is the inverse.
 

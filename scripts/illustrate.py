@@ -18,6 +18,7 @@ from PIL import Image
 
 import rlhf_envs
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.envs.views import TaskEnv
@@ -204,10 +205,10 @@ def save_window(environment_id: str, path: Path, size: tuple[int, int] = (1200, 
         size: (width, height) of the window in pixels.
     """
     os.environ["SDL_VIDEODRIVER"] = "dummy"
-    environment = {"id": environment_id, "kwargs": {}, "segment_length": 25}
+    environment = StoredEnvironment(EnvironmentRef(environment_id), 25)
     with (
         TemporaryDirectory() as folder,
-        PreferenceStore.create(Path(folder) / "feedback.db", environment=environment) as store,
+        PreferenceStore.create(Path(folder) / "feedback.db", environment) as store,
     ):
         pair = practice_pairs(environment, 1)[0]
         queries = [Query(f"0/train/{number}", 0, (pair.bad, pair.good)) for number in range(_ASKED)]

@@ -29,7 +29,7 @@ MakeLoop = Callable[..., FeedbackLoop]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as made:
+    with PreferenceStore.create(tmp_path / "feedback.db") as made:
         yield made
 
 

@@ -21,7 +21,7 @@ TOTAL = 1000
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[FeedbackLoop]:
-    PreferenceStore.create(tmp_path / "feedback.db", environment={}).close()
+    PreferenceStore.create(tmp_path / "feedback.db").close()
     config = FeedbackConfig(comparisons=40, test_comparisons=10, segment_length=4)
     ensemble = RewardEnsemble(NUMBERS, NUMBERS, EnsembleConfig(3, (16,)))
     with PreferenceStore.open(tmp_path / "feedback.db", patience=0.05) as hasty:

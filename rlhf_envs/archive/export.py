@@ -26,7 +26,7 @@ from rlhf_envs.archive.tables import (
     write_answers,
     write_queries,
 )
-from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.annotators import ANNOTATORS
 from rlhf_envs.files import sync_to_disk
 from rlhf_envs.segments import Segment
@@ -83,7 +83,7 @@ def export_store(
         kinds = payload_columns(sorted({kind for kind, _ in statistics.queries}))
         columns = {name: type for of_kind in kinds.values() for name, type in of_kind.items()}
         write_answers(unfinished / ANSWERS, _counted(answers, statistics.add_answer), columns)
-        environment = StoredEnvironment.from_json(source.environment).ref
+        environment = source.environment.ref
         make_clip = _clip_maker(environment, unfinished) if clips else lambda id, segment: None
         total = source.segment_count()
         for done in _write_segments(unfinished / SEGMENTS, source.segments(), make_clip, statistics):

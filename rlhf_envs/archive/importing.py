@@ -102,12 +102,12 @@ def _create_unless_there(database: Database, source: RecordSource) -> bool:
         return True
     except StoreExistsError:
         pass
-    of_store = read_environment(database)
-    for name in dict.fromkeys([*of_store, *source.environment]):
-        if of_store.get(name) != source.environment.get(name):
+    of_store, of_source = read_environment(database).to_json(), source.environment.to_json()
+    for name in dict.fromkeys([*of_store, *of_source]):
+        if of_store.get(name) != of_source.get(name):
             raise ValueError(
                 f"The store {database.place} is about {name} = {of_store.get(name)!r}, and {source.place} about "
-                f"{source.environment.get(name)!r}; import it into a store of its own."
+                f"{of_source.get(name)!r}; import it into a store of its own."
             )
     return False
 

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Manifest:
         versions: of what made it.
     """
 
-    environment: Mapping[str, Any]
+    environment: StoredEnvironment
     observation_space: Mapping[str, Any] | None
     action_space: Mapping[str, Any] | None
     kinds: Mapping[str, Mapping[str, str]]
@@ -59,7 +59,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into a folder."""
-        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **vars(self)}
+        content["environment"] = self.environment.to_json()
         (folder / MANIFEST).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @property
@@ -94,7 +95,8 @@ class Manifest:
         try:
             if version_found != FORMAT_VERSION:
                 raise ValueError(f"its format_version is {version_found!r}")
-            manifest = cls(**{name: value for name, value in content.items() if not name.startswith("format")})
+            described = {name: value for name, value in content.items() if not name.startswith("format")}
+            manifest = cls(**described | {"environment": StoredEnvironment.from_json(described["environment"])})
             _check(manifest)
         except (TypeError, ValueError, KeyError) as error:
             raise ValueError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
@@ -121,7 +123,13 @@ def check_file(folder: Path, name: str, described: Mapping[str, Any]) -> None:
 
 
 def _check(manifest: Manifest) -> None:
-    types = {"pseudonyms": bool, "made_at": str, "observation_space": dict | None, "action_space": dict | None}
+    types = {
+        "environment": StoredEnvironment,
+        "pseudonyms": bool,
+        "made_at": str,
+        "observation_space": dict | None,
+        "action_space": dict | None,
+    }
     for name, value in vars(manifest).items():
         if not isinstance(value, types.get(name, dict)):
             raise ValueError(f"{name} is {value!r}")
@@ -133,4 +141,3 @@ def _check(manifest: Manifest) -> None:
     for name in TABLES:
         if name not in manifest.files:
             raise ValueError(f"it does not name {name}")
-    StoredEnvironment.from_json(manifest.environment)

@@ -68,7 +68,7 @@ class Archive:
         self.manifest = Manifest.read(self._folder)
         for name in TABLES:
             check_file(self._folder, name, self.manifest.files[name])
-        self.environment: Mapping[str, Any] = self.manifest.environment
+        self.environment = self.manifest.environment
         self._check_kinds()
 
     def spaces(self) -> tuple[Space[Any], Space[Any]] | None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Row, Select, Table, func, select
 
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback.store.database import Database
 from rlhf_envs.feedback.store.reading import SegmentCache, load_segments
 from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
@@ -93,7 +94,7 @@ class RecordSource(Protocol):
         ...
 
     @property
-    def environment(self) -> Mapping[str, Any]:
+    def environment(self) -> StoredEnvironment:
         """What the store says about its environment."""
         ...
 
@@ -133,7 +134,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         self._database = Database(url_or_path, patience)
         self.place = self._database.place
         try:
-            self.environment: Mapping[str, Any] = read_environment(self._database)
+            self.environment = read_environment(self._database)
             newest = {table.name: select(func.max(table.c.id)) for table in (answers, queries, segments)}
             [row] = self._fetch(select(*(id.scalar_subquery().label(name) for name, id in newest.items())))
             self._newest = {name: id or 0 for name, id in row._mapping.items()}

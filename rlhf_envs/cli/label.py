@@ -18,7 +18,6 @@ from rich.console import Console
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.clips import clip_painter
-from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, ScriptedTeacher, StoreMissingError
 from rlhf_envs.feedback.store import QUEUE
@@ -136,16 +135,16 @@ def _require_environment(store: PreferenceStore) -> None:
     Raises:
         ValueError: if the store does not name its environment, or it cannot be made here.
     """
-    id, kwargs = str(store.environment.get("id", "")), store.environment.get("kwargs") or {}
-    if not id:
+    environment = store.environment.ref
+    if environment is None:
         raise ValueError(f"{store.database.place} does not say which environment its segments are from, to show them.")
-    find_spec(id)
+    find_spec(environment.id)
     try:
-        rate = clip_painter(EnvironmentRef(id, kwargs), _ANY_SIZE).frames_per_second
+        rate = clip_painter(environment, _ANY_SIZE).frames_per_second
     except Exception as error:  # whatever a stranger's environment raises
-        raise ValueError(f"{id} cannot be made here, to show its segments: {error}") from error
-    steps = store.environment.get("segment_length")
-    if isinstance(steps, int) and steps < _SHORT_SECONDS * rate:
+        raise ValueError(f"{environment.id} cannot be made here, to show its segments: {error}") from error
+    steps = store.environment.segment_length
+    if steps is not None and steps < _SHORT_SECONDS * rate:
         print(
             f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a "
             f"run with --segment-length {math.ceil(_GOOD_SECONDS * rate)} would show {_GOOD_SECONDS:g} s.",

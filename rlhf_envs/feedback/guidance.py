@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from rlhf_envs.envs.registration import is_native
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.task import Task
 
 GENERAL_RUBRIC = (
@@ -31,20 +31,19 @@ class Guidance:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def guidance(environment: Mapping[str, Any]) -> Guidance:
-    """The guidance for a store's `environment` (its "id" and "kwargs", and "rubric" where the run gave one of its own).
+def guidance(environment: StoredEnvironment) -> Guidance:
+    """The guidance for the environment of a store, whose own rubric goes before that of the environment.
 
     Tasks, of the suite or registered by users, bring theirs. Any other environment can have in its `metadata` a
     "rubric", one sentence, and "reasons": names, or a mapping of names to what a person reads. What nobody says, and
     where there is no such environment here, is general.
     """
-    task = native_task(environment)
+    task = native_task(environment.ref)
     if task is not None:
         told = Guidance(task.rubric or GENERAL_RUBRIC, {name: task.describe_term(name) for name in task.reward_weights})
     else:
-        told = _told_by(_metadata(environment))
-    wanted = environment.get("rubric")
-    return replace(told, rubric=wanted) if isinstance(wanted, str) and wanted else told
+        told = _told_by(_metadata(environment.ref))
+    return replace(told, rubric=environment.rubric) if environment.rubric else told
 
 
 def _told_by(metadata: Mapping[str, Any]) -> Guidance:
@@ -57,8 +56,10 @@ def _told_by(metadata: Mapping[str, Any]) -> Guidance:
     )
 
 
-def _metadata(environment: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What an environment says of itself; nothing where it cannot be made here."""
+def _metadata(environment: EnvironmentRef | None) -> Mapping[str, Any]:
+    """The metadata of an environment; none where it cannot be made here."""
+    if environment is None:
+        return {}
     try:
         made = make_described(environment)
     except Exception:  # whatever a stranger's environment raises, its segments may be shown all the same
@@ -68,17 +69,18 @@ def _metadata(environment: Mapping[str, Any]) -> Mapping[str, Any]:
     return made.metadata
 
 
-def native_task(environment: Mapping[str, Any]) -> Task | None:
-    """The rules of a store's environment, or None if it is no task."""
+def native_task(environment: EnvironmentRef | None) -> Task | None:
+    """The rules of an environment, or None if it is no task, or not known here."""
     try:
-        if not is_native(str(environment.get("id", ""))):
+        if environment is None or not environment.is_native:
             return None
     except ValueError:
         return None
-    return make_described(environment).unwrapped.task  # type: ignore[attr-defined]
+    task: Task = make_described(environment).get_wrapper_attr("task")
+    return task
 
 
-def make_described(environment: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    """One copy of a store's environment as the store describes it; how it was rendered does not matter."""
-    kwargs = {name: value for name, value in (environment.get("kwargs") or {}).items() if name != "render_mode"}
-    return gym.make(str(environment["id"]), disable_env_checker=True, **kwargs)
+def make_described(environment: EnvironmentRef) -> gym.Env[Any, Any]:
+    """One copy of a store's environment, to be asked about; it opens no window, however it was rendered."""
+    kwargs = {name: value for name, value in environment.kwargs.items() if name != "render_mode"}
+    return replace(environment, kwargs=kwargs).make(fixed_length=False)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback.guidance import make_described, native_task
 from rlhf_envs.feedback.store import PreferenceStore
@@ -50,7 +49,7 @@ def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_R
         raise ValueError("An annotator needs a name, such as a person's initials.")
     if count < 1:
         raise ValueError(f"A practice round has at least 1 comparison, not {count}.")
-    task = native_task(store.environment)
+    task = native_task(store.environment.ref)
     if task is None or "expert" not in task.scripted_policies or store.live_answers(annotator=annotator):
         return 0
     pairs = practice_pairs(store.environment, count)
@@ -95,24 +94,24 @@ class PracticePair:
     because: str
 
 
-def practice_pairs(environment: Mapping[str, Any], count: int = PRACTICE_ROUND) -> list[PracticePair]:
+def practice_pairs(environment: StoredEnvironment, count: int = PRACTICE_ROUND) -> list[PracticePair]:
     """The same pairs for everybody: of several seeds, those where the expert is ahead most clearly.
 
     Args:
-        environment: as a store describes it: "id", "kwargs" and "segment_length" of an environment of the suite.
+        environment: of the store: one of the suite.
         count: how many pairs.
     """
-    return list(_pairs(json.dumps(dict(environment), sort_keys=True), count))
+    return list(_pairs(json.dumps(environment.to_json(), sort_keys=True), count))
 
 
 @functools.lru_cache(maxsize=4)
 def _pairs(described: str, count: int) -> tuple[PracticePair, ...]:
     """Kept, because every annotator who comes to a server needs the same, and making them takes about a second."""
-    environment = json.loads(described)
-    env = make_described(environment).unwrapped
+    environment = StoredEnvironment.from_json(json.loads(described))
+    env = make_described(environment.required).unwrapped
     if not isinstance(env, TaskEnv):
-        raise ValueError(f"{environment.get('id')} brings no scripted expert to practise with.")
-    length = min(int(environment.get("segment_length") or _USUAL_LENGTH), env.horizon)
+        raise ValueError(f"{environment.id} brings no scripted expert to practise with.")
+    length = min(environment.segment_length or _USUAL_LENGTH, env.horizon)
     stretches = []
     for seed in range(_SEEDS_PER_PAIR * count):
         good, bad = _stretch(env, "expert", seed, length), _stretch(env, "random", seed, length)

@@ -175,10 +175,6 @@ class FeedbackConfig:
             raise ValueError("target_accuracy needs held-out answers; set test_comparisons to 1 or more.")
         due(self.schedule, 0, 1, self.comparisons, self.initial_share, self.finish_by)
 
-    def words(self) -> dict[str, str]:
-        """What a store should know of how people are asked."""
-        return {"rubric": self.rubric} if self.rubric else {}
-
     @property
     def test_budget(self) -> int:
         """Comparisons that are held out."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.demonstrations import Demonstrations
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.observations import Observations
@@ -64,9 +65,7 @@ class PreferenceCallback(ScoringCallback):
         if not isinstance(ensemble, RewardEnsemble):
             ensemble = RewardEnsemble(env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed)
         if not isinstance(store, PreferenceStore):
-            about = {} if env.ref is None else env.ref.to_json()
-            about |= {"segment_length": feedback.segment_length} | feedback.words()
-            store = PreferenceStore.create(store, environment=about)
+            store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.segment_length, feedback.rubric))
         self.on_round = on_round
         self.fit_seconds = 0.0
         self._stop_requested = False

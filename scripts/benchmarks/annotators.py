@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from agents.config import RunConfig
 from agents.train import build
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
@@ -106,7 +107,7 @@ def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher
             pass
 
     environment = config.required_environment
-    with PreferenceStore.create(place, environment={"id": environment.id}) as store:
+    with PreferenceStore.create(place, StoredEnvironment(environment)) as store:
         callback = PreferenceCallback(
             env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
         )

@@ -18,12 +18,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import practice_pairs
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
 
-ENVIRONMENT = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": 25}
+ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 25)
 FEWEST_AHEAD = 4
 """The page asks for more queries when it has fewer than these left; so do the clients here."""
 
@@ -66,7 +67,7 @@ class Labelling:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
             place = self.store or str(Path(folder, "feedback.db"))
-            with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+            with PreferenceStore.create(place, ENVIRONMENT) as store:
                 ask(store, self.queries)
             with serving(place, self.clients) as (port, tokens):
                 started = time.perf_counter()

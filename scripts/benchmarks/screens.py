@@ -142,7 +142,7 @@ class Window(_Screen):
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
     def _answer(self, place: str) -> dict[str, Any]:
-        with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+        with PreferenceStore.create(place, ENVIRONMENT) as store:
             ask(store, self.answers + 8)
             figures = measure_window(AnnotatorSession(store, "ann"), self.answers, pause=self.pause)
         return {
@@ -192,7 +192,7 @@ class Page(_Screen):
     def _answer(self, place: str) -> dict[str, Any]:
         from playwright.sync_api import sync_playwright
 
-        with PreferenceStore.create(place, environment=ENVIRONMENT) as store:
+        with PreferenceStore.create(place, ENVIRONMENT) as store:
             ask(store, self.answers + 8)
             # Somebody who has answered before gets no practice.
             [earlier] = store.ask([Query("earlier", 0, store.queries()[0].segments, only_for="client 0")])
@@ -223,7 +223,7 @@ def _load(load: str, folder: Path) -> Iterator[None]:
     if load == IDLE:
         yield
         return
-    command = [sys.executable, "-m", "scripts.train", "--env", str(ENVIRONMENT["id"]), "--timesteps", "100000000"]
+    command = [sys.executable, "-m", "scripts.train", "--env", ENVIRONMENT.id, "--timesteps", "100000000"]
     with (folder / "output.txt").open("w") as output:
         run = subprocess.Popen([*command, "--run-dir", str(folder / "run")], stdout=output, stderr=output)
         try:

@@ -12,7 +12,7 @@ from agents.config import RunConfig, read_config
 from agents.offline import ask_nothing, open_answers, settle
 from agents.presets import feedback_for
 from rlhf_envs.archive import export_store
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.rewards import RewardEnsemble, load
@@ -45,8 +45,7 @@ def judge(store: PreferenceStore, count: int, purpose: Purpose, first: int = 0) 
 def answered(tmp_path: Path) -> Path:
     """A store with answers of each kind about an environment that nobody has."""
     path = tmp_path / "answered.db"
-    environment = {"id": "lost/Lost-v0", "kwargs": {}, "segment_length": LENGTH}
-    with PreferenceStore.create(path, environment=environment) as store:
+    with PreferenceStore.create(path, StoredEnvironment(EnvironmentRef("lost/Lost-v0"), LENGTH)) as store:
         judge(store, 80, Purpose.TRAIN)
         shown = tuple(segment(1000 + place) for place in range(3))
         best_first = sorted(range(3), key=lambda place: -float(shown[place].true_rewards.sum()))
@@ -152,7 +151,7 @@ def test_what_cannot_be_learned_from_is_refused(
 
 
 def test_answers_that_teach_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with PreferenceStore.create(tmp_path / "skips.db", environment={"segment_length": LENGTH}) as store:
+    with PreferenceStore.create(tmp_path / "skips.db", StoredEnvironment(segment_length=LENGTH)) as store:
         [id] = store.ask([Query("0/train/0", 0, (segment(0), segment(1)))])
         store.answer(id, "ann", "skip")
     said = refused(["--offline", str(tmp_path / "skips.db")], tmp_path / "run", capsys)

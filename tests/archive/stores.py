@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, Query
 from rlhf_envs.segments import Segment
 
@@ -45,7 +46,7 @@ def fill(store: PreferenceStore) -> None:
 
 @contextmanager
 def new_store(path: Path | str, **environment: Any) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(path, environment=ENVIRONMENT | environment) as store:
+    with PreferenceStore.create(path, StoredEnvironment.from_json(ENVIRONMENT | environment)) as store:
         yield store
 
 
@@ -54,7 +55,7 @@ def contents(path: Path | str) -> dict[str, Any]:
     with PreferenceStore.open(path) as store:
         queries = store.queries()
         return {
-            "environment": dict(store.environment),
+            "environment": store.environment.to_json(),
             "queries": [
                 (query.id, query.key, query.round, query.kind, query.purpose, query.context, query.only_for)
                 for query in queries

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import rlhf_envs  # noqa: F401 - registers the environments
 from rlhf_envs.archive import Archive, StoreSnapshot, export_store, import_archive, tables
 from rlhf_envs.clips import snapshot_source
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query, StoreMissingError
 from rlhf_envs.kinds import KINDS, Comparison
 from rlhf_envs.kinds.kind import Column
@@ -79,7 +80,7 @@ def test_the_manifest_describes_every_file_and_the_spaces(exported: Path) -> Non
     for name, said in manifest["files"].items():
         content = (exported / name).read_bytes()
         assert said == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert manifest["environment"] == ENVIRONMENT
+    assert manifest["environment"] == StoredEnvironment.from_json(ENVIRONMENT).to_json()
     assert manifest["counts"]["queries"] == 5 and manifest["counts"]["standing_answers"] == 5
     cart_pole = gym.make("CartPole-v1")
     assert Archive(exported).spaces() == (cart_pole.observation_space, cart_pole.action_space)
@@ -283,7 +284,7 @@ def test_clips_are_films_named_by_their_segment(tmp_path: Path) -> None:
 
 
 def test_a_store_that_names_no_environment_is_exported_without_clips_and_spaces(tmp_path: Path) -> None:
-    with PreferenceStore.create(tmp_path / "source.db", environment={"segment_length": 4}) as store:
+    with PreferenceStore.create(tmp_path / "source.db", StoredEnvironment(segment_length=4)) as store:
         fill(store)
     with pytest.raises(ValueError, match="does not say which environment it is about; leave them out with --no-clips"):
         export_store(tmp_path / "source.db", tmp_path / "exported")

@@ -16,7 +16,7 @@ import pytest
 from agents.config import RunConfig, read_config
 from agents.train import open_store
 from rlhf_envs.cli import label
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.runs import RunDirectory
 from tests.trainer import ROOT
@@ -119,9 +119,9 @@ def test_nobody_is_asked_about_what_cannot_be_shown(
 ) -> None:
     for id, said in (("missing_package:Point-v0", "PYTHONPATH"), ("Nowhere-v7", "package:id")):
         place = tmp_path / f"{id.partition(':')[0]}.db"
-        PreferenceStore.create(place, environment={"id": id}).close()
+        PreferenceStore.create(place, StoredEnvironment(EnvironmentRef(id))).close()
         assert said in refused(capsys, "--store", str(place), *page)
-    PreferenceStore.create(tmp_path / "nameless.db", environment={}).close()
+    PreferenceStore.create(tmp_path / "nameless.db").close()
     assert "does not say which environment" in refused(capsys, "--store", str(tmp_path / "nameless.db"), *page)
 
 
@@ -130,7 +130,7 @@ def test_clips_too_short_to_judge_are_told_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: int, told: bool
 ) -> None:
     place = tmp_path / "feedback.db"
-    PreferenceStore.create(place, environment={"id": "CartPole-v1", "segment_length": steps}).close()
+    PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("CartPole-v1"), steps)).close()
     with pytest.raises(SystemExit):
         label.main(["--store", str(place), "--web", "--port", "0", "--annotators", "ann", "--renew", "zed"])
     assert ("--segment-length 60 would show 1.5 s" in capsys.readouterr().err) == told
@@ -140,7 +140,7 @@ def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path)
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")
     with open_store(read_config(directory), directory, resume=True) as store:
-        assert store.environment["id"] == "rlhf/Driving-v0"
+        assert store.environment.id == "rlhf/Driving-v0"
 
 
 @pytest.mark.slow

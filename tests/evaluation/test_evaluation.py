@@ -11,7 +11,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, make_copies, play
 from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
@@ -132,7 +132,7 @@ def test_segments_that_no_episode_holds_are_refused() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": "none"}) as opened:
+    with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef("none"))) as opened:
         rng = np.random.default_rng(0)
         segments = [
             Segment(rng.normal(size=(5, 3)).astype(np.float32), rng.integers(2, size=5), np.zeros(5, np.float32))

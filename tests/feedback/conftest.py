@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.segments import Segment
 from tests.feedback.postgresql import SERVER_VARIABLE, empty_database, programs, running_server
@@ -71,5 +72,5 @@ def place(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def store(place: str) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(place, environment={"id": "CartPole-v1", "segment_length": 5}) as made:
+    with PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("CartPole-v1"), 5)) as made:
         yield made

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, event
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import (
     ANNOTATORS,
     Choice,
@@ -20,7 +21,7 @@ def test_a_query_comes_back_as_it_was_asked(store: PreferenceStore, place: str, 
     asked = make_query("3/test/1", round=3, purpose=Purpose.TEST, context={"average_return": -1.5, "horizon": 200})
     [id] = store.ask([asked])
     with PreferenceStore.open(place) as other:
-        assert other.environment == {"id": "CartPole-v1", "segment_length": 5}
+        assert other.environment == StoredEnvironment(EnvironmentRef("CartPole-v1"), 5)
         found = other.query(id)
     assert (found.key, found.round, found.purpose, found.kind) == ("3/test/1", 3, Purpose.TEST, "comparison")
     assert found.context == asked.context

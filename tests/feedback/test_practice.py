@@ -7,11 +7,12 @@ import gymnasium as gym
 import pytest
 
 from rlhf_envs.clips import clip_painter
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, ask_practice
 
-NATIVE = {"id": "rlhf/Recommender-v0", "kwargs": {}, "segment_length": 5}
+NATIVE = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
 
 
 def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known(tmp_path: Path) -> None:
@@ -19,14 +20,14 @@ def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known
         assert ask_practice(store, "ann") == PRACTICE_ROUND == ask_practice(store, "ann")
         asked = store.queries(purpose=Purpose.PRACTICE)
         assert len(asked) == PRACTICE_ROUND
-        painter = clip_painter(NATIVE["id"], frame_size=(120, 80))
+        painter = clip_painter(NATIVE.required, frame_size=(120, 80))
         for query in asked:
             assert query.kind == "comparison" and query.only_for == "ann"
             left, right = query.segments
             better = "left" if left.true_rewards.sum() > right.true_rewards.sum() else "right"
             assert query.context["answer"] == better
             assert str(query.context["because"]).startswith("it does better on ")
-            assert len(painter.frames(left)) == len(right) == NATIVE["segment_length"]
+            assert len(painter.frames(left)) == len(right) == NATIVE.segment_length
         assert store.take("ann") is None and store.take("bob", purposes=[Purpose.PRACTICE]) is None
 
 
@@ -39,9 +40,10 @@ def test_who_has_answered_before_does_not_practise_again(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("id", ["CartPole-v1", "nobody/Knows-v0"])
 def test_other_environments_have_no_practice_and_a_general_rubric(tmp_path: Path, id: str) -> None:
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": id, "kwargs": {}}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef(id))) as store:
         assert ask_practice(store, "ann") == 0
-    assert guidance({"id": id}).rubric == GENERAL_RUBRIC and not guidance({"id": id}).reasons
+    shown = guidance(StoredEnvironment(EnvironmentRef(id)))
+    assert shown.rubric == GENERAL_RUBRIC and not shown.reasons
 
 
 class Pointing(gym.Env[Any, Any]):
@@ -59,15 +61,15 @@ class Pointing(gym.Env[Any, Any]):
 def test_an_environment_of_ones_own_says_what_to_look_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(gym.registry, "own/Pointing-v0", raising=False)
     gym.register("own/Pointing-v0", entry_point=Pointing, max_episode_steps=5)
-    told = guidance({"id": "own/Pointing-v0", "kwargs": {}})
+    told = guidance(StoredEnvironment(EnvironmentRef("own/Pointing-v0")))
     assert (told.rubric, told.reasons) == ("Which one points better?", {"too_slow": "too slow"})
 
 
 @pytest.mark.parametrize("id", ["own/Pointing-v0", "rlhf/Driving-v0", "nobody/Knows-v0"])
 def test_the_rubric_of_a_run_comes_before_the_environments(id: str) -> None:
-    asked = guidance({"id": id, "kwargs": {}, "rubric": "Which one is bluer?"})
+    asked = guidance(StoredEnvironment(EnvironmentRef(id), rubric="Which one is bluer?"))
     assert asked.rubric == "Which one is bluer?"
-    assert asked.reasons == guidance({"id": id, "kwargs": {}}).reasons
+    assert asked.reasons == guidance(StoredEnvironment(EnvironmentRef(id))).reasons
 
 
 def test_practice_refuses_settings_without_sense(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, known_answer, practice_pairs
 from rlhf_envs.feedback.store.status import TRAINING
@@ -135,8 +136,8 @@ def test_a_screen_is_handed_only_queries_of_kinds_that_it_can_show(store: Prefer
 
 
 def test_a_session_begins_with_the_practice_round_and_comes_back_to_it_after_an_undo(tmp_path: Path) -> None:
-    environment = {"id": "rlhf/Recommender-v0", "kwargs": {}, "segment_length": 5}
-    with PreferenceStore.create(tmp_path / "feedback.db", environment=environment) as store:
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
+    with PreferenceStore.create(tmp_path / "feedback.db", environment) as store:
         [pair] = practice_pairs(environment, 1)
         store.ask([Query("a", 0, (pair.good, pair.bad))])
         session = AnnotatorSession(store, "ann", practice=True)

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 import rlhf_envs.feedback
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import (
     PreferenceStore,
     StoreDamagedError,
@@ -114,7 +115,7 @@ def test_threads_may_share_a_store(store: PreferenceStore, make_query: Any) -> N
 def test_a_store_is_never_created_over_another(store: PreferenceStore, place: str, make_query: Any) -> None:
     store.ask([make_query("a")])
     with pytest.raises(StoreExistsError, match="open it, or name another place"):
-        PreferenceStore.create(place, environment={"id": "other"})
+        PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("other")))
     assert len(store.queries()) == 1
 
 
@@ -129,7 +130,7 @@ def test_a_store_whose_making_was_interrupted_can_be_made_again(path: Path) -> N
     with pytest.raises(StoreMissingError, match="it is empty"):
         PreferenceStore.open(path)
     assert path.read_bytes() == b""
-    PreferenceStore.create(path, environment={"id": "x"}).close()
+    PreferenceStore.create(path, StoredEnvironment(EnvironmentRef("x"))).close()
     PreferenceStore.open(path).close()
 
 
@@ -145,7 +146,7 @@ def test_a_store_of_a_newer_version_is_left_alone(store: PreferenceStore, path: 
 
 def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     path.write_bytes(b"These are my holiday notes. " * 300)
-    for enter in (PreferenceStore.open, lambda place: PreferenceStore.create(place, environment={})):
+    for enter in (PreferenceStore.open, lambda place: PreferenceStore.create(place)):
         with pytest.raises(StoreDamagedError, match="not a feedback store"):
             enter(path)
     assert path.read_bytes() == b"These are my holiday notes. " * 300
@@ -213,13 +214,13 @@ def test_a_lock_that_is_not_let_go_is_named_and_nothing_is_lost(
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreReadOnlyError, match="needs a directory that exists"):
-        PreferenceStore.create(tmp_path / "missing" / "feedback.db", environment={})
+        PreferenceStore.create(tmp_path / "missing" / "feedback.db")
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="/proc is the directory that no user can write")
 def test_a_read_only_directory_is_named() -> None:
     with pytest.raises(StoreReadOnlyError, match="cannot be written"):
-        PreferenceStore.create("/proc/feedback.db", environment={})
+        PreferenceStore.create("/proc/feedback.db")
 
 
 def test_a_store_on_read_only_ground_can_be_read_and_says_why_it_cannot_be_written(
@@ -262,7 +263,7 @@ def test_the_log_of_a_store_whose_file_is_gone_is_not_thrown_away(
     kept = log.read_bytes()
     moved = path.rename(path.with_name("moved.db"))
     with pytest.raises(StoreDamagedError, match="put that file back"):
-        PreferenceStore.create(path, environment={"id": "CartPole-v1"})
+        PreferenceStore.create(path, StoredEnvironment(EnvironmentRef("CartPole-v1")))
     assert log.read_bytes() == kept
     moved.rename(path)
     with PreferenceStore.open(path) as restored:

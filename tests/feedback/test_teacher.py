@@ -247,7 +247,7 @@ def test_serving_answers_every_kind_of_query_in_one_go(
 
 def test_a_teacher_gives_the_same_answers_in_another_run(tmp_path: Path, make_query: Any) -> None:
     def run(name: str, batches: list[range]) -> dict[str, Choice | None]:
-        with PreferenceStore.create(tmp_path / name, environment={}) as store:
+        with PreferenceStore.create(tmp_path / name) as store:
             for batch in batches:
                 store.ask([make_query(str(number)) for number in batch])
                 ScriptedTeacher(ANNOTATORS["boltzmann"]).serve(store)

@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 
 from agents.config import RunConfig
 from agents.train import train
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
@@ -163,7 +163,7 @@ def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answer
 ) -> None:
     for path in learned.path.glob("reward_model*"):
         (copied.path / path.name).write_bytes(path.read_bytes())
-    with PreferenceStore.create(copied.store_path, environment={"id": ENVIRONMENT.id}):
+    with PreferenceStore.create(copied.store_path, StoredEnvironment(EnvironmentRef(ENVIRONMENT.id))):
         pass
     write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": -2.0})
     page = " ".join(text_of(write_report(copied)).split())
@@ -214,7 +214,7 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
         Segment(rng.normal(size=(8, 17)).astype(np.float32), rng.normal(size=(8, 2)), np.ones(8, np.float32))
         for _ in range(2)
     ]
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": ENVIRONMENT.id}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef(ENVIRONMENT.id))) as store:
         asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
         store.answer(asked[0], "someone", "tie")
         pictures = query_pictures(store, ENVIRONMENT)

@@ -145,7 +145,7 @@ def test_one_member_alone_predicts_only_what_it_held_out() -> None:
 
 def test_reliability_is_estimated_from_a_store_alone(tmp_path: Path) -> None:
     segments = pendulum_segments(120, seed=2)
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
         pairs = list(zip(segments[::2], segments[1::2], strict=True))
         ids = store.ask([Query(str(number), 0, pair) for number, pair in enumerate(pairs)])
         given = answers_of_three(pairs, 0)
@@ -156,7 +156,7 @@ def test_reliability_is_estimated_from_a_store_alone(tmp_path: Path) -> None:
 
 
 def test_a_store_without_comparisons_gives_no_estimates(tmp_path: Path) -> None:
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
         assert estimate_from_answers(store.live_answers(), store, RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE)) == {}
 
 

@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
@@ -144,7 +144,7 @@ def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_a_callback_goes_on_in_a_store_that_is_open_already(tmp_path: Path) -> None:
     env = make_vec_env("CartPole-v1", 4)
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={"id": "CartPole-v1"}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef("CartPole-v1"))) as store:
         callback = PreferenceCallback(env, store, FeedbackConfig(comparisons=8, segment_length=5), seed=1)
         PPO("MlpPolicy", env, n_steps=32, batch_size=64, device="cpu").learn(256, callback=callback)
         assert len(store.queries()) == callback.loop.progress.asked + callback.loop.progress.asked_test

@@ -58,7 +58,7 @@ def test_on_a_full_disk_every_command_ends_in_a_sentence_and_leaves_nothing_half
 
 def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
     shown = Segment(np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32), np.zeros(2, np.float32))
-    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as store:
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
         store.ask([Query(str(number), 0, (shown, shown)) for number in range(3)])
         for query, name in ((1, "ann"), (2, "ann"), (3, "cyd")):
             store.answer(query, name, "left")

@@ -168,8 +168,8 @@ def open_judgements(place: str, environment: StoredEnvironment) -> PreferenceSto
     try:
         store = PreferenceStore.open(place)
     except StoreMissingError:
-        return PreferenceStore.create(place, environment=environment.to_json())
-    stored = StoredEnvironment.from_json(store.environment)
+        return PreferenceStore.create(place, environment)
+    stored = store.environment
     if stored == environment:
         return store
     store.close()

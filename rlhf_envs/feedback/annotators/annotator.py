@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.annotators.teacher import ScriptedTeacher
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.kinds import Comparison, TeacherConfig
@@ -75,8 +74,7 @@ class FunctionAnnotator:
         served = 0
         while (query := store.take(self.name, kinds=[Comparison.name])) is not None:
             if painter is None:
-                environment = store.environment
-                painter = clip_painter(EnvironmentRef(str(environment["id"]), environment.get("kwargs") or {}))
+                painter = clip_painter(store.environment.required)
             left, right = (Clip(segment, painter) for segment in query.segments)
             store.answer(query.id or 0, self.name, Choice(self.function(left, right)))
             served += 1

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Select, insert, inspect, select, update
 
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback.store import answering, leases, reading, schema, status
 from rlhf_envs.feedback.store.asking import PreparedQueries
 from rlhf_envs.feedback.store.database import Database
@@ -40,32 +41,37 @@ class PreferenceStore:
     `StoreError`, whose subclass says why, when the database cannot do its work; nothing half done is left behind then.
 
     Attributes:
-        environment: what the creator said about the environment that the segments are from.
+        environment: the environment that the segments are from, as far as the store's creator described it.
     """
 
-    def __init__(self, database: Database, environment: Mapping[str, Any]) -> None:
+    def __init__(self, database: Database, environment: StoredEnvironment) -> None:
         self.environment = environment
         self._database = database
         self._cache = SegmentCache(_CACHED_BYTES)
 
     @classmethod
     def create(
-        cls, url_or_path: str | os.PathLike[str], *, environment: Mapping[str, Any], patience: float = 10.0
+        cls,
+        url_or_path: str | os.PathLike[str],
+        environment: StoredEnvironment | None = None,
+        *,
+        patience: float = 10.0,
     ) -> PreferenceStore:
         """Make a new store.
 
         Args:
             url_or_path: a path makes an SQLite file; otherwise an SQLAlchemy URL of SQLite or PostgreSQL.
-            environment: what an annotator needs to show segments (id, kwargs, segment length, ...); JSON values only.
+            environment: which environment the segments are from, without which they cannot be drawn, and of what length
+                they are.
             patience: seconds to wait for another process that holds the store before `StoreLockedError`.
 
         Raises:
-            ValueError: if the URL is not understood or the environment is not JSON.
+            ValueError: if the URL is not understood, or the environment's arguments are not plain JSON.
             StoreExistsError: if a store is there already.
         """
         database = Database(url_or_path, patience)
         try:
-            return cls(database, create_tables(database, environment))
+            return cls(database, create_tables(database, environment or StoredEnvironment()))
         except BaseException:
             database.close()
             raise
@@ -333,14 +339,14 @@ class PreferenceStore:
         return self._database.read(lambda connection: reading.load_queries(connection, wanted, self._cache))
 
 
-def create_tables(database: Database, environment: Mapping[str, Any]) -> dict[str, Any]:
+def create_tables(database: Database, environment: StoredEnvironment) -> StoredEnvironment:
     """Make the tables, all or none, and return the description of the environment as it is stored.
 
     Raises:
-        ValueError: if the description is not JSON.
+        ValueError: if the environment's arguments are not plain JSON.
         StoreExistsError: if a store is there already.
     """
-    described: dict[str, Any] = require_json(dict(environment), "environment of a feedback store")
+    described = environment.to_json()
 
     def make_tables(connection: Connection) -> None:
         if inspect(connection).has_table(meta.name):
@@ -351,10 +357,10 @@ def create_tables(database: Database, environment: Mapping[str, Any]) -> dict[st
 
     database.prepare_file()
     database.write(make_tables)
-    return described
+    return StoredEnvironment.from_json(described)
 
 
-def read_environment(database: Database) -> dict[str, Any]:
+def read_environment(database: Database) -> StoredEnvironment:
     """Check that this is a store that this version can use, and return its description of the environment.
 
     Raises:
@@ -385,10 +391,12 @@ def read_environment(database: Database) -> dict[str, Any]:
             f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
             "library: install a newer rlhf-envs to open it."
         )
-    environment = facts.get("environment")
-    if version != SCHEMA_VERSION or not isinstance(environment, dict):
+    if version != SCHEMA_VERSION or "environment" not in facts:
         raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
-    return environment
+    try:
+        return StoredEnvironment.from_json(facts["environment"])
+    except ValueError as error:
+        raise StoreDamagedError(f"{database.place} is damaged: {error}") from error
 
 
 def _upgrade_from_1(connection: Connection) -> None:

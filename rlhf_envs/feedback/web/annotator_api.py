@@ -167,7 +167,7 @@ async def me(service: Service, person: AnyPerson) -> Me:
         name=person.name,
         role=person.role,
         store=service.identity,
-        environment=str(service.store.environment.get("id", "")),
+        environment=service.store.environment.id,
         rubric=service.guidance.rubric,
         reasons=dict(service.guidance.reasons),
     )

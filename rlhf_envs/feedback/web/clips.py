@@ -8,14 +8,13 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rlhf_envs.clips import ClipPainter, clip_painter, encode_mp4
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.envs.palette import THEME_NAMES
 from rlhf_envs.segments import Segment
 
@@ -32,7 +31,7 @@ class FilmCache:
     painters of its own, because simulators are bound to the thread that made them.
 
     Args:
-        environment: as a store describes it.
+        environment: of the store.
         folder: made if it is missing.
         workers: how many films are made at a time.
 
@@ -40,7 +39,7 @@ class FilmCache:
         ValueError: if the folder cannot be made.
     """
 
-    def __init__(self, environment: Mapping[str, Any], folder: Path, workers: int = 2) -> None:
+    def __init__(self, environment: StoredEnvironment, folder: Path, workers: int = 2) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -51,7 +50,7 @@ class FilmCache:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="clips", initializer=_lower_priority)
         self._lock = threading.Lock()
         self._films: dict[tuple[str, str], Future[Path]] = {}
-        described = {"environment": environment, "size": FRAME_SIZE, "version": _VERSION}
+        described = {"environment": environment.to_json(), "size": FRAME_SIZE, "version": _VERSION}
         self._described = json.dumps(described, sort_keys=True).encode()
         # The first work of all, so that a request for the rate does not wait for films.
         self._rate = self._pool.submit(self._look_up_rate)
@@ -110,8 +109,7 @@ class FilmCache:
     def _painter(self, theme: str) -> ClipPainter:
         painters: dict[str, ClipPainter] = self._own.__dict__.setdefault("painters", {})
         if theme not in painters:
-            environment = EnvironmentRef(str(self._environment["id"]), self._environment.get("kwargs") or {})
-            painters[theme] = clip_painter(environment, FRAME_SIZE, theme)
+            painters[theme] = clip_painter(self._environment.required, FRAME_SIZE, theme)
         return painters[theme]
 
 

@@ -229,7 +229,7 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
     names = sorted(with_link | set(overview.answers))
     known = overview.progress()
     return Dashboard(
-        environment=str(store.environment.get("id", "")),
+        environment=store.environment.id,
         answered=overview.queue.answered,
         asked=overview.queue.asked,
         skipped=overview.queue.skipped,

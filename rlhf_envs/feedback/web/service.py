@@ -216,7 +216,7 @@ class LabellingService:
 def store_identity(store: PreferenceStore) -> str:
     """Names a store, 16 hex digits: it tells one run's store from that of another at the same address."""
     created = select(meta.c.value).where(meta.c.name == "created_at")
-    facts = [store.database.read(lambda connection: connection.execute(created).scalar()), dict(store.environment)]
+    facts = [store.database.read(lambda connection: connection.execute(created).scalar()), store.environment.to_json()]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

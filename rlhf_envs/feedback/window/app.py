@@ -250,7 +250,7 @@ def open_window(
         raise ValueError(f"speed must be between {SPEEDS[0]} and {SPEEDS[-1]:g} times the natural one, not {speed}.")
     environment = session.store.environment
     texts = guidance(environment)
-    display = _open_display(str(environment["id"]), size)
+    display = _open_display(environment.required.id, size)
     cache = ClipCache(environment, display.get_surface())
     outbox = Outbox(session, tuple(QUESTIONS))
     window = LabellingWindow(display, LabellingScreen(outbox, cache, texts, theme, speed))

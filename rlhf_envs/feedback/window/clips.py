@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.queries import Query
 from rlhf_envs.segments import Segment
 
@@ -72,11 +71,11 @@ class ClipCache:
     """The clips of the queries that are on screen or come next, painted on a thread of its own.
 
     Args:
-        environment: what the store says about the environment.
+        environment: of the store.
         like: a surface in whose pixel format clips are stored, so that showing a frame is one copy.
     """
 
-    def __init__(self, environment: Mapping[str, Any], like: pygame.Surface) -> None:
+    def __init__(self, environment: StoredEnvironment, like: pygame.Surface) -> None:
         self._environment = environment
         # A surface of its own, because the window's goes away with its size.
         self._format = pygame.Surface((1, 1), 0, like)
@@ -153,8 +152,7 @@ class ClipCache:
 
     def _painter(self, look: Look) -> ClipPainter:
         if look not in self._painters:
-            environment = EnvironmentRef(str(self._environment["id"]), self._environment.get("kwargs") or {})
-            self._painters[look] = clip_painter(environment, *look)
+            self._painters[look] = clip_painter(self._environment.required, *look)
             if len(self._painters) > _MOST_PAINTERS:
                 self._painters.popitem(last=False)
         self._painters.move_to_end(look)

@@ -9,11 +9,12 @@ from typing import Any
 
 import uvicorn
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.feedback.web import create_app
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 
-ENVIRONMENT = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": 6}
+ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 6)
 PATIENCE = 20_000
 """Milliseconds to wait for what should happen."""
 

@@ -12,6 +12,7 @@ import pygame
 import pytest
 
 from rlhf_envs.clips import snapshot_source
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.window import open_window
 from rlhf_envs.segments import Segment
@@ -110,8 +111,8 @@ def drives() -> list[Segment]:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[PreferenceStore]:
-    environment = {"id": "rlhf/Driving-v0", "kwargs": {}, "segment_length": LENGTH}
-    with PreferenceStore.create(path, environment=environment, patience=0.2) as made:
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), LENGTH)
+    with PreferenceStore.create(path, environment, patience=0.2) as made:
         yield made
 
 

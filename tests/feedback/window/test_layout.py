@@ -7,6 +7,7 @@ from typing import Any
 import pygame
 import pytest
 
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.feedback import Query
@@ -24,7 +25,7 @@ def view_of(drives: Any) -> Any:
     """Makes the view of a question as it comes on screen."""
 
     def make(environment_id: str, kind: str, clips: int) -> View:
-        told = guidance({"id": environment_id})
+        told = guidance(StoredEnvironment(EnvironmentRef(environment_id)))
         question = QUESTIONS[kind](Query("a", 0, tuple(drives[:clips])))
         chips = tuple(Chip(label, 1 if question.reason_keys else None, False) for label in told.reasons.values())
         return View("light", question, rubric=told.rubric, chips=chips)
