@@ -3,8 +3,10 @@
 import ast
 import importlib.metadata
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from configparser import ConfigParser
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,15 @@ LAYER = {package: height for height, packages in enumerate(LAYERS) for package i
 LOWEST = 0
 
 LONGEST_LINE = 120
+FEWEST_LINES = 80
+SMALL_WITH_ONE_IMPORTER = {
+    "agents.people": "processes with screens are another idea than training, and train.py is long",
+    "rlhf_envs.feedback.window.questions.*": "a question screen for each kind of feedback",
+    "rlhf_envs.sb3.learned_reward": "a callback of its own, for users who train on a reward that is fitted already",
+    "rlhf_envs.wrappers.hidden_reward": "a wrapper in a file of its own",
+}
+"""Modules of less than `FEWEST_LINES` that one other imports, and why they are not part of it."""
+
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "misc"}
 UNPICKLING_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # The check that an environment can be pickled has to unpickle it: bytes that it has made itself a line above.
@@ -115,6 +126,22 @@ def test_a_package_imports_only_from_layers_below_it() -> None:
         if LAYER.get(package_of(imported), LOWEST) > LAYER.get(package_of(module_name(path)), LOWEST)
     ]
     assert not upward
+
+
+def test_a_small_module_that_only_one_other_imports_is_part_of_it_or_says_why_not() -> None:
+    importers = defaultdict(set)
+    for path in SHIPPED_FILES:
+        for imported in imported_modules(path):
+            importers[imported].add(module_name(path))
+    small = {
+        module_name(path)
+        for path in SHIPPED_FILES
+        if path.name != "__init__.py"
+        and len(importers[module_name(path)]) == 1
+        and len(path.read_text().splitlines()) < FEWEST_LINES
+    }
+    assert not [name for name in small if not any(fnmatch(name, known) for known in SMALL_WITH_ONE_IMPORTER)]
+    assert not [known for known in SMALL_WITH_ONE_IMPORTER if not any(fnmatch(name, known) for name in small)]
 
 
 def test_every_name_of_a_file_or_folder_says_what_is_in_it() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.wrappers.autoreset import PhantomSteps, rows_to_reset
 from rlhf_envs.wrappers.batching import batch_of_one, check_spaces
 from rlhf_envs.wrappers.reward_function import (
     RewardFunction,
@@ -98,13 +98,13 @@ class LearnedVectorReward(gym.vector.VectorWrapper):
         check_spaces(self.single_observation_space, self.single_action_space)
         self.reward_function = reward_function
         self.report_spread = report_spread
-        self._phantoms = PhantomSteps(env)
+        self._phantoms = _PhantomSteps(env)
         self._observations: Any = None
         self._all = np.ones(env.num_envs, dtype=np.bool_)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every copy, or in those of `options["reset_mask"]`."""
-        self._phantoms.episodes_begin(rows_to_reset(options, self.num_envs))
+        self._phantoms.episodes_begin(_rows_to_reset(options, self.num_envs))
         self._observations, info = self.env.reset(seed=seed, options=options)
         return self._observations, info
 
@@ -128,3 +128,48 @@ class LearnedVectorReward(gym.vector.VectorWrapper):
         if spreads is not None:
             keep_in_info(info, "reward_spread", spreads * real, real)
         return self._observations, learned, terminated, truncated, info
+
+
+def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """When the environment begins a new episode after one has ended, as its metadata says.
+
+    Raises:
+        ValueError: if it does not say so.
+    """
+    mode = env.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise ValueError(
+            f"{env} must say when it begins new episodes: metadata['autoreset_mode'] must be a "
+            f"gymnasium.vector.AutoresetMode, not {mode!r}."
+        )
+    return mode
+
+
+class _PhantomSteps:
+    """Knows which rows of a vector environment will only be reset by the coming step.
+
+    In NEXT_STEP mode the step after an episode's last one throws its action away, pays 0 and returns the first
+    observation of the new episode. It is no experience. In the other two modes no such step exists.
+
+    Attributes:
+        coming: the rows that the next step will only reset, (N,) bool.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        self._exist = _autoreset_mode(env) is AutoresetMode.NEXT_STEP
+        self.coming = np.zeros(env.num_envs, dtype=np.bool_)
+
+    def episodes_begin(self, rows: NDArray[np.bool_]) -> None:
+        """The given rows, (N,) bool, were reset by `reset()`."""
+        self.coming = self.coming & ~rows
+
+    def episodes_end(self, dones: NDArray[np.bool_]) -> None:
+        """A step was taken; the episodes of the given rows, (N,) bool, ended with it."""
+        if self._exist:
+            self.coming = dones
+
+
+def _rows_to_reset(options: dict[str, Any] | None, copies: int) -> NDArray[np.bool_]:
+    """The rows, (copies,) bool, that `reset(options=options)` begins anew; ask before, as a reset may take them out."""
+    mask = (options or {}).get("reset_mask")
+    return np.ones(copies, dtype=np.bool_) if mask is None else np.array(mask, dtype=np.bool_)
