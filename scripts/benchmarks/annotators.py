@@ -8,14 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from agents.config import RunConfig
 from agents.train import build
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.kinds import Judgement
-from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.queries import Purpose
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from rlhf_envs.rewards.joint_fitting import estimate_from_answers
@@ -86,8 +84,33 @@ class Annotators:
     def _run(self, environment_id: str, kind: str, seed: int) -> dict[str, Any]:
         config = configure(environment_id, "learned", seed, self.timesteps, 3 * self.comparisons)
         labels = replace(config.labels, wait=True, reliability=kind == WEIGHTED)
-        with TemporaryDirectory() as folder:
-            return _train(config, labels, _team(seed, clean=kind == CLEAN), Path(folder) / "feedback.db")
+        team = _team(seed, clean=kind == CLEAN)
+        environment = config.required_environment
+        env, model = build(config)
+
+        def answer(_awaited: str) -> None:
+            """All teachers answer in turn, so that each gives the same number of answers in every round."""
+            while sum(_answer_one(store, teacher) for teacher in team):
+                pass
+
+        with (
+            TemporaryDirectory() as folder,
+            PreferenceStore.create(Path(folder) / "feedback.db", StoredEnvironment(environment)) as store,
+        ):
+            callback = PreferenceCallback(
+                env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
+            )
+            model.learn(config.timesteps, callback=callback)
+            judged = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
+            env.close()
+            found: dict[str, Any] = {"true_return": judged.mean}
+            if labels.reliability:
+                many = EnsembleConfig(members=_MEMBERS)
+                fresh = RewardEnsemble(env.observation_space, env.action_space, many, config.seed)
+                estimates = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
+                found["estimated"] = {name: estimates[name].error_rate for name in estimates}
+                found["wrong"] = {teacher.name: _share_wrong(store, teacher.name) for teacher in team}
+        return found
 
 
 def _team(seed: int, clean: bool) -> list[ScriptedTeacher]:
@@ -96,32 +119,6 @@ def _team(seed: int, clean: bool) -> list[ScriptedTeacher]:
         return [oracle]
     careless = ScriptedTeacher(TeacherConfig(mistake=_CARELESS, seed=seed), "careless")
     return [oracle, careless, ScriptedTeacher(TeacherConfig(habit=1.0), "always left")]
-
-
-def _train(config: RunConfig, labels: FeedbackConfig, team: list[ScriptedTeacher], place: Path) -> dict[str, Any]:
-    env, model = build(config)
-
-    def answer(_awaited: str) -> None:
-        """All teachers answer in turn, so that each gives the same number of answers in every round."""
-        while sum(_answer_one(store, teacher) for teacher in team):
-            pass
-
-    environment = config.required_environment
-    with PreferenceStore.create(place, StoredEnvironment(environment)) as store:
-        callback = PreferenceCallback(
-            env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
-        )
-        model.learn(config.timesteps, callback=callback)
-        judged = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
-        env.close()
-        found: dict[str, Any] = {"true_return": judged.mean}
-        if labels.reliability:
-            many = EnsembleConfig(members=_MEMBERS)
-            fresh = RewardEnsemble(env.observation_space, env.action_space, many, config.seed)
-            estimates = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
-            found["estimated"] = {name: estimates[name].error_rate for name in estimates}
-            found["wrong"] = {teacher.name: _share_wrong(store, teacher.name) for teacher in team}
-        return found
 
 
 def _answer_one(store: PreferenceStore, teacher: ScriptedTeacher) -> bool:

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agents.config import RunConfig
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import sb3_policy
@@ -20,7 +19,7 @@ from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
-from scripts.benchmarks.runs import ENVIRONMENTS, budget_for, configure, finish, is_finished
+from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure
 
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("rlhf/Driving-v0", {"traffic": "dense"}),
@@ -70,16 +69,15 @@ class Learning:
             ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
             RunInterrupted: if it was stopped.
         """
-        planned = {out / self.name / name: config for name, config in self._plan()}
-        missing = {path: config for path, config in planned.items() if not is_finished(config, RunDirectory(path))}
+        planned = list(self._plan(out / self.name))
+        missing = [run for run in planned if not run.is_finished]
         log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
-        for count, (path, metrics) in enumerate(self._done(missing), start=len(planned) - len(missing) + 1):
-            place = path.relative_to(out)
+        for count, (run, metrics) in enumerate(self._finish(missing), start=len(planned) - len(missing) + 1):
             log(
-                f"{count} of {len(planned)}: {place}: true return {figure(metrics['true_return_mean'])} "
-                f"in {metrics['wall_seconds']:.0f} s"
+                f"{count} of {len(planned)}: {run.path.relative_to(out)}: true return "
+                f"{figure(metrics['true_return_mean'])} in {metrics['wall_seconds']:.0f} s"
             )
-        return {"runs": [_record(config, RunDirectory(path), out) for path, config in planned.items()]}
+        return {"runs": [_record(run, out) for run in planned]}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
@@ -99,48 +97,49 @@ class Learning:
             f"{markdown_table(rewards)}"
         )
 
-    def _plan(self) -> Iterator[tuple[str, RunConfig]]:
-        """Every run: the name of its folder and its settings, seed by seed, so that early results show all kinds."""
+    def _plan(self, folder: Path) -> Iterator[TrainingRun]:
+        """Every run, each in a folder of its own, seed by seed, so that early results show all kinds."""
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
         for seed in range(self.seeds):
             for environment_id in dict.fromkeys(self.env):
-                folder = environment_id.replace("/", "-").replace(":", "-")
+                parent = folder / environment_id.replace("/", "-").replace(":", "-")
                 budgets = budget_for(environment_id).comparisons if self.comparisons is None else self.comparisons
-                yield f"{folder}/true-{seed}", configure(environment_id, "true", seed, **common)
+                yield TrainingRun(configure(environment_id, "true", seed, **common), parent / f"true-{seed}")
                 if is_native(environment_id):
-                    yield f"{folder}/proxy-{seed}", configure(environment_id, "proxy", seed, **common)
+                    yield TrainingRun(configure(environment_id, "proxy", seed, **common), parent / f"proxy-{seed}")
                 for count in dict.fromkeys(budgets):
                     config = configure(environment_id, "learned", seed, comparisons=count, **common)
-                    yield f"{folder}/preferences-{count}-{seed}", config
+                    yield TrainingRun(config, parent / f"preferences-{count}-{seed}")
 
-    def _done(self, runs: dict[Path, RunConfig]) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Do runs, and give the figures of each as soon as it has finished."""
+    def _finish(self, runs: list[TrainingRun]) -> Iterator[tuple[TrainingRun, dict[str, Any]]]:
+        """Finish runs, and give the figures of each as soon as they are there."""
         if self.jobs == 1:
-            yield from ((path, finish(config, RunDirectory(path))) for path, config in runs.items())
+            yield from ((run, run.finish()) for run in runs)
             return
         # A forked copy of a process with PyTorch's threads can hang.
         with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
-            waiting = deque(runs.items())
-            running: dict[Future[dict[str, Any]], Path] = {}
+            waiting = deque(runs)
+            running: dict[Future[dict[str, Any]], TrainingRun] = {}
             while waiting or running:
-                # No more are handed over than can run, because a pool that is stopped first does what it was handed.
+                # No more are submitted than can run, because a pool that is stopped first does what was submitted.
                 while waiting and len(running) < self.jobs:
-                    path, config = waiting.popleft()
-                    running[pool.submit(finish, config, RunDirectory(path))] = path
+                    run = waiting.popleft()
+                    running[pool.submit(run.finish)] = run
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
 
 
-def _record(config: RunConfig, directory: RunDirectory, out: Path) -> dict[str, Any]:
+def _record(run: TrainingRun, out: Path) -> dict[str, Any]:
+    config = run.config
     return {
         "env": config.required_environment.id,
         "reward": config.reward,
         "comparisons": config.labels.comparisons if config.reward == "learned" else 0,
         "timesteps": config.timesteps,
         "seed": config.seed,
-        "folder": str(directory.path.relative_to(out)),
+        "folder": str(run.path.relative_to(out)),
         "config": config.to_json(),
-        "metrics": directory.read_metrics(),
+        "metrics": run.directory.read_metrics(),
     }
 
 

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.config import RunConfig
 from agents.train import build
+from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.rewards import RewardEnsemble
-from rlhf_envs.runs import RunDirectory
 from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
-from scripts.benchmarks.runs import ENVIRONMENTS, configure, finish
+from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, configure
 
 _WARM_UP_ROLLOUTS = 3
 _UNCOUNTED_ROLLOUTS = 2
@@ -58,26 +57,21 @@ class Overhead:
             ValueError: if a setting is not possible; before any work is done.
             RunInterrupted: if it was stopped.
         """
-        planned = {environment_id: self._pairs(environment_id) for environment_id in dict.fromkeys(self.env)}
         measured = []
-        for environment_id, pairs in planned.items():
-            for config in pairs[0]:
-                _timed(
-                    replace(
-                        config,
-                        timesteps=_WARM_UP_ROLLOUTS
-                        * config.learner_settings.num_envs
-                        * config.learner_settings.n_steps,
+        with tempfile.TemporaryDirectory() as folder:
+            planned = {environment_id: self._pairs(environment_id, Path(folder)) for environment_id in self.env}
+            for environment_id, pairs in planned.items():
+                for run in pairs[0]:
+                    _warm_up(run)
+                for seed, (on_true, on_preferences) in enumerate(pairs):
+                    pair = {"true": _seconds(on_true), "preferences": _seconds(on_preferences)}
+                    true, preferences = (pair[kind]["wall_seconds"] for kind in ("true", "preferences"))
+                    log(
+                        f"{environment_id}, pair {seed + 1} of {self.repeats}: {true:.1f} s on the true reward, "
+                        f"{preferences:.1f} s on preferences, {preferences / true:.2f} times as long"
                     )
-                )
-            for number, (on_true, on_preferences) in enumerate(pairs):
-                pair = {"true": _timed(on_true), "preferences": _timed(on_preferences)}
-                seconds = [pair[kind]["wall_seconds"] for kind in ("true", "preferences")]
-                log(
-                    f"{environment_id}, pair {number + 1} of {self.repeats}: {seconds[0]:.1f} s on the true reward, "
-                    f"{seconds[1]:.1f} s on preferences, {seconds[1] / seconds[0]:.2f} times as long"
-                )
-                measured.append({"env": environment_id, "timesteps": on_true.timesteps, "seed": number, **pair})
+                    timesteps = on_true.config.timesteps
+                    measured.append({"env": environment_id, "timesteps": timesteps, "seed": seed, **pair})
         return {"comparisons": self.comparisons, "pairs": measured}
 
     @staticmethod
@@ -104,21 +98,30 @@ class Overhead:
             )
         return f"{measured['comparisons']} comparisons, medians:\n\n{markdown_table(rows)}"
 
-    def _pairs(self, environment_id: str) -> list[tuple[RunConfig, RunConfig]]:
+    def _pairs(self, environment_id: str, folder: Path) -> list[tuple[TrainingRun, TrainingRun]]:
         # The policy is evaluated in a single episode, as that part of a run is not timed.
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": 1}
+        name = environment_id.replace("/", "-")
         return [
             (
-                configure(environment_id, "true", seed, **common),
-                configure(environment_id, "learned", seed, comparisons=self.comparisons, **common),
+                TrainingRun(configure(environment_id, "true", seed, **common), folder / f"{name}-true-{seed}"),
+                TrainingRun(
+                    configure(environment_id, "learned", seed, comparisons=self.comparisons, **common),
+                    folder / f"{name}-preferences-{seed}",
+                ),
             )
             for seed in range(self.repeats)
         ]
 
 
-def _timed(config: RunConfig) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        metrics = finish(config, RunDirectory(folder))
+def _warm_up(run: TrainingRun) -> None:
+    settings = run.config.learner_settings
+    config = replace(run.config, timesteps=_WARM_UP_ROLLOUTS * settings.num_envs * settings.n_steps)
+    TrainingRun(config, run.path.with_name(f"{run.path.name}-warm-up")).finish()
+
+
+def _seconds(run: TrainingRun) -> dict[str, float]:
+    metrics = run.finish()
     return {name: metrics[name] for name in _FIGURES}
 
 
@@ -145,11 +148,12 @@ class Inference:
             ValueError: if there is no such environment; before any work is done.
         """
         torch.set_num_threads(1)
-        planned = [configure(environment_id, "true", seed=0) for environment_id in dict.fromkeys(self.env)]
+        for environment_id in self.env:
+            find_spec(environment_id)
         measured = []
-        for config in planned:
-            log(f"{config.required_environment.id}: {self.rollouts} rollouts")
-            measured.append(self._environment(config))
+        for environment_id in dict.fromkeys(self.env):
+            log(f"{environment_id}: {self.rollouts} rollouts")
+            measured.append(self._environment(environment_id))
         return {"environments": measured}
 
     @staticmethod
@@ -171,7 +175,8 @@ class Inference:
             )
         return markdown_table(rows)
 
-    def _environment(self, config: RunConfig) -> dict[str, Any]:
+    def _environment(self, environment_id: str) -> dict[str, Any]:
+        config = configure(environment_id, "true", seed=0)
         # A single pass over each rollout: PPO's own learning is not what is timed.
         ppo = replace(config.learner_settings, n_epochs=1)
         env, model = build(replace(config, learner_settings=ppo))
@@ -183,8 +188,7 @@ class Inference:
         finally:
             env.close()
         seconds = {name: values[_UNCOUNTED_ROLLOUTS:] for name, values in timed.seconds.items()}
-        id = config.required_environment.id
-        return {"env": id, "num_envs": ppo.num_envs, "n_steps": ppo.n_steps, "seconds": seconds}
+        return {"env": environment_id, "num_envs": ppo.num_envs, "n_steps": ppo.n_steps, "seconds": seconds}
 
 
 class _TimedScoring(ScoringCallback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -82,27 +83,44 @@ def configure(
     )
 
 
-def is_finished(config: RunConfig, directory: RunDirectory) -> bool:
-    """Whether a folder holds the figures of just this run.
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run of a benchmark.
 
-    Raises:
-        ValueError: if it holds a run with other settings.
+    Attributes:
+        config: its settings.
+        path: its folder.
     """
-    if directory.config_path.exists() and read_config(directory) != config:
-        raise ValueError(f"{directory.path} holds a run with other settings; choose another --out.")
-    return directory.metrics_path.is_file()
 
+    config: RunConfig
+    path: Path
 
-def finish(config: RunConfig, directory: RunDirectory) -> dict[str, Any]:
-    """The figures of a run as in metrics.json: it is trained, or resumed, unless it has finished already.
+    @property
+    def directory(self) -> RunDirectory:
+        """The files in its folder."""
+        return RunDirectory(self.path)
 
-    Raises:
-        ValueError: if the folder holds a run with other settings, or the settings do not fit the environment.
-        RunInterrupted: if the run was asked to stop; the same call resumes it.
-    """
-    if is_finished(config, directory):
-        return directory.read_metrics()
-    started = directory.config_path.exists()
-    if not started:
-        directory.create(config.to_json())
-    return train(config, directory, Console(quiet=True), resume=started, report=False)
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder holds the figures of just this run.
+
+        Raises:
+            ValueError: if it holds a run with other settings.
+        """
+        if self.directory.config_path.exists() and read_config(self.directory) != self.config:
+            raise ValueError(f"{self.path} holds a run with other settings; choose another --out.")
+        return self.directory.metrics_path.is_file()
+
+    def finish(self) -> dict[str, Any]:
+        """The figures of the run as in metrics.json: it is trained, or resumed, unless it has finished already.
+
+        Raises:
+            ValueError: if the folder holds a run with other settings, or the settings do not fit the environment.
+            RunInterrupted: if the run was asked to stop; the same call resumes it.
+        """
+        if self.is_finished:
+            return self.directory.read_metrics()
+        started = self.directory.config_path.exists()
+        if not started:
+            self.directory.create(self.config.to_json())
+        return train(self.config, self.directory, Console(quiet=True), resume=started, report=False)

@@ -110,10 +110,6 @@ class Window(_Screen):
     """Let the window answer by itself, first on an idle machine and then during a training run on it.
 
     Without a screen it is drawn off-screen.
-
-    Attributes:
-        answers: how many, each time.
-        pause: seconds from one answer to the next.
     """
 
     name: ClassVar[str] = "window"
@@ -158,12 +154,7 @@ class Window(_Screen):
 
 @dataclass(frozen=True)
 class Page(_Screen):
-    """Answer in a headless Chromium, first on an idle machine and then during a training run on it.
-
-    Attributes:
-        answers: how many, each time.
-        pause: seconds from one answer to the next.
-    """
+    """Answer in a headless Chromium, first on an idle machine and then during a training run on it."""
 
     name: ClassVar[str] = "page"
     answers: int = 40

@@ -194,8 +194,8 @@ def test_scores_are_normalised_between_random_actions_and_the_mean_of_ppo_on_the
 
 
 def test_a_third_party_environment_has_no_proxy_and_no_expert() -> None:
-    plan = learning.Learning(env=("Pendulum-v1",), seeds=1)._plan()
-    assert [name for name, _ in plan] == [
+    plan = learning.Learning(env=("Pendulum-v1",), seeds=1)._plan(Path())
+    assert [run.path.as_posix() for run in plan] == [
         f"Pendulum-v1/{kind}-0" for kind in ("true", "preferences-50", "preferences-100")
     ]
 
