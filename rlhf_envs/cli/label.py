@@ -129,21 +129,21 @@ def _open_run(directory: RunDirectory) -> PreferenceStore:
     return directory.open_store()
 
 
-def _require_environment(store: PreferenceStore) -> None:
-    """Refuse to ask people who would be shown nothing, before they spend answers on it; tell of clips that are short.
+def _check_clips(store: PreferenceStore) -> None:
+    """Refuse to ask people about segments that cannot be drawn here, and warn of clips too short to judge.
 
     Raises:
         ValueError: if the store does not name its environment, or it cannot be made here.
     """
-    environment = store.environment.ref
-    if environment is None:
+    stored = store.environment
+    if stored.ref is None:
         raise ValueError(f"{store.database.place} does not say which environment its segments are from, to show them.")
-    find_spec(environment.id)
+    find_spec(stored.id)
     try:
-        rate = clip_painter(environment, _ANY_SIZE).frames_per_second
-    except Exception as error:  # whatever a stranger's environment raises
-        raise ValueError(f"{environment.id} cannot be made here, to show its segments: {error}") from error
-    steps = store.environment.segment_length
+        rate = clip_painter(stored.ref, _ANY_SIZE).frames_per_second
+    except Exception as error:  # whatever a third-party environment raises
+        raise ValueError(f"{stored.id} cannot be made here, to show its segments: {error}") from error
+    steps = stored.segment_length
     if steps is not None and steps < _SHORT_SECONDS * rate:
         print(
             f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a "
@@ -153,7 +153,7 @@ def _require_environment(store: PreferenceStore) -> None:
 
 
 def _open_window(given: Arguments, store: PreferenceStore) -> None:
-    _require_environment(store)
+    _check_clips(store)
     session = given.screen.open_window(store, QUEUE, given.repeat_rate)
     print(f"{session.progress().own_answers} answers by {given.screen.name} are in the store.")
 
@@ -169,7 +169,7 @@ def _teach(given: Arguments, store: PreferenceStore) -> None:
 def _serve(given: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.web.tokens import Tokens
 
-    _require_environment(store)
+    _check_clips(store)
     known = {person.name for person in Tokens(store).people()} | set(given.screen.annotators)
     for name in given.screen.renew:
         if name not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback import Choice, LiveAnswer, PreferenceStore, Purpose
-from rlhf_envs.kinds import Comparison
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.kinds import KINDS
+from rlhf_envs.queries import LiveAnswer, Purpose
 from rlhf_envs.report.charts import observations
 from rlhf_envs.segments import Segment
 
@@ -23,37 +25,48 @@ _FRAMES = 4
 
 
 @dataclass(frozen=True)
+class SegmentPicture:
+    """A segment of a query as the report shows it.
+
+    Attributes:
+        name: left and right of two, else its number on the screen.
+        picture: images or a chart, as HTML.
+        true_return: of the segment.
+        preferred: whether the answer prefers it to all others.
+    """
+
+    name: str
+    picture: Markup
+    true_return: float
+    preferred: bool
+
+
+@dataclass(frozen=True)
 class QueryPicture:
-    """One comparison as the report shows it.
+    """A query as the report shows it.
 
     Attributes:
         round: in which it was asked, counted from 1.
         annotator: the name of who answered.
-        choice: the answer: left, right, tie or skip.
-        left, right: images or a chart, as HTML.
-        true_left, true_right: the true returns of the segments.
+        answer: left, right, tie or skip, or what the kind of feedback has in its place.
+        segments: in screen order.
     """
 
     round: int
     annotator: str
-    choice: str
-    left: Markup
-    right: Markup
-    true_left: float
-    true_right: float
+    answer: str
+    segments: tuple[SegmentPicture, ...]
 
 
 def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: int = 12) -> list[QueryPicture]:
-    """Pictures of comparisons that the reward model was trained on, oldest first.
+    """Pictures of queries that the reward model was trained on, oldest first.
 
     Args:
         store: the run's.
         environment: that of the segments.
         most: how many at most; where there are more, they are spread evenly over those that were answered.
     """
-    answered = [
-        live for live in store.live_answers(Purpose.TRAIN) if live.kind == Comparison.name and live.choice is not None
-    ]
+    answered = store.live_answers(Purpose.TRAIN)
     if not answered:
         return []
     chosen = np.unique(np.linspace(0, len(answered) - 1, most).round().astype(int))
@@ -62,16 +75,41 @@ def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: in
 
 
 def _picture(store: PreferenceStore, painter: ClipPainter, live: LiveAnswer, number: int) -> QueryPicture:
-    left, right = store.segments(live.segment_ids)
-    return QueryPicture(
-        live.round + 1,
-        live.annotator,
-        live.choice or Choice.SKIP,
-        _shown(painter, left, f"query-{number}-left"),
-        _shown(painter, right, f"query-{number}-right"),
-        float(left.true_rewards.sum()),
-        float(right.true_rewards.sum()),
+    segments = store.segments(live.segment_ids)
+    names = ("left", "right") if len(segments) == 2 else tuple(str(place + 1) for place in range(len(segments)))
+    wins = _wins(live)
+    pictures = (
+        SegmentPicture(
+            name,
+            _shown(painter, segment, f"query-{number}-{name}"),
+            float(segment.true_rewards.sum()),
+            len(segments) > 1 and won == len(segments) - 1,
+        )
+        for name, segment, won in zip(names, segments, wins, strict=True)
     )
+    return QueryPicture(live.round + 1, live.annotator, _answer(live, names, wins), tuple(pictures))
+
+
+def _wins(live: LiveAnswer) -> list[int]:
+    """Of how many others each segment is preferred to."""
+    wins = [0] * len(live.segment_ids)
+    if live.kind in KINDS:
+        kind = KINDS[live.kind]
+        for first, second, second_better in kind.implied_comparisons(live.choice, live.payload, len(wins)):
+            if second_better != 0.5:
+                wins[second if second_better > 0.5 else first] += 1
+    return wins
+
+
+def _answer(live: LiveAnswer, names: Sequence[str], wins: Sequence[int]) -> str:
+    """The answer in a few words: a choice with what stands beside it, an order, or else the kind of feedback."""
+    if live.choice is not None:
+        texts = KINDS[live.kind].columns if live.kind in KINDS else {}
+        beside = [str(live.payload[name]) for name in texts if live.payload and name in live.payload]
+        return ", ".join([str(live.choice), *beside])
+    if len(set(wins)) == len(names) > 1:
+        return " > ".join(name for _, name in sorted(zip(wins, names, strict=True), reverse=True))
+    return live.kind
 
 
 def _shown(painter: ClipPainter, segment: Segment, name: str) -> Markup:

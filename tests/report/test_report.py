@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,7 +22,7 @@ from scipy.stats import binomtest
 from agents.config import RunConfig
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.feedback import PreferenceStore, Query
+from rlhf_envs.feedback import PreferenceStore, Query, ranking_payload, rating_payload, strength_payload
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report import run_report
@@ -218,9 +219,31 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
         asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
         store.answer(asked[0], "someone", "tie")
         pictures = query_pictures(store, ENVIRONMENT)
-    assert [(picture.choice, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
-    assert pictures[0].left.startswith("<svg") and pictures[0].right.startswith("<svg")
-    assert pictures[0].true_left == 8.0
+    assert [(picture.answer, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
+    assert all(segment.picture.startswith("<svg") for segment in pictures[0].segments)
+    assert [segment.true_return for segment in pictures[0].segments] == [8.0, 8.0]
+
+
+def test_every_kind_of_feedback_is_shown_with_what_was_preferred(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    one, other, third = (
+        Segment(rng.normal(size=(4, 17)).astype(np.float32), rng.normal(size=(4, 2)), np.ones(4, np.float32))
+        for _ in range(3)
+    )
+    answers: list[tuple[str, tuple[Segment, ...], str | None, dict[str, Any] | None]] = [
+        ("comparison", (one, other), "left", None),
+        ("ranking", (one, other, third), None, ranking_payload([2, 0, 1])),
+        ("rating", (one,), None, rating_payload([0.5] * 4)),
+        ("strength", (one, other), "right", strength_payload("clearly")),
+    ]
+    with PreferenceStore.create(tmp_path / "feedback.db", environment=StoredEnvironment(ENVIRONMENT)) as store:
+        asked = store.ask([Query(kind, 0, segments, kind) for kind, segments, _, _ in answers])
+        for id, (_, _, choice, payload) in zip(asked, answers, strict=True):
+            store.answer(id, "someone", choice, payload=payload)
+        pictures = query_pictures(store, ENVIRONMENT)
+    assert [picture.answer for picture in pictures] == ["left", "3 > 1 > 2", "rating", "right, clearly"]
+    framed = [[segment.name for segment in picture.segments if segment.preferred] for picture in pictures]
+    assert framed == [["left"], ["3"], [], ["right"]]
 
 
 def test_few_queries_are_spread_over_all_rounds(learned: RunDirectory) -> None:

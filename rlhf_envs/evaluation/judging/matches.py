@@ -12,14 +12,12 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 import pygame
-from sqlalchemy import select
 
 from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import SeparateCopies
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query, StoreMissingError
-from rlhf_envs.feedback.store.schema import queries
 from rlhf_envs.randomness import uniforms_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
 from rlhf_envs.segments import Segment
@@ -220,9 +218,7 @@ def plan_matches(
 
 def asked_matches(store: PreferenceStore) -> set[str]:
     """The names of the matches that a store holds queries about."""
-    wanted = select(queries.c.key).where(queries.c.purpose == Purpose.JUDGE.value)
-    keys = store.database.read(lambda connection: list(connection.execute(wanted).scalars()))
-    return {key.rpartition("/")[0] for key in keys}
+    return {key.rpartition("/")[0] for key in store.keys(Purpose.JUDGE)}
 
 
 def ask_matches(

@@ -316,6 +316,12 @@ class PreferenceStore:
             wanted = wanted.where(schema.queries.c.purpose == purpose.value)
         return self._load(wanted)
 
+    def keys(self, purpose: Purpose) -> list[str]:
+        """The keys of the queries of a purpose, oldest first, without loading any segment."""
+        wanted = select(schema.queries.c.key).where(schema.queries.c.purpose == purpose.value)
+        ordered = wanted.order_by(schema.queries.c.id)
+        return self._database.read(lambda connection: list(connection.execute(ordered).scalars()))
+
     def segment(self, id: int) -> Segment:
         """One segment; those used lately stay in memory. Raises `KeyError` if there is none of this id."""
         return self.segments([id])[0]
