@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -19,7 +19,7 @@ from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback import PreferenceStore, StoreMissingError, make_annotator
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory
@@ -44,7 +44,8 @@ class Arguments:
         store: the URL of a store in a database that several machines share.
         web: serve the web page instead of opening the window.
         screen: the window and the web page. On the command line these have no prefix.
-        teacher: let a scripted teacher answer, beside the people, until the command is stopped.
+        teacher: let code answer, beside the people, until the command is stopped: a scripted teacher ("oracle",
+            "boltzmann", "myopic", "mistake", "skip" or "equal"), or an annotator of your own as "module:Name".
         report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder.
@@ -56,7 +57,7 @@ class Arguments:
     store: str | None = None
     web: bool = False
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
-    teacher: Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal"] | None = None
+    teacher: str | None = None
     report: bool = False
     repeat_rate: float = 0.1
     wait_seconds: float = 60.0
@@ -87,6 +88,8 @@ def _check(given: Arguments) -> None:
         raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
     if given.web + given.report + (given.teacher is not None) > 1:
         raise ValueError("--web, --report and --teacher are three different things to do; give at most one of them.")
+    if given.teacher is not None:
+        make_annotator(given.teacher)
     given.screen.check()
     if not 0 <= given.repeat_rate <= 1:
         raise ValueError(f"repeat_rate is a share from 0 to 1, not {given.repeat_rate}.")
@@ -159,10 +162,12 @@ def _open_window(given: Arguments, store: PreferenceStore) -> None:
 
 
 def _teach(given: Arguments, store: PreferenceStore) -> None:
-    teacher = ScriptedTeacher(ANNOTATORS[given.teacher or ""], given.screen.annotator or given.teacher or "")
-    print(f"The scripted teacher {teacher.name} answers until it is stopped (Ctrl-C).", flush=True)
+    annotator: Any = make_annotator(given.teacher)
+    if given.screen.annotator:
+        annotator.name = given.screen.annotator
+    print(f"The annotator {given.screen.annotator or given.teacher} answers until it is stopped (Ctrl-C).", flush=True)
     while True:
-        teacher.serve(store)
+        annotator.serve(store)
         time.sleep(_POLL_SECONDS)
 
 

@@ -60,6 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--store", "mysql://host/labels"], "SQLite or PostgreSQL, not in mysql"),
         (["--run-dir", "somewhere", "--report", "--web"], "give at most one of them"),
         (["--run-dir", "somewhere", "--teacher", "oracle", "--web"], "give at most one of them"),
+        (["--run-dir", "somewhere", "--teacher", "orakle"], "There is no annotator 'orakle'; did you mean 'oracle'?"),
         (["--run-dir", "somewhere", "--port", "70000"], "A port is a number from 0 to 65535"),
         (["--run-dir", "somewhere", "--repeat-rate", "nan"], "repeat_rate is a share from 0 to 1"),
         (["--run-dir", "somewhere", "--wait-seconds", "nan"], "wait_seconds must be 0 or more"),

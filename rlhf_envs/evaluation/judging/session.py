@@ -117,7 +117,8 @@ def judge(
             bind(participant.policy(config.seed), recorder.copies)
         plan_matches(participants, config.comparisons, (), config.seed)
         place = config.store or os.fspath(directory.path / "judgements.db")
-        with open_judgements(place, StoredEnvironment(environment, recorder.length)) as store:
+        described = StoredEnvironment(environment, recorder.length, _rubric(directory))
+        with open_judgements(place, described) as store:
             matches = plan_matches(participants, config.comparisons, asked_matches(store), config.seed)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("recording clips from equal starts", total=len(matches))
@@ -221,6 +222,15 @@ def _fingerprint(policy: BasePolicy) -> str:
         content.update(name.encode())
         content.update(np.ascontiguousarray(tensor.numpy()).tobytes())
     return content.hexdigest()
+
+
+def _rubric(directory: RunDirectory) -> str:
+    """The sentence that told the annotators of the training what to look for, which judges are shown too."""
+    try:
+        with directory.open_store() as store:
+            return store.environment.rubric
+    except StoreMissingError:
+        return ""
 
 
 def _open_comparisons(store: PreferenceStore) -> int:
