@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from configparser import ConfigParser
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,11 @@ def test_a_command_that_there_is_not_is_told(
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert told in said.out + said.err
+
+
+def test_the_command_is_installed_with_the_library() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    (script,) = settings["options.entry_points"]["console_scripts"].split("\n")[1:]
+    name, place = script.split(" = ")
+    assert name == "rlhf-envs" and EntryPoint(name, place, "console_scripts").load() is main

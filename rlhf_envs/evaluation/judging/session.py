@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -167,21 +167,17 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
             f"{', '.join(POLICY_NAMES)}."
         )
     environment = RunDirectory(run_dir).read_environment()
-    for name in against:
-        if name not in POLICY_NAMES:
-            check_same_environment(environment, RunDirectory(name))
-    runs = [run_dir, *(Path(name) for name in against if name not in POLICY_NAMES)]
-    endings = Counter(path.resolve().name for path in runs)
-    titles = [path.resolve().name if endings[path.resolve().name] == 1 else str(path) for path in runs]
-    trained = iter([_trained(path, title) for path, title in zip(runs, titles, strict=True)])
-    found = [next(trained), *(_untrained(name) if name in POLICY_NAMES else next(trained) for name in against)]
+    others = [name for name in against if name not in POLICY_NAMES]
+    for name in others:
+        check_same_environment(environment, RunDirectory(name))
+    endings = Counter(path.resolve().name for path in (run_dir, *map(Path, others)))
+    found = [_trained(run_dir, endings)]
+    found += [_untrained(name) if name in POLICY_NAMES else _trained(Path(name), endings) for name in against]
     by_key: dict[str, Participant] = {}
     for participant in found:
-        if participant.key in by_key:
-            raise ValueError(
-                f"{by_key[participant.key].name} and {participant.name} are the same policy; give each policy once."
-            )
-        by_key[participant.key] = participant
+        same = by_key.setdefault(participant.key, participant)
+        if same is not participant:
+            raise ValueError(f"{same.name} and {participant.name} are the same policy; give each policy once.")
     return environment, found
 
 
@@ -205,10 +201,11 @@ def check_same_environment(ours: EnvironmentRef, other: RunDirectory) -> None:
             )
 
 
-def _trained(path: Path, title: str) -> Participant:
+def _trained(path: Path, endings: Mapping[str, int]) -> Participant:
+    """The policy of a run; `endings` says how many of the runs have the same last part of their path."""
     model = RunDirectory(path).load_policy()
-    policy = sb3_policy(model)
-    return Participant(title, _fingerprint(model.policy), lambda seed: policy)
+    policy, ending = sb3_policy(model), path.resolve().name
+    return Participant(ending if endings[ending] == 1 else str(path), _fingerprint(model.policy), lambda seed: policy)
 
 
 def _untrained(name: str) -> Participant:
