@@ -113,7 +113,7 @@ class Probit(Objective):
         return torch.special.ndtr(difference / math.sqrt(2))
 
 
-OBJECTIVES: Registry[Objective] = Registry("objective", instances=True)
+OBJECTIVES: Registry[Objective] = Registry("objective", instances=True, type=Objective)
 """Every objective by the name that configurations use."""
 
 OBJECTIVES.register("bradley_terry", BradleyTerry())

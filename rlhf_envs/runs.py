@@ -258,12 +258,17 @@ class RunDirectory:
         Raises:
             ValueError: if the run has not finished, or the file is damaged.
         """
-        from rlhf_envs.rewards import load
+        from rlhf_envs.rewards import OBJECTIVES, load
 
-        if self.read_settings().reward != "learned":
+        settings = self.read_settings()
+        if settings.reward != "learned":
             return None
         self._require(self.reward_model_path)
-        return load(self.reward_model_path)
+        ensemble = settings.all.get("ensemble")
+        objective = ensemble.get("objective") if isinstance(ensemble, Mapping) else None
+        return load(
+            self.reward_model_path, objective=OBJECTIVES.resolve(objective) if isinstance(objective, str) else None
+        )
 
     def load_policy(self) -> BaseAlgorithm:
         """The policy of a finished run, for acting: `predict(observations)` gives its actions.

@@ -3,6 +3,8 @@
 import ast
 import importlib.metadata
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -227,3 +229,10 @@ def test_pygame_is_never_installed_beside_pygame_ce() -> None:
     # Both provide `import pygame`, and whichever is installed last overwrites the other's files.
     both = (ROOT / "setup.cfg").read_text() + (ROOT / "constraints.txt").read_text()
     assert not re.search(r"^\s*pygame\s*([<>=!~\[].*)?$", both, flags=re.MULTILINE)
+
+
+def test_the_preference_model_needs_no_database_server_or_window() -> None:
+    heavy = ("sqlalchemy", "fastapi", "pygame", "stable_baselines3", "rlhf_envs.feedback", "rlhf_envs.recording")
+    code = f"import sys, rlhf_envs.rewards; print(*(name for name in {heavy} if name in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

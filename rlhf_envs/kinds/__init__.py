@@ -12,7 +12,7 @@ from rlhf_envs.kinds.strength import Strength, strength_payload
 from rlhf_envs.kinds.teacher import Judgement, TeacherConfig
 from rlhf_envs.registry import Registry
 
-KINDS: Registry[FeedbackKind] = Registry("kind of feedback", instances=True)
+KINDS: Registry[FeedbackKind] = Registry("kind of feedback", instances=True, type=FeedbackKind)
 """Every kind of feedback by its name, with its default settings."""
 
 for _kind in (Comparison(), Ranking(), Rating(), Strength()):

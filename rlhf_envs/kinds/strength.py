@@ -80,10 +80,11 @@ class Strength(Comparison):
         """The negative log-likelihood of the cumulative link, given the reliability of who answered."""
         import torch
 
-        difference = predictions / labels.temperatures
         probability_right, clear = labels.targets.unbind(dim=1)
+        # Who is wrong more often than not prefers the other side, and is wrong about that as often as they are right.
+        error = torch.minimum(labels.error_rates, 1 - labels.error_rates)
+        difference = predictions / labels.temperatures * torch.where(labels.error_rates > 0.5, -1.0, 1.0)
         preferred = difference * torch.where(probability_right < 0.5, -1.0, 1.0)
-        error = labels.error_rates
         # With probability 2e an answer is random: one of slightly and clearly, left and right.
         clearly = (1 - 2 * error) * objective.choice_probability(preferred - self.margin) + error / 2
         either = objective.probability(preferred, error)

@@ -136,7 +136,11 @@ class QueryChooser:
         self, pool: SegmentPool, ensemble: RewardEnsemble, rule: SelectionRule, count: int, segments: int
     ) -> list[tuple[Segment, ...]]:
         candidates = make_candidates(ensemble, pool.observations, pool.actions, pool.windows, segments, self.rng)
-        chosen = rule(candidates, count, ensemble, self._asked, self.rng)
+        chosen = [int(index) for index in rule(candidates, count, ensemble, self._asked, self.rng)]
+        if not {*chosen} <= {*range(len(candidates))} or len({*chosen}) < len(chosen):
+            raise ValueError(
+                f"A selection rule gives different indices of its {len(candidates)} candidates, not {chosen[:10]}."
+            )
         return [tuple(pool.segment(int(index)) for index in candidates.groups[group]) for group in chosen]
 
     def _queries(

@@ -110,16 +110,19 @@ def select_diverse(
     if len(shortlist) <= count:
         return shortlist
     features = candidates.features[shortlist]
-    taken = [0]
-    distance = np.square(features - features[0]).sum(axis=1)
+    taken: list[int] = []
+    farthest = 0
+    distance = np.full(len(features), np.inf, features.dtype)
     while len(taken) < count:
-        farthest = int(distance.argmax())
         taken.append(farthest)
         distance = np.minimum(distance, np.square(features - features[farthest]).sum(axis=1))
+        # Where several groups show the same, all distances come to 0, and none may be taken twice.
+        distance[farthest] = -1
+        farthest = int(distance.argmax())
     return shortlist[taken]
 
 
-SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule")
+SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", type=Callable)
 """Every selection rule by the name that configurations use."""
 
 SELECTION_RULES.register("uniform", select_uniform)

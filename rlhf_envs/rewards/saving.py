@@ -72,12 +72,13 @@ def load(
     Args:
         path: with or without ".safetensors".
         observation_space, action_space: the spaces it is to be used with, if they should be compared.
-        objective: of a model that was fitted with one of the user's own; files name it, but nothing that a file names
-            is imported.
+        objective: of a model that was fitted with one of the user's own, unless it is registered under the name in the
+            file; nothing that a file names is imported.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or of a newer version, or the model was trained for other spaces.
+        ValueError: if the file is damaged or of a newer version, the model was trained for other spaces, or its
+            objective is not known.
     """
     source = _tensor_path(path)
     if not source.is_file():
@@ -93,9 +94,16 @@ def load(
             " update rlhf_envs."
         )
     try:
-        ensemble = _build(tensors, description, objective)
+        wanted = str(description["config"]["objective"])
+        known = objective is not None or wanted in OBJECTIVES
+        ensemble = _build(tensors, description, objective) if known else None
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{source} is damaged or not a reward model: {str(error).splitlines()[0]}.") from error
+    if ensemble is None:
+        raise ValueError(
+            f"{source} was fitted with the objective {wanted!r}, which is not registered here: register it, or "
+            "load the model with it as an argument."
+        )
     _require_space("observation", ensemble.encoder.observation_space, observation_space, source)
     _require_space("action", ensemble.encoder.action_space, action_space, source)
     return ensemble
@@ -110,10 +118,6 @@ def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: Objective | None) -> RewardEnsemble:
     config = EnsembleConfig(**{**description["config"], "hidden": tuple(description["config"]["hidden"])})
-    if objective is None and config.objective not in OBJECTIVES:
-        raise ValueError(
-            f"its objective {config.objective!r} is not one of {', '.join(OBJECTIVES)}; load it with objective=..."
-        )
     ensemble = RewardEnsemble(
         space_from_json(description["observation_space"]),
         space_from_json(description["action_space"]),

@@ -89,7 +89,7 @@ class PreferenceCallback(ScoringCallback):
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Take back what `save` wrote and returned."""
         _check_state(state)
-        self.loop.ensemble = load(folder / _REWARD_MODEL)
+        self.loop.ensemble = load(folder / _REWARD_MODEL, objective=self.loop.ensemble.objective)
         self.loop.restore(LoopState(**state))
 
     def check_learned(self) -> None:

@@ -1,10 +1,19 @@
-"""Rankings and ratings on their way into the store."""
+"""Rankings, ratings and strengths of preference on their way into the store."""
 
+import re
 from typing import Any
 
 import pytest
 
-from rlhf_envs.feedback import AnswerRefusedError, Choice, PreferenceStore, Query, ranking_payload, rating_payload
+from rlhf_envs.feedback import (
+    AnswerRefusedError,
+    Choice,
+    PreferenceStore,
+    Query,
+    ranking_payload,
+    rating_payload,
+    strength_payload,
+)
 
 
 def ask(store: PreferenceStore, make_segment: Any, kind: str, shown: int, key: str = "0/train/0") -> int:
@@ -65,12 +74,35 @@ def test_a_rating_that_does_not_rate_every_step_from_minus_one_to_one_is_refused
     assert store.read_since(0) == ([], 0)
 
 
-def test_a_ranking_and_a_rating_come_back_as_they_were_given(store: PreferenceStore, make_segment: Any) -> None:
+@pytest.mark.parametrize(
+    ("choice", "payload", "sentence"),
+    [
+        ("left", None, "left or right with {'strength': 'slightly'} or {'strength': 'clearly'}, not None"),
+        ("right", {"strength": "very"}, "not {'strength': 'very'}"),
+        (None, {"strength": "clearly"}, "answered with left, right or tie"),
+        (None, None, "answered with left, right or tie"),
+    ],
+)
+def test_a_preference_without_its_strength_or_side_is_refused_and_nothing_is_stored(
+    store: PreferenceStore, make_segment: Any, choice: str | None, payload: Any, sentence: str
+) -> None:
+    id = ask(store, make_segment, "strength", 2)
+    with pytest.raises(AnswerRefusedError, match=re.escape(sentence)):
+        store.answer(id, "ann", choice, payload=payload)
+    assert store.read_since(0) == ([], 0)
+
+
+def test_an_answer_of_each_kind_comes_back_as_it_was_given(store: PreferenceStore, make_segment: Any) -> None:
     ranking = ask(store, make_segment, "ranking", 4, "ranking")
     rating = ask(store, make_segment, "rating", 1, "rating")
+    clear, tie = (ask(store, make_segment, "strength", 2, key) for key in ("clear", "tie"))
     store.answer(ranking, "ann", None, payload=ranking_payload([2, 0, 3, 1]))
     store.answer(rating, "ann", None, payload=rating_payload([-1, 0.25, 1]) | {"replays": 2})
-    first, second = store.live_answers()
+    store.answer(clear, "ann", "left", payload=strength_payload("clearly"))
+    store.answer(tie, "ann", "tie")
+    first, second, third, fourth = store.live_answers()
+    assert (third.choice, third.payload, third.kind) == (Choice.LEFT, {"strength": "clearly"}, "strength")
+    assert (fourth.choice, fourth.payload) == (Choice.TIE, None)
     assert (first.choice, first.payload) == (None, {"ranking": [2, 0, 3, 1]})
     assert (second.choice, second.payload) == (None, {"ratings": [-1.0, 0.25, 1.0], "replays": 2})
 

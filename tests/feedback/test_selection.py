@@ -1,11 +1,14 @@
 """Which pairs are asked, and which never are."""
 
+import sys
 from itertools import permutations
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from rlhf_envs.feedback import PreferenceStore, Purpose, make_annotator
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.loop.selection import (
     SELECTION_RULES,
     Candidates,
@@ -14,7 +17,8 @@ from rlhf_envs.loop.selection import (
     group_segments,
 )
 from rlhf_envs.recording import Windows
-from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from tests.test_loop import ACTIONS, FIT, HORIZON, OBSERVATIONS, rollouts
 
 LENGTH = 10
 
@@ -137,8 +141,89 @@ def test_diverse_selection_does_not_ask_the_same_thing_twice(ensemble):
     assert len({tuple(pool.features[pair]) for pair in chosen}) == 6
 
 
+def test_groups_that_all_show_the_same_are_asked_once_each_and_the_most_disputed_first(ensemble):
+    pool = candidates(40)
+    pool.described[:] = 0
+    chosen = select("diverse", pool, 9, ensemble).tolist()
+    assert chosen == select("disagreement", pool, 9, ensemble).tolist()
+    assert len(set(chosen)) == 9
+
+
 def test_features_of_a_group_do_not_depend_on_the_order():
     clips = described(RISING, FALLING, RISING * 2)
     orders = np.array(list(permutations(range(3))))
     features = Candidates(orders, clips, clips, clips, np.zeros((1, 3)), np.zeros((1, 6, 3))).features
     assert features == pytest.approx(np.broadcast_to(features[0], features.shape), abs=1e-5)
+
+
+RULES = """
+import numpy as np
+
+seen = []
+
+def last_first(candidates, count, ensemble, asked, rng):
+    seen.append((candidates, count, ensemble, ensemble.fits, list(asked), rng))
+    return range(len(candidates) - 1, max(len(candidates) - 1 - count, -1), -1)
+
+def the_same_twice(candidates, count, ensemble, asked, rng):
+    return [0, 0]
+
+def beyond(candidates, count, ensemble, asked, rng):
+    return np.array([len(candidates)])
+"""
+
+
+@pytest.fixture
+def make_loop(tmp_path, monkeypatch):
+    """Loops whose selection rules are functions of a module of one's own."""
+    (tmp_path / "rules_of_mine.py").write_text(RULES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "rules_of_mine", raising=False)
+    with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as store:
+
+        def make(rule):
+            config = FeedbackConfig(selection=rule, segment_length=4)
+            ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+            return FeedbackLoop(store, ensemble, config, HORIZON, annotator=make_annotator("oracle"), fit=FIT)
+
+        yield make
+
+
+def test_a_rule_of_ones_own_chooses_what_a_loop_asks(make_loop):
+    loop = make_loop("rules_of_mine:last_first")
+    seen = sys.modules["rules_of_mine"].seen
+    report = loop.visit(rollouts(), 1, 1000)
+    assert report.asked > 0 and len(seen) == 1
+    candidates, count, ensemble, fits, asked, rng = seen[0]
+    assert isinstance(candidates, Candidates) and len(candidates) > count == report.asked
+    assert ensemble is loop.ensemble and fits == 0 and asked == [] and isinstance(rng, np.random.Generator)
+    # Held-out comparisons are chosen uniformly; those to train on in the order in which the rule gave them.
+    queries = loop.store.queries(purpose=Purpose.TRAIN)
+    for query, group in zip(queries, candidates.groups[::-1], strict=False):
+        shown = [segment.observations for segment in query.segments]
+        np.testing.assert_array_equal(shown, candidates.observations[group])
+    loop.visit(rollouts(1), 400, 1000)
+    _, _, _, fits, asked, _ = seen[1]
+    assert fits == 1 and [query.key for query in asked] == [query.key for query in queries]
+
+
+@pytest.mark.parametrize("rule", ["the_same_twice", "beyond"])
+def test_a_rule_that_gives_no_candidates_is_refused_before_anything_is_asked(make_loop, rule):
+    loop = make_loop(f"rules_of_mine:{rule}")
+    with pytest.raises(ValueError, match=r"A selection rule gives different indices of its \d+ candidates, not"):
+        loop.visit(rollouts(), 1, 1000)
+    assert loop.store.queries() == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("diverze", "no selection rule 'diverze'; did you mean 'diverse'"),
+        ("rules_of_mine:nothing", "The module rules_of_mine has no nothing"),
+        ("rules_of_nobody:rule", "The module of the selection rule 'rules_of_nobody:rule' cannot be imported"),
+        ("rules_of_mine:seen", "'rules_of_mine:seen' is no selection rule: it must be an instance of Callable"),
+    ],
+)
+def test_a_rule_that_there_is_not_is_refused_with_the_settings(make_loop, rule, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FeedbackConfig(selection=rule)

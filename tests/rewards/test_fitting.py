@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from scipy.special import ndtr
 
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, PreferenceDataset, RewardEnsemble, correlation, fit
 from rlhf_envs.rewards.fitting import RESAMPLING
@@ -12,6 +13,8 @@ from tests.rewards.learning import (
     ACTION_SPACE,
     OBSERVATION_SPACE,
     add_comparisons,
+    add_rankings,
+    agreement,
     flat_steps,
     new_problem,
     pendulum_segments,
@@ -31,6 +34,27 @@ def test_a_hundred_comparisons_teach_a_reward_that_agrees_with_the_true_one_on_f
     assert report.labels == 100
     assert report.held_out_accuracy > 0.75
     assert report.held_out_loss < np.log(2)
+
+
+def test_returns_perceived_with_normal_errors_teach_the_reward_too() -> None:
+    ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, EnsembleConfig(objective="probit"))
+    dataset = PreferenceDataset(ensemble.encoder)
+    add_comparisons(dataset, 60, seed=0)
+    add_rankings(dataset, 10, seed=1)
+    report = fit(ensemble, dataset)
+    assert agreement(ensemble) > 0.85
+    assert report.held_out_accuracy > 0.75
+    # What it predicts follows from the objective.
+    left, right = pendulum_segments(6, seed=3), pendulum_segments(6, seed=4)
+    returns = [
+        ensemble.segment_returns(
+            np.stack([np.asarray(segment.observations) for segment in side]),
+            np.stack([segment.actions for segment in side]),
+        )
+        for side in (left, right)
+    ]
+    expected = (0.05 + 0.9 * ndtr((returns[1] - returns[0]) / np.sqrt(2))).mean(axis=0)
+    np.testing.assert_allclose(ensemble.probability_right(left, right), expected, rtol=1e-4)
 
 
 def test_all_answers_reversed_teach_the_opposite_reward() -> None:

@@ -1,11 +1,12 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, fit, load, save
+from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, Probit, RewardEnsemble, fit, load, save
 from tests.rewards.learning import ACTION_SPACE, OBSERVATION_SPACE, add_comparisons, new_problem, pendulum_segments
 from tests.rewards.test_encoding import ACTIONS, OBSERVATIONS, batch_of
 
@@ -94,3 +95,35 @@ def test_a_failed_save_leaves_the_older_model_as_it_was(tmp_path: Path, monkeypa
 def test_a_model_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no reward model at"):
         load(tmp_path / "nothing")
+
+
+def test_an_objective_is_saved_by_its_name(tmp_path: Path) -> None:
+    config = EnsembleConfig(objective="probit")
+    ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, config)
+    loaded = load(save(ensemble, tmp_path / "model"))
+    assert loaded.config == config and loaded.objective is OBJECTIVES["probit"]
+    sides = pendulum_segments(4, seed=0), pendulum_segments(4, seed=1)
+    np.testing.assert_array_equal(loaded.probability_right(*sides), ensemble.probability_right(*sides))
+
+
+def test_an_objective_that_a_file_names_is_never_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cautious.py").write_text(
+        "from rlhf_envs.objectives import Probit\nclass Cautious(Probit):\n    'One of a user.'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = EnsembleConfig(objective="cautious:Cautious")
+    path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, own), tmp_path / "model")
+    objective = type(load(path, objective=OBJECTIVES["probit"]).objective)
+    assert objective is Probit
+    monkeypatch.delitem(sys.modules, "cautious")
+    with pytest.raises(ValueError, match="was fitted with the objective 'cautious:Cautious', which is not registered"):
+        load(path)
+    assert "cautious" not in sys.modules
+    OBJECTIVES.register("cautious", Probit())
+    try:
+        path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, EnsembleConfig(objective="cautious")), path)
+        assert load(path).objective is OBJECTIVES["cautious"]
+    finally:
+        OBJECTIVES.unregister("cautious")
+    with pytest.raises(ValueError, match="was fitted with the objective 'cautious', which is not registered"):
+        load(path)

@@ -130,6 +130,32 @@ def test_a_callback_of_another_environment_is_refused(tmp_path: Path) -> None:
     callback.loop.store.close()
 
 
+def test_a_training_goes_on_with_an_objective_and_an_annotator_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parts_of_mine.py").write_text(
+        "from rlhf_envs.objectives import Probit\nclass Cautious(Probit):\n    'One of a user.'\n"
+        "def upright(left, right):\n    return 'left' if abs(left.observations[-1, 2]) < abs(right.observations[-1, 2])"
+        " else 'right'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def callback(store: PreferenceStore) -> PreferenceCallback:
+        env = make_vec_env("CartPole-v1", 2)
+        config = FeedbackConfig(segment_length=5)
+        ensemble = EnsembleConfig(objective="parts_of_mine:Cautious")
+        return PreferenceCallback(env, store, config, annotator="parts_of_mine:upright", ensemble=ensemble)
+
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
+        first, second = callback(store), callback(store)
+        PPO("MlpPolicy", first.env, n_steps=128, batch_size=64, n_epochs=1, device="cpu", seed=0).learn(256, first)
+        assert {live.annotator for live in store.live_answers()} == {"upright"}
+        second.restore(tmp_path, first.save(tmp_path))
+        for one in (first, second):
+            assert type(one.loop.ensemble.objective).__name__ == "Cautious" and one.loop.ensemble.fits > 0
+        assert len(second.loop.dataset) == len(first.loop.dataset) > 0
+
+
 def test_an_annotator_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     env = make_vec_env("CartPole-v1", 2)
     with pytest.raises(ValueError, match="no annotator 'sage'; choose one of oracle"):

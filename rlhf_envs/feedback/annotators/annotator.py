@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,22 +35,31 @@ class Annotator(Protocol):
 class Clip:
     """A segment as it is given to a function that judges it.
 
+    The environment is made, and the clip drawn, when pictures are asked for.
+
+    Args:
+        segment: what happens in it.
+        painter: gives what draws segments of its environment.
+
     Attributes:
         observations: what the policy saw before each action, (T, *obs), or a dict of such arrays.
         actions: (T, *act).
-        frames_per_second: the rate at which `frames` look natural.
     """
 
-    def __init__(self, segment: Segment, painter: ClipPainter) -> None:
+    def __init__(self, segment: Segment, painter: Callable[[], ClipPainter]) -> None:
         self._segment, self._painter = segment, painter
         self.observations: Observations = segment.observations
         self.actions: NDArray[Any] = segment.actions
-        self.frames_per_second = painter.frames_per_second
 
     @property
     def frames(self) -> NDArray[np.uint8]:
-        """The clip as people see it, (T, height, width, 3) uint8; drawn when it is asked for."""
-        return self._painter.frames(self._segment)
+        """The clip as people see it, (T, height, width, 3) uint8."""
+        return self._painter().frames(self._segment)
+
+    @property
+    def frames_per_second(self) -> float:
+        """The rate at which `frames` look natural."""
+        return self._painter().frames_per_second
 
 
 class FunctionAnnotator:
@@ -57,12 +67,12 @@ class FunctionAnnotator:
 
     Args:
         function: from (left clip, right clip) to "left", "right", "tie" or "skip".
-        name: the annotator that the answers are stored under; the function's name by default.
+        name: the annotator that the answers are stored under; by default the name of the function, or of its class.
     """
 
     def __init__(self, function: Callable[[Clip, Clip], Choice | str], name: str = "") -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", "function")
+        self.name = name or getattr(function, "__name__", type(function).__name__)
 
     def serve(self, store: PreferenceStore) -> int:
         """Answer every comparison that is open to this annotator.
@@ -70,11 +80,9 @@ class FunctionAnnotator:
         Raises:
             ValueError: if the function answers anything else.
         """
-        painter = None
+        painter = cache(lambda: clip_painter(store.environment.required))
         served = 0
         while (query := store.take(self.name, kinds=[Comparison.name])) is not None:
-            if painter is None:
-                painter = clip_painter(store.environment.required)
             left, right = (Clip(segment, painter) for segment in query.segments)
             store.answer(query.id or 0, self.name, Choice(self.function(left, right)))
             served += 1
@@ -109,7 +117,10 @@ def make_annotator(wanted: Any, seed: int | None = None) -> Annotator:
         name = wanted if isinstance(wanted, str) else "teacher"
         return ScriptedTeacher(found if seed is None else replace(found, seed=seed), name)
     if isinstance(found, type):
-        found = found()
+        try:
+            found = found()
+        except TypeError as error:
+            raise ValueError(f"The annotator {wanted!r} must be made without arguments: {error}.") from error
     if isinstance(found, Annotator):
         return found
     if callable(found):
