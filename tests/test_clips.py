@@ -12,7 +12,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.clips import clip_painter, encode_mp4, snapshot_source, state_adapter, strip
+from rlhf_envs.clips import clip_painter, encode_mp4, snapshot_source, state_adapter
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.recording import SnapshotSource
@@ -204,16 +204,3 @@ def test_odd_sizes_are_filmed_too() -> None:
 def test_what_is_not_a_clip_is_not_encoded(frames: Any) -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         encode_mp4(frames)
-    with pytest.raises(ValueError, match="at least one frame"):
-        strip(frames)
-
-
-def test_a_strip_goes_from_the_first_frame_to_the_last() -> None:
-    frames = random_frames(9)
-    picture = strip(frames, 3)
-    assert picture.shape == (40, 180, 3)
-    assert np.array_equal(picture, np.hstack([frames[0], frames[4], frames[8]]))
-
-
-def test_a_strip_of_fewer_frames_than_wanted_repeats_some() -> None:
-    assert strip(random_frames(2), 4).shape == (40, 240, 3)

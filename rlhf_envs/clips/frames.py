@@ -1,4 +1,4 @@
-"""Frames of a segment: captured during rollouts, scaled to one size, encoded as a film, laid out as a strip."""
+"""Frames of a segment: captured during rollouts, scaled to one size, encoded as a film."""
 
 from __future__ import annotations
 
@@ -48,23 +48,6 @@ def encode_mp4(
     if path is not None:
         Path(path).write_bytes(content)
     return content
-
-
-def strip(frames: NDArray[np.uint8], count: int = 4) -> NDArray[np.uint8]:
-    """Evenly spaced frames side by side, from the first to the last, (height, width * count, 3) uint8.
-
-    Args:
-        frames: (T, height, width, 3) uint8.
-        count: how many of them; where T is smaller, some are repeated.
-
-    Raises:
-        ValueError: if the frames are not of that shape and dtype, or count is below 1.
-    """
-    frames = _checked_frames(frames)
-    if count < 1:
-        raise ValueError(f"count is the number of frames in the strip and must be at least 1, not {count}.")
-    chosen = np.linspace(0, len(frames) - 1, count).round().astype(np.intp)
-    return np.concatenate(list(frames[chosen]), axis=1)
 
 
 def _write(film: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:

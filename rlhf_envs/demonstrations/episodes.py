@@ -130,11 +130,6 @@ class Demonstrations:
         """Which episode each step belongs to, counted from 0, (steps,)."""
         return np.cumsum(self.episode_starts, dtype=np.intp) - 1
 
-    @property
-    def true_returns(self) -> NDArray[np.float64]:
-        """The sum of true rewards of each episode, (episodes,)."""
-        return np.bincount(self.episode_of_step, weights=self.true_rewards).astype(np.float64)
-
     def first(self, episodes: int) -> Demonstrations:
         """The first so many episodes.
 

@@ -1,6 +1,7 @@
 """How good answers are: consistency, bias, pace, agreement, cycles, and the estimated reliability of annotators.
 
-rich and matplotlib are imported only when a report is printed or drawn.
+rich and matplotlib are imported only when a report is printed or drawn. Reliability is estimated by
+`rlhf_envs.rewards.joint_fitting`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from rlhf_envs.feedback.quality.report import (
     quality_warnings,
     report_on,
 )
-from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities, estimate_reliability
 
 __all__ = [
     "Agreement",
@@ -33,12 +33,9 @@ __all__ = [
     "CycleFigures",
     "PairAgreement",
     "QualityReport",
-    "ReliabilityEstimate",
     "Share",
     "agreement",
     "annotator_figures",
-    "estimate_reliabilities",
-    "estimate_reliability",
     "preference_cycles",
     "print_quality",
     "quality_report",

@@ -17,11 +17,12 @@ from rlhf_envs.feedback.quality.annotators import (
 )
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.queries import LiveAnswer
-from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 MEANINGS = {
     "consistent": ("Share of repeated pairs answered as the first time, on whichever side. A coin reaches 50%."),

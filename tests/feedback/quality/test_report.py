@@ -14,13 +14,13 @@ from rich.console import Console
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.feedback.quality import (
     QualityReport,
-    ReliabilityEstimate,
     print_quality,
     quality_report,
     quality_warnings,
     report_on,
     write_quality_report,
 )
+from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 RELIABILITY = {"ann": ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120)}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlhf_envs.feedback.quality import estimate_reliabilities, estimate_reliability
+from rlhf_envs.rewards.reliability import estimate_reliabilities, estimate_reliability
 
 
 def answers(rng: np.random.Generator, differences: np.ndarray, temperature: float, error_rate: float) -> np.ndarray:
