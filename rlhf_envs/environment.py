@@ -20,7 +20,7 @@ from gymnasium.wrappers import TimeLimit
 from rlhf_envs.envs.registration import find_spec, is_native
 from rlhf_envs.registry import import_object
 from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION, FixedHorizon
-from rlhf_envs.wrappers.true_reward import COPY_INFOS
+from rlhf_envs.wrappers.rewards import COPY_INFOS
 
 OnTermination = Literal["absorb", "restart", "leak"]
 """What a third-party environment does when it ends an episode before the horizon: the first two are those of

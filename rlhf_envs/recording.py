@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Observations, map_observations, merge_leading_axes, named_arrays
 from rlhf_envs.segments import Segment
 
 _MOST_TRIES = 20
@@ -88,11 +88,8 @@ class SegmentRecorder:
             raise ValueError(f"A recorder must remember at least 1 step, not {capacity_steps}.")
         lead = (capacity_steps, copies)
         self.copies, self.capacity = copies, capacity_steps
-        self._observations: Observations
-        if isinstance(observation_space, spaces.Dict):
-            self._observations = {name: _room_for(part, lead) for name, part in observation_space.spaces.items()}
-        else:
-            self._observations = _room_for(observation_space, lead)
+        parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else observation_space
+        self._observations: Observations = map_observations(lambda part: _room_for(part, lead), parts)
         self._actions = _room_for(action_space, lead)
         self._true_rewards = np.zeros(lead, dtype=np.float32)
         # How many steps of the same episode end with this one, as far as they are remembered: a window fits where
@@ -132,11 +129,7 @@ class SegmentRecorder:
             ValueError: if a reward is not a finite number.
         """
         at = self._position
-        if isinstance(self._observations, dict):
-            for name, array in self._observations.items():
-                array[at] = observations[name]
-        else:
-            self._observations[at] = observations
+        map_observations(lambda array, shown: array.__setitem__(at, shown), self._observations, observations)
         self._actions[at] = actions
         rewards = self._true_rewards[at]
         rewards[:] = true_rewards
@@ -152,16 +145,6 @@ class SegmentRecorder:
         """The given rows, (N,) bool, begin a new episode with the next step, whether or not the last one ended."""
         self._next_age[rows] = 1
 
-    def disregard_last(self, rows: NDArray[np.bool_]) -> None:
-        """Keep the last recorded step of the given rows, (N,) bool, out of all segments."""
-        self._age[(self._position - 1) % self.capacity, rows] = 0
-        self._next_age[rows] = 1
-
-    def forget(self) -> None:
-        """Forget everything, as after a reset of the environments."""
-        self._position = self._filled = 0
-        self._next_age[:] = 1
-
     def latest(self, steps: int | None = None) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
         """What happened in the last steps (all that are remembered by default) of all copies, oldest step first.
 
@@ -175,13 +158,9 @@ class SegmentRecorder:
         if steps > self._filled:
             raise ValueError(f"The last {steps} steps were wanted, but only {self._filled} are remembered.")
         order = self._places(np.arange(self._filled - steps, self._filled))
-        picked = self._pick(order)
-        observations: Observations
-        if isinstance(picked, dict):
-            observations = {name: _joined(array) for name, array in picked.items()}
-        else:
-            observations = _joined(picked)
-        return observations, _joined(self._actions[order]), _joined(self._true_rewards[order])
+        picked = self._pick(order), self._actions[order], self._true_rewards[order]
+        observations, actions, rewards = (merge_leading_axes(part) for part in picked)
+        return observations, actions, rewards  # type: ignore[return-value]
 
     def sample_windows(self, count: int, length: int, rng: np.random.Generator) -> Windows:
         """Up to `count` windows of `length` steps within one episode, drawn uniformly with replacement.
@@ -223,9 +202,8 @@ class SegmentRecorder:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that is remembered but the pictures, by name, for a checkpoint; `restore` takes it back."""
-        observations = self._observations if isinstance(self._observations, dict) else {"": self._observations}
         return {
-            **{f"observations/{name}": array for name, array in observations.items()},
+            **{f"observations/{name}": array for name, array in named_arrays(self._observations)},
             "actions": self._actions,
             "true_rewards": self._true_rewards,
             "age": self._age,
@@ -253,9 +231,8 @@ class SegmentRecorder:
         return (logical + oldest) % self.capacity
 
     def _pick(self, index: Any) -> Observations:
-        if isinstance(self._observations, dict):
-            return {name: array[index] for name, array in self._observations.items()}
-        return self._observations[index]
+        picked: Observations = map_observations(lambda array: array[index], self._observations)
+        return picked
 
 
 def _refuse_reward(rewards: NDArray[np.float32]) -> NoReturn:
@@ -272,8 +249,3 @@ def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:
             f"{space} cannot be recorded; supported are Box, Discrete, MultiDiscrete and flat Dict of them."
         )
     return np.zeros((*lead, *space.shape), dtype=space.dtype)
-
-
-def _joined(array: NDArray[Any]) -> NDArray[Any]:
-    """(steps, copies, ...) as (steps * copies, ...)."""
-    return array.reshape(-1, *array.shape[2:])

@@ -39,12 +39,13 @@ LAYERS = (
         "rlhf_envs.space_json",
         "rlhf_envs.objectives",
         "rlhf_envs.versions",
+        "rlhf_envs.recording",
     ),
     ("rlhf_envs.kinds",),
     ("rlhf_envs.rewards",),
     ("rlhf_envs.wrappers",),
     ("rlhf_envs.environment",),
-    ("rlhf_envs.recording", "rlhf_envs.clips", "rlhf_envs.demonstrations"),
+    ("rlhf_envs.clips", "rlhf_envs.demonstrations"),
     ("rlhf_envs.feedback",),
     ("rlhf_envs.archive",),
     ("rlhf_envs.loop",),
@@ -66,8 +67,6 @@ FEWEST_LINES = 80
 SMALL_WITH_ONE_IMPORTER = {
     "agents.people": "processes with screens are another idea than training, and train.py is long",
     "rlhf_envs.feedback.window.questions.*": "a question screen for each kind of feedback",
-    "rlhf_envs.sb3.learned_reward": "a callback of its own, for users who train on a reward that is fitted already",
-    "rlhf_envs.wrappers.hidden_reward": "a wrapper in a file of its own",
 }
 """Modules of less than `FEWEST_LINES` that one other imports, and why they are not part of it."""
 

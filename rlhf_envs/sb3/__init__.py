@@ -2,14 +2,12 @@
 
 from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.callback import PreferenceCallback
-from rlhf_envs.sb3.learned_reward import LearnedRewardVecEnv
 from rlhf_envs.sb3.making import make_vec_env
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import EnvironmentRewardCallback, RewardSink, RolloutRewards, ScoringCallback, reward_sink
 
 __all__ = [
     "EnvironmentRewardCallback",
-    "LearnedRewardVecEnv",
     "PreferenceCallback",
     "PreferenceVecEnv",
     "RewardSink",

@@ -7,14 +7,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.environment import CopiesInProcesses, SeparateCopies
 from rlhf_envs.envs.views import TaskVectorEnv
-from rlhf_envs.wrappers.true_reward import COPY_INFOS, true_rewards
+from rlhf_envs.wrappers import HideReward, LearnedReward, true_rewards
+from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
 
 
 class VectorEnvBridge(VecEnv):
@@ -33,12 +34,7 @@ class VectorEnvBridge(VecEnv):
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], stagger: bool = False) -> None:
-        mode = env.metadata.get("autoreset_mode")
-        if mode != AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"{env} resets itself in mode {mode}, which inserts steps that nobody took; make it with "
-                "autoreset_mode=AutoresetMode.SAME_STEP."
-            )
+        require_same_step(env)
         self.env = env
         self.stagger = stagger
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
@@ -60,9 +56,14 @@ class VectorEnvBridge(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step every copy; where they run as one batch, the infos of rows whose episode goes on are one empty dict."""
+        """Step every copy.
+
+        Where they run as one batch, the infos of rows whose episode goes on are empty but for "true_reward", which they
+        have where the environment pays another one.
+        """
         observations, rewards, terminated, truncated, info = self.env.step(self._actions)
-        self.true_rewards = true_rewards(rewards, info)
+        hidden = isinstance(self.env, HideReward | LearnedReward)
+        self.true_rewards = info["true_reward"] if hidden else true_rewards(rewards, info)
         dones = terminated | truncated
         infos: list[dict[str, Any]] = info.get(COPY_INFOS) or [self._nothing] * self.num_envs
         for row in np.flatnonzero(dones):
@@ -71,6 +72,9 @@ class VectorEnvBridge(VecEnv):
                 "terminal_observation": info["final_obs"][row],
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
             }
+        if hidden:
+            truth = self.true_rewards.tolist()
+            infos = [{**own, "true_reward": reward} for own, reward in zip(infos, truth, strict=True)]
         return observations, rewards, dones, infos
 
     @property
@@ -83,7 +87,7 @@ class VectorEnvBridge(VecEnv):
         env = self.env.unwrapped
         return env.snapshot() if isinstance(env, TaskVectorEnv) else None
 
-    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> VecEnvObs:
+    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> Any:
         """Put back what `snapshot` gave, and see what the environment shows.
 
         Raises:

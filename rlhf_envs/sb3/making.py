@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from gymnasium import Space, spaces
 
-from rlhf_envs.clips import snapshot_source
-from rlhf_envs.environment import EnvironmentRef, SeparateCopies
+from rlhf_envs.clips import FrameCapture, snapshot_source
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies
 from rlhf_envs.recording import SnapshotSource
-from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.preference_env import PreferenceVecEnv
-from rlhf_envs.wrappers.batching import check_spaces
+from rlhf_envs.wrappers import RecordSegments
 
+_ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_ARRAY_NAMES = "Box, Discrete, MultiDiscrete, MultiBinary"
 _logger = logging.getLogger(__name__)
 
 
@@ -72,13 +75,19 @@ def make_vec_env(
         if separate or frames:
             env.reset(seed=seed)
         source: SnapshotSource | None = snapshot_source(env) if snapshots else None
-        venv = VectorEnvBridge(env, stagger=stagger and not separate)
-        venv.seed(seed)
         unwrapped: Any = env.unwrapped
-        return PreferenceVecEnv(venv, capacity_steps, source, unwrapped.horizon, frames and source is None, ref)
+        pictures = partial(FrameCapture, partial(_render, unwrapped), num_envs) if frames and source is None else None
+        recording = RecordSegments(env, capacity_steps, source, pictures)
+        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate)
+        venv.seed(seed)
+        return venv
     except ValueError:
         env.close()
         raise
+
+
+def _render(copies: SeparateCopies | CopiesInProcesses, rows: Sequence[int]) -> list[Any]:
+    return copies.call_copies(rows, "render")
 
 
 def _try_one_copy(ref: EnvironmentRef) -> bool:
@@ -93,9 +102,15 @@ def _try_one_copy(ref: EnvironmentRef) -> bool:
 
 
 def _check_supported(observation_space: Space[Any], action_space: Space[Any]) -> None:
-    check_spaces(observation_space, action_space)
     shown = observation_space
     parts = list(shown.values()) if isinstance(shown, spaces.Dict) else [shown]
+    if not all(isinstance(part, _ARRAY_SPACES) for part in parts):
+        raise ValueError(
+            f"The observation space is {observation_space}, but it must be {_ARRAY_NAMES} or a flat Dict of these; "
+            "a Gymnasium wrapper such as FilterObservation or FlattenObservation makes it one."
+        )
+    if not isinstance(action_space, _ARRAY_SPACES):
+        raise ValueError(f"The action space is {action_space}, but it must be {_ARRAY_NAMES}.")
     for what, space in [*(("observation", part) for part in parts), ("action", action_space)]:
         if np.any(getattr(space, "start", 0)):
             raise ValueError(

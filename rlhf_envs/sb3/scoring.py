@@ -52,8 +52,8 @@ class RolloutRewards:
         buffer = getattr(model, "rollout_buffer", None)
         if not isinstance(buffer, RolloutBuffer | DictRolloutBuffer):
             raise ValueError(
-                f"{type(model).__name__} has no rollout buffer to score; train it on a finished reward model with "
-                "LearnedRewardVecEnv instead, or use PPO or A2C."
+                f"{type(model).__name__} has no rollout buffer to score; train it on a finished reward model with the "
+                "wrapper LearnedReward instead, or use PPO or A2C."
             )
         self._buffer = buffer
 

@@ -1,20 +1,25 @@
-"""Gymnasium wrappers, for single and for vector environments.
+"""Gymnasium wrappers: hide the true reward, pay a learned one, record segments, give every episode the same length.
 
-Hide the true reward, pay a learned one, give every episode the same length.
+All but `FixedHorizon` are for vector environments; that of the training is made of them. One copy is a vector
+environment too: `EnvironmentRef("CartPole-v1").make_vector(1)`.
 """
 
 from rlhf_envs.wrappers.fixed_horizon import FixedHorizon
-from rlhf_envs.wrappers.hidden_reward import HideReward, HideVectorReward
-from rlhf_envs.wrappers.learned_reward import LearnedReward, LearnedVectorReward
-from rlhf_envs.wrappers.reward_function import RewardFunction, UncertainRewardFunction
-from rlhf_envs.wrappers.true_reward import true_reward, true_rewards
+from rlhf_envs.wrappers.recording import RecordSegments
+from rlhf_envs.wrappers.rewards import (
+    HideReward,
+    LearnedReward,
+    RewardFunction,
+    UncertainRewardFunction,
+    true_reward,
+    true_rewards,
+)
 
 __all__ = [
     "FixedHorizon",
     "HideReward",
-    "HideVectorReward",
     "LearnedReward",
-    "LearnedVectorReward",
+    "RecordSegments",
     "RewardFunction",
     "UncertainRewardFunction",
     "true_reward",

@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore
@@ -16,12 +15,13 @@ from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
-    LearnedRewardVecEnv,
     PreferenceCallback,
     PreferenceVecEnv,
     ScoringCallback,
+    VectorEnvBridge,
     make_vec_env,
 )
+from rlhf_envs.wrappers import LearnedReward
 
 HORIZON = 12
 
@@ -115,7 +115,7 @@ def test_an_algorithm_without_rollouts_is_refused_before_it_trains(tmp_path: Pat
     env = make_vec_env("Pendulum-v1", 1)
     model = SAC("MlpPolicy", env, device="cpu", buffer_size=100)
     callback = PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4, segment_length=10))
-    with pytest.raises(ValueError, match=r"SAC has no rollout buffer to score; .* LearnedRewardVecEnv"):
+    with pytest.raises(ValueError, match=r"SAC has no rollout buffer to score; .* LearnedReward"):
         model.learn(100, callback=callback)
     assert model.num_timesteps == 0
     callback.loop.store.close()
@@ -179,18 +179,18 @@ def test_a_callback_goes_on_in_a_store_that_is_open_already(tmp_path: Path) -> N
 @pytest.mark.parametrize("algorithm", [SAC, DQN])
 def test_other_algorithms_train_on_a_finished_reward_model(algorithm: type[SAC] | type[DQN]) -> None:
     name = "Pendulum-v1" if algorithm is SAC else "CartPole-v1"
-    plain = DummyVecEnv([EnvironmentRef(name).make])
-    ensemble = RewardEnsemble(plain.observation_space, plain.action_space, EnsembleConfig(2, (8,)))
-    env = LearnedRewardVecEnv(plain, ensemble)
+    plain = EnvironmentRef(name).make_vector(1)
+    ensemble = RewardEnsemble(plain.single_observation_space, plain.single_action_space, EnsembleConfig(2, (8,)))
+    env = VectorEnvBridge(LearnedReward(plain, ensemble))
     model = algorithm("MlpPolicy", env, learning_starts=50, buffer_size=1000, device="cpu")
     model.learn(120)
     buffer: Any = model.replay_buffer
-    shape: Any = plain.action_space.shape
+    shape: Any = env.action_space.shape
     paid = ensemble.reward(buffer.observations[:120, 0], buffer.actions[:120, 0].reshape(120, *shape))
     if algorithm is DQN:
         # SAC keeps actions scaled to [-1, 1] in its buffer.
         assert np.allclose(buffer.rewards[:120, 0], paid, atol=1e-5)
     env.reset()
-    action = np.zeros((1, *shape), plain.action_space.dtype)
+    action = np.zeros((1, *shape), env.action_space.dtype)
     _, rewards, _, infos = env.step(action)
     assert infos[0]["true_reward"] != pytest.approx(float(rewards[0]))

@@ -91,7 +91,7 @@ class OneStep:
 
 @pytest.fixture
 def play() -> Callable[..., list[OneStep]]:
-    """Runs a vector environment with random actions, resetting the ended rows itself where nobody else does."""
+    """Runs a vector environment with random actions."""
 
     def run(env: gym.vector.VectorEnv[Any, Any, Any], steps: int, seed: int = 0) -> list[OneStep]:
         env.action_space.seed(seed)
@@ -102,8 +102,6 @@ def play() -> Callable[..., list[OneStep]]:
             step = OneStep(np.array(before), actions, env.step(actions))
             history.append(step)
             before = step.after
-            if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and step.done.any():
-                before, _ = env.reset(options={"reset_mask": step.done})
         return history
 
     return run
@@ -111,8 +109,8 @@ def play() -> Callable[..., list[OneStep]]:
 
 @pytest.fixture
 def cartpoles() -> Callable[..., SyncVectorEnv]:
-    def make(mode: AutoresetMode, copies: int = 3, wrap: Callable[..., Any] = lambda env: env) -> SyncVectorEnv:
-        return SyncVectorEnv([lambda: wrap(gym.make("CartPole-v1"))] * copies, autoreset_mode=mode)
+    def make(copies: int = 3) -> SyncVectorEnv:
+        return SyncVectorEnv([lambda: gym.make("CartPole-v1")] * copies, autoreset_mode=AutoresetMode.SAME_STEP)
 
     return make
 

@@ -4,9 +4,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
 
-from rlhf_envs.wrappers import FixedHorizon, HideReward, HideVectorReward
+from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.wrappers import FixedHorizon, HideReward, true_reward
 
 
 def episode(env: gym.Env[Any, Any], seed: int | None, actions: list[int]) -> list[tuple[Any, ...]]:
@@ -36,18 +36,14 @@ def test_every_episode_is_exactly_as_long_as_the_horizon_and_never_terminates(on
         assert [truncated for _, _, _, truncated, _ in steps] == [False] * 59 + [True]
 
 
-@pytest.mark.parametrize("hide", ["inside", "outside"])
-def test_absorbing_keeps_the_return_of_the_wrapped_episode(hide: str) -> None:
+def test_absorbing_keeps_the_return_of_the_wrapped_episode() -> None:
     plain = gym.make("CartPole-v1")
-    if hide == "inside":
-        fixed: gym.Env[Any, Any] = FixedHorizon(HideReward(gym.make("CartPole-v1")), 60)
-    else:
-        fixed = HideReward(FixedHorizon(gym.make("CartPole-v1"), 60))
+    fixed = FixedHorizon(gym.make("CartPole-v1"), 60)
     for seed in range(5):
         expected = sum(float(reward) for _, reward, _, _, _ in episode(plain, seed, [0, 1, 1]))
         steps = episode(fixed, seed, [0, 1, 1])
         assert expected < 60
-        assert sum(info["true_reward"] for _, _, _, _, info in steps) == expected
+        assert sum(true_reward(reward, info) for _, reward, _, _, info in steps) == expected
 
 
 def test_the_last_observation_is_repeated_while_absorbed() -> None:
@@ -120,17 +116,14 @@ def test_nothing_changes_around_an_environment_that_never_ends_early() -> None:
     assert truncated
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
-def test_copies_in_a_vector_environment_end_together_and_keep_their_returns(
-    mode: AutoresetMode, cartpoles: Any, play: Any
-) -> None:
-    env = HideVectorReward(cartpoles(mode, wrap=lambda env: FixedHorizon(env, 50)))
+def test_copies_in_a_vector_environment_end_together_and_keep_their_returns(play: Any) -> None:
+    env = HideReward(EnvironmentRef("CartPole-v1", horizon=50).make_vector(3))
     history = play(env, 50)
     assert not any(step.done.any() for step in history[:-1])
     assert history[-1].truncated.all()
     assert not any(step.terminated.any() for step in history)
     returns = sum(step.info["true_reward"] for step in history)
-    plain = play(cartpoles(AutoresetMode.DISABLED), 50)
+    plain = play(EnvironmentRef("CartPole-v1", on_termination="leak").make_vector(3), 50)
     for row in range(3):
         assert returns[row] == next(index for index, step in enumerate(plain) if step.done[row]) + 1
 
