@@ -55,7 +55,7 @@ def test_a_run_leaves_everything_that_is_needed_to_look_at_it_and_to_go_on(tmp_p
     assert load(directory.reward_model_path).config == TINY["ensemble"]
     assert any(directory.tensorboard_path.iterdir())
     with PreferenceStore.open(directory.store_path) as store:
-        assert store.environment["id"] == "rlhf/Recommender-v0"
+        assert store.environment.id == "rlhf/Recommender-v0"
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another(tmp_path: Path) -> None:
