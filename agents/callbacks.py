@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -156,39 +156,38 @@ class ProgressCallback(BaseCallback):
         stop: checked while the run waits for answers, so that it can be stopped then too.
 
     Attributes:
+        scoring: computes the rewards; it must be set, and come before this one in the list of callbacks.
         last_round: what the last visit to the feedback loop did; None before the first.
         learned_return: mean score of the last rollout, as the return of a whole episode.
+        before: figures of what came before this process: pretraining, and `state` at the checkpoint that the run
+            resumes from.
     """
+
+    scoring: ScoringCallback
 
     def __init__(self, total_timesteps: int, console: Console, stop: StopRequest) -> None:
         super().__init__()
         self.last_round: RoundReport | None = None
         self.learned_return = float("nan")
-        self._stop = stop
+        self.before: dict[str, Any] = {}
+        self._console, self._stop = console, stop
         self._started = time.perf_counter()
         self._rollout_at, self._rollout_steps = self._started, 0
-        self._before: dict[str, Any] = {}
         self._display = ProgressDisplay(total_timesteps, console)
 
-    def begin(self, scoring: ScoringCallback, table: ProgressTable, before: dict[str, Any]) -> None:
-        """Set what is reported on.
-
-        Args:
-            scoring: computes the rewards; it must come before this one in the list of callbacks.
-            table: gets a row per rollout.
-            before: `figures` of the run's earlier parts, from the checkpoint that it resumes from.
-        """
-        self._scoring, self._table, self._before = scoring, table, before
-
-    def figures(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Seconds that the run took so far, its earlier parts included, by what they were spent on."""
         spent = {
             "wall_seconds": time.perf_counter() - self._started,
-            "rollout_seconds": self._scoring.rollout_seconds,
-            "reward_inference_seconds": self._scoring.scoring_seconds,
-            "reward_fit_seconds": getattr(self._scoring, "fit_seconds", 0.0),
+            "rollout_seconds": self.scoring.rollout_seconds,
+            "reward_inference_seconds": self.scoring.scoring_seconds,
+            "reward_fit_seconds": getattr(self.scoring, "fit_seconds", 0.0),
         }
-        return {**self._before, **{name: value + self._before.get(name, 0.0) for name, value in spent.items()}}
+        return {**self.before, **{name: value + self.before.get(name, 0.0) for name, value in spent.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` was at a checkpoint."""
+        self.before = state
 
     def on_round(self, report: RoundReport) -> None:
         """Take note of a visit to the feedback loop."""
@@ -202,13 +201,14 @@ class ProgressCallback(BaseCallback):
         self._display.update(f"waiting for {awaited}")
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show the bar, and close everything at the end."""
-        with self._display.shown():
-            try:
-                yield
-            finally:
-                self._table.close()
+    def shown(self, path: Path, resume_at: int) -> Iterator[None]:
+        """Show the bar, and write progress.csv from this timestep on, as long as the context lasts."""
+        with self._display.shown(), closing(ProgressTable(path, resume_at)) as self._table:
+            yield
+
+    def message(self, text: str) -> None:
+        """Print a sentence on the console."""
+        self._console.print(text, highlight=False)
 
     def _on_training_start(self) -> None:
         self._rollout_at, self._rollout_steps = time.perf_counter(), self.num_timesteps
@@ -221,15 +221,15 @@ class ProgressCallback(BaseCallback):
         now = time.perf_counter()
         speed = (self.num_timesteps - self._rollout_steps) / max(now - self._rollout_at, 1e-9)
         self._rollout_at, self._rollout_steps = now, self.num_timesteps
-        returns = self._scoring.env.true_returns
+        returns = self.scoring.env.true_returns
         true_return = float(np.mean(returns)) if returns else None
-        self.learned_return = float(self._scoring.last_scores.mean()) * self._scoring.env.horizon
-        report, figures = self.last_round, self.figures()
+        self.learned_return = float(self.scoring.last_scores.mean()) * self.scoring.env.horizon
+        report, spent = self.last_round, self.state()
         fit = report.fit if report else None
         self._table.add(
             {
                 "timesteps": self.num_timesteps,
-                "seconds": round(figures["wall_seconds"], 3),
+                "seconds": round(spent["wall_seconds"], 3),
                 "true_return_mean": true_return,
                 "learned_return_mean": self.learned_return,
                 "labels": report.labels if report else 0,
@@ -237,7 +237,7 @@ class ProgressCallback(BaseCallback):
                 "held_out_accuracy": fit.held_out_accuracy if fit else None,
                 "test_accuracy": report.test_accuracy if report else None,
                 "steps_per_second": round(speed),
-                "fit_seconds": round(figures["reward_fit_seconds"], 3),
+                "fit_seconds": round(spent["reward_fit_seconds"], 3),
             }
         )
         self._display.update(_summary(true_return, report), self.num_timesteps)
@@ -265,29 +265,25 @@ class ConvergenceCallback(BaseCallback):
     Args:
         scoring, progress: the run's other callbacks, which must come before this one.
         patience: that many rollouts; None never stops.
-        state: as `state` was at the checkpoint that the run resumes from.
     """
 
-    def __init__(
-        self,
-        scoring: ScoringCallback,
-        progress: ProgressCallback,
-        patience: int | None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, scoring: ScoringCallback, progress: ProgressCallback, patience: int | None) -> None:
         super().__init__()
         self._scoring, self._progress, self._patience = scoring, progress, patience
-        self._convergence = _Convergence(**(state or {}))
+        self._convergence = _Convergence()
 
     @property
     def converged(self) -> bool:
         """Whether training is to end."""
         return self._convergence.converged
 
-    @property
     def state(self) -> dict[str, Any]:
         """How near to convergence the run is, as JSON values for a checkpoint."""
         return asdict(self._convergence)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` was at a checkpoint."""
+        self._convergence = _Convergence(**state)
 
     def _on_rollout_start(self) -> None:
         if self.converged:

@@ -7,10 +7,10 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from agents.callbacks import StopRequest
 from rlhf_envs.learners import Learner
 from rlhf_envs.runs import complete_checkpoints, read_json, strict_json
-from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
+from rlhf_envs.sb3 import ScoringCallback
 
 _MOST = 2
 _UNFINISHED = "."
@@ -62,6 +62,16 @@ class RandomState:
         torch.set_rng_state(torch.from_numpy(self.arrays["torch_random"]))
 
 
+class Resumable(Protocol):
+    """A part of a run whose state goes into checkpoints."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON values."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` was at a checkpoint."""
+
+
 class Checkpoints:
     """The checkpoints of one run: folders named by timesteps, complete or not there at all.
 
@@ -71,7 +81,8 @@ class Checkpoints:
     Args:
         folder: of all checkpoints.
         learner: saves and restores the model.
-        model, env, scoring: what they are of.
+        model, scoring: what they are of, with the environment of the latter.
+        parts: further parts of the run, by name.
         seed: of the run.
     """
 
@@ -80,18 +91,15 @@ class Checkpoints:
         folder: Path,
         learner: Learner[Any],
         model: BaseAlgorithm,
-        env: PreferenceVecEnv,
         scoring: ScoringCallback,
+        parts: Mapping[str, Resumable],
         seed: int = 0,
     ) -> None:
         self.folder, self.learner, self.seed = folder, learner, seed
-        self.model, self.env, self.scoring = model, env, scoring
+        self.model, self.env, self.scoring, self.parts = model, scoring.env, scoring, parts
 
-    def save(self, notes: dict[str, Any]) -> None:
+    def save(self) -> None:
         """Write a checkpoint of this moment, unless there is one.
-
-        Args:
-            notes: further JSON values, which `restore` returns.
 
         Raises:
             OSError: if the disk is full or cannot be written; the checkpoints before are kept.
@@ -103,7 +111,7 @@ class Checkpoints:
         try:
             self._clear()
             new.mkdir(parents=True)
-            self._write(new, notes)
+            self._write(new)
             os.replace(new, final)
             for old in complete_checkpoints(self.folder)[:-_MOST]:
                 # A folder is renamed before it is emptied, so that none with a proper name is ever half there.
@@ -115,22 +123,23 @@ class Checkpoints:
                 "disk, and go on with --resume: the checkpoint before and all answers are kept."
             ) from error
 
-    def restore(self) -> dict[str, Any] | None:
-        """Restore the newest checkpoint, and return its notes; None where there is none yet.
+    def restore(self) -> bool:
+        """Restore the newest checkpoint; whether there is one.
 
         Raises:
             ValueError: if it is damaged.
         """
         complete = complete_checkpoints(self.folder)
         if not complete:
-            return None
+            return False
         folder = complete[-1]
         try:
-            return self._read(folder)
+            self._read(folder)
+            return True
         except _DAMAGE as error:
             raise self._damaged(folder, error) from error
 
-    def _write(self, new: Path, notes: dict[str, Any]) -> None:
+    def _write(self, new: Path) -> None:
         self.learner.save(self.model, new)
         scoring = self.scoring.save(new)
         random_state = RandomState.now()
@@ -141,14 +150,14 @@ class Checkpoints:
             "updates": self.model._n_updates,
             "scoring": scoring,
             "random": random_state.values,
-            "notes": strict_json(notes),
+            "parts": {name: strict_json(part.state()) for name, part in self.parts.items()},
         }
         (new / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
         for file in new.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
 
-    def _read(self, folder: Path) -> dict[str, Any]:
+    def _read(self, folder: Path) -> None:
         state = read_json(folder / "state.json")
         _check_state(state)
         arrays = load_file(folder / "arrays.safetensors")
@@ -164,8 +173,8 @@ class Checkpoints:
             self.random_state.restore()
         finally:
             before.restore()
-        notes: dict[str, Any] = state["notes"]
-        return notes
+        for name, part in self.parts.items():
+            part.restore(state["parts"][name])
 
     def _clear(self) -> None:
         """Delete what an earlier process has left half written or half deleted."""
@@ -216,7 +225,6 @@ class CheckpointCallback(BaseCallback):
     Args:
         checkpoints: where they go.
         every_seconds: at least this time lies between two of them.
-        notes: called for what else a checkpoint should hold.
         stop: whether the run should stop.
         resumed: whether the run resumes from a checkpoint.
     """
@@ -225,7 +233,6 @@ class CheckpointCallback(BaseCallback):
         self,
         checkpoints: Checkpoints,
         every_seconds: float,
-        notes: Callable[[], dict[str, Any]],
         stop: StopRequest,
         resumed: bool,
     ) -> None:
@@ -233,13 +240,12 @@ class CheckpointCallback(BaseCallback):
         self._stop = stop
         self._checkpoints = checkpoints
         self._every = every_seconds
-        self._notes = notes
         self._resumed = resumed
         self._last = time.monotonic() if resumed else float("-inf")
 
     def save_now(self) -> None:
         """Save a checkpoint of this moment."""
-        self._checkpoints.save(self._notes())
+        self._checkpoints.save()
         self._last = time.monotonic()
 
     def _on_rollout_start(self) -> None:
@@ -264,11 +270,11 @@ def _check_state(state: dict[str, Any]) -> None:
     for name in ("timesteps", "updates"):
         if type(state[name]) is not int or state[name] < 0:
             raise ValueError(f"state.json: {name} must be a whole number, not {state[name]!r}")
-    for name in ("scoring", "notes"):
+    for name in ("scoring", "parts"):
         if not isinstance(state[name], dict):
             raise ValueError(f"state.json: {name} must be an object, not {state[name]!r}")
-    if not all(isinstance(part, dict) for part in state["notes"].values()):
-        raise ValueError("state.json: notes must be an object of objects")
+    if not all(isinstance(part, dict) for part in state["parts"].values()):
+        raise ValueError("state.json: parts must be an object of objects")
 
 
 def _reason(error: Exception) -> str:

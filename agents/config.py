@@ -10,15 +10,23 @@ import tyro
 
 from agents.presets import feedback_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback import ANNOTATORS, TeacherConfig
-from rlhf_envs.learners import find_learner
+from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
+from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.settings_json import settings_from_json, settings_to_json
 
+_NO_FLAG = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="",
+    instance_from_str=lambda words: None,
+    is_instance=lambda value: value is None or isinstance(value, EnvironmentRef),
+    str_from_instance=lambda value: [""],
+)
+"""The command line names the environment by `EnvironmentFlags`."""
+
 Reward = Literal["learned", "true", "proxy"]
-FeedbackKind = Literal["oracle", "boltzmann", "myopic", "mistake", "skip", "equal", "window", "web", "elsewhere"]
 ASK_PEOPLE = ("window", "web", "elsewhere")
 """The kinds of feedback that people give: in a window or on a web page that the run opens, or wherever the store is
 served by `rlhf-envs label`."""
@@ -46,6 +54,43 @@ class TeacherChanges:
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out.
+
+    Attributes:
+        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
+        demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
+            "minari:ID" for a Minari dataset.
+        patience: stop training once the label budget is spent and the learned return has not risen for this many
+            rollouts; None trains for all timesteps.
+        evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
+        processes: run third-party copies in processes of their own.
+        checkpoint_seconds: at least this time lies between two checkpoints.
+        threads: of PyTorch; small networks run fastest on one.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    pretrain: int = 0
+    demonstrations: str = "expert"
+    patience: int | None = None
+    evaluation_episodes: int = 100
+    processes: bool = False
+    checkpoint_seconds: float = 15.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run.
 
@@ -53,9 +98,10 @@ class RunConfig:
         environment: where the policy is trained; None to learn only the reward of answers that are there.
         reward: what the policy is trained on: "learned" from preferences; or, as baselines, the "true" reward or the
             "proxy" that a hasty engineer would have coded.
-        feedback: who answers: a scripted teacher by name; or people, in a "window" that opens, on a "web" page that is
-            served as long as training goes on, or "elsewhere", by `rlhf-envs label` on this or another machine. For a
-            port or host of your own use "elsewhere", and `rlhf-envs label --web`.
+        feedback: who answers: a scripted teacher by name, an annotator of your own as "module:Name", or people: in a
+            "window" that opens, on a "web" page that is served as long as training goes on, or "elsewhere", by
+            `rlhf-envs label` on this or another machine. For a port or host of your own use "elsewhere", and
+            `rlhf-envs label --web`.
         timesteps: environment steps of the training, over all copies.
         seed: of everything that is random.
         labels: how many comparisons are asked, when, and which.
@@ -70,23 +116,15 @@ class RunConfig:
         fit: how the reward model is fitted to the answers.
         learner: the algorithm that trains the policy: "ppo", or one of your own as "module:Name".
         learner_settings: its settings; the environment's preset where None.
-        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
-        demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
-            "minari:ID" for a Minari dataset.
-        processes: run third-party copies in processes of their own.
-        patience: stop training once the label budget is spent and the learned return has not risen for this many
-            rollouts; None trains for all timesteps.
-        evaluation_episodes: episodes on fresh seeds that the final policy is judged by.
-        checkpoint_seconds: at least this time lies between two checkpoints.
-        threads: of PyTorch; small networks run fastest on one.
+        run: how the run is carried out.
 
     Raises:
         ValueError: if a value is out of range, or the learner or its settings are of the wrong kind.
     """
 
-    environment: tyro.conf.Fixed[EnvironmentRef | None] = None
+    environment: tyro.conf.Suppress[Annotated[EnvironmentRef | None, _NO_FLAG]] = None
     reward: Reward = "learned"
-    feedback: FeedbackKind = "oracle"
+    feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*ASK_PEOPLE))] = "oracle"
     timesteps: int = 500_000
     seed: int = 0
     labels: Annotated[tyro.conf.OmitArgPrefixes[FeedbackConfig], tyro.conf.arg(name="feedback")] = field(
@@ -97,28 +135,17 @@ class RunConfig:
     offline: str | None = None
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
-    learner: str = "ppo"
+    learner: Annotated[str, tyro.conf.arg(metavar=LEARNERS.choices())] = "ppo"
     learner_settings: Annotated[Any, tyro.conf.arg(name="learner")] = None
-    pretrain: int = 0
-    demonstrations: str = "expert"
-    processes: bool = False
-    patience: int | None = None
-    evaluation_episodes: int = 100
-    checkpoint_seconds: float = 15.0
-    threads: int = 1
+    run: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
-        for name, kind in (("reward", Reward), ("feedback", FeedbackKind)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}.")
-        least = {"timesteps": 1, "seed": 0, "pretrain": 0, "evaluation_episodes": 1, "threads": 1}
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name} must be at least {lowest}, not {getattr(self, name)}.")
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience is a number of rollouts of at least 1, not {self.patience}.")
+        if self.reward not in get_args(Reward):
+            raise ValueError(f"reward must be one of {', '.join(get_args(Reward))}, not {self.reward!r}.")
+        if self.timesteps < 1 or self.seed < 0:
+            raise ValueError(
+                f"timesteps must be at least 1, and seed at least 0, not {self.timesteps} and {self.seed}."
+            )
         if self.environment is not None:
             self.environment.to_json()
         settings_class = find_learner(self.learner).settings_class
@@ -129,7 +156,7 @@ class RunConfig:
                 f"The settings of the learner {self.learner} must be a {settings_class.__name__}, not "
                 f"{self.learner_settings!r}."
             )
-        self.teacher_config()
+        _ = self.teacher_config  # refuses what cannot be
 
     @classmethod
     def for_environment(cls, environment: EnvironmentRef | None, learner: str = "ppo") -> RunConfig:
@@ -152,17 +179,29 @@ class RunConfig:
         """Whether the answers come from people."""
         return self.reward == "learned" and self.offline is None and self.feedback in ASK_PEOPLE
 
+    @property
     def teacher_config(self) -> TeacherConfig | None:
-        """The scripted teacher with its changes; None where people answer."""
+        """The scripted teacher with its changes; None where another annotator or people answer.
+
+        Raises:
+            ValueError: if there is no such annotator, or a teacher is changed although none answers.
+        """
         changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
-        if self.feedback in ASK_PEOPLE:
-            if changes:
-                raise ValueError(
-                    f"--teacher changes a scripted teacher, but with --feedback {self.feedback} people answer; leave "
-                    "one of them out."
-                )
-            return None
-        return replace(ANNOTATORS[self.feedback], seed=self.seed, **changes)
+        found = None if self.feedback in ASK_PEOPLE else ANNOTATORS.resolve(self.feedback)
+        if isinstance(found, TeacherConfig):
+            return replace(found, seed=self.seed, **changes)
+        if changes:
+            raise ValueError(
+                f"--teacher changes a scripted teacher, but with --feedback {self.feedback} none answers; leave one of "
+                "them out."
+            )
+        return None
+
+    def annotator(self) -> Annotator | None:
+        """The annotator that answers; None where people do."""
+        if self.teacher_config is not None:
+            return ScriptedTeacher(self.teacher_config, self.feedback)
+        return None if self.feedback in ASK_PEOPLE else make_annotator(self.feedback)
 
     def to_json(self) -> dict[str, Any]:
         """As values of strict JSON; `from_json` is the inverse. An infinite number is written as the text "inf"."""

@@ -49,7 +49,19 @@ def settle(config: RunConfig) -> RunConfig:
             or say what should be asked, or of whom.
         StoreError: if they are in a store that cannot be read.
     """
-    _refuse_what_asks(config)
+    if config.store is not None:
+        raise ValueError("--offline brings its own answers; leave --store out.")
+    if config.reward != "learned":
+        raise ValueError(f"--offline learns the reward from answers; leave --reward {config.reward} out.")
+    if config.feedback != RunConfig.feedback:
+        raise ValueError(f"--offline asks nobody anything; leave --feedback {config.feedback} out.")
+    if config.teacher != TeacherChanges():
+        raise ValueError("--offline asks nobody anything; leave what changes a --teacher out.")
+    usual = (FeedbackConfig(), feedback_for(config.environment))
+    for part in fields(FeedbackConfig):
+        wanted = getattr(config.labels, part.name)
+        if part.name not in _NOT_ABOUT_ASKING and all(wanted != getattr(one, part.name) for one in usual):
+            raise ValueError(f"--offline asks nothing; leave --{part.name.replace('_', '-')} out.")
     with open_source(config.offline or "") as source:
         asked = [query.purpose for query in source.queries()]
         length = source.environment.segment_length or len(next(source.segments())[1])
@@ -182,7 +194,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
         StoreError: if a store cannot do its work.
         OSError: if the disk is full.
     """
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.run.threads)
     started = time.perf_counter()
     offline = config.offline or ""
     with directory.locked(), open_answers(offline, directory.store_place) as store:
@@ -258,19 +270,3 @@ def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Seque
         for segment in store.segments(ids)
     ]
     return correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True))).pearson
-
-
-def _refuse_what_asks(config: RunConfig) -> None:
-    if config.store is not None:
-        raise ValueError("--offline brings its own answers; leave --store out.")
-    if config.reward != "learned":
-        raise ValueError(f"--offline learns the reward from answers; leave --reward {config.reward} out.")
-    if config.feedback != RunConfig.feedback:
-        raise ValueError(f"--offline asks nobody anything; leave --feedback {config.feedback} out.")
-    if config.teacher != TeacherChanges():
-        raise ValueError("--offline asks nobody anything; leave what changes a --teacher out.")
-    usual = (FeedbackConfig(), feedback_for(config.environment))
-    for part in fields(FeedbackConfig):
-        wanted = getattr(config.labels, part.name)
-        if part.name not in _NOT_ABOUT_ASKING and all(wanted != getattr(one, part.name) for one in usual):
-            raise ValueError(f"--offline asks nothing; leave --{part.name.replace('_', '-')} out.")

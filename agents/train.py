@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -15,15 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
-from agents.callbacks import (
-    Converged,
-    ConvergenceCallback,
-    EarlyEndCallback,
-    ProgressCallback,
-    ProgressTable,
-    StopRequest,
-)
-from agents.checkpoint import CheckpointCallback, Checkpoints
+from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
+from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.offline import ask_nothing, check_answers_fit, open_answers
 from agents.people import open_screen
@@ -35,13 +26,12 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation import ModelScores, evaluate, reward_correlation, sb3_policy
 from rlhf_envs.evaluation.returns import return_metrics
 from rlhf_envs.evaluation.reward_model import correlation_metrics
-from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, StoreMissingError
+from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
-from rlhf_envs.loop import RoundReport
 from rlhf_envs.queries import Purpose
 from rlhf_envs.report import write_report
-from rlhf_envs.rewards import RewardEnsemble, save
+from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
@@ -57,10 +47,10 @@ _EXPERT_EPISODES = 10
 def train(
     config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False, report: bool = True
 ) -> dict[str, Any]:
-    """Train a policy, evaluate it, and write everything into the run's folder.
+    """Train a policy, evaluate it, and write everything into the run's folder; the figures, as in metrics.json.
 
-    In each round of the learner's loop the policy rolls out; then `PreferenceCallback` selects queries, asks, reads
-    answers, fits the reward and scores the rollout with it; then the learner improves the policy on those scores.
+    In each round of `model.learn` the policy rolls out; then the callback `scoring` selects queries, asks, reads
+    answers, fits the reward, and scores the rollout with it; then the learner improves the policy on those scores.
 
     Args:
         config: the run; with `resume` the one that the folder holds.
@@ -69,61 +59,44 @@ def train(
         resume: go on from the newest checkpoint, or from the beginning where there is none yet.
         report: whether to write report.html, which takes a few seconds.
 
-    Returns:
-        The run's figures, as in metrics.json.
-
     Raises:
-        ValueError: if the settings do not fit the environment, or a checkpoint is damaged.
-        StoreError: if the store cannot do its work.
-        OSError: if the disk is full.
+        ValueError, StoreError, OSError: if the run cannot go on; it can be resumed once the cause is mended.
         RunInterrupted: if the run was asked to stop; it can be resumed.
     """
-    torch.set_num_threads(config.threads)
-    environment = config.required_environment
-    stop = StopRequest()
-    progress = ProgressCallback(config.timesteps, console, stop)
-    message = partial(console.print, highlight=False)
+    torch.set_num_threads(config.run.threads)
+    learner, environment, stop = find_learner(config.learner), config.required_environment, StopRequest()
     with directory.locked(), ExitStack() as cleanup:
         env, model = build(config)
         cleanup.callback(env.close)
-        learner = find_learner(config.learner)
-        scoring = build_scoring(config, directory, env, progress.on_round, progress.on_wait, resume)
+        progress = ProgressCallback(config.timesteps, console, stop)
+        scoring = progress.scoring = build_scoring(config, directory, env, progress, resume)
         cleanup.callback(scoring.close)
-        scoring.rewards = learner.rewards(model)
-        env.remember(scoring.rewards.steps)
-        checkpoints = Checkpoints(directory.checkpoints_path, learner, model, env, scoring, config.seed)
-        notes = checkpoints.restore() if resume else None
-        resumed = notes is not None
+        scoring.connect(learner.rewards(model))
+        convergence = ConvergenceCallback(scoring, progress, config.run.patience)
+        parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
+        checkpoints = Checkpoints(directory.checkpoints_path, learner, model, scoring, parts, config.seed)
+        resumed = resume and checkpoints.restore()
         if resumed and not env.can_restore:
-            message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
-        notes = notes or {"run": _pretrained(config, model), "convergence": {}}
-        convergence = ConvergenceCallback(scoring, progress, config.patience, notes["convergence"])
-        progress.begin(scoring, ProgressTable(directory.progress_path, resume_at=model.num_timesteps), notes["run"])
-        saving = CheckpointCallback(
-            checkpoints,
-            config.checkpoint_seconds,
-            lambda: {"run": progress.figures(), "convergence": convergence.state},
-            stop,
-            resumed,
-        )
+            progress.message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
+        if config.run.pretrain > 0 and not resumed:
+            progress.before = _pretrain(config, model)
+        saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
         if not environment.is_native:
-            callbacks.append(EarlyEndCallback(environment, message))
+            callbacks.append(EarlyEndCallback(environment, progress.message))
         if config.asks_people:
             cleanup.enter_context(open_screen(config.feedback, directory.path, console, stop.also_when))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
         cleanup.callback(model.logger.close)
-        with stop.listening(), progress.shown(), suppress(Converged):
+        with stop.listening(), progress.shown(directory.progress_path, model.num_timesteps), suppress(Converged):
             remaining = config.timesteps - model.num_timesteps
             if remaining > 0:
                 model.learn(remaining, callback=callbacks, reset_num_timesteps=not resumed)
         saving.save_now()
         stop.check()
-        scoring.check_learned()
+        scoring.save_result(directory.reward_model_path)
         model.save(directory.policy_path)
-        if isinstance(scoring, PreferenceCallback):
-            save(scoring.loop.ensemble, directory.reward_model_path)
-        metrics = _metrics(config, model, scoring, progress.figures())
+        metrics = _metrics(config, model, scoring, progress.state())
     write_json(directory.metrics_path, metrics)
     if report:
         write_report(directory)
@@ -138,14 +111,29 @@ def check_settings(config: RunConfig) -> None:
             segments do not fit its episodes, the demonstrations do not fit it, or people are asked for nothing.
         RuntimeError: if people are to answer, and this machine cannot show them anything.
     """
+    environment = config.required_environment
+    trial = find_learner(config.learner).for_trial(config.learner_settings)
     try:
-        _try_settings(config)
+        env, _ = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
+        with closing(env):
+            spaces = env.observation_space, env.action_space
+            encoder = RewardEnsemble(*spaces, config.ensemble, config.seed).encoder
+            if config.offline is not None:
+                check_answers_fit(config.offline, environment.id, encoder)
+            if config.reward == "learned":
+                config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
+            if config.run.pretrain > 0:
+                # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.
+                count = 1 if config.run.demonstrations == EXPERT else config.run.pretrain
+                found = resolve(config.run.demonstrations, environment, count, config.seed)
+                found.check_fits(encoder.observation_space, encoder.action_space)
+            if preferred := _preferred_demonstrations(config):
+                preferred.check_fits(encoder.observation_space, encoder.action_space)
+                Demonstrator(preferred, config.labels.segment_length)
     except (AssertionError, KeyError, TypeError, gym.error.Error) as error:
         # Stable-Baselines3 and other people's environments refuse arguments with whatever they like.
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise ValueError(
-            f"{config.required_environment.id} cannot be trained on with these settings: {reason}."
-        ) from error
+        raise ValueError(f"{environment.id} cannot be trained on with these settings: {reason}.") from error
     if config.reward != "learned" and config.feedback in ASK_PEOPLE:
         raise ValueError(
             f"--reward {config.reward} learns nothing from people, who are asked with --feedback {config.feedback}; "
@@ -165,7 +153,7 @@ def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
         paid_environment(config.required_environment, config.reward),
         config.learner_settings.num_envs,
         config.seed,
-        processes=config.processes,
+        processes=config.run.processes,
         capacity_steps=4 * config.labels.segment_length,
         frames=config.asks_people,
     )
@@ -196,26 +184,25 @@ def paid_environment(environment: EnvironmentRef, reward: str) -> EnvironmentRef
 
 
 def build_scoring(
-    config: RunConfig,
-    directory: RunDirectory,
-    env: PreferenceVecEnv,
-    on_round: Callable[[RoundReport], None],
-    on_wait: Callable[[str], None],
-    resume: bool = False,
+    config: RunConfig, directory: RunDirectory, env: PreferenceVecEnv, progress: ProgressCallback, resume: bool = False
 ) -> ScoringCallback:
-    """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's."""
+    """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's.
+
+    Raises:
+        StoreError: if the run's store cannot be made or opened.
+    """
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
-    teacher = config.teacher_config()
+    described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
     callback = PreferenceCallback(
         env,
-        open_store(config, directory, resume),
+        open_store(directory, described, config.offline, resume),
         config.labels,
-        None if teacher is None else ScriptedTeacher(teacher, config.feedback),
+        config.annotator(),
         RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed),
         config.seed,
-        on_round,
-        on_wait,
+        progress.on_round,
+        progress.on_wait,
         config.fit,
         _preferred_demonstrations(config),
     )
@@ -224,64 +211,46 @@ def build_scoring(
     return callback
 
 
-def open_store(config: RunConfig, directory: RunDirectory, resume: bool = False) -> PreferenceStore:
+def open_store(
+    directory: RunDirectory, environment: StoredEnvironment, offline: str | None = None, resume: bool = False
+) -> PreferenceStore:
     """The run's store: a new one, or with `resume` the one that it had, if it came so far as to make one.
+
+    Args:
+        directory: of the run.
+        environment: described in a new store.
+        offline: where the answers are that the run learns from, if it asks nothing.
+        resume: whether the run goes on.
 
     Raises:
         StoreError: if it is damaged, locked, or of a newer version; if a new run names a place that holds one; or if
             it is missing from a run that had one.
     """
-    if config.offline is not None:
-        return open_answers(config.offline, directory.store_place)
+    if offline is not None:
+        return open_answers(offline, directory.store_place)
     if resume:
         try:
             return PreferenceStore.open(directory.store_place)
         except StoreMissingError:
             if directory.has_checkpoint:
                 raise
-    described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
-    return PreferenceStore.create(directory.store_place, described)
-
-
-def _try_settings(config: RunConfig) -> None:
-    environment = config.required_environment
-    trial = find_learner(config.learner).for_trial(config.learner_settings)
-    env, _ = build(replace(config, learner_settings=trial, processes=False))
-    try:
-        ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
-        spaces = (ensemble.encoder.observation_space, ensemble.encoder.action_space)
-        if config.offline is not None:
-            check_answers_fit(config.offline, environment.id, ensemble.encoder)
-        if config.reward == "learned":
-            config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
-        if config.pretrain > 0:
-            # An expert can act as many episodes as are wanted; whether a file has enough shows only when it is read.
-            count = 1 if config.demonstrations == EXPERT else config.pretrain
-            found = resolve(config.demonstrations, environment, count, config.seed)
-            found.check_fits(*spaces)
-        if preferred := _preferred_demonstrations(config):
-            preferred.check_fits(*spaces)
-            Demonstrator(preferred, config.labels.segment_length)
-    finally:
-        env.close()
+    return PreferenceStore.create(directory.store_place, environment)
 
 
 def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
     """What is preferred over the agent's segments: all of a source, or a few episodes of a scripted expert."""
     if config.labels.demonstrated == 0 or config.reward != "learned":
         return None
-    episodes = _EXPERT_EPISODES if config.demonstrations == EXPERT else None
-    return resolve(config.demonstrations, config.required_environment, episodes, config.seed)
+    episodes = _EXPERT_EPISODES if config.run.demonstrations == EXPERT else None
+    return resolve(config.run.demonstrations, config.required_environment, episodes, config.seed)
 
 
-def _pretrained(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
-    """Let the policy imitate demonstrations, if that is wanted; how well that went."""
-    if config.pretrain == 0:
-        return {}
+def _pretrain(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
+    """Let the policy imitate demonstrations; how well that went."""
     environment = config.required_environment
-    demonstrations = resolve(config.demonstrations, environment, config.pretrain, config.seed)
+    demonstrations = resolve(config.run.demonstrations, environment, config.run.pretrain, config.seed)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
-    own = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
+    own = evaluate(sb3_policy(model), environment, episodes=config.run.evaluation_episodes)
     return {"pretraining": {**asdict(report), "true_return_mean": own.mean, "true_return_std": own.std}}
 
 
@@ -302,7 +271,7 @@ def _metrics(
         "seed": config.seed,
         "timesteps": model.num_timesteps,
         "comparisons": 0,
-        **return_metrics(policy, environment, config.evaluation_episodes),
+        **return_metrics(policy, environment, config.run.evaluation_episodes),
         **spent,
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }

@@ -54,6 +54,10 @@ class Registry(Mapping[str, Part], Generic[Part]):
         self._parts[name] = self._checked(part)
         return part
 
+    def choices(self, *more: str) -> str:
+        """What can be chosen, as the help of a command shows it: the names, and further ones, or "module:Name"."""
+        return f"{{{','.join([*self._parts, *more])}}}|module:Name"
+
     def unregister(self, name: str) -> None:
         """Forget a part, so that another one can be registered under its name, as in a notebook that is run again.
 

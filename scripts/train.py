@@ -48,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True)
     with one_sentence_errors():
-        run_dir, config, resume = _parse(given, Path("run"), _defaults(given))
+        run_dir, config, resume = _parse(given, _defaults(given))
         directory = RunDirectory(run_dir)
-        config = _resume(given, config, directory) if resume else _start(config, directory)
+        config = _resume(given, directory) if resume else _start(config, directory)
         command = f"{_PROGRAM} --run-dir {shlex.quote(str(run_dir))} --resume"
         work = train if config.environment else learn_reward
         try:
@@ -73,10 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parse(given: list[str], run_dir: Path, defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
+def _parse(given: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
     """The folder, the configuration and whether to resume, from the flags and the defaults of those not given."""
-    flags = EnvironmentFlags.of(defaults.environment)
-    default = Arguments(run_dir, flags, replace(defaults, environment=None))
+    default = Arguments(Path("run"), EnvironmentFlags.of(defaults.environment), replace(defaults, environment=None))
     parsed = tyro.cli(Arguments, args=given, default=default, prog=_PROGRAM)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
@@ -110,17 +109,17 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     return config
 
 
-def _resume(given: list[str], config: RunConfig, directory: RunDirectory) -> RunConfig:
+def _resume(given: list[str], directory: RunDirectory) -> RunConfig:
     """The settings that the run was started with, if no others are given."""
     stored = read_config(directory)
-    if config.environment and (stored.environment is None or config.environment.id != stored.environment.id):
-        raise ValueError(
-            f"The run in {directory.path} is of {stored.environment and stored.environment.id}, not "
-            f"{config.environment.id}; leave --env out to go on with it."
-        )
     # Parsed again on top of what the run was started with, so that any flag that changes a value shows.
-    _, changed, _ = _parse(given, directory.path, stored)
+    _, changed, _ = _parse(given, stored)
     asked, was = _flat(changed.to_json()), _flat(stored.to_json())
+    if asked.get("env") != was.get("env"):
+        raise ValueError(
+            f"The run in {directory.path} is of {was.get('env')}, not {asked.get('env')}; leave --env out to go on "
+            "with it."
+        )
     for name in asked | was:
         if asked.get(name) != was.get(name):
             raise ValueError(
@@ -132,13 +131,14 @@ def _resume(given: list[str], config: RunConfig, directory: RunDirectory) -> Run
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The settings by their flags; those of a group as "group.name"."""
-    groups = {"environment": "", "labels": "", "learner_settings": "learner."}
+    groups = {"environment": "", "labels": "", "run": "", "learner_settings": "learner."}
+    flags = {"id": "env", "kwargs": "env_kwargs", "wrappers": "wrapper"}
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping) and name != "kwargs":
             flat |= _flat(value, groups.get(name, f"{name}."))
         else:
-            flat[prefix + name] = value
+            flat[prefix + flags.get(name, name)] = value
     return flat
 
 

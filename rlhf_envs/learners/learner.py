@@ -90,20 +90,17 @@ class Learner(ABC, Generic[Settings]):
         model.set_parameters(str(path), device="cpu")
 
 
-LEARNERS: Registry[Learner[Any] | type[Learner[Any]]] = Registry("learner")
+LEARNERS: Registry[Learner[Any]] = Registry("learner", instances=True, type=Learner)
 """Learners by name."""
 
 
-def find_learner(wanted: str | Learner[Any] | type[Learner[Any]]) -> Learner[Any]:
-    """The learner that is meant: an object or a class, a registered name, or "module:Name".
+def find_learner(wanted: str | Learner[Any]) -> Learner[Any]:
+    """The learner that is meant: an object, a registered name, or "module:Name" of an object or a class.
 
     Raises:
         ValueError: if there is none, or it is not a learner with settings.
     """
-    found = LEARNERS.resolve(wanted)
-    learner = found() if isinstance(found, type) else found
-    if not isinstance(learner, Learner):
-        raise ValueError(f"{wanted!r} is no learner: it must inherit from rlhf_envs.learners.Learner.")
+    learner = LEARNERS.resolve(wanted)
     settings = getattr(learner, "settings_class", None)
     if not (isinstance(settings, type) and is_dataclass(settings)) or not hasattr(settings, "num_envs"):
         raise ValueError(

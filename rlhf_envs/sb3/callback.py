@@ -92,14 +92,19 @@ class PreferenceCallback(ScoringCallback):
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=self.loop.ensemble.objective)
         self.loop.restore(LoopState(**state))
 
-    def check_learned(self) -> None:
-        """Refuse to end a training in which nothing was asked."""
+    def save_result(self, path: Path) -> None:
+        """Write the reward model.
+
+        Raises:
+            ValueError: if nothing was asked.
+        """
         if self.loop.progress.asked == 0:
             raise ValueError(
                 "Nothing was asked, so nothing was learned: no segment of "
                 f"{self.loop.config.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
                 "--segment-length may help."
             )
+        save(self.loop.ensemble, path)
 
     def close(self) -> None:
         """Close the store."""

@@ -121,24 +121,29 @@ class ScoringCallback(BaseCallback):
             ValueError, KeyError: if it is damaged.
         """
 
-    def check_learned(self) -> None:
-        """Refuse to end a training in which no reward could be learned.
+    def connect(self, rewards: RewardSink) -> None:
+        """Say how the rewards reach the algorithm, before training starts; otherwise that is found out then."""
+        self.rewards = rewards
+        self.env.remember(rewards.steps)
+
+    def save_result(self, path: Path) -> None:
+        """Write the reward model, if one was learned.
 
         Raises:
-            ValueError: if nothing was asked.
+            ValueError: if one should have been learned, but nothing was asked.
         """
 
     def close(self) -> None:
         """Close what the callback has opened."""
 
     def _on_training_start(self) -> None:
-        self.rewards = self.rewards or reward_sink(self.model)
+        if self.rewards is None:
+            self.connect(reward_sink(self.model))
         if not _wraps(self.training_env, self.env):
             raise ValueError(
                 f"{type(self.model).__name__} trains on another environment than the one that its callback scores; "
                 "give both the same one, from make_vec_env."
             )
-        self.env.remember(self.rewards.steps)
 
     def _on_rollout_start(self) -> None:
         self._rollout_started = time.perf_counter()

@@ -101,7 +101,7 @@ class Annotators:
                 env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
             )
             model.learn(config.timesteps, callback=callback)
-            judged = evaluate(sb3_policy(model), environment, episodes=config.evaluation_episodes)
+            judged = evaluate(sb3_policy(model), environment, episodes=config.run.evaluation_episodes)
             env.close()
             found: dict[str, Any] = {"true_return": judged.mean}
             if labels.reliability:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.config import Reward, RunConfig, read_config
+from agents.config import Reward, RunConfig, RunOptions, read_config
 from agents.presets import feedback_for
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
@@ -55,7 +55,7 @@ def configure(
     seed: int,
     timesteps: int | None = None,
     comparisons: int | None = None,
-    episodes: int = RunConfig.evaluation_episodes,
+    episodes: int = RunOptions.evaluation_episodes,
 ) -> RunConfig:
     """The configuration of a run as `scripts.train` would make it from these flags.
 
@@ -79,7 +79,7 @@ def configure(
         labels=labels if comparisons is None else replace(labels, comparisons=comparisons),
         timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
-        evaluation_episodes=episodes,
+        run=RunOptions(evaluation_episodes=episodes),
     )
 
 

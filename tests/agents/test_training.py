@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agents.config import RunConfig
+from agents.config import RunConfig, RunOptions
 from agents.presets import settings_for
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
@@ -27,7 +27,7 @@ TINY: dict[str, Any] = {
     "ensemble": EnsembleConfig(members=2, hidden=(8,)),
     "fit": FitConfig(steps=10, epochs=1),
     "learner_settings": SMALL,
-    "evaluation_episodes": 4,
+    "run": RunOptions(evaluation_episodes=4),
 }
 
 
@@ -82,7 +82,7 @@ def test_a_baseline_needs_no_answers_and_says_so(tmp_path: Path) -> None:
 
 
 def test_training_ends_early_once_all_labels_are_in_and_nothing_improves(tmp_path: Path) -> None:
-    directory, metrics = trained(tmp_path, patience=1, timesteps=20_480)
+    directory, metrics = trained(tmp_path, run=RunOptions(patience=1, evaluation_episodes=4), timesteps=20_480)
     rows = read_progress(directory.progress_path)
     assert metrics["timesteps"] == int(rows[-1]["timesteps"]) < 20_480
     assert rows[-1]["labels"] == "8"
@@ -90,7 +90,12 @@ def test_training_ends_early_once_all_labels_are_in_and_nothing_improves(tmp_pat
 
 
 def test_a_baseline_ends_early_as_well(tmp_path: Path) -> None:
-    assert trained(tmp_path, reward="true", patience=1, timesteps=20_480)[1]["timesteps"] < 20_480
+    assert (
+        trained(tmp_path, reward="true", run=RunOptions(patience=1, evaluation_episodes=4), timesteps=20_480)[1][
+            "timesteps"
+        ]
+        < 20_480
+    )
 
 
 @pytest.mark.slow
@@ -103,6 +108,6 @@ def test_a_policy_that_learns_from_preferences_is_clearly_better_than_chance(tmp
         ensemble=EnsembleConfig(),
         fit=FitConfig(),
         learner_settings=settings_for(CARTPOLE),
-        evaluation_episodes=30,
+        run=RunOptions(evaluation_episodes=30),
     )
     assert metrics["true_return_mean"] > 2 * metrics["random_return_mean"]

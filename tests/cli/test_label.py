@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import RunConfig, read_config
+from agents.config import RunConfig
 from agents.train import open_store
 from rlhf_envs.cli import label
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
     directory = RunDirectory(tmp_path / "run")
     config = RunConfig(EnvironmentRef("rlhf/Driving-v0"), feedback="elsewhere")
     directory.create(config.to_json())
-    open_store(config, directory).close()
+    open_store(directory, StoredEnvironment(config.environment, config.labels.segment_length)).close()
     return directory.path
 
 
@@ -140,7 +140,7 @@ def test_clips_too_short_to_judge_are_told_of(
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")
-    with open_store(read_config(directory), directory, resume=True) as store:
+    with open_store(directory, StoredEnvironment(EnvironmentRef("rlhf/Driving-v0")), resume=True) as store:
         assert store.environment.id == "rlhf/Driving-v0"
 
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from agents.config import RunConfig
+from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.cli import evaluate, judge, one_sentence_errors, watch
 from rlhf_envs.cli.watch import LiveView
@@ -34,7 +34,7 @@ CONFIG = RunConfig(
     timesteps=128,
     labels=FeedbackConfig(comparisons=4, test_comparisons=2, segment_length=4),
     learner_settings=PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1),
-    evaluation_episodes=2,
+    run=RunOptions(evaluation_episodes=2),
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agents.config import RunConfig
+from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners import PPOConfig
@@ -19,7 +19,7 @@ CONFIG = RunConfig(
     timesteps=512,
     labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
     learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
-    evaluation_episodes=2,
+    run=RunOptions(evaluation_episodes=2),
 )
 
 

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
-from agents.config import RunConfig
+from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query, ranking_payload, rating_payload, strength_payload
@@ -37,7 +37,7 @@ CONFIG = RunConfig(
     timesteps=512,
     labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
     learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
-    evaluation_episodes=3,
+    run=RunOptions(evaluation_episodes=3),
 )
 MODEL_SECTIONS = ("The reward model", "What it asked", "Calibration", "learned reward")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.config import RunConfig, TeacherChanges
+from agents.config import RunConfig, RunOptions, TeacherChanges
 from rlhf_envs.cli import demonstrate, evaluate, judge, label, watch
 from rlhf_envs.cli.flags import EnvironmentFlags, ScreenFlags
 from rlhf_envs.evaluation.judging.session import JudgingConfig
@@ -23,6 +23,7 @@ SETTINGS = [
     ScreenFlags,
     FeedbackConfig,
     PPOConfig,
+    RunOptions,
     TeacherChanges,
     FitConfig,
     RunConfig,

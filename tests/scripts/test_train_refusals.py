@@ -126,7 +126,7 @@ def test_a_damaged_configuration_is_told_from_a_run(
         ({"learner_settings": {"gamma": 0.5}}, "settings of the learner ppo must be a PPOConfig"),
         ({"environment": {"id": 5}}, "named by its id"),
         ({"environment": {"id": "a", "horizon": "x"}}, "horizon of a must be a whole number"),
-        ({"patience": "x"}, "patience must be a whole number or null"),
+        ({"run": {"patience": "x"}}, "run.patience must be a whole number or null"),
         ({"reward": ["true"]}, "reward must be one of learned, true, proxy"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes
         {"scoring": {"labels": "x"}},
         {"random": {"python": 3, "numpy": 4}},
         {"random": []},
-        {"notes": []},
+        {"parts": []},
     ],
 )
 def test_a_checkpoint_with_values_of_another_type_is_damaged(
