@@ -16,22 +16,21 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
-from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure
 
-VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("rlhf/Driving-v0", {"traffic": "dense"}),
-    ("rlhf/Recommender-v0", {"tiring": 2.0}),
-    ("rlhf/Support-v0", {"annoyance": 2.0}),
-    ("rlhf/Headset-v0", {"scene": "gorge"}),
-    ("rlhf/Rival-v0", {"player": "sprinter"}),
-    ("rlhf/Overlay-v0", {"scene": "street"}),
-    ("rlhf/Glimpse-v0", {"split": "test"}),
-    ("rlhf/Writing-v0", {"split": "test"}),
+VARIANTS = (
+    EnvironmentRef("rlhf/Driving-v0", {"traffic": "dense"}),
+    EnvironmentRef("rlhf/Recommender-v0", {"tiring": 2.0}),
+    EnvironmentRef("rlhf/Support-v0", {"annoyance": 2.0}),
+    EnvironmentRef("rlhf/Headset-v0", {"scene": "gorge"}),
+    EnvironmentRef("rlhf/Rival-v0", {"player": "sprinter"}),
+    EnvironmentRef("rlhf/Overlay-v0", {"scene": "street"}),
+    EnvironmentRef("rlhf/Glimpse-v0", {"split": "test"}),
+    EnvironmentRef("rlhf/Writing-v0", {"split": "test"}),
 )
-"""What is changed in each environment of the suite; no policy was trained on it."""
+"""Each environment of the suite with what is changed in it; no policy was trained on it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Learning:
             ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
             RunInterrupted: if it was stopped.
         """
-        planned = list(self._plan(out / self.name))
+        planned = list(self.plan(out / self.name))
         missing = [run for run in planned if not run.is_finished]
         log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
         for count, (run, metrics) in enumerate(self._finish(missing), start=len(planned) - len(missing) + 1):
@@ -97,7 +96,7 @@ class Learning:
             f"{markdown_table(rewards)}"
         )
 
-    def _plan(self, folder: Path) -> Iterator[TrainingRun]:
+    def plan(self, folder: Path) -> Iterator[TrainingRun]:
         """Every run, each in a folder of its own, seed by seed, so that early results show all kinds."""
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
         for seed in range(self.seeds):
@@ -206,20 +205,21 @@ class Variants:
         Raises:
             ValueError: if runs are missing.
         """
-        place = Path(self.runs or out) / Learning.name
-        finished = [(changed, self._finished(place, id), id) for id, changed in VARIANTS]
+        trained = self._trained(Path(self.runs or out) / Learning.name)
         rows = []
-        for changed, runs, id in finished:
-            log(f"{id} with {changed}")
-            untrained = baselines(EnvironmentRef(id, changed), episodes=self.episodes)
-            rows.append(
-                {
-                    "env": id,
-                    "changed": changed,
-                    **{name: untrained[name].mean for name in ("random", "expert")},
-                    **{kind: [self._return(run, id, changed) for run in of_kind] for kind, of_kind in runs.items()},
-                }
-            )
+        for variant in VARIANTS:
+            log(f"{variant.id} with {variant.kwargs}")
+            untrained = baselines(variant, episodes=self.episodes)
+            returns = {
+                reward: [
+                    evaluate(sb3_policy(run.directory.load_policy()), variant, episodes=self.episodes).mean
+                    for run in trained
+                    if (run.config.required_environment.id, run.config.reward) == (variant.id, reward)
+                ]
+                for reward in ("true", "learned")
+            }
+            means = {name: untrained[name].mean for name in ("random", "expert")}
+            rows.append({"env": variant.id, "changed": dict(variant.kwargs), **means, **returns})
         return {"rows": rows}
 
     @staticmethod
@@ -233,23 +233,20 @@ class Variants:
                     "random actions": mean_and_spread([row["random"]]),
                     "scripted expert": mean_and_spread([row["expert"]]),
                     "PPO on the true reward": mean_and_spread(row["true"]),
-                    "PPO on preferences": mean_and_spread(row["preferences-200"]),
+                    "PPO on preferences": mean_and_spread(row["learned"]),
                 }
                 for row in measured["rows"]
             ]
         )
 
-    def _finished(self, place: Path, id: str) -> dict[str, list[RunDirectory]]:
-        kinds = ("true", "preferences-200")
-        folder = place / id.replace("/", "-")
-        runs = {kind: [RunDirectory(folder / f"{kind}-{seed}") for seed in range(self.seeds)] for kind in kinds}
-        for run in (run for of_kind in runs.values() for run in of_kind):
-            if not run.policy_path.is_file():
+    def _trained(self, folder: Path) -> list[TrainingRun]:
+        """The runs on preferences and on the true reward, with the budgets of the table."""
+        learning = Learning(env=tuple(variant.id for variant in VARIANTS), seeds=self.seeds)
+        runs = [run for run in learning.plan(folder) if run.config.reward != "proxy"]
+        for run in runs:
+            if not run.directory.policy_path.is_file():
                 raise ValueError(
                     f"There is no finished run in {run.path}: measure learning first, with --seeds {self.seeds} and "
                     "the same --out."
                 )
         return runs
-
-    def _return(self, run: RunDirectory, id: str, changed: dict[str, Any]) -> float:
-        return evaluate(sb3_policy(run.load_policy()), EnvironmentRef(id, changed), episodes=self.episodes).mean

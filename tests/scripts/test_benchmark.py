@@ -12,6 +12,7 @@ import pytest
 
 from agents import config, train
 from agents.callbacks import RunInterrupted
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
@@ -144,6 +145,21 @@ def test_two_jobs_do_what_one_does(learned: Path, tmp_path: Path, monkeypatch: p
     assert one == two
 
 
+def test_trained_policies_are_evaluated_on_a_variant_of_their_environment(
+    learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied(learned, tmp_path / "out")
+    monkeypatch.setattr(learning, "VARIANTS", (EnvironmentRef(ENVIRONMENT, {"tiring": 2.0}),))
+    monkeypatch.setitem(runs.BUDGETS, ENVIRONMENT, runs.Budget(256, (4,)))
+    assert benchmark.main(["variants", "--seeds", "2", "--episodes", "2", "--out", str(out)]) == 0
+    [row] = results(out)["variants"]["rows"]
+    assert (row["env"], row["changed"]) == (ENVIRONMENT, {"tiring": 2.0})
+    assert len(row["true"]) == len(row["learned"]) == 2
+    assert f"| `{ENVIRONMENT}` | `tiring=2.0` |" in capsys.readouterr().out
+    said = refused(capsys, "variants", "--seeds", "3", "--out", str(out))
+    assert "preferences-4-2: measure learning first" in said or "true-2: measure learning first" in said
+
+
 def test_the_table_of_a_benchmark_stands_between_its_markers(
     learned: Path, tmp_path: Path, documentation: Path
 ) -> None:
@@ -194,7 +210,7 @@ def test_scores_are_normalised_between_random_actions_and_the_mean_of_ppo_on_the
 
 
 def test_a_third_party_environment_has_no_proxy_and_no_expert() -> None:
-    plan = learning.Learning(env=("Pendulum-v1",), seeds=1)._plan(Path())
+    plan = learning.Learning(env=("Pendulum-v1",), seeds=1).plan(Path())
     assert [run.path.as_posix() for run in plan] == [
         f"Pendulum-v1/{kind}-0" for kind in ("true", "preferences-50", "preferences-100")
     ]
