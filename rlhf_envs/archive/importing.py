@@ -267,20 +267,14 @@ class _Merge:
         }
 
     def _query_values(self, query: QueryRecord, fingerprint: _Fingerprint) -> dict[str, Any]:
-        context = dict(query.context)
+        values = {**vars(query), "purpose": query.purpose.value}
         if query.repeats is not None:
-            context[REPEATS] = self._query_ids.get(query.repeats, query.repeats)
-        return {
+            values["context"] = {**query.context, REPEATS: self._query_ids.get(query.repeats, query.repeats)}
+        if not self._unchanged:
             # In a store with a run of its own, a key or a round of that run would be taken for one of its queries.
-            "key": query.key if self._unchanged else fingerprint.imported_key,
-            "round": query.round if self._unchanged else 0,
-            "kind": query.kind,
-            "purpose": query.purpose.value,
-            "context": context,
-            "wanted": query.wanted,
-            "created_at": query.created_at,
-            "only_for": query.only_for,
-        }
+            values |= {"key": fingerprint.imported_key, "round": 0}
+        del values["id"], values["segments"]
+        return values
 
     def _add_answers(self, group: Sequence[AnswerRecord], in_store: _StoredAnswers) -> None:
         for answer in group:
@@ -309,18 +303,17 @@ class _Merge:
         in_store.add(query, answer.annotator, undoes)
 
     def _answer_values(self, answer: AnswerRecord) -> dict[str, Any]:
-        return {
+        values = {
+            **vars(answer),
             "query_id": self._query_ids[answer.query_id],
-            "annotator": answer.annotator,
             "choice": None if answer.choice is None else answer.choice.value,
             "undoes": None if answer.undoes is None else self._answer_ids[answer.undoes],
             "reasons": list(answer.reasons),
-            "shown_at": answer.shown_at,
-            "answered_at": answer.answered_at,
-            "payload": answer.payload,
             # Tokens keep a screen from submitting twice. Those of another store's screens could only clash here.
             "token": answer.token if self._unchanged else None,
         }
+        del values["id"]
+        return values
 
 
 class _StoredAnswers:
@@ -337,7 +330,7 @@ class _StoredAnswers:
         self._undone: set[int] = set()
         for ids in batches(sorted(known), _VALUES_PER_SELECT):
             for row in connection.execute(select(answers).where(answers.c.query_id.in_(ids)).order_by(answers.c.id)):
-                answer = AnswerRecord.from_row(row)
+                answer = AnswerRecord.of(row._asdict())
                 self._unmatched[row.query_id, _content(answer)][row.annotator].append(row.id)
                 self.add(row.query_id, row.annotator, row.undoes)
 

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Row, Select, Table, func, select
@@ -51,6 +51,11 @@ class QueryRecord:
     only_for: str | None
     segments: tuple[int, ...]
 
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> QueryRecord:
+        """The record of a row's columns by their names."""
+        return cls(**{**columns, "purpose": Purpose(columns["purpose"]), "segments": tuple(columns["segments"])})
+
     @property
     def repeats(self) -> int | None:
         """The id of the query that a CHECK query repeats; None for all others."""
@@ -69,20 +74,11 @@ class AnswerRecord(Answer):
     token: str | None = None
 
     @classmethod
-    def from_row(cls, row: Row[Any]) -> AnswerRecord:
-        """The record of a row of the database."""
-        return cls(
-            row.id,
-            row.query_id,
-            row.annotator,
-            None if row.choice is None else Choice(row.choice),
-            row.undoes,
-            tuple(row.reasons),
-            row.shown_at,
-            row.answered_at,
-            row.payload,
-            row.token,
-        )
+    def of(cls, columns: Mapping[str, Any]) -> AnswerRecord:
+        """The record of a row's columns by their names; other columns are ignored."""
+        values = {part.name: columns[part.name] for part in fields(cls)}
+        choice = None if values["choice"] is None else Choice(values["choice"])
+        return cls(**values | {"choice": choice, "reasons": tuple(values["reasons"])})
 
 
 class RecordSource(Protocol):
@@ -137,7 +133,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
             self.environment = read_environment(self._database)
             newest = {table.name: select(func.max(table.c.id)) for table in (answers, queries, segments)}
             [row] = self._fetch(select(*(id.scalar_subquery().label(name) for name, id in newest.items())))
-            self._newest = {name: id or 0 for name, id in row._mapping.items()}
+            self._newest = {name: id or 0 for name, id in row._asdict().items()}
         except BaseException:
             self.close()
             raise
@@ -164,23 +160,12 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         for page in self._pages(queries):
             shown = self._segments_of_queries(page[0].id, page[-1].id)
             for row in page:
-                yield QueryRecord(
-                    row.id,
-                    row.key,
-                    row.round,
-                    row.kind,
-                    Purpose(row.purpose),
-                    row.context,
-                    row.wanted,
-                    row.created_at,
-                    row.only_for,
-                    tuple(shown[row.id]),
-                )
+                yield QueryRecord.of({**row._asdict(), "segments": shown[row.id]})
 
     def answers(self) -> Iterator[AnswerRecord]:
         """All answers, undone ones too, in order of arrival."""
         for page in self._pages(answers):
-            yield from map(AnswerRecord.from_row, page)
+            yield from (AnswerRecord.of(row._asdict()) for row in page)
 
     def segment_count(self) -> int:
         """How many segments there are."""

@@ -22,7 +22,6 @@ from rlhf_envs.archive.records import AnswerRecord, QueryRecord, batches
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import named_arrays
-from rlhf_envs.queries import Choice, Purpose
 from rlhf_envs.segments import Segment
 
 try:
@@ -78,7 +77,7 @@ def answer_schema(columns: Mapping[str, str]) -> Any:
     types = {"text": pa.string(), "integers": pa.list_(pa.int64()), "numbers": pa.list_(pa.float64())}
     return _schema(
         id=pa.int64(),
-        query=pa.int64(),
+        query_id=pa.int64(),
         annotator=pa.string(),
         choice=(pa.string(),),
         **{name: (types[type],) for name, type in columns.items()},
@@ -126,14 +125,7 @@ def query_from_row(row: Mapping[str, Any]) -> QueryRecord:
         raise ValueError(f"its context is no JSON object, but {context!r}")
     if not math.isfinite(row["created_at"]):
         raise ValueError(f"it was asked at {row['created_at']}, which is no time")
-    return QueryRecord(
-        **{
-            **row,
-            "purpose": Purpose(row["purpose"]),
-            "context": require_json(context, "context of a query"),
-            "segments": tuple(row["segments"]),
-        }
-    )
+    return QueryRecord.of({**row, "context": require_json(context, "context of a query")})
 
 
 def answer_from_row(row: Mapping[str, Any], columns: Mapping[str, str]) -> AnswerRecord:
@@ -141,18 +133,7 @@ def answer_from_row(row: Mapping[str, Any], columns: Mapping[str, str]) -> Answe
     for name in ("shown_at", "answered_at"):
         if row[name] is not None and not math.isfinite(row[name]):
             raise ValueError(f"its {name} is {row[name]}, which is no time")
-    return AnswerRecord(
-        row["id"],
-        row["query"],
-        row["annotator"],
-        None if row["choice"] is None else Choice(row["choice"]),
-        row["undoes"],
-        tuple(row["reasons"]),
-        row["shown_at"],
-        row["answered_at"],
-        _joined_payload(row, columns),
-        row["token"],
-    )
+    return AnswerRecord.of({**row, "payload": _joined_payload(row, columns)})
 
 
 def payload_columns(kinds: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -125,9 +125,9 @@ def test_a_table_that_is_no_parquet_file_is_refused(exported: Path) -> None:
 
 def test_columns_of_other_types_are_refused(exported: Path) -> None:
     table = pq.read_table(exported / "answers.parquet")
-    place = table.schema.get_field_index("query")
-    rewrite(exported, "answers.parquet", table.set_column(place, "query", table["query"].cast(pa.string())))
-    refused(exported, "answers.parquet does not have the columns of version 2, but .*query string")
+    place = table.schema.get_field_index("query_id")
+    rewrite(exported, "answers.parquet", table.set_column(place, "query_id", table["query_id"].cast(pa.string())))
+    refused(exported, "answers.parquet does not have the columns of version 2, but .*query_id string")
 
 
 SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
@@ -158,7 +158,7 @@ SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
         "answer 7 does not fit a rating .*no choice, not with left",
     ),
     "nobody": ("answers", 0, {"annotator": " "}, "answer 1 is by ' '"),
-    "no query": ("answers", 0, {"query": 99}, "to query 99, which cannot be"),
+    "no query": ("answers", 0, {"query_id": 99}, "to query 99, which cannot be"),
     "another's": ("answers", 1, {"undoes": 4}, "row 2 undoes answer 4, which does not stand"),
     "second": ("answers", 1, {"undoes": None, "choice": "left"}, "answer 2 is ann's second one to query 1"),
     "token": ("answers", 1, {"token": "browser-1"}, "the token 'browser-1' does not name one answer alone"),
