@@ -40,7 +40,7 @@ class RandomState:
 
     Attributes:
         values: the JSON part.
-        arrays: the large part, by name; further arrays beside these do no harm.
+        arrays: the large part, by name; further arrays among these are ignored.
     """
 
     values: dict[str, Any]

@@ -11,11 +11,11 @@ import tyro
 from agents.presets import feedback_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
+from rlhf_envs.json_values import settings_from_json, settings_to_json
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
 from rlhf_envs.runs import RunDirectory
-from rlhf_envs.settings_json import settings_from_json, settings_to_json
 
 _NO_FLAG = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,

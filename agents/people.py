@@ -29,7 +29,7 @@ def open_screen(
         feedback: "window", "web", or "elsewhere", where only the command to answer with is printed.
         run_dir: the run's folder.
         console: for that command.
-        on_close: is called with a function that tells whether the window or the page was closed.
+        on_close: is called with a function that returns whether the window or the page was closed.
     """
     if feedback == "elsewhere":
         console.print(

@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecTransposeImage
 
 from rlhf_envs.demonstrations import Demonstrations
+from rlhf_envs.observations import map_observations
 
 _EVALUATED_AT_ONCE = 4096
 
@@ -188,10 +189,7 @@ class _Cloning:
     def _batches(self, rows: NDArray[np.intp], size: int) -> Iterator[tuple[PyTorchObs, torch.Tensor]]:
         for start in range(0, len(rows), size):
             chosen = torch.as_tensor(rows[start : start + size], device=self.policy.device)
-            if isinstance(self.observations, dict):
-                yield {name: part[chosen] for name, part in self.observations.items()}, self.actions[chosen]
-            else:
-                yield self.observations[chosen], self.actions[chosen]
+            yield map_observations(lambda part, chosen=chosen: part[chosen], self.observations), self.actions[chosen]
 
 
 def _check(model: BaseAlgorithm, demonstrations: Demonstrations) -> None:

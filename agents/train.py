@@ -131,7 +131,7 @@ def check_settings(config: RunConfig) -> None:
                 preferred.check_fits(encoder.observation_space, encoder.action_space)
                 Demonstrator(preferred, config.labels.segment_length)
     except (AssertionError, KeyError, TypeError, gym.error.Error) as error:
-        # Stable-Baselines3 and other people's environments refuse arguments with whatever they like.
+        # Stable-Baselines3 and third-party environments refuse arguments by many kinds of exception.
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(f"{environment.id} cannot be trained on with these settings: {reason}.") from error
     if config.reward != "learned" and config.feedback in ASK_PEOPLE:

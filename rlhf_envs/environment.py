@@ -18,6 +18,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers import TimeLimit
 
 from rlhf_envs.envs.registration import find_spec, is_native
+from rlhf_envs.json_values import require_json
 from rlhf_envs.registry import import_object
 from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION, FixedHorizon
 from rlhf_envs.wrappers.rewards import COPY_INFOS
@@ -143,14 +144,8 @@ class EnvironmentRef:
             "horizon": self.horizon,
             "on_termination": self.on_termination,
         }
-        try:
-            again: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"The arguments of {self.id} and of its wrappers must be plain JSON (text, finite numbers, true, "
-                f"false, lists, dicts): {error}."
-            ) from error
-        return again
+        described: dict[str, Any] = require_json(values, f"arguments of {self.id} and of its wrappers")
+        return described
 
     @classmethod
     def from_json(cls, values: object) -> EnvironmentRef:
@@ -362,8 +357,8 @@ class StoredEnvironment:
     """What a feedback store or an archive knows of the environment that its segments are from.
 
     Attributes:
-        ref: the environment; None where it was not said, so that its segments cannot be drawn.
-        segment_length: steps in a segment; None where it was not said.
+        ref: the environment; None where it is not known, so that its segments cannot be drawn.
+        segment_length: steps in a segment; None where it is not known.
         rubric: one sentence that tells annotators what to look for, if the run gave one of its own.
 
     Raises:
@@ -382,7 +377,7 @@ class StoredEnvironment:
 
     @property
     def id(self) -> str:
-        """The environment's id; empty where it was not said."""
+        """The environment's id; empty where it is not known."""
         return "" if self.ref is None else self.ref.id
 
     @property
@@ -390,7 +385,7 @@ class StoredEnvironment:
         """The environment.
 
         Raises:
-            ValueError: if it was not said.
+            ValueError: if it is not known.
         """
         if self.ref is None:
             raise ValueError("The store does not say which environment its segments are from, so they cannot be drawn.")

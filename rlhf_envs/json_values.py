@@ -1,9 +1,26 @@
-"""Values that are stored as JSON, checked before any work is done."""
+"""Values and settings as strict JSON and back, checked before any work is done."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Settings = TypeVar("Settings")
+
+_NOT_FINITE = ("inf", "-inf", "nan")
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "an object",
+    tuple: "a list of whole numbers",
+    NoneType: "null",
+}
 
 
 def require_json(value: Any, name: str) -> Any:
@@ -18,3 +35,81 @@ def require_json(value: Any, name: str) -> Any:
         raise ValueError(
             f"The {name} must be plain JSON (text, finite numbers, true, false, lists, dicts): {error}."
         ) from error
+
+
+def settings_to_json(settings: Any) -> dict[str, Any]:
+    """A dataclass as values of strict JSON; an infinite number is written as the text "inf".
+
+    Values that are dataclasses become objects, by their own method `to_json` where they have one.
+    """
+    return {part.name: _value_to_json(getattr(settings, part.name)) for part in fields(settings)}
+
+
+def settings_from_json(settings_class: type[Settings], values: object, name: str = "") -> Settings:
+    """Read what `settings_to_json` gave.
+
+    Args:
+        settings_class: the dataclass.
+        values: the JSON object; fields that are missing have their defaults.
+        name: of the settings within the file, for messages.
+
+    Raises:
+        ValueError: if a value is unknown, of another type than its field, or out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name or 'The configuration'} must be an object, not {values!r}.")
+    kinds = get_type_hints(settings_class)
+    known = {part.name for part in fields(settings_class)}  # type: ignore[arg-type]
+    if unknown := set(values) - known:
+        where = name or "The configuration"
+        raise ValueError(f"{where} has no {', '.join(sorted(unknown))}.")
+    prefix = f"{name}." if name else ""
+    return settings_class(**{part: _read(kinds[part], value, prefix + part) for part, value in values.items()})
+
+
+def _value_to_json(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value):
+        return settings_to_json(value)
+    if isinstance(value, dict):
+        return {name: _value_to_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value_to_json(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(kind: Any, value: Any, name: str) -> Any:
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    for choice in choices:
+        if hasattr(choice, "from_json") and value is not None:
+            return choice.from_json(value)
+        if is_dataclass(choice) and value is not None:
+            return settings_from_json(choice, value, name)  # type: ignore[arg-type]
+    if isinstance(value, list):
+        value = tuple(value)
+    elif value in _NOT_FINITE and float in choices:
+        value = float(value)
+    if not any(_is_a(value, choice) for choice in choices):
+        wanted = " or ".join(_name(choice) for choice in choices)
+        raise ValueError(f"{name} must be {wanted}, not {value!r}.")
+    return value
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    if get_origin(kind) is Annotated:
+        return _is_a(value, get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_a(each, get_args(kind)[0]) for each in value)
+    if kind is float:
+        return type(value) in (int, float)
+    # Python takes True for 1, a configuration does not.
+    return type(value) is (get_origin(kind) or kind)
+
+
+def _name(kind: Any) -> str:
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _NAMES[get_origin(kind) or kind]

@@ -108,7 +108,7 @@ class SegmentRecorder:
         return self._filled
 
     def capture(self) -> None:
-        """Remember states and pictures; to be called before the step that `record` will tell of."""
+        """Remember states and pictures; to be called before the step that is recorded next."""
         if self._snapshots is not None:
             self._snapshots.capture(self._captured[self._position])
         if self._frames is not None and self._pictures is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.files import write_atomically
-from rlhf_envs.settings_json import settings_from_json
+from rlhf_envs.json_values import settings_from_json
 from rlhf_envs.versions import software_versions
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class RunDirectory:
             write_json(self.config_path, {"config": config, "versions": software_versions(PACKAGES)})
         except OSError as error:
             raise ValueError(
-                f"Nothing can be written into {self.path} ({error.strerror}); make room there, or choose another "
+                f"Nothing can be written into {self.path} ({error.strerror}); free some space there, or choose another "
                 "--run-dir."
             ) from error
 

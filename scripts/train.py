@@ -45,12 +45,12 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True)
     with one_sentence_errors():
-        run_dir, config, resume = _parse(given, _defaults(given))
+        run_dir, config, resume = _parse(words, _defaults(words))
         directory = RunDirectory(run_dir)
-        config = _resume(given, directory) if resume else _start(config, directory)
+        config = _resume(words, directory) if resume else _start(config, directory)
         command = f"{_PROGRAM} --run-dir {shlex.quote(str(run_dir))} --resume"
         work = train if config.environment else learn_reward
         try:
@@ -73,25 +73,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parse(given: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
+def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
     """The folder, the configuration and whether to resume, from the flags and the defaults of those not given."""
-    default = Arguments(Path("run"), EnvironmentFlags.of(defaults.environment), replace(defaults, environment=None))
-    parsed = tyro.cli(Arguments, args=given, default=default, prog=_PROGRAM)
+    flags = EnvironmentFlags.of(defaults.environment)
+    if _value_of("--wrapper", words):
+        # The wrappers on the command line are all of them; tyro would add them to those of the defaults.
+        flags = replace(flags, wrapper=())
+    default = Arguments(Path("run"), flags, replace(defaults, environment=None))
+    parsed = tyro.cli(Arguments, args=words, default=default, prog=_PROGRAM)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
 
-def _defaults(given: list[str]) -> RunConfig:
+def _defaults(words: list[str]) -> RunConfig:
     """The settings before any flag but --env and --learner, so that the help shows the presets."""
-    id = _value_of("--env", given)
-    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", given) or "ppo")
+    id = _value_of("--env", words)
+    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", words) or "ppo")
 
 
-def _value_of(flag: str, given: list[str]) -> str:
+def _value_of(flag: str, words: list[str]) -> str:
     """The last value of a flag, before the command line is parsed; empty where it is not given."""
     value = ""
-    for place, word in enumerate(given):
-        if word == flag and place + 1 < len(given):
-            value = given[place + 1]
+    for place, word in enumerate(words):
+        if word == flag and place + 1 < len(words):
+            value = words[place + 1]
         elif word.startswith(f"{flag}="):
             value = word.partition("=")[2]
     return value
@@ -109,11 +113,11 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     return config
 
 
-def _resume(given: list[str], directory: RunDirectory) -> RunConfig:
+def _resume(words: list[str], directory: RunDirectory) -> RunConfig:
     """The settings that the run was started with, if no others are given."""
     stored = read_config(directory)
     # Parsed again on top of what the run was started with, so that any flag that changes a value shows.
-    _, changed, _ = _parse(given, stored)
+    _, changed, _ = _parse(words, stored)
     asked, was = _flat(changed.to_json()), _flat(stored.to_json())
     if asked.get("env") != was.get("env"):
         raise ValueError(

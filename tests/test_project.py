@@ -29,7 +29,6 @@ LAYERS = (
         "rlhf_envs.files",
         "rlhf_envs.templates",
         "rlhf_envs.json_values",
-        "rlhf_envs.settings_json",
     ),
     ("rlhf_envs.envs",),
     ("rlhf_envs",),  # the package itself, rlhf_envs/__init__.py, which registers the environments

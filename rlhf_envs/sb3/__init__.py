@@ -1,10 +1,8 @@
 """The bridge to Stable-Baselines3: environments, learned rewards and the feedback loop, for any training script."""
 
-from rlhf_envs.sb3.bridge import VectorEnvBridge
 from rlhf_envs.sb3.callback import PreferenceCallback
-from rlhf_envs.sb3.making import make_vec_env
-from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import EnvironmentRewardCallback, RewardSink, RolloutRewards, ScoringCallback, reward_sink
+from rlhf_envs.sb3.vec_env import PreferenceVecEnv, VectorEnvBridge, make_vec_env
 
 __all__ = [
     "EnvironmentRewardCallback",

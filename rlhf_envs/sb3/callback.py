@@ -17,8 +17,8 @@ from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_a
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
-from rlhf_envs.sb3.preference_env import PreferenceVecEnv
 from rlhf_envs.sb3.scoring import ScoringCallback
+from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 _REWARD_MODEL = "reward_model.safetensors"
 
@@ -34,8 +34,8 @@ class PreferenceCallback(ScoringCallback):
             "oracle" or a function of two clips; None when people answer in processes of their own.
         ensemble: the reward model's settings, or a model to go on training.
         seed: of the reward model and of the candidates that are drawn.
-        on_round: told what each visit to the loop did.
-        on_wait: told in words what training waits for while it does.
+        on_round: called after each visit to the loop, with what it did.
+        on_wait: called several times a second while training waits, with what it waits for, in words.
         fit: how the reward model is fitted; the defaults where None.
         demonstrations: what is preferred over the agent's segments, if `feedback.demonstrated` wants that.
 

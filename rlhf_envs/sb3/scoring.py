@@ -16,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rlhf_envs.observations import Observations
-from rlhf_envs.sb3.preference_env import PreferenceVecEnv
+from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 
 class RewardSink(Protocol):
@@ -80,7 +80,7 @@ def reward_sink(model: BaseAlgorithm) -> RewardSink:
 
 
 class ScoringCallback(BaseCallback):
-    """Fills in the rewards of each rollout when it is complete; a subclass says what the rewards are.
+    """Fills in the rewards of each rollout when it is complete; a subclass defines the rewards.
 
     Args:
         env: the environment that the algorithm trains on.
@@ -111,7 +111,7 @@ class ScoringCallback(BaseCallback):
         """The rewards (B,) of B steps: observations (B, *obs), actions (B, *act), what the environment paid (B,)."""
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write what a resumed run needs into a checkpoint's folder; JSON values that `restore` is given back."""
+        """Write what a resumed run needs into a checkpoint's folder, and return JSON values for `restore`."""
         return {}
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -173,7 +173,7 @@ def _wraps(outer: VecEnv, inner: VecEnv) -> bool:
 
 
 class EnvironmentRewardCallback(ScoringCallback):
-    """Trains on what the environment pays, standardised as learned rewards are: the baseline beside them.
+    """Trains on what the environment pays, standardised as learned rewards are: the baseline to compare them with.
 
     With the environment's default objective that is the true reward; with `objective="proxy"` the proxy.
 

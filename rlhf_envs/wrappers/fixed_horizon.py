@@ -33,7 +33,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         horizon: steps in an episode; by default the time limit that the environment was registered or made with.
         on_termination: "absorb" or "restart".
         absorbed_steps: truncate an episode after this many absorbed steps instead of at the horizon, or never where
-            None. For training: a few absorbed steps show what the end is worth, all others show the same again. An
+            None. For training: a few absorbed steps teach what the end is worth, further ones add nothing. An
             algorithm that bootstraps from the last observation of a truncated episode, as Stable-Baselines3's do,
             learns the same values from it, and the length of an episode still tells nothing about the reward.
 

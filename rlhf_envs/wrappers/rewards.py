@@ -27,7 +27,7 @@ class RewardFunction(Protocol):
 
 @runtime_checkable
 class UncertainRewardFunction(RewardFunction, Protocol):
-    """A reward function that also says how sure it is."""
+    """A reward function with an estimate of its uncertainty."""
 
     def spread(self, observations: Observations, actions: NDArray[Any], /) -> NDArray[np.floating[Any]]:
         """The uncertainty of the reward of B steps, (B,), on the reward's own scale."""
@@ -36,8 +36,8 @@ class UncertainRewardFunction(RewardFunction, Protocol):
 class HideReward(gym.vector.VectorWrapper):
     """Pays 0 at every step of every copy; `info["true_reward"]` has the true rewards, (N,).
 
-    Row i belongs to the step that copy i has just taken, also where that step ended an episode. An environment that
-    says itself what its true reward is, as those of the suite do for either objective, is believed.
+    Row i belongs to the step that copy i has just taken, also where that step ended an episode. Where the
+    environment reports its true reward in `info`, as those of the suite do for either objective, that is used.
 
     Args:
         env: a vector environment that begins new episodes in SAME_STEP mode.
@@ -118,15 +118,15 @@ class LearnedReward(gym.vector.VectorWrapper):
             raise ResetNeeded("Call reset() before the first step().")
         # Before the step, because an environment may write its next observations into the same array.
         actions = np.asarray(actions)
-        said = {"learned_reward": learned_rewards(self.reward_function, self._observations, actions)}
+        figures = {"learned_reward": learned_rewards(self.reward_function, self._observations, actions)}
         if self.report_spread and isinstance(self.reward_function, UncertainRewardFunction):
             spreads = self.reward_function.spread(self._observations, actions)
-            said["reward_spread"] = _one_finite_number_each("spread", spreads, len(actions))
+            figures["reward_spread"] = _one_finite_number_each("spread", spreads, len(actions))
         self._observations, rewards, terminated, truncated, info = self.env.step(actions)
-        said["true_reward"] = true_rewards(rewards, info)
-        for name, values in said.items():
+        figures["true_reward"] = true_rewards(rewards, info)
+        for name, values in figures.items():
             info[name], info[f"_{name}"] = values, self._all
-        return self._observations, said["learned_reward"], terminated, truncated, info
+        return self._observations, figures["learned_reward"], terminated, truncated, info
 
 
 def learned_rewards(
@@ -143,7 +143,7 @@ def learned_rewards(
 def true_reward(reward: SupportsFloat, info: dict[str, Any]) -> float:
     """The true reward of one step of a single environment.
 
-    That is what the environment itself says in `info["true_reward"]`, as the suite's environments do whatever their
+    That is `info["true_reward"]` where the environment reports it, as the suite's environments do whatever their
     objective pays, and otherwise the reward that it paid.
 
     Raises:
@@ -158,8 +158,8 @@ def true_reward(reward: SupportsFloat, info: dict[str, Any]) -> float:
 def true_rewards(rewards: NDArray[Any], info: dict[str, Any]) -> NDArray[Any]:
     """The true rewards of one step of a vector environment, as a new array.
 
-    In SAME_STEP mode the info of a row whose episode ended is already that of the new episode; what the environment
-    said about its last step is in `info["final_info"]`, and is read from there.
+    In SAME_STEP mode the info of a row whose episode ended is already that of the new episode; that of its last step
+    is in `info["final_info"]`, and is read from there.
 
     Args:
         rewards: as paid, (N,).
@@ -175,8 +175,8 @@ def true_rewards(rewards: NDArray[Any], info: dict[str, Any]) -> NDArray[Any]:
     truth = rewards.astype(np.promote_types(rewards.dtype, np.float32))
     for report in (info, info.get("final_info", {})):
         if "true_reward" in report:
-            said = report.get("_true_reward", slice(None))
-            truth[said] = report["true_reward"][said]
+            rows = report.get("_true_reward", slice(None))
+            truth[rows] = report["true_reward"][rows]
     for row, own in enumerate(info.get(COPY_INFOS, ())):
         if "true_reward" in own:
             truth[row] = own["true_reward"]
@@ -191,12 +191,12 @@ def require_same_step(env: VectorEnv[Any, Any, Any]) -> None:
     """Refuse a vector environment that begins its new episodes otherwise than in the step that ends one.
 
     Raises:
-        ValueError: for another mode than SAME_STEP. NEXT_STEP puts a step that nobody took into every episode.
+        ValueError: for another mode than SAME_STEP. NEXT_STEP inserts a step without an action into every episode.
     """
     mode = env.metadata.get("autoreset_mode")
     if mode != AutoresetMode.SAME_STEP:
         raise ValueError(
-            f"{env} resets itself in mode {mode}, which inserts steps that nobody took; make it with "
+            f"{env} resets itself in mode {mode}, which inserts steps without an action; make it with "
             "autoreset_mode=AutoresetMode.SAME_STEP."
         )
 

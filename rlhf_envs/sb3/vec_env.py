@@ -1,0 +1,332 @@
+"""Vector environments for Stable-Baselines3: any of Gymnasium's, and the one that a policy learns preferences in."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import Space, spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from rlhf_envs.clips import FrameCapture, snapshot_source
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies
+from rlhf_envs.envs.views import TaskVectorEnv
+from rlhf_envs.recording import SegmentRecorder, SnapshotSource
+from rlhf_envs.wrappers import HideReward, LearnedReward, RecordSegments, true_rewards
+from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
+
+_ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_ARRAY_NAMES = "Box, Discrete, MultiDiscrete, MultiBinary"
+_REMEMBERED_EPISODES = 100
+
+_logger = logging.getLogger(__name__)
+
+
+class VectorEnvBridge(VecEnv):
+    """Steps a gymnasium vector environment for Stable-Baselines3, without a process or thread per copy.
+
+    Args:
+        env: a vector environment that resets itself in SAME_STEP mode.
+        stagger: whether the first episodes are cut to different lengths (for environments of this suite), so that a
+            batch of rollouts holds every phase of an episode.
+
+    Attributes:
+        true_rewards: the true reward of the last step, (N,), whatever objective the environment pays.
+
+    Raises:
+        ValueError: for another autoreset mode. NEXT_STEP inserts a step without an action into every episode.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], stagger: bool = False) -> None:
+        require_same_step(env)
+        self.env = env
+        self.stagger = stagger
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._actions: NDArray[Any] = np.empty(0)
+        self.true_rewards: NDArray[Any] = np.zeros(env.num_envs)
+        self._nothing: dict[str, Any] = {}
+
+    def reset(self) -> VecEnvObs:
+        """Reset every copy, with the seeds of `seed` if it was called."""
+        seeds = list(self._seeds) if any(seed is not None for seed in self._seeds) else None
+        options = {"stagger": True} if self.stagger else None
+        observations, _ = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every copy.
+
+        Where they run as one batch, the infos of rows whose episode goes on are empty but for "true_reward", which they
+        have where the environment pays another one.
+        """
+        observations, rewards, terminated, truncated, info = self.env.step(self._actions)
+        hidden = isinstance(self.env, HideReward | LearnedReward)
+        self.true_rewards = info["true_reward"] if hidden else true_rewards(rewards, info)
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = info.get(COPY_INFOS) or [self._nothing] * self.num_envs
+        for row in np.flatnonzero(dones):
+            infos[row] = {
+                **infos[row],
+                "terminal_observation": info["final_obs"][row],
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+            }
+        if hidden:
+            truth = self.true_rewards.tolist()
+            infos = [{**own, "true_reward": reward} for own, reward in zip(infos, truth, strict=True)]
+        return observations, rewards, dones, infos
+
+    @property
+    def can_restore(self) -> bool:
+        """Whether the state of the environment can be saved and restored, as that of a task can."""
+        return isinstance(self.env.unwrapped, TaskVectorEnv)
+
+    def snapshot(self) -> NDArray[np.uint8] | None:
+        """The whole state of every copy, (N, bytes), for environments of this suite; otherwise None."""
+        env = self.env.unwrapped
+        return env.snapshot() if isinstance(env, TaskVectorEnv) else None
+
+    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> Any:
+        """Restore what `snapshot` returned, and return the observations, (N, *obs).
+
+        Raises:
+            ValueError: if this is no environment of this suite, or the snapshot is another's.
+        """
+        env = self.env.unwrapped
+        if not isinstance(env, TaskVectorEnv):
+            raise ValueError(f"The state of {env} cannot be restored.")
+        env.restore(snapshots)
+        return env.simulation.observe()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """One frame per copy."""
+        frames = self.env.render()
+        return list(frames) if isinstance(frames, tuple | list) else [frames]  # type: ignore[arg-type]
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """An attribute of each of these copies; where they run as one batch, that of the batch for each."""
+        env, rows = self.env.unwrapped, list(self._get_indices(indices))
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            return env.call_copies(rows, attr_name)
+        value = getattr(env, attr_name)
+        return [value for _ in rows]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of each of these copies; where they run as one batch, they share it."""
+        env = self.env.unwrapped
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            env.call_copies(list(self._get_indices(indices)), "set_wrapper_attr", attr_name, value)
+        else:
+            setattr(env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *arguments: Any, indices: VecEnvIndices = None, **keywords: Any
+    ) -> list[Any]:
+        """Call a method of each of these copies; where they run as one batch, once, and give each its row."""
+        env, rows = self.env.unwrapped, list(self._get_indices(indices))
+        if isinstance(env, SeparateCopies | CopiesInProcesses):
+            return env.call_copies(rows, method_name, *arguments, **keywords)
+        result = getattr(env, method_name)(*arguments, **keywords)
+        return [result[row] if result is not None else None for row in rows]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """No copy has a wrapper of its own."""
+        return [False for _ in self._get_indices(indices)]
+
+
+class PreferenceVecEnv(VectorEnvBridge):
+    """Hides the true reward from the algorithm, and records what segments and scores are made from.
+
+    The reward it pays is 0: the `PreferenceCallback` scores each whole rollout at once when it is complete, with the
+    newest reward model, which is many times faster than scoring every step and never trains on an outdated reward.
+    `make_vec_env` makes one.
+
+    Args:
+        env: a vector environment whose segments are recorded.
+        horizon: steps in an episode.
+        ref: which environment it is, for stores; None where that has no name.
+        stagger: see `VectorEnvBridge`.
+
+    Attributes:
+        horizon: steps in an episode.
+        true_returns: of the last episodes that ended, for telling how training goes.
+    """
+
+    def __init__(
+        self,
+        env: RecordSegments,
+        horizon: int,
+        ref: EnvironmentRef | None = None,
+        stagger: bool = False,
+    ) -> None:
+        super().__init__(HideReward(env), stagger)
+        self.horizon, self.ref = horizon, ref
+        self._recording = env
+        self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
+        self._running_returns = np.zeros(self.num_envs, dtype=np.float64)
+        # Staggered first episodes are cut short; their returns would say nothing about the policy.
+        self._whole = np.ones(self.num_envs, dtype=np.bool_)
+
+    @property
+    def recorder(self) -> SegmentRecorder:
+        """The recent rollouts, with what the environment paid: the true reward, by which scripted teachers judge,
+        unless it was made with another objective."""
+        return self._recording.recorder
+
+    def remember(self, steps: int) -> None:
+        """Make sure that at least this many steps of every copy are remembered; forgets what is there if not."""
+        self._recording.remember(steps)
+
+    def reset(self) -> VecEnvObs:
+        """Reset every copy."""
+        self._running_returns[:] = 0.0
+        self._whole[:] = not self.stagger
+        return super().reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every copy; `info["true_reward"]` has the true reward."""
+        observations, rewards, dones, infos = super().step_wait()
+        self._running_returns += self.true_rewards
+        for row in np.flatnonzero(dones):
+            if self._whole[row]:
+                self.true_returns.append(float(self._running_returns[row]))
+            self._whole[row] = True
+            self._running_returns[row] = 0.0
+        return observations, rewards, dones, infos
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint needs of the recording; `restore` takes it back."""
+        returns = np.array(self.true_returns, dtype=np.float64)
+        own = {"running_returns": self._running_returns, "true_returns": returns, "whole": self._whole}
+        return {**{f"recorder/{name}": array for name, array in self.recorder.arrays().items()}, **own}
+
+    def restore(self, arrays: dict[str, NDArray[Any]], observations: Any) -> None:
+        """Take back what `arrays` gave.
+
+        Args:
+            arrays: as `arrays` gave them.
+            observations: what the environment showed last, (N, *obs).
+        """
+        self._running_returns[:] = arrays["running_returns"]
+        self._whole[:] = arrays["whole"]
+        self.true_returns.extend(arrays["true_returns"].tolist())
+        prefix = "recorder/"
+        self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+        self._recording.observations = observations
+
+
+def make_vec_env(
+    environment: EnvironmentRef | str,
+    num_envs: int,
+    seed: int = 0,
+    *,
+    absorbed_steps: int | None = 25,
+    processes: bool = False,
+    snapshots: bool = True,
+    frames: bool = False,
+    stagger: bool = True,
+    capacity_steps: int = 512,
+) -> PreferenceVecEnv:
+    """Copies of an environment for Stable-Baselines3, true reward hidden, segments recorded.
+
+    The suite's environments run as one batch. Third-party ones run one after another, or with `processes` in as many
+    processes; their episodes are held to a fixed length, see `EnvironmentRef`.
+
+    Args:
+        environment: any registered id, or a reference with arguments.
+        num_envs: how many copies.
+        seed: copy i starts from seed + i.
+        absorbed_steps: how many absorbed steps of a third-party environment are shown before the episode is truncated;
+            None for all up to the horizon. See `FixedHorizon`.
+        processes: run third-party copies in processes of their own; worth it where a step takes over about 0.2 ms.
+        snapshots: record simulator states, where they can be had, so that segments can be drawn later.
+        frames: take pictures during rollouts where no states can be had, which people need to see segments of such
+            environments. It costs the time of rendering some of the copies at every step.
+        stagger: spread the first episodes of the suite's environments over the horizon.
+        capacity_steps: how many steps of every copy are remembered.
+
+    Raises:
+        ValueError: for an unknown id, no copies, arguments that the environment does not take, a horizon that is not
+            known or that the environment sets itself, or spaces that are not supported.
+    """
+    ref = EnvironmentRef.of(environment)
+    if ref.is_native and not ref.wrappers:
+        frames = False
+    else:
+        if not ref.is_native:
+            _logger.info("%s: %s", ref.id, ref.about_episodes())
+        drawable = _try_one_copy(ref)
+        # Only pictures need a render mode; where states can be had, they are cheaper.
+        frames = frames and not (drawable and snapshots and not processes)
+    env = ref.make_vector(
+        num_envs,
+        processes=processes,
+        render_mode="rgb_array" if frames else None,
+        absorbed_steps=absorbed_steps,
+    )
+    try:
+        separate = isinstance(env, SeparateCopies)
+        if separate or frames:
+            env.reset(seed=seed)
+        source: SnapshotSource | None = snapshot_source(env) if snapshots else None
+        unwrapped: Any = env.unwrapped
+        pictures = partial(FrameCapture, partial(_render, unwrapped), num_envs) if frames and source is None else None
+        recording = RecordSegments(env, capacity_steps, source, pictures)
+        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate)
+        venv.seed(seed)
+        return venv
+    except ValueError:
+        env.close()
+        raise
+
+
+def _render(copies: SeparateCopies | CopiesInProcesses, rows: Sequence[int]) -> list[Any]:
+    return copies.call_copies(rows, "render")
+
+
+def _try_one_copy(ref: EnvironmentRef) -> bool:
+    """Refuse spaces that are not supported, and find out whether the simulator's states can be taken."""
+    env = ref.make()
+    try:
+        _check_supported(env.observation_space, env.action_space)
+        env.reset(seed=0)
+        return snapshot_source(env) is not None
+    finally:
+        env.close()
+
+
+def _check_supported(observation_space: Space[Any], action_space: Space[Any]) -> None:
+    shown = observation_space
+    parts = list(shown.values()) if isinstance(shown, spaces.Dict) else [shown]
+    if not all(isinstance(part, _ARRAY_SPACES) for part in parts):
+        raise ValueError(
+            f"The observation space is {observation_space}, but it must be {_ARRAY_NAMES} or a flat Dict of these; "
+            "a Gymnasium wrapper such as FilterObservation or FlattenObservation makes it one."
+        )
+    if not isinstance(action_space, _ARRAY_SPACES):
+        raise ValueError(f"The action space is {action_space}, but it must be {_ARRAY_NAMES}.")
+    for what, space in [*(("observation", part) for part in parts), ("action", action_space)]:
+        if np.any(getattr(space, "start", 0)):
+            raise ValueError(
+                f"The {what} space {space} does not start at 0, which Stable-Baselines3 takes for granted; a Gymnasium "
+                f"wrapper such as Transform{what.title()} can count from 0."
+            )
