@@ -110,26 +110,21 @@ def _open(given: Arguments) -> PreferenceStore:
         return PreferenceStore.open(given.store or "")
     directory = RunDirectory(given.run_dir)
     give_up_at = time.monotonic() + (0 if given.report else given.wait_seconds)
-    told = False
+    waiting = False
     while True:
         begun = directory.config_path.exists()
         try:
-            return _open_run(directory)
+            if (reward := directory.read_settings().reward) != "learned":
+                raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks nobody anything.")
+            return directory.open_store()
         except (StoreMissingError, ValueError) as failure:
             starting = not begun or isinstance(failure, StoreMissingError)
             if not starting or time.monotonic() >= give_up_at:
                 raise
-        if not told:
+        if not waiting:
             print(f"Waiting up to {given.wait_seconds:g} s for a run to start in {given.run_dir} ...", file=sys.stderr)
-            told = True
+            waiting = True
         time.sleep(_POLL_SECONDS)
-
-
-def _open_run(directory: RunDirectory) -> PreferenceStore:
-    reward = directory.read_settings().reward
-    if reward != "learned":
-        raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks nobody anything.")
-    return directory.open_store()
 
 
 def _check_clips(store: PreferenceStore) -> None:

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     with one_sentence_errors():
         given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs watch")
         _check(given)
-        policy, shown = _from_run(given, given.run_dir) if given.run_dir is not None else _from_environment(given)
+        policy, shown = _watched(given)
         if given.film is None:
             _show(given, policy, shown)
         else:
@@ -76,16 +76,16 @@ def _check(given: Arguments) -> None:
         raise ValueError(f"The film cannot be written to {given.film}, because there is no folder {given.film.parent}.")
 
 
-def _from_run(given: Arguments, run_dir: Path) -> tuple[AnyPolicy, dict[str, Any]]:
-    run = RunDirectory(run_dir)
-    environment = run.read_environment()
-    policy = sb3_policy(run.load_policy()) if given.policy is None else named_policy(given.policy, given.seed)
-    return policy, {"environment": environment, "reward_model": run.load_reward_model(), "theme": given.theme}
-
-
-def _from_environment(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
-    policy = named_policy(given.policy or "random", given.seed)
-    return policy, {"environment": given.environment.environment(), "theme": given.theme}
+def _watched(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
+    """The policy, and the arguments of `EpisodeRenderer`."""
+    policy: AnyPolicy = named_policy(given.policy or "random", given.seed)
+    if given.run_dir is None:
+        return policy, {"environment": given.environment.environment(), "theme": given.theme}
+    run = RunDirectory(given.run_dir)
+    environment, reward_model = run.read_environment(), run.load_reward_model()
+    if given.policy is None:
+        policy = sb3_policy(run.load_policy())
+    return policy, {"environment": environment, "reward_model": reward_model, "theme": given.theme}
 
 
 def _show(given: Arguments, policy: AnyPolicy, shown: dict[str, Any]) -> None:

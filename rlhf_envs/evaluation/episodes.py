@@ -169,9 +169,14 @@ class SeparateCopies(Copies):
         return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments, but those of classic control that have drawn: closing one ends all of pygame.
+
+        Windows that are open in this process would go with it.
+        """
         for env in self._envs:
-            env.close()
+            screen = getattr(env.unwrapped, "screen", None)
+            if type(screen).__module__.partition(".")[0] != "pygame":
+                env.close()
 
 
 def make_copies(environment: EnvironmentRef | str, count: int) -> Copies:

@@ -84,9 +84,7 @@ class EpisodeRenderer:
 
     def close(self) -> None:
         """Close the environment."""
-        # Closing one of classic control's environments shuts pygame down for the whole process, open windows included.
-        if not isinstance(getattr(self._env.unwrapped, "screen", None), pygame.Surface):
-            self._copies.close()
+        self._copies.close()
 
     def _learned(self, transition: Transition) -> tuple[float, float] | tuple[()]:
         if self._reward_model is None:

@@ -1,5 +1,6 @@
 """What judges are shown: the same moment of episodes that began alike, whatever the environment."""
 
+from contextlib import closing
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +21,7 @@ def driving(clip_seconds: float, moments: int) -> ClipRecorder:
 
 
 def test_at_the_first_moment_both_sides_stand_where_the_other_stands() -> None:
-    with driving(clip_seconds=2.0, moments=3) as recorder:
+    with closing(driving(clip_seconds=2.0, moments=3)) as recorder:
         expert, random = (recorder.clip(policy, 7, 0) for policy in (ScriptedPolicy("expert"), RandomPolicy(7)))
         elsewhere = recorder.clip(ScriptedPolicy("expert"), 8, 0)
     assert expert.states is not None and random.states is not None and elsewhere.states is not None
@@ -31,7 +32,7 @@ def test_at_the_first_moment_both_sides_stand_where_the_other_stands() -> None:
 
 
 def test_clips_begin_from_the_start_to_the_last_moment_that_holds_one_at_the_natural_pace() -> None:
-    with driving(clip_seconds=2.0, moments=3) as recorder:
+    with closing(driving(clip_seconds=2.0, moments=3)) as recorder:
         assert (recorder.length, recorder.starts) == (20, (0, 20, 40))
         parts = [recorder.clip(ScriptedPolicy("expert"), 7, start) for start in recorder.starts]
         again = recorder.clip(ScriptedPolicy("expert"), 7, 10)
@@ -41,13 +42,13 @@ def test_clips_begin_from_the_start_to_the_last_moment_that_holds_one_at_the_nat
 
 
 def test_a_clip_is_never_longer_than_an_episode() -> None:
-    with driving(clip_seconds=1000.0, moments=4) as recorder:
+    with closing(driving(clip_seconds=1000.0, moments=4)) as recorder:
         assert (recorder.length, recorder.starts) == (60, (0,))
 
 
 @pytest.mark.parametrize("env", ["Pendulum-v1", "tests.sb3.environments:test/Walk-v0"])
 def test_other_peoples_environments_are_shown_from_states_or_from_pictures(env: str) -> None:
-    with ClipRecorder(env, clip_seconds=0.5, moments=2, needs_pictures=True) as recorder:
+    with closing(ClipRecorder(env, clip_seconds=0.5, moments=2, needs_pictures=True)) as recorder:
         one, other = (recorder.clip(RandomPolicy(seed), 3, 0) for seed in (1, 2))
         assert len(one) == len(other) == recorder.length
     painter = clip_painter(env, (300, 200))
@@ -59,7 +60,7 @@ def test_other_peoples_environments_are_shown_from_states_or_from_pictures(env: 
 @pytest.mark.parametrize("on_termination", ["absorb", "leak"])
 def test_an_episode_that_ended_stands_still_and_still_makes_a_clip(on_termination: str) -> None:
     environment = EnvironmentRef("CartPole-v1", horizon=200, on_termination=on_termination)
-    with ClipRecorder(environment, clip_seconds=0.4, moments=2, needs_pictures=True) as recorder:
+    with closing(ClipRecorder(environment, clip_seconds=0.4, moments=2, needs_pictures=True)) as recorder:
         clip = recorder.clip(RandomPolicy(0), 0, recorder.starts[-1])
     assert isinstance(clip.observations, np.ndarray) and len(clip) == recorder.length
     assert (clip.observations == clip.observations[0]).all() and not clip.true_rewards.any()

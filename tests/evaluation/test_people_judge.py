@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,5 +138,5 @@ def test_an_environment_that_cannot_be_shown_is_not_asked_about(monkeypatch: pyt
     walk: dict[str, Any] = {"environment": "tests.sb3.environments:test/Walk-v0", "clip_seconds": 1.0, "moments": 2}
     with pytest.raises(ValueError, match="cannot be shown to people"):
         ClipRecorder(**walk, needs_pictures=True)
-    with ClipRecorder(**walk, needs_pictures=False) as recorder:
+    with closing(ClipRecorder(**walk, needs_pictures=False)) as recorder:
         assert recorder.length == 12

@@ -125,7 +125,9 @@ def test_the_command_prints_the_figures_and_writes_the_page(run: Path, capsys: p
     said = capsys.readouterr().out
     for part in ("Win rates", "Bradley-Terry scores", "Who judged", "held-out answers", PAGE):
         assert part in said
-    assert read_json(run / FIGURES)["answers"] == 6 and (run / PAGE).is_file()
+    written = read_json(run / FIGURES)
+    assert written["answers"] == 6 and (run / PAGE).is_file()
+    assert all(one["interval"][0] <= one["score"] <= one["interval"][1] for one in written["policies"])
 
 
 def other_task(run: Path) -> Path:

@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, count, islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pygame
 
 from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
@@ -128,17 +126,7 @@ class ClipRecorder:
 
     def close(self) -> None:
         """Close the environment."""
-        # Closing one of classic control's environments shuts pygame down for the whole process, open windows included.
-        if not isinstance(getattr(self._env.unwrapped, "screen", None), pygame.Surface):
-            self.copies.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self.copies.close()
 
 
 def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:

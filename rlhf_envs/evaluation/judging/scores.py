@@ -55,24 +55,6 @@ class PairResult:
     interval: tuple[float, float] | None
 
 
-@dataclass(frozen=True, eq=False)
-class BradleyTerryScores:
-    """Scores of K policies: P(i is preferred to j) = sigmoid(score_i - score_j).
-
-    Attributes:
-        values: (K,) float64, log-odds against the reference, whose own is 0; or against their mean.
-        std_errors: (K,) float64, of the differences to the reference or mean.
-    """
-
-    values: NDArray[np.float64]
-    std_errors: NDArray[np.float64]
-
-    def interval(self, index: int) -> tuple[float, float]:
-        """The 95% confidence interval of one score."""
-        value, margin = float(self.values[index]), _TWO_SIDED_95 * float(self.std_errors[index])
-        return value - margin, value + margin
-
-
 @dataclass(frozen=True)
 class PolicyScore:
     """The Bradley-Terry score of a policy.
@@ -81,14 +63,19 @@ class PolicyScore:
         name: of the policy.
         key: identifies it in the store.
         score: log-odds of being preferred to the reference.
-        std_error, interval: its standard error and 95% confidence interval.
+        std_error: its standard error.
     """
 
     name: str
     key: str
     score: float
     std_error: float
-    interval: tuple[float, float]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% confidence interval of the score."""
+        margin = _TWO_SIDED_95 * self.std_error
+        return self.score - margin, self.score + margin
 
 
 @dataclass(frozen=True)
@@ -143,7 +130,8 @@ class Judgement:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; numbers that are not known are NaN or None."""
-        return {**asdict(self), "answers": self.answers}
+        policies = [{**asdict(policy), "interval": policy.interval} for policy in self.policies]
+        return {**asdict(self), "policies": policies, "answers": self.answers}
 
 
 def summarise(
@@ -167,11 +155,8 @@ def summarise(
     counted = answers_about(answers, keys)
     pairs = pair_results(counted, keys)
     reference = keys.index(REFERENCE) if REFERENCE in keys else None
-    scores = bradley_terry(win_matrix(pairs, keys), reference)
-    policies = [
-        PolicyScore(one.name, one.key, float(scores.values[i]), float(scores.std_errors[i]), scores.interval(i))
-        for i, one in enumerate(participants)
-    ]
+    scores = np.stack(bradley_terry(win_matrix(pairs, keys), reference), axis=1).tolist()
+    policies = [PolicyScore(one.name, one.key, *score) for one, score in zip(participants, scores, strict=True)]
     agreed = agreement(counted)
     annotators = {
         name: AnnotatorJudgement(figures, pair_results([live for live in counted if live.annotator == name], keys))
@@ -219,8 +204,10 @@ def win_matrix(pairs: Sequence[PairResult], keys: Sequence[str]) -> NDArray[np.f
 
 def bradley_terry(
     wins: NDArray[np.float64], reference: int | None = None, prior_std: float = PRIOR_STD
-) -> BradleyTerryScores:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores on one scale from how often each policy was preferred to each other (Bradley and Terry 1952).
+
+    P(i is preferred to j) = sigmoid(score_i - score_j).
 
     They maximise the posterior: the likelihood of the comparisons times normal priors of mean 0. It is log-concave, so
     Newton's method finds its peak; standard errors come from its curvature there. Maximum likelihood alone (Hunter
@@ -230,6 +217,9 @@ def bradley_terry(
         wins: (K, K), how often i was preferred to j; a tie is half a win for each.
         reference: the policy whose score is 0; None has the mean be 0.
         prior_std: standard deviation of the priors.
+
+    Returns:
+        The scores, (K,), log-odds against the reference or the mean; and their standard errors, (K,).
     """
     played = wins + wins.T
     precision = np.eye(len(wins)) / prior_std**2
@@ -246,7 +236,7 @@ def bradley_terry(
     contrasts = np.eye(len(wins))
     contrasts -= 1 / len(wins) if reference is None else contrasts[reference]
     covariance = contrasts @ np.linalg.inv(information) @ contrasts.T
-    return BradleyTerryScores(contrasts @ scores, np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+    return contrasts @ scores, np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
 
 def wilson_interval(rate: float, count: int) -> tuple[float, float]:

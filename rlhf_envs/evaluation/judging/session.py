@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -109,9 +110,9 @@ def judge(
     console, config = console or Console(), config or JudgingConfig()
     directory = RunDirectory(run_dir)
     environment, participants = gather_participants(directory.path, against)
-    with ClipRecorder(
-        environment, clip_seconds=config.clip_seconds, moments=config.moments, needs_pictures=needs_pictures
-    ) as recorder:
+    length, moments = config.clip_seconds, config.moments
+    recorder = ClipRecorder(environment, clip_seconds=length, moments=moments, needs_pictures=needs_pictures)
+    with closing(recorder):
         # What cannot be compared is refused before a store is made.
         for participant in participants:
             bind(participant.policy(config.seed), recorder.copies)
