@@ -76,7 +76,7 @@ class EpisodeRenderer:
         trace = Trace()
         chart: StripChart | None = None
         for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
-            trace.add(*_of_first(transition), *self._learned(transition))
+            self._extend(trace, transition)
             if chart is None:
                 chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
             if step % every == 0:
@@ -86,11 +86,11 @@ class EpisodeRenderer:
         """Close the environment."""
         self._copies.close()
 
-    def _learned(self, transition: Transition) -> tuple[float, float] | tuple[()]:
-        if self._reward_model is None:
-            return ()
-        reward = self._reward_model.reward(transition.observations, transition.actions)
-        return float(reward[0]), float(self._reward_model.spread(transition.observations, transition.actions)[0])
+    def _extend(self, trace: Trace, transition: Transition) -> None:
+        result, model = transition.result, self._reward_model
+        step = transition.observations, transition.actions
+        learned = () if model is None else (float(model.reward(*step)[0]), float(model.spread(*step)[0]))
+        trace.add(result.true_rewards[0], {name: values[0] for name, values in result.terms.items()}, *learned)
 
     def _frame(self, chart: StripChart, trace: Trace) -> NDArray[np.uint8]:
         width, height = self.picture_size
@@ -159,11 +159,6 @@ def film(
     return encode_mp4(stacked, path, rate)
 
 
-def _of_first(transition: Transition) -> tuple[float, dict[str, float]]:
-    result = transition.result
-    return float(result.true_rewards[0]), {name: float(values[0]) for name, values in result.terms.items()}
-
-
 def _drawable(environment: EnvironmentRef, picture_size: tuple[int, int], theme: str) -> Env[Any, Any]:
     kwargs = {name: value for name, value in environment.kwargs.items() if name != "render_mode"}
     if environment.is_native:
@@ -194,7 +189,7 @@ class Trace:
     ) -> None:
         """Append one step."""
         steps = len(self.true)
-        self.true.append(true)
+        self.true.append(float(true))
         if learned is not None and spread is not None:
             self.learned.append(learned)
             self.spread.append(spread)
