@@ -42,18 +42,18 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the first argument names with the others; the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
+    args = sys.argv[1:] if arguments is None else arguments
     prepare_start()
-    if not given or given[0] in ("-h", "--help"):
+    if not args or args[0] in ("-h", "--help"):
         print(_usage())
-        return 0 if given else BAD_INPUT
-    name = given[0]
+        return 0 if args else BAD_INPUT
+    name = args[0]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(COMMANDS)}."
         print(f"Error: {_PROGRAM} has no command {name!r}; {hint}", file=sys.stderr)
         return BAD_INPUT
-    status: int = import_module(f"rlhf_envs.cli.{name}").main(given[1:])
+    status: int = import_module(f"rlhf_envs.cli.{name}").main(args[1:])
     return status
 
 

@@ -61,31 +61,31 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        given = tyro.cli(Command, args=arguments, prog="rlhf-envs archive", description=__doc__)
-        if isinstance(given, Export):
-            _export(given)
+        args = tyro.cli(Command, args=arguments, prog="rlhf-envs archive", description=__doc__)
+        if isinstance(args, Export):
+            _export(args)
         else:
-            _import(given)
+            _import(args)
     return 0
 
 
-def _export(given: Export) -> None:
-    if (given.run_dir is None) == (given.store is None):
+def _export(args: Export) -> None:
+    if (args.run_dir is None) == (args.store is None):
         raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
-    store = given.store if given.run_dir is None else RunDirectory(given.run_dir).store_place
+    store = args.store if args.run_dir is None else RunDirectory(args.run_dir).store_place
     console = Console(stderr=True)
     with console.status("reading") as status:
         manifest = export_store(
             store or "",
-            given.to,
-            clips=given.clips,
-            pseudonyms=given.pseudonyms,
-            on_segments=_progress(console, status, "clips made" if given.clips else "segments written"),
+            args.to,
+            clips=args.clips,
+            pseudonyms=args.pseudonyms,
+            on_segments=_progress(console, status, "clips made" if args.clips else "segments written"),
         )
     counts = manifest.counts
     print(
         f"Exported {counts['queries']:,} queries, {counts['standing_answers']:,} standing answers, "
-        f"{counts['segments']:,} segments and {counts['clips']:,} clips to {given.to}"
+        f"{counts['segments']:,} segments and {counts['clips']:,} clips to {args.to}"
     )
 
 
@@ -108,8 +108,8 @@ def _progress(console: Console, status: Status, what: str) -> Callable[[int, int
     return report
 
 
-def _import(given: Import) -> None:
-    report = import_archive(given.folder, given.store)
+def _import(args: Import) -> None:
+    report = import_archive(args.folder, args.store)
     known = report.known_queries + report.known_answers
     print(
         f"Imported {report.queries:,} queries and {report.answers:,} rows of answers into "

@@ -57,13 +57,13 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs demonstrate")
-        environment, path = _environment(given), _path(given)
-        if given.episodes is not None and given.episodes < 1:
-            raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
+        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs demonstrate")
+        environment, path = _environment(args), _path(args)
+        if args.episodes is not None and args.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, not {args.episodes}.")
         if path.exists():
             load_demonstrations(path)
-        kept = _play(given, environment, path)
+        kept = _play(args, environment, path)
         print(
             f"{kept} episodes kept."
             + (f" In all there are {load_demonstrations(path).episodes}: {path}" if kept else "")
@@ -74,37 +74,37 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _environment(given: Arguments) -> EnvironmentRef:
-    environment = given.environment.environment()
+def _environment(args: Arguments) -> EnvironmentRef:
+    environment = args.environment.environment()
     if environment is not None:
         return environment
-    if given.run_dir is None:
+    if args.run_dir is None:
         raise ValueError("Say what to play: --env with an environment's id, or --run-dir with a run's folder.")
-    return RunDirectory(given.run_dir).read_environment()
+    return RunDirectory(args.run_dir).read_environment()
 
 
-def _path(given: Arguments) -> Path:
-    if given.out is not None:
-        return given.out
-    if given.run_dir is None:
+def _path(args: Arguments) -> Path:
+    if args.out is not None:
+        return args.out
+    if args.run_dir is None:
         raise ValueError("Say where the demonstrations go: --run-dir with a folder, or --out with a file.")
-    return RunDirectory(given.run_dir).demonstrations_path
+    return RunDirectory(args.run_dir).demonstrations_path
 
 
-def _play(given: Arguments, environment: EnvironmentRef, path: Path) -> int:
+def _play(args: Arguments, environment: EnvironmentRef, path: Path) -> int:
     """Record episodes until the player ends it; how many were kept."""
     with closing(environment.make("rgb_array")) as env:
         task = getattr(env.unwrapped, "task", None)
-        controls = Controls(env, _keys(given.keys) or None, given.gamepad)
-        rate = given.fps if given.fps is not None else float(env.metadata.get("render_fps") or _USUAL_RATE)
+        controls = Controls(env, _keys(args.keys) or None, args.gamepad)
+        rate = args.fps if args.fps is not None else float(env.metadata.get("render_fps") or _USUAL_RATE)
         spaces = env.observation_space, env.action_space
 
         def keep(episode: Episode) -> None:
             one = Demonstrations.from_episodes(environment, *spaces, [episode])
             append_demonstrations(one, path)
 
-        with closing(PlayWindow(env, controls, rate, bool(getattr(task, "in_turns", False)), given.theme)) as window:
-            return window.record(given.seed, given.episodes, keep)
+        with closing(PlayWindow(env, controls, rate, bool(getattr(task, "in_turns", False)), args.theme)) as window:
+            return window.record(args.seed, args.episodes, keep)
 
 
 def _keys(spoken: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:

@@ -53,25 +53,25 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _table(given: Arguments) -> Table:
-    trained_in = RunDirectory(given.run_dir).read_environment()
-    runs = [name for name in given.against if name not in POLICY_NAMES]
+def _table(args: Arguments) -> Table:
+    trained_in = RunDirectory(args.run_dir).read_environment()
+    runs = [name for name in args.against if name not in POLICY_NAMES]
     for name in runs:
         check_same_environment(trained_in, RunDirectory(name))
-    environment = replace(trained_in, kwargs={**trained_in.kwargs, **given.env_kwargs})
-    if given.env_kwargs:
+    environment = replace(trained_in, kwargs={**trained_in.kwargs, **args.env_kwargs})
+    if args.env_kwargs:
         check_same_spaces(trained_in, environment)
-    played: dict[str, Any] = {"episodes": given.episodes, "seed": given.seed}
+    played: dict[str, Any] = {"episodes": args.episodes, "seed": args.seed}
     scores = baselines(environment, **played)
-    for name in given.against:
+    for name in args.against:
         if name in POLICY_NAMES and name not in scores:
-            scores[name] = evaluate(named_policy(name, given.seed), environment, **played)
-    for name in (str(given.run_dir), *runs):
+            scores[name] = evaluate(named_policy(name, args.seed), environment, **played)
+    for name in (str(args.run_dir), *runs):
         scores[name] = evaluate(sb3_policy(RunDirectory(name).load_policy()), environment, **played)
-    shown = {name: scores[name] for name in (str(given.run_dir), *given.against)}
+    shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
     reference = scores.get("expert") or (scores[runs[0]] if runs else None)
-    changed = "".join(f", {name}={value}" for name, value in given.env_kwargs.items())
-    return _rich_table(shown, scores["random"], reference, f"{environment.id}{changed}, {given.episodes} episodes")
+    changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())
+    return _rich_table(shown, scores["random"], reference, f"{environment.id}{changed}, {args.episodes} episodes")
 
 
 def _rich_table(

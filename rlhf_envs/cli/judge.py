@@ -49,25 +49,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs judge")
-        given.screen.check()
-        check_screen(given.feedback)
+        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs judge")
+        args.screen.check()
+        check_screen(args.feedback)
         console = Console()
-        people = given.feedback in ("window", "web")
+        people = args.feedback in ("window", "web")
 
         def collect_answers(store: PreferenceStore) -> None:
-            if given.feedback == "window":
-                given.screen.open_window(store, PURPOSES)
-            elif given.feedback == "web":
-                given.screen.serve_page(store, PURPOSES, given.run_dir / "clips")
+            if args.feedback == "window":
+                args.screen.open_window(store, PURPOSES)
+            elif args.feedback == "web":
+                args.screen.serve_page(store, PURPOSES, args.run_dir / "clips")
             else:
-                scripted_judge(given.feedback)(store)
+                scripted_judge(args.feedback)(store)
 
-        found = judge(
-            given.run_dir, given.against, collect_answers, given.judging, needs_pictures=people, console=console
-        )
-        write_json(given.run_dir / FIGURES, found.to_json())
-        page = write_judgement(found, given.run_dir / PAGE)
+        found = judge(args.run_dir, args.against, collect_answers, args.judging, needs_pictures=people, console=console)
+        write_json(args.run_dir / FIGURES, found.to_json())
+        page = write_judgement(found, args.run_dir / PAGE)
         print_judgement(found, console)
         console.print(f"The page: {page}", highlight=False, soft_wrap=True)
     return 0

@@ -67,34 +67,34 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs label")
-        _check(given)
-        if given.until_gone is not None:
-            threading.Thread(target=_end_after, args=(given.until_gone,), daemon=True).start()
-        with _open(given) as store:
-            if given.report:
-                _report(given, store)
-            elif given.teacher is not None:
-                _teach(given, store)
-            elif given.web:
-                _serve(given, store)
+        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs label")
+        _check(args)
+        if args.until_gone is not None:
+            threading.Thread(target=_end_after, args=(args.until_gone,), daemon=True).start()
+        with _open(args) as store:
+            if args.report:
+                _report(args, store)
+            elif args.teacher is not None:
+                _teach(args, store)
+            elif args.web:
+                _serve(args, store)
             else:
-                _open_window(given, store)
+                _open_window(args, store)
     return 0
 
 
-def _check(given: Arguments) -> None:
-    if (given.run_dir is None) == (given.store is None):
+def _check(args: Arguments) -> None:
+    if (args.run_dir is None) == (args.store is None):
         raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
-    if given.web + given.report + (given.teacher is not None) > 1:
+    if args.web + args.report + (args.teacher is not None) > 1:
         raise ValueError("--web, --report and --teacher are three different things to do; give at most one of them.")
-    if given.teacher is not None:
-        make_annotator(given.teacher)
-    given.screen.check()
-    if not 0 <= given.repeat_rate <= 1:
-        raise ValueError(f"repeat_rate is a share from 0 to 1, not {given.repeat_rate}.")
-    if not given.wait_seconds >= 0:
-        raise ValueError(f"wait_seconds must be 0 or more, not {given.wait_seconds}.")
+    if args.teacher is not None:
+        make_annotator(args.teacher)
+    args.screen.check()
+    if not 0 <= args.repeat_rate <= 1:
+        raise ValueError(f"repeat_rate is a share from 0 to 1, not {args.repeat_rate}.")
+    if not args.wait_seconds >= 0:
+        raise ValueError(f"wait_seconds must be 0 or more, not {args.wait_seconds}.")
 
 
 def _end_after(parent: int) -> None:
@@ -104,25 +104,25 @@ def _end_after(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _open(given: Arguments) -> PreferenceStore:
+def _open(args: Arguments) -> PreferenceStore:
     """The run's store, as soon as there is one."""
-    if given.run_dir is None:
-        return PreferenceStore.open(given.store or "")
-    directory = RunDirectory(given.run_dir)
-    give_up_at = time.monotonic() + (0 if given.report else given.wait_seconds)
+    if args.run_dir is None:
+        return PreferenceStore.open(args.store or "")
+    directory = RunDirectory(args.run_dir)
+    give_up_at = time.monotonic() + (0 if args.report else args.wait_seconds)
     waiting = False
     while True:
         begun = directory.config_path.exists()
         try:
             if (reward := directory.read_settings().reward) != "learned":
-                raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks nobody anything.")
+                raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks for no answers.")
             return directory.open_store()
         except (StoreMissingError, ValueError) as failure:
             starting = not begun or isinstance(failure, StoreMissingError)
             if not starting or time.monotonic() >= give_up_at:
                 raise
         if not waiting:
-            print(f"Waiting up to {given.wait_seconds:g} s for a run to start in {given.run_dir} ...", file=sys.stderr)
+            print(f"Waiting up to {args.wait_seconds:g} s for a run to start in {args.run_dir} ...", file=sys.stderr)
             waiting = True
         time.sleep(_POLL_SECONDS)
 
@@ -150,39 +150,39 @@ def _check_clips(store: PreferenceStore) -> None:
         )
 
 
-def _open_window(given: Arguments, store: PreferenceStore) -> None:
+def _open_window(args: Arguments, store: PreferenceStore) -> None:
     _check_clips(store)
-    session = given.screen.open_window(store, QUEUE, given.repeat_rate)
-    print(f"{session.progress().own_answers} answers by {given.screen.name} are in the store.")
+    session = args.screen.open_window(store, QUEUE, args.repeat_rate)
+    print(f"{session.progress().own_answers} answers by {args.screen.name} are in the store.")
 
 
-def _teach(given: Arguments, store: PreferenceStore) -> None:
-    annotator: Any = make_annotator(given.teacher)
-    if given.screen.annotator:
-        annotator.name = given.screen.annotator
-    print(f"The annotator {given.screen.annotator or given.teacher} answers until it is stopped (Ctrl-C).", flush=True)
+def _teach(args: Arguments, store: PreferenceStore) -> None:
+    annotator: Any = make_annotator(args.teacher)
+    if args.screen.annotator:
+        annotator.name = args.screen.annotator
+    print(f"The annotator {args.screen.annotator or args.teacher} answers until it is stopped (Ctrl-C).", flush=True)
     while True:
         annotator.serve(store)
         time.sleep(_POLL_SECONDS)
 
 
-def _serve(given: Arguments, store: PreferenceStore) -> None:
+def _serve(args: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.web.tokens import Tokens
 
     _check_clips(store)
-    known = {person.name for person in Tokens(store).people()} | set(given.screen.annotators)
-    for name in given.screen.renew:
+    known = {person.name for person in Tokens(store).people()} | set(args.screen.annotators)
+    for name in args.screen.renew:
         if name not in known:
             raise ValueError(f"{name!r} has no link that could be renewed; --annotators gives a first one.")
-    given.screen.serve_page(store, QUEUE, _clip_folder(given) / "clips", given.repeat_rate)
+    args.screen.serve_page(store, QUEUE, _clip_folder(args) / "clips", args.repeat_rate)
 
 
-def _report(given: Arguments, store: PreferenceStore) -> None:
+def _report(args: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
     from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load
     from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 
-    model = RunDirectory(given.run_dir).reward_model_path if given.run_dir is not None else None
+    model = RunDirectory(args.run_dir).reward_model_path if args.run_dir is not None else None
     reliability = None
     if model is not None and model.exists():
         # A fresh model of many members, each fitted to other answers: what it says of an answer that it has not seen
@@ -193,21 +193,21 @@ def _report(given: Arguments, store: PreferenceStore) -> None:
     report = quality_report(store, reliability)
     print_quality(report, Console())
     if report.answers:
-        print(f"Report: {write_quality_report(report, _report_folder(given, store) / 'quality.html')}")
+        print(f"Report: {write_quality_report(report, _report_folder(args, store) / 'quality.html')}")
 
 
-def _report_folder(given: Arguments, store: PreferenceStore) -> Path:
+def _report_folder(args: Arguments, store: PreferenceStore) -> Path:
     """The run's folder, or else that of the store's file, or for a database the current one."""
-    if given.run_dir is not None:
-        return given.run_dir
+    if args.run_dir is not None:
+        return args.run_dir
     place = Path(store.database.place)
     return place.parent if place.is_file() else Path.cwd()
 
 
-def _clip_folder(given: Arguments) -> Path:
+def _clip_folder(args: Arguments) -> Path:
     """The folder for clips: the run's, or without one the user's cache."""
-    if given.run_dir is not None:
-        return given.run_dir
+    if args.run_dir is not None:
+        return args.run_dir
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rlhf-envs"
     cache.mkdir(parents=True, exist_ok=True)
     return cache

@@ -28,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs report")
-        print(f"Report: {write_report(RunDirectory(given.run_dir))}")
+        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs report")
+        print(f"Report: {write_report(RunDirectory(args.run_dir))}")
     return 0

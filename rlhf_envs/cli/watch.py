@@ -54,47 +54,47 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        given = tyro.cli(Arguments, args=arguments, prog="rlhf-envs watch")
-        _check(given)
-        policy, shown = _watched(given)
-        if given.film is None:
-            _show(given, policy, shown)
+        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs watch")
+        _check(args)
+        policy, shown = _watched(args)
+        if args.film is None:
+            _show(args, policy, shown)
         else:
-            content = film(policy, path=given.film, episodes=given.episodes, seed=given.seed, **shown)
-            print(f"Film: {given.film} ({len(content) / 1e6:.1f} MB)")
+            content = film(policy, path=args.film, episodes=args.episodes, seed=args.seed, **shown)
+            print(f"Film: {args.film} ({len(content) / 1e6:.1f} MB)")
     return 0
 
 
-def _check(given: Arguments) -> None:
-    if (given.run_dir is None) == (given.environment.environment() is None):
+def _check(args: Arguments) -> None:
+    if (args.run_dir is None) == (args.environment.environment() is None):
         raise ValueError("Say what to watch: either --run-dir with a run's folder, or --env with an environment's id.")
-    if given.episodes < 1:
-        raise ValueError(f"episodes must be at least 1, not {given.episodes}.")
-    if given.film is not None and given.film.suffix.lower() != ".mp4":
-        raise ValueError(f"A film is an MP4 file, so its name must end in .mp4; {given.film} does not.")
-    if given.film is not None and not given.film.parent.is_dir():
-        raise ValueError(f"The film cannot be written to {given.film}, because there is no folder {given.film.parent}.")
+    if args.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {args.episodes}.")
+    if args.film is not None and args.film.suffix.lower() != ".mp4":
+        raise ValueError(f"A film is an MP4 file, so its name must end in .mp4; {args.film} does not.")
+    if args.film is not None and not args.film.parent.is_dir():
+        raise ValueError(f"The film cannot be written to {args.film}, because there is no folder {args.film.parent}.")
 
 
-def _watched(given: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
+def _watched(args: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     """The policy, and the arguments of `EpisodeRenderer`."""
-    policy: AnyPolicy = named_policy(given.policy or "random", given.seed)
-    if given.run_dir is None:
-        return policy, {"environment": given.environment.environment(), "theme": given.theme}
-    run = RunDirectory(given.run_dir)
+    policy: AnyPolicy = named_policy(args.policy or "random", args.seed)
+    if args.run_dir is None:
+        return policy, {"environment": args.environment.environment(), "theme": args.theme}
+    run = RunDirectory(args.run_dir)
     environment, reward_model = run.read_environment(), run.load_reward_model()
-    if given.policy is None:
+    if args.policy is None:
         policy = sb3_policy(run.load_policy())
-    return policy, {"environment": environment, "reward_model": reward_model, "theme": given.theme}
+    return policy, {"environment": environment, "reward_model": reward_model, "theme": args.theme}
 
 
-def _show(given: Arguments, policy: AnyPolicy, shown: dict[str, Any]) -> None:
+def _show(args: Arguments, policy: AnyPolicy, shown: dict[str, Any]) -> None:
     with (
         closing(EpisodeRenderer(**shown)) as renderer,
         closing(LiveView(shown["environment"].id, renderer.frames_per_second)) as view,
     ):
-        for episode in range(given.episodes):
-            if not view.play(renderer.frames(policy, given.seed + episode)):
+        for episode in range(args.episodes):
+            if not view.play(renderer.frames(policy, args.seed + episode)):
                 break
 
 

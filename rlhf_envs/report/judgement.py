@@ -64,7 +64,7 @@ def write_judgement(found: Judgement, path: Path) -> Path:
 def counts_sentence(found: Judgement) -> str:
     """How many answers there are, by how many annotators, and how many are missing or not counted."""
     if not found.answers:
-        return f"Nobody has judged these policies in {found.env} yet; {_comparisons(found.open)} open."
+        return f"These policies have not been judged in {found.env} yet; {_comparisons(found.open)} open."
     people = f"{len(found.annotators)} annotator{'' if len(found.annotators) == 1 else 's'}"
     ties, skips = sum(pair.ties for pair in found.pairs), sum(pair.skips for pair in found.pairs)
     judged = f"{_answers(found.answers)} by {people} about {len(found.policies)} policies in {found.env}"

@@ -11,8 +11,8 @@ from tests.feedback.postgresql import empty_database
 ROOT = Path(__file__).parents[2]
 
 
-def command(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"scripts.{name}", *arguments]
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
 
 
 def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_path: Path) -> None:
@@ -20,30 +20,31 @@ def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_
         run = tmp_path / "run"
         trainer = subprocess.Popen(
             command(
-                *("train", "--env", "CartPole-v1", "--run-dir", str(run), "--store", url, "--feedback", "elsewhere"),
-                *("--comparisons", "40", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
                 *(
-                    "--learner.num-envs",
-                    "4",
-                    "--learner.n-steps",
-                    "128",
-                    "--learner.batch-size",
-                    "128",
-                    "--wait",
-                    "--overlap",
-                    "2",
+                    "scripts.train",
+                    "--env",
+                    "CartPole-v1",
+                    "--run-dir",
+                    str(run),
+                    "--store",
+                    url,
+                    "--feedback",
+                    "elsewhere",
                 ),
+                *("--comparisons", "40", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
+                *("--learner.num-envs", "4", "--learner.n-steps", "128", "--learner.batch-size", "128", "--wait"),
+                *("--overlap", "2"),
             ),
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )
-        waiting = ["--run-dir", str(run), "--teacher", "oracle", "--annotator"]
+        label = ["rlhf_envs", "label", "--run-dir", str(run), "--teacher", "oracle", "--annotator"]
         annotators = []
         try:
             while not (run / "config.json").exists() and trainer.poll() is None:
                 pass
-            annotators = [subprocess.Popen(command("label", *waiting, name), cwd=ROOT) for name in ("ann", "bob")]
+            annotators = [subprocess.Popen(command(*label, name), cwd=ROOT) for name in ("ann", "bob")]
             _, said = trainer.communicate(timeout=300)
             assert trainer.returncode == 0, said
             assert all(process.poll() is None for process in annotators)

@@ -223,7 +223,7 @@ def _fingerprint(policy: BasePolicy) -> str:
 
 
 def _rubric(directory: RunDirectory) -> str:
-    """The sentence that told the annotators of the training what to look for, which judges are shown too."""
+    """The rubric of the run's training, which judges are shown too; empty where it had none of its own."""
     try:
         with directory.open_store() as store:
             return store.environment.rubric
