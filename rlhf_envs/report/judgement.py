@@ -25,18 +25,11 @@ def print_judgement(found: Judgement, console: Console | None = None) -> None:
     console.print(counts_sentence(found), highlight=False)
     if not found.answers:
         return
-    tables = _tables(found)
-    for name, sentence in (
-        ("pairs", None),
-        ("scores", scale_sentence(found)),
-        ("annotators", agreement_sentence(found)),
-        ("model", None),
-        ("bins", None),
-    ):
-        if name in tables:
-            console.print(tables[name].to_rich())
-        if sentence is not None:
-            console.print(sentence, highlight=False)
+    sentences = {"scores": scale_sentence(found), "annotators": agreement_sentence(found)}
+    for name, table in _tables(found).items():
+        console.print(table.to_rich())
+        if name in sentences:
+            console.print(sentences[name], highlight=False)
 
 
 def write_judgement(found: Judgement, path: Path) -> Path:
@@ -163,10 +156,10 @@ def _annotators(found: Judgement) -> _Table:
     several = len(found.annotators) > 1
     rows = []
     for name, one in found.annotators.items():
-        seconds = "–" if one.figures.seconds is None else f"{one.figures.seconds[1]:.1f}"
-        row = [name, str(one.figures.answers), _percent(one.figures.left.value), seconds]
+        seconds = "–" if one.seconds is None else f"{one.seconds[1]:.1f}"
+        row = [name, str(one.answers), _percent(one.left.value), seconds]
         if several:
-            row += [_percent(one.figures.agrees.value), *(_percent(pair.rate) for pair in one.pairs)]
+            row += [_percent(one.agrees.value), *(_percent(pair.rate) for pair in found.pairs_by_annotator[name])]
         rows.append(row)
     pairs = [f"{found.name(pair.first)} over {found.name(pair.second)}" for pair in found.pairs]
     columns = ["annotator", "answers", "left", "seconds", *(["agrees", *pairs] if several else [])]

@@ -88,9 +88,9 @@ def test_two_judges_of_the_same_clips_are_told_apart_and_compared(run: Path) -> 
     config = JudgingConfig(clip_seconds=1.0, comparisons=20, overlap=2)
     judge(run, ("expert",), ORACLE, config)
     found = judge(run, ("expert",), scripted_judge("mistake"), config)
-    assert {name: one.figures.answers for name, one in found.annotators.items()} == {"mistake": 20, "oracle": 20}
+    assert {name: one.answers for name, one in found.annotators.items()} == {"mistake": 20, "oracle": 20}
     assert found.agreement.shared == 20 and found.pairs[0].comparisons == 20
-    assert found.annotators["oracle"].figures.agrees.of == 20
+    assert found.annotators["oracle"].agrees.of == 20
     page = write_judgement(found, run / PAGE).read_text()
     assert "Krippendorff" in page and "trained over expert" in page
 

@@ -204,11 +204,6 @@ def plan_matches(
     }
 
 
-def asked_matches(store: PreferenceStore) -> set[str]:
-    """The names of the matches that a store holds queries about."""
-    return {key.rpartition("/")[0] for key in store.keys(Purpose.JUDGE)}
-
-
 def ask_matches(
     store: PreferenceStore,
     matches: dict[int, list[Match]],

@@ -79,19 +79,6 @@ class PolicyScore:
 
 
 @dataclass(frozen=True)
-class AnnotatorJudgement:
-    """One annotator's answers.
-
-    Attributes:
-        figures: choices, side, pace, and how often others gave the same answer.
-        pairs: how often they preferred each policy to each other.
-    """
-
-    figures: AnnotatorFigures
-    pairs: tuple[PairResult, ...]
-
-
-@dataclass(frozen=True)
 class Judgement:
     """How policies compare.
 
@@ -101,7 +88,8 @@ class Judgement:
         policies: best first.
         reference: name of the policy whose score is 0; None where the mean of all is.
         pairs: each two policies.
-        annotators: by name.
+        annotators: choices, side, pace, and how often others gave the same answer, by name.
+        pairs_by_annotator: how often each of them preferred each policy to each other, by name.
         agreement: how far they agree about clips that several of them judged.
         model: how well the run's reward model predicts the answers, by set of answers.
         open: comparisons that lack answers.
@@ -113,7 +101,8 @@ class Judgement:
     policies: tuple[PolicyScore, ...]
     reference: str | None
     pairs: tuple[PairResult, ...]
-    annotators: Mapping[str, AnnotatorJudgement]
+    annotators: Mapping[str, AnnotatorFigures]
+    pairs_by_annotator: Mapping[str, tuple[PairResult, ...]]
     agreement: Agreement
     model: Mapping[str, ModelScores]
     open: int
@@ -122,7 +111,7 @@ class Judgement:
     @property
     def answers(self) -> int:
         """How many answers count, skips included."""
-        return sum(annotator.figures.answers for annotator in self.annotators.values())
+        return sum(annotator.answers for annotator in self.annotators.values())
 
     def name(self, key: str) -> str:
         """The name of the policy with this key."""
@@ -158,9 +147,9 @@ def summarise(
     scores = np.stack(bradley_terry(win_matrix(pairs, keys), reference), axis=1).tolist()
     policies = [PolicyScore(one.name, one.key, *score) for one, score in zip(participants, scores, strict=True)]
     agreed = agreement(counted)
-    annotators = {
-        name: AnnotatorJudgement(figures, pair_results([live for live in counted if live.annotator == name], keys))
-        for name, figures in annotator_figures(counted, agreed).items()
+    annotators = annotator_figures(counted, agreed)
+    by_annotator = {
+        name: pair_results([live for live in counted if live.annotator == name], keys) for name in annotators
     }
     return Judgement(
         env,
@@ -169,6 +158,7 @@ def summarise(
         None if reference is None else participants[reference].name,
         pairs,
         annotators,
+        by_annotator,
         agreed,
         model,
         open_comparisons,

@@ -21,7 +21,6 @@ from rlhf_envs.evaluation.judging.matches import (
     ClipRecorder,
     Participant,
     ask_matches,
-    asked_matches,
     open_judgements,
     plan_matches,
 )
@@ -120,7 +119,8 @@ def judge(
         place = config.store or os.fspath(directory.path / "judgements.db")
         described = StoredEnvironment(environment, recorder.length, _rubric(directory))
         with open_judgements(place, described) as store:
-            matches = plan_matches(participants, config.comparisons, asked_matches(store), config.seed)
+            asked = {key.rpartition("/")[0] for key in store.keys(Purpose.JUDGE)}
+            matches = plan_matches(participants, config.comparisons, asked, config.seed)
             with Progress(console=console, transient=True) as progress:
                 task = progress.add_task("recording clips from equal starts", total=len(matches))
                 ask_matches(store, matches, recorder, config.seed, config.overlap, lambda: progress.advance(task))
