@@ -84,3 +84,14 @@ def flat_steps(segments: list[Segment]) -> tuple[np.ndarray, np.ndarray, np.ndar
         np.concatenate([segment.actions for segment in segments]),
         np.concatenate([segment.true_rewards for segment in segments]),
     )
+
+
+def parameters_of(ensemble: RewardEnsemble) -> list[np.ndarray]:
+    """A copy of all parameters of the network."""
+    return [parameter.detach().numpy().copy() for parameter in ensemble.network.parameters()]
+
+
+def returns_of(ensemble: RewardEnsemble, segments: list[Segment]) -> np.ndarray:
+    """The segments' returns under each member, (members, segments)."""
+    observations = np.stack([np.asarray(segment.observations) for segment in segments])
+    return ensemble.segment_returns(observations, np.stack([segment.actions for segment in segments]))

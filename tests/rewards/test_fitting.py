@@ -17,12 +17,10 @@ from tests.rewards.learning import (
     agreement,
     flat_steps,
     new_problem,
+    parameters_of,
     pendulum_segments,
+    returns_of,
 )
-
-
-def parameters_of(ensemble: RewardEnsemble) -> list[np.ndarray]:
-    return [parameter.detach().numpy().copy() for parameter in ensemble.network.parameters()]
 
 
 def test_a_hundred_comparisons_teach_a_reward_that_agrees_with_the_true_one_on_fresh_steps() -> None:
@@ -46,13 +44,7 @@ def test_returns_perceived_with_normal_errors_teach_the_reward_too() -> None:
     assert report.held_out_accuracy > 0.75
     # What it predicts follows from the objective.
     left, right = pendulum_segments(6, seed=3), pendulum_segments(6, seed=4)
-    returns = [
-        ensemble.segment_returns(
-            np.stack([np.asarray(segment.observations) for segment in side]),
-            np.stack([segment.actions for segment in side]),
-        )
-        for side in (left, right)
-    ]
+    returns = [returns_of(ensemble, side) for side in (left, right)]
     expected = (0.05 + 0.9 * ndtr((returns[1] - returns[0]) / np.sqrt(2))).mean(axis=0)
     np.testing.assert_allclose(ensemble.probability_right(left, right), expected, rtol=1e-4)
 
@@ -123,13 +115,7 @@ def test_segment_returns_are_the_log_odds_behind_the_predicted_probability() -> 
     ensemble, dataset = new_problem(40)
     fit(ensemble, dataset)
     left, right = pendulum_segments(6, seed=3), pendulum_segments(6, seed=4)
-    returns = [
-        ensemble.segment_returns(
-            np.stack([np.asarray(segment.observations) for segment in side]),
-            np.stack([segment.actions for segment in side]),
-        )
-        for side in (left, right)
-    ]
+    returns = [returns_of(ensemble, side) for side in (left, right)]
     expected = (0.05 + 0.9 / (1 + np.exp(returns[0] - returns[1]))).mean(axis=0)
     np.testing.assert_allclose(ensemble.probability_right(left, right), expected, rtol=1e-4)
     np.testing.assert_allclose(ensemble.probability_right(right, left), 1 - expected, rtol=1e-4)

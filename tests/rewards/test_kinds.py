@@ -18,12 +18,10 @@ from tests.rewards.learning import (
     add_ratings,
     agreement,
     new_ensemble,
+    parameters_of,
     pendulum_segments,
+    returns_of,
 )
-
-
-def parameters_of(ensemble: RewardEnsemble) -> list[np.ndarray]:
-    return [parameter.detach().numpy().copy() for parameter in ensemble.network.parameters()]
 
 
 def fitted(
@@ -51,8 +49,7 @@ def test_ratings_alone_teach_the_reward_on_the_scale_of_the_ratings() -> None:
     assert accuracy > 0.75
     assert loss < 25 * 0.3**2 * 1.3
     segments = pendulum_segments(50, seed=5)
-    observations = np.stack([np.asarray(segment.observations) for segment in segments])
-    predicted = ensemble.segment_returns(observations, np.stack([segment.actions for segment in segments])).mean(axis=0)
+    predicted = returns_of(ensemble, segments).mean(axis=0)
     truth = [float(((segment.true_rewards + 4) / 6).clip(-1, 1).sum()) for segment in segments]
     assert np.abs(predicted - truth).mean() < 3
 
@@ -170,9 +167,7 @@ def test_a_high_temperature_asks_for_larger_differences_of_the_reward() -> None:
     spreads = []
     for temperature in (1.0, 4.0):
         ensemble = fitted(lambda dataset, t=temperature: fill(dataset, t))[0]  # type: ignore[misc]
-        observations = np.stack([np.asarray(segment.observations) for segment in segments])
-        returns = ensemble.segment_returns(observations, np.stack([segment.actions for segment in segments]))
-        spreads.append(returns.std(axis=1).mean())
+        spreads.append(returns_of(ensemble, segments).std(axis=1).mean())
     assert spreads[1] > 1.5 * spreads[0]
 
 
