@@ -66,6 +66,7 @@ FEWEST_LINES = 80
 SMALL_WITH_ONE_IMPORTER = {
     "agents.people": "processes with screens are another idea than training, and train.py is long",
     "rlhf_envs.feedback.window.questions.*": "a question screen for each kind of feedback",
+    "rlhf_envs.loop.status": "what a run tells its annotators is another idea than the loop",
 }
 """Modules of less than `FEWEST_LINES` that one other imports, and why they are not part of it."""
 

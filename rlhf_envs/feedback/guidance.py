@@ -1,4 +1,4 @@
-"""What a person should look for: the sentence above the clips, and the reasons that can be given."""
+"""What a person should look for: the sentence above the clips, and the reasons to choose from."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ GENERAL_RUBRIC = (
 
 @dataclass(frozen=True)
 class Guidance:
-    """What every screen tells an annotator.
+    """What every screen says to an annotator.
 
     Attributes:
         rubric: one sentence, with a tie-breaker.
-        reasons: what can be given as a reason: the environment's reward terms, and each as a person reads it.
+        reasons: the environment's reward terms, which can be named as reasons, and each as a person reads it.
     """
 
     rubric: str = GENERAL_RUBRIC
@@ -35,18 +35,20 @@ def guidance(environment: StoredEnvironment) -> Guidance:
     """The guidance for the environment of a store, whose own rubric goes before that of the environment.
 
     Tasks, of the suite or registered by users, bring theirs. Any other environment can have in its `metadata` a
-    "rubric", one sentence, and "reasons": names, or a mapping of names to what a person reads. What nobody says, and
-    where there is no such environment here, is general.
+    "rubric", one sentence, and "reasons": names, or a mapping of names to what a person reads. Everything
+    that is missing, or cannot be read because there is no such environment here, is general.
     """
     task = native_task(environment.ref)
     if task is not None:
-        told = Guidance(task.rubric or GENERAL_RUBRIC, {name: task.describe_term(name) for name in task.reward_weights})
+        found = Guidance(
+            task.rubric or GENERAL_RUBRIC, {name: task.describe_term(name) for name in task.reward_weights}
+        )
     else:
-        told = _told_by(_metadata(environment.ref))
-    return replace(told, rubric=environment.rubric) if environment.rubric else told
+        found = _from_metadata(_metadata(environment.ref))
+    return replace(found, rubric=environment.rubric) if environment.rubric else found
 
 
-def _told_by(metadata: Mapping[str, Any]) -> Guidance:
+def _from_metadata(metadata: Mapping[str, Any]) -> Guidance:
     rubric, reasons = metadata.get("rubric"), metadata.get("reasons") or {}
     if not isinstance(reasons, Mapping):
         reasons = {str(name): str(name).replace("_", " ") for name in reasons}
@@ -62,7 +64,7 @@ def _metadata(environment: EnvironmentRef | None) -> Mapping[str, Any]:
         return {}
     try:
         made = make_described(environment)
-    except Exception:  # whatever a stranger's environment raises, its segments may be shown all the same
+    except Exception:  # whatever a third-party environment raises; its segments may be shown all the same
         return {}
     with suppress(Exception):
         made.close()

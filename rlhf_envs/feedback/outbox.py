@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from rlhf_envs.feedback.progress import SessionProgress
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
-from rlhf_envs.queries import Choice, Query
+from rlhf_envs.queries import Choice, Query, Submission
 
 _POLL_SECONDS = 0.3
 """How often the store is asked for queries while there are none to show."""
@@ -33,24 +33,12 @@ class Response:
     payload: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class PendingAnswer:
-    """An answer on its way to the store; its token keeps it from being stored twice."""
-
-    query: Query
-    response: Response
-    reasons: tuple[str, ...]
-    shown_at: float
-    answered_at: float
-    token: str = field(default_factory=lambda: uuid4().hex)
-
-
-@dataclass(frozen=True, eq=False)
-class PendingUndo:
+@dataclass(frozen=True)
+class Undo:
     """An undo on its way: of an answer that may not be stored yet, or where None of the latest that is stored."""
 
-    answer: PendingAnswer | None
-    token: str = field(default_factory=lambda: uuid4().hex)
+    answer: Submission | None
+    token: str
 
 
 @dataclass(frozen=True)
@@ -117,7 +105,7 @@ class Outbox:
         self._session = session
         self._kinds = kinds
         self._changed = threading.Condition()
-        self._entries: deque[PendingAnswer | PendingUndo] = deque()
+        self._entries: deque[Submission | Undo] = deque()
         self._upcoming: list[Query] = []
         self._state = OutboxState()
         self._refusal_until = 0.0
@@ -139,18 +127,29 @@ class Outbox:
             if self._failure is not None:
                 raise self._failure
             pending = standing_answers(self._entries)
-            hidden = {answer.query.id for answer in pending}
+            hidden = {answer.query_id for answer in pending}
             return replace(
                 self._state,
                 queries=tuple(query for query in self._upcoming if query.id not in hidden),
                 unsaved=len(pending),
-                overdue=bool(pending) and time.time() - pending[0].answered_at > _OVERDUE_SECONDS,
+                overdue=bool(pending) and time.time() - (pending[0].answered_at or 0.0) > _OVERDUE_SECONDS,
                 refusal=self._state.refusal if time.monotonic() < self._refusal_until else None,
             )
 
     def submit(self, query: Query, response: Response, reasons: Sequence[str], shown_at: float) -> None:
         """Answer a query, now; `wake` has it stored."""
-        answer = PendingAnswer(query, response, tuple(reasons), shown_at, time.time())
+        if query.id is None:
+            raise ValueError(f"Query {query.key!r} was never asked, so it has no number to answer to.")
+        answer = Submission(
+            query.id,
+            self._session.annotator,
+            response.choice,
+            tuple(reasons),
+            shown_at,
+            time.time(),
+            response.payload,
+            uuid4().hex,
+        )
         with self._changed:
             self._entries.append(answer)
 
@@ -158,7 +157,7 @@ class Outbox:
         """Take back the latest answer that stands, so that its query comes first again; `wake` has it done."""
         with self._changed:
             pending = standing_answers(self._entries)
-            self._entries.append(PendingUndo(pending[-1] if pending else None))
+            self._entries.append(Undo(pending[-1] if pending else None, uuid4().hex))
 
     def note_activity(self) -> None:
         """Call it whenever the person does anything: leases are not renewed for a person who has gone."""
@@ -212,11 +211,11 @@ class Outbox:
     def _leave(self) -> None:
         """Release the leases, but not those of queries whose answer could not be stored."""
         with self._changed:
-            unsaved = [answer.query.id for answer in standing_answers(self._entries) if answer.query.id is not None]
+            unsaved = [answer.query_id for answer in standing_answers(self._entries)]
         with suppress(StoreError):
             self._session.leave(keeping=unsaved)
 
-    def _attempt(self, entry: PendingAnswer | PendingUndo | None) -> float:
+    def _attempt(self, entry: Submission | Undo | None) -> float:
         """Do what comes next; for how many seconds nothing needs to be done then."""
         try:
             if entry is not None:
@@ -230,12 +229,12 @@ class Outbox:
         self._update(store_problem=None)
         return min(self._fetch_at, self._progress_at) - time.monotonic()
 
-    def _carry_out(self, entry: PendingAnswer | PendingUndo) -> None:
+    def _carry_out(self, entry: Submission | Undo) -> None:
         first: int | None = None
         refused = False
-        if isinstance(entry, PendingAnswer):
+        if isinstance(entry, Submission):
             try:
-                self._store(entry)
+                self._session.submit(entry)
             except AnswerRefusedError as refusal:
                 refused = True
                 self._update(refusal=str(refusal))
@@ -245,28 +244,15 @@ class Outbox:
             first = None if undone is None else undone.query_id
         with self._changed:
             self._entries.popleft()
-            undos = [other for other in self._entries if isinstance(other, PendingUndo) and other.answer is entry]
+            undos = [other for other in self._entries if isinstance(other, Undo) and other.answer is entry]
             if refused:
                 # Without its answer, the undo would take back an earlier one.
                 self._entries = deque(other for other in self._entries if other not in undos)
-            if isinstance(entry, PendingAnswer) and (refused or not undos):
-                self._upcoming = [query for query in self._upcoming if query.id != entry.query.id]
+            if isinstance(entry, Submission) and (refused or not undos):
+                self._upcoming = [query for query in self._upcoming if query.id != entry.query_id]
             self._fetch_at = self._progress_at = 0.0
             self._state = replace(self._state, store_problem=None)
             self._first = first
-
-    def _store(self, answer: PendingAnswer) -> None:
-        if answer.query.id is None:
-            raise ValueError(f"Query {answer.query.key!r} was never asked, so it has no number to answer to.")
-        self._session.answer(
-            answer.query.id,
-            answer.response.choice,
-            reasons=answer.reasons,
-            shown_at=answer.shown_at,
-            answered_at=answer.answered_at,
-            payload=answer.response.payload,
-            token=answer.token,
-        )
 
     def _fetch(self) -> None:
         """Fetch queries: often while there are none, and often enough to keep the leases of those there are."""
@@ -297,11 +283,11 @@ class Outbox:
             self._state = replace(self._state, **changes)
 
 
-def standing_answers(entries: Iterable[PendingAnswer | PendingUndo]) -> list[PendingAnswer]:
+def standing_answers(entries: Iterable[Submission | Undo]) -> list[Submission]:
     """The answers in a list of entries that are not taken back further on."""
-    standing: list[PendingAnswer] = []
+    standing: list[Submission] = []
     for entry in entries:
-        if isinstance(entry, PendingAnswer):
+        if isinstance(entry, Submission):
             standing.append(entry)
         elif entry.answer in standing:
             standing.remove(entry.answer)

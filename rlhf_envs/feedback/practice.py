@@ -95,7 +95,7 @@ class PracticePair:
 
 
 def practice_pairs(environment: StoredEnvironment, count: int = PRACTICE_ROUND) -> list[PracticePair]:
-    """The same pairs for everybody: of several seeds, those where the expert is ahead most clearly.
+    """The practice pairs of an environment: of several seeds, those where the expert is ahead most clearly.
 
     Args:
         environment: of the store: one of the suite.
@@ -106,32 +106,24 @@ def practice_pairs(environment: StoredEnvironment, count: int = PRACTICE_ROUND) 
 
 @functools.lru_cache(maxsize=4)
 def _pairs(described: str, count: int) -> tuple[PracticePair, ...]:
-    """Kept, because every annotator who comes to a server needs the same, and making them takes about a second."""
+    """Cached, because every annotator of a server practises on the same, and making them takes about a second."""
     environment = StoredEnvironment.from_json(json.loads(described))
     env = make_described(environment.required).unwrapped
     if not isinstance(env, TaskEnv):
         raise ValueError(f"{environment.id} brings no scripted expert to practise with.")
     length = min(environment.segment_length or _USUAL_LENGTH, env.horizon)
-    stretches = []
+    pairs = []
     for seed in range(_SEEDS_PER_PAIR * count):
-        good, bad = _stretch(env, "expert", seed, length), _stretch(env, "random", seed, length)
-        stretches.append((good, bad))
+        (good, paid), (bad, paid_at_random) = (_roll_out(env, policy, seed, length) for policy in ("expert", "random"))
+        ahead = paid - paid_at_random
+        pairs.append((float(ahead.sum()), PracticePair(good, bad, _why(env, ahead))))
     env.close()
-    stretches.sort(key=lambda pair: float(pair[1].terms.sum() - pair[0].terms.sum()))
-    return tuple(
-        PracticePair(good.segment, bad.segment, _why(env, good.terms - bad.terms)) for good, bad in stretches[:count]
-    )
+    pairs.sort(key=lambda pair: -pair[0])
+    return tuple(pair for _, pair in pairs[:count])
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    segment: Segment
-    terms: NDArray[np.float64]
-    """What each term paid in it, weighted, (terms,)."""
-
-
-def _stretch(env: TaskEnv, policy: str, seed: int, length: int) -> _Stretch:
-    """`length` steps, not from the very start, where all policies still look alike."""
+def _roll_out(env: TaskEnv, policy: str, seed: int, length: int) -> tuple[Segment, NDArray[np.float64]]:
+    """A segment, not from the very start, where all policies still look alike, and what each term paid, (terms,)."""
     lead_in = min(env.horizon - length, _LONGEST_LEAD_IN)
     env.action_space.seed(seed)
     observation, _ = env.reset(seed=seed)
@@ -149,7 +141,7 @@ def _stretch(env: TaskEnv, policy: str, seed: int, length: int) -> _Stretch:
             terms += np.array(list(info["reward_terms"].values())) * env.task.weights
         observation = following
     shown = stack_observations(observations)
-    return _Stretch(Segment(shown, np.stack(actions), np.array(rewards, np.float32), np.stack(states)), terms)
+    return Segment(shown, np.stack(actions), np.array(rewards, np.float32), np.stack(states)), terms
 
 
 def _why(env: TaskEnv, ahead: NDArray[np.float64]) -> str:

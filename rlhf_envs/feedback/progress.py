@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.status import TRAINING, StatusMessage
-from rlhf_envs.queries import Purpose, QueryCounts
+from rlhf_envs.queries import Purpose, QueryCounts, Tally
 
 PACE_OVER = 20
 """An annotator's pace is the median over this many of their latest answers."""
@@ -37,6 +37,7 @@ class SessionProgress:
     Attributes:
         own_answers: answers of this annotator that stand, practice left out.
         answered, asked: queries of the whole queue that need no more answers, and all of it.
+        skipped: how many of those answered have nothing but skips.
         seconds_per_answer: this annotator's median over their latest answers; None before there are any. Answers that
             took over a minute count as pauses.
         training: the training run's latest status message (see `status.TRAINING`); None where there is none, or where
@@ -52,6 +53,7 @@ class SessionProgress:
     training: Mapping[str, Any] | None = None
     posted_at: float | None = None
     over: bool = False
+    skipped: int = 0
 
     @property
     def wanted(self) -> int:
@@ -158,8 +160,7 @@ class SessionProgress:
 
 
 def session_progress(
-    own_answers: int,
-    times: Sequence[tuple[float | None, float | None]],
+    tally: Tally,
     counts: Mapping[Purpose, QueryCounts],
     statuses: Mapping[str, StatusMessage],
     purposes: Collection[Purpose],
@@ -167,42 +168,23 @@ def session_progress(
     """An annotator's progress from what a store says.
 
     Args:
-        own_answers: how many answers of the annotator stand.
-        times: when their latest queries came on screen and were answered.
+        tally: of the annotator's answers to queries of these purposes.
         counts, statuses: of the store.
         purposes: which queries make up the queue. Training is mentioned only where a training run asks them.
     """
-    counted = total_counts(counts, purposes)
-    message = statuses.get(TRAINING)
-    told = message if message is not None and not frozenset(QUEUE).isdisjoint(purposes) else None
-    return SessionProgress(
-        own_answers,
-        counted.answered + counted.skipped,
-        counted.asked,
-        pace(times),
-        None if told is None else told.value,
-        None if told is None else told.posted_at,
-        message is not None and message.value.get("state") in ("stopped", "finished"),
-    )
-
-
-def total_counts(counts: Mapping[Purpose, QueryCounts], purposes: Iterable[Purpose]) -> QueryCounts:
-    """The counts of several purposes together."""
     queue = [counts[purpose] for purpose in purposes]
-    return QueryCounts(
-        asked=sum(count.asked for count in queue),
-        answered=sum(count.answered for count in queue),
-        open=sum(count.open for count in queue),
-        skipped=sum(count.skipped for count in queue),
-    )
-
-
-def pace(times: Sequence[tuple[float | None, float | None]]) -> float | None:
-    """Median seconds from seeing a query to answering it; None where no times are known.
-
-    Args:
-        times: when queries came on screen and when they were answered. Over a minute counts as a pause.
-    """
-    seconds = [answered - shown for shown, answered in times if shown is not None and answered is not None]
+    skipped = sum(count.skipped for count in queue)
+    seconds = [answered - shown for shown, answered in tally.times if shown is not None and answered is not None]
     working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
-    return statistics.median(working) if working else None
+    message = statuses.get(TRAINING)
+    asks = message is not None and not frozenset(QUEUE).isdisjoint(purposes)
+    return SessionProgress(
+        own_answers=tally.given,
+        answered=sum(count.answered for count in queue) + skipped,
+        skipped=skipped,
+        asked=sum(count.asked for count in queue),
+        seconds_per_answer=statistics.median(working) if working else None,
+        training=message.value if message is not None and asks else None,
+        posted_at=message.posted_at if message is not None and asks else None,
+        over=message is not None and message.value.get("state") in ("stopped", "finished"),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from rlhf_envs.feedback.practice import ask_practice
@@ -14,7 +14,7 @@ from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
 
 REPEAT_AFTER = 5
-"""A pair is not repeated before its annotator has answered this many others, so that nobody answers from memory."""
+"""A pair is not repeated before its annotator has answered this many others, so that none is answered from memory."""
 
 _LONGEST_NAME = 60
 _log = logging.getLogger(__name__)
@@ -105,20 +105,13 @@ class AnnotatorSession:
             self._practising = False
         return self._take(self.purposes, kinds)
 
-    def answer(
-        self,
-        query_id: int,
-        choice: Choice | str | None,
-        *,
-        reasons: Sequence[str] = (),
-        shown_at: float | None = None,
-        answered_at: float | None = None,
-        payload: Mapping[str, Any] | None = None,
-        token: str | None = None,
-    ) -> int:
-        """Store an answer and return its id. See `PreferenceStore.answer`, whose refusals these are."""
+    def answer(self, query_id: int, choice: Choice | str | None, **details: Any) -> int:
+        """Store an answer and return its id; `details` are further fields of `Submission`. See `submit`."""
         choice = None if choice is None else Choice(choice)
-        submission = Submission(query_id, self.annotator, choice, tuple(reasons), shown_at, answered_at, payload, token)
+        return self.submit(Submission(query_id, self.annotator, choice, **details))
+
+    def submit(self, submission: Submission) -> int:
+        """Store an answer and return its id. See `PreferenceStore.answer_many`, whose refusals these are."""
         [id] = self.store.answer_many([submission])
         if self.repeat_due(id):
             self.repeat_earlier(id)
@@ -127,7 +120,7 @@ class AnnotatorSession:
     def repeat_due(self, answer_id: int) -> bool:
         """Whether an earlier pair is to be asked again after this answer; the same whenever it is asked.
 
-        `answer` acts on it itself; it is for servers that store answers of many annotators in one transaction.
+        `submit` acts on it itself; it is for servers that store answers of many annotators in one transaction.
         """
         return self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate
 
@@ -172,7 +165,7 @@ class AnnotatorSession:
     def progress(self) -> SessionProgress:
         """How far things are."""
         tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
-        return session_progress(tally.given, tally.times, self.store.counts(), self.store.statuses(), self.purposes)
+        return session_progress(tally, self.store.counts(), self.store.statuses(), self.purposes)
 
     def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None) -> list[Query]:
         return self.store.take_many(

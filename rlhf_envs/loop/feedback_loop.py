@@ -12,11 +12,12 @@ from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback.annotators import Annotator
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
+from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import KINDS, Ranking
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.selection import SELECTION_RULES
-from rlhf_envs.loop.status import Announcer, OwnerRequests, read_owner_requests, withdraw_stop
+from rlhf_envs.loop.status import Announcer, withdraw_stop
 from rlhf_envs.queries import Purpose
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
@@ -272,7 +273,7 @@ class FeedbackLoop:
         return asked
 
     def _wait_while_paused(self) -> None:
-        self._requests = read_owner_requests(self.store)
+        self._requests = OwnerRequests.of(self.store.statuses())
         while self._requests.paused and not self._requests.stop:
             self.announcer.tell("paused")
             self._pause("the owner of the run, who has paused it")
@@ -293,7 +294,7 @@ class FeedbackLoop:
         if self.on_wait is not None:
             self.on_wait(awaited)
         time.sleep(_POLL_SECONDS)
-        self._requests = read_owner_requests(self.store)
+        self._requests = OwnerRequests.of(self.store.statuses())
 
     def _once_free(self, work: Callable[[], _Result]) -> _Result:
         """Write to the store; where another process has locked it, training waits, as long as somebody is told."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
@@ -13,33 +11,6 @@ from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 
 _SECONDS_BETWEEN = 1.0
 _MOST_POINTS = 200
-
-
-@dataclass(frozen=True)
-class OwnerRequests:
-    """What the owner of a run requests.
-
-    Attributes:
-        paused: training should stand still.
-        stop: training should end so that it can be resumed.
-        extra_comparisons: how many to ask beyond the budget.
-    """
-
-    paused: bool = False
-    stop: bool = False
-    extra_comparisons: int = 0
-
-
-def read_owner_requests(store: PreferenceStore) -> OwnerRequests:
-    """The owner's requests by now; the defaults in place of what is missing or malformed."""
-    message = store.statuses().get(OWNER_REQUESTS)
-    said: Mapping[str, Any] = {} if message is None else message.value
-    extra = said.get("extra_comparisons", 0)
-    return OwnerRequests(
-        paused=said.get("paused") is True,
-        stop=said.get("stop") is True,
-        extra_comparisons=extra if isinstance(extra, int) and extra > 0 else 0,
-    )
 
 
 def withdraw_stop(store: PreferenceStore) -> None:

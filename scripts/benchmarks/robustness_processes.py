@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import pygame
 
-from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
+from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Submission
 from rlhf_envs.feedback.window import SMALLEST_SIZE, open_window
 from rlhf_envs.runs import RunDirectory
 
@@ -281,10 +281,10 @@ class _LoggingSession(AnnotatorSession):
 
     file: int
 
-    def answer(self, query_id: int, *arguments: Any, **named: Any) -> int:
+    def submit(self, submission: Submission) -> int:
         """Store an answer, log it, and return its id."""
-        id = super().answer(query_id, *arguments, **named)
-        os.write(self.file, f"{query_id}\n".encode())
+        id = super().submit(submission)
+        os.write(self.file, f"{submission.query_id}\n".encode())
         return id
 
 

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from rlhf_envs.feedback import Choice
-from rlhf_envs.feedback.outbox import PendingAnswer, PendingUndo, Response, merged, standing_answers
+from rlhf_envs.feedback import Choice, Submission
+from rlhf_envs.feedback.outbox import Undo, merged, standing_answers
 
 
-def test_an_answer_on_its_way_stands_until_it_is_taken_back(make_query: Any) -> None:
-    first, second = (PendingAnswer(make_query(key), Response(Choice.LEFT), (), 0.0, 1.0) for key in "ab")
+def test_an_answer_on_its_way_stands_until_it_is_taken_back() -> None:
+    first, second = (Submission(query, "ann", Choice.LEFT, token=f"token {query}") for query in (1, 2))
     assert standing_answers([first, second]) == [first, second]
-    assert standing_answers([first, second, PendingUndo(second)]) == [first]
-    assert standing_answers([PendingUndo(first), second]) == [second]
-    assert standing_answers([first, PendingUndo(None)]) == [first]
-    assert first.token != second.token
+    assert standing_answers([first, second, Undo(second, "x")]) == [first]
+    assert standing_answers([Undo(first, "x"), second]) == [second]
+    assert standing_answers([first, Undo(None, "x")]) == [first]
 
 
 def test_queries_keep_their_order_and_one_that_was_taken_back_comes_first(make_query: Any) -> None:

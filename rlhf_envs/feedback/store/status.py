@@ -25,6 +25,33 @@ class StatusMessage:
     posted_at: float
 
 
+@dataclass(frozen=True)
+class OwnerRequests:
+    """What the owner of a run requests.
+
+    Attributes:
+        paused: training should stand still.
+        stop: training should end so that it can be resumed.
+        extra_comparisons: how many to ask beyond the budget.
+    """
+
+    paused: bool = False
+    stop: bool = False
+    extra_comparisons: int = 0
+
+    @classmethod
+    def of(cls, statuses: Mapping[str, StatusMessage]) -> OwnerRequests:
+        """The requests among a store's status messages; the defaults in place of what is missing or malformed."""
+        message = statuses.get(OWNER_REQUESTS)
+        values: Mapping[str, Any] = {} if message is None else message.value
+        extra = values.get("extra_comparisons", 0)
+        return cls(
+            paused=values.get("paused") is True,
+            stop=values.get("stop") is True,
+            extra_comparisons=extra if isinstance(extra, int) and extra > 0 else 0,
+        )
+
+
 def post(connection: Connection, name: str, value: Mapping[str, Any], at: float) -> None:
     """Replace the message of this name."""
     connection.execute(delete(notices).where(notices.c.name == name))

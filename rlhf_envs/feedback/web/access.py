@@ -1,4 +1,4 @@
-"""Which requests are let in: by personal token, at a limited rate and size; and what browsers are told to refuse."""
+"""Which requests are let in: by personal token, at a limited rate and size; and what browsers must refuse."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class AccessControl:
         if person is None:
             raise HTTPException(
                 401,
-                "This link is not valid, or not any more; ask whoever runs the training for a new one.",
+                "This link is not valid, or not any more; ask the person who runs the training for a new one.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return person

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -54,10 +54,10 @@ class Me(BaseModel):
 
     name: str
     role: str
-    store: str = Field(description="Names the store, so that answers kept in a browser never reach another one.")
+    store: str = Field(description="Names the store: answers kept in a browser never reach another one.")
     environment: str
     rubric: str
-    reasons: dict[str, str] = Field(description="What can be given as a reason, and how a person reads it.")
+    reasons: dict[str, str] = Field(description="What can be named as a reason, and how a person reads it.")
 
 
 class Practice(BaseModel):
@@ -99,47 +99,6 @@ class AnswerMessage(BaseModel):
     answered_at: Seconds | None = None
 
 
-class Acknowledged(BaseModel):
-    """The answer is on the disk."""
-
-    answer: int
-
-
-class UndoMessage(BaseModel):
-    """The latest answer shall be taken back."""
-
-    model_config = STRICT
-    token: Token
-
-
-class Undone(BaseModel):
-    """What was taken back: the query that is open again, or null where there was nothing."""
-
-    query: int | None
-
-
-class LeaveMessage(BaseModel):
-    """The page was closed: others may have the queries that are leased to this annotator."""
-
-    model_config = STRICT
-    keep: list[Annotated[QueryId, Field(strict=True)]] = Field(
-        default=[], max_length=1000, description="Queries whose answers are on their way."
-    )
-
-
-class Released(BaseModel):
-    """How many queries others may have now."""
-
-    queries: int
-
-
-class IdleText(BaseModel):
-    """What to say while there is nothing to answer."""
-
-    headline: str
-    sentence: str
-
-
 class Progress(BaseModel):
     """How far things are, as an annotator sees it."""
 
@@ -148,7 +107,7 @@ class Progress(BaseModel):
     wanted: int = Field(description="What will have been asked in the end, as far as is known.")
     seconds_per_answer: float | None
     training: str = Field(description="What training is doing; empty where no training run asks.")
-    idle: IdleText
+    idle: list[str] = Field(description="What to say while there is nothing to answer: headline and sentence.")
 
 
 def _service(request: Request) -> LabellingService:
@@ -210,7 +169,7 @@ async def clip(
 
 
 @router.post("/answers", responses=_REFUSED)
-async def answer(service: Service, person: Annotator, message: AnswerMessage) -> Acknowledged:
+async def answer(service: Service, person: Annotator, message: AnswerMessage) -> dict[str, int]:
     """Store an answer. When this returns it is on the disk; sending it again with its token changes nothing."""
     submission = Submission(
         message.query,
@@ -222,19 +181,29 @@ async def answer(service: Service, person: Annotator, message: AnswerMessage) ->
         message.payload or None,
         message.token,
     )
-    return Acknowledged(answer=await service.answer(submission))
+    return {"answer": await service.answer(submission)}
 
 
 @router.post("/undo", responses=_REFUSED)
-async def undo(service: Service, person: Annotator, message: UndoMessage) -> Undone:
-    """Take back the latest answer that stands; its query is the next one then."""
-    return Undone(query=await service.undo(person.name, message.token))
+async def undo(service: Service, person: Annotator, token: Annotated[Token, Body(embed=True)]) -> dict[str, int | None]:
+    """Take back the latest answer that stands; its query is the next one then, and null where there is none."""
+    session = await service.session(person.name)
+    undone = await service.thread.run(lambda: session.undo(token))
+    return {"query": None if undone is None else undone.query_id}
 
 
 @router.post("/release")
-async def release(service: Service, person: Annotator, message: LeaveMessage) -> Released:
-    """Release the queries that are leased to this annotator, who has left the page."""
-    return Released(queries=await service.release(person.name, message.keep))
+async def release(
+    service: Service,
+    person: Annotator,
+    keep: Annotated[
+        list[Annotated[QueryId, Field(strict=True)]],
+        Body(embed=True, max_length=1000, description="Queries whose answers are on their way."),
+    ],
+) -> dict[str, int]:
+    """Release the queries that are leased to this annotator, who has left the page; how many."""
+    session = await service.session(person.name)
+    return {"queries": await service.thread.run(lambda: session.leave(keep))}
 
 
 @router.get("/progress")
@@ -242,14 +211,13 @@ async def progress(request: Request, person: Annotator) -> Progress:
     """How far things are."""
     overview: OverviewCache = request.app.state.overview
     known = (await asyncio.to_thread(overview.read)).progress(person.name)
-    headline, sentence = known.idle_text()
     return Progress(
         own_answers=known.own_answers,
         answered=known.answered,
         wanted=known.wanted,
         seconds_per_answer=known.seconds_per_answer,
         training=" · ".join(known.training_text()[:_TRAINING_PIECES]),
-        idle=IdleText(headline=headline, sentence=sentence),
+        idle=list(known.idle_text()),
     )
 
 

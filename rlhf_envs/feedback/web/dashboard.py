@@ -7,20 +7,21 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Request
-from pydantic import BaseModel, Field, ValidationError
+from fastapi import APIRouter, Body, HTTPException, Path, Request
+from pydantic import BaseModel, Field
 
-from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress, total_counts
+from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.feedback.store.status import OWNER_REQUESTS, StatusMessage
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, OwnerRequests, StatusMessage
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Owner, Problem
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
-from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts
+from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts, Tally
 
-_SECONDS_KEPT = 1.0
+_LONGEST_AGE = 1.0
 _SHARE_OF_TIME = 0.1
 _SIDES = (Choice.LEFT, Choice.RIGHT)
 _UNUSABLE: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not a name that can be used."}}
@@ -44,45 +45,29 @@ class Overview:
     counts: Mapping[Purpose, QueryCounts]
     statuses: Mapping[str, StatusMessage]
     purposes: Collection[Purpose]
-    _agreement: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    @property
-    def queue(self) -> QueryCounts:
-        """How far the queue is, over all purposes that are served."""
-        return total_counts(self.counts, self.purposes)
-
-    @property
-    def for_training(self) -> bool:
-        """Whether anything of what is served is asked by a training run."""
-        return not frozenset(QUEUE).isdisjoint(self.purposes)
-
-    def progress(self, annotator: str | None = None) -> SessionProgress:
+    def progress(self, annotator: str = "") -> SessionProgress:
         """How far things are, as an annotator sees it."""
-        answered = self.answers.get(annotator, ()) if annotator is not None else ()
-        times = [(live.shown_at, live.answered_at) for live in answered[-PACE_OVER:]]
-        return session_progress(len(answered), times, self.counts, self.statuses, self.purposes)
+        answers = self.answers.get(annotator, ())
+        times = tuple((live.shown_at, live.answered_at) for live in answers[-PACE_OVER:])
+        return session_progress(Tally(len(answers), times), self.counts, self.statuses, self.purposes)
 
-    @property
-    def requests(self) -> Mapping[str, Any]:
-        """What the owner requests of the training run."""
-        message = self.statuses.get(OWNER_REQUESTS)
-        return {} if message is None else message.value
-
-    def left_share(self, annotator: str) -> float | None:
-        """How often they say left, of all times that they say left or right; None before they do."""
-        sides = [live.choice for live in self.answers.get(annotator, ()) if live.choice in _SIDES]
-        return sides.count(Choice.LEFT) / len(sides) if sides else None
-
-    def agreement(self, annotator: str) -> tuple[int, int]:
-        """How many times they said the same side as another annotator of the same query, and of how many times."""
-        if not self._agreement:
-            self._agreement.update(_agreements(self.answers))
-        return self._agreement.get(annotator, (0, 0))
-
-    def practice_score(self, annotator: str) -> tuple[int, int]:
-        """How many practice answers were right, and how many were given."""
-        answered = self.practice.get(annotator, ())
-        return sum(live.choice == live.context.get("answer") for live in answered), len(answered)
+    @cached_property
+    def agreement(self) -> dict[str, tuple[int, int]]:
+        """How often each annotator said the same side as another one of the same query, and of how many times."""
+        choices: dict[int, dict[str, Choice]] = defaultdict(dict)
+        for annotator, answers in self.answers.items():
+            for live in answers:
+                if live.choice is not None and live.choice in _SIDES:
+                    choices[live.query_id][annotator] = live.choice
+        agreed: dict[str, int] = defaultdict(int)
+        shared: dict[str, int] = defaultdict(int)
+        for by_annotator in choices.values():
+            for annotator, choice in by_annotator.items():
+                others = [other for name, other in by_annotator.items() if name != annotator]
+                shared[annotator] += len(others)
+                agreed[annotator] += others.count(choice)
+        return {annotator: (agreed[annotator], shared[annotator]) for annotator in shared}
 
 
 class OverviewCache:
@@ -109,10 +94,10 @@ class OverviewCache:
         with self._lock:
             started = time.monotonic()
             if self._latest is None or started > self._good_until:
-                self._latest = _overview(self._store, self._purposes)
+                self._latest = self._read_store()
                 ended = time.monotonic()
                 # Reading a large store takes long: it may have a tenth of the time, answers come first.
-                self._good_until = ended + max(_SECONDS_KEPT, (ended - started) / _SHARE_OF_TIME)
+                self._good_until = ended + max(_LONGEST_AGE, (ended - started) / _SHARE_OF_TIME)
             return self._latest
 
     def forget(self) -> None:
@@ -120,41 +105,15 @@ class OverviewCache:
         with self._lock:
             self._latest = None
 
-
-def _overview(store: PreferenceStore, purposes: Collection[Purpose]) -> Overview:
-    given: dict[str, list[LiveAnswer]] = defaultdict(list)
-    practice: dict[str, list[LiveAnswer]] = defaultdict(list)
-    for live in store.live_answers():
-        if live.purpose is Purpose.PRACTICE:
-            practice[live.annotator].append(live)
-        elif live.purpose in purposes:
-            given[live.annotator].append(live)
-    return Overview(dict(given), dict(practice), store.counts(), store.statuses(), purposes)
-
-
-def _agreements(given: Mapping[str, Sequence[LiveAnswer]]) -> dict[str, tuple[int, int]]:
-    said: dict[int, dict[str, Choice]] = defaultdict(dict)
-    for annotator, answers in given.items():
-        for live in answers:
-            if live.choice is not None and live.choice in _SIDES:
-                said[live.query_id][annotator] = live.choice
-    agreed: dict[str, int] = defaultdict(int)
-    met: dict[str, int] = defaultdict(int)
-    for by_annotator in said.values():
-        for annotator, choice in by_annotator.items():
-            others = [other for name, other in by_annotator.items() if name != annotator]
-            met[annotator] += len(others)
-            agreed[annotator] += others.count(choice)
-    return {annotator: (agreed[annotator], met[annotator]) for annotator in met}
-
-
-class OwnerRequests(BaseModel):
-    """What the owner requests of the training run."""
-
-    model_config = STRICT
-    paused: Annotated[bool, Field(strict=True)] = False
-    stop: Annotated[bool, Field(strict=True)] = False
-    extra_comparisons: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    def _read_store(self) -> Overview:
+        answers: dict[str, list[LiveAnswer]] = defaultdict(list)
+        practice: dict[str, list[LiveAnswer]] = defaultdict(list)
+        for live in self._store.live_answers():
+            if live.purpose is Purpose.PRACTICE:
+                practice[live.annotator].append(live)
+            elif live.purpose in self._purposes:
+                answers[live.annotator].append(live)
+        return Overview(dict(answers), dict(practice), self._store.counts(), self._store.statuses(), self._purposes)
 
 
 class RequestsChange(BaseModel):
@@ -166,20 +125,6 @@ class RequestsChange(BaseModel):
     extra_comparisons: Annotated[int | None, Field(ge=0, le=100_000, strict=True)] = Field(
         default=None, description="Beyond the run's own budget, all in all; sending it twice adds nothing."
     )
-
-
-class AnnotatorName(BaseModel):
-    """The annotator whose link is meant."""
-
-    model_config = STRICT
-    name: Annotated[str, Field(min_length=1, max_length=60)]
-
-
-class Link(BaseModel):
-    """A personal link; it can be read this once."""
-
-    name: str
-    path: str
 
 
 class AnnotatorFigures(BaseModel):
@@ -202,7 +147,7 @@ class Dashboard(BaseModel):
     """What the owner's page shows."""
 
     environment: str
-    answered: int
+    answered: int = Field(description="Skips included.")
     asked: int
     skipped: int
     wanted: int = Field(description="What will have been asked in the end, as far as is known.")
@@ -221,25 +166,23 @@ router = APIRouter(prefix="/api", responses=REFUSALS, tags=["owner"])
 @router.get("/dashboard")
 async def dashboard(request: Request, person: Owner) -> Dashboard:
     """Progress, the annotators, and how training goes."""
-    cache: OverviewCache = request.app.state.overview
-    tokens: Tokens = request.app.state.tokens
-    store: PreferenceStore = request.app.state.store
-    overview = await asyncio.to_thread(cache.read)
-    with_link = {each.name for each in await asyncio.to_thread(tokens.people) if each.role == ANNOTATOR}
-    names = sorted(with_link | set(overview.answers))
+    state = request.app.state
+    overview: Overview = await asyncio.to_thread(state.overview.read)
+    with_link = {each.name for each in await asyncio.to_thread(state.tokens.people) if each.role == ANNOTATOR}
     known = overview.progress()
+    names = sorted(with_link | set(overview.answers))
     return Dashboard(
-        environment=store.environment.id,
-        answered=overview.queue.answered,
-        asked=overview.queue.asked,
-        skipped=overview.queue.skipped,
+        environment=state.store.environment.id,
+        answered=known.answered,
+        asked=known.asked,
+        skipped=known.skipped,
         wanted=known.wanted,
-        for_training=overview.for_training,
+        for_training=not frozenset(QUEUE).isdisjoint(overview.purposes),
         over=known.over,
         annotators=[_figures(overview, name, name in with_link) for name in names],
         training=None if known.training is None else dict(known.training),
         training_posted_at=known.posted_at,
-        requests=_requests(overview.requests),
+        requests=OwnerRequests.of(overview.statuses),
         now=time.time(),
     )
 
@@ -248,59 +191,53 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
 async def change_requests(request: Request, person: Owner, change: RequestsChange) -> OwnerRequests:
     """Pause or stop the training run, or have it ask more."""
     store: PreferenceStore = request.app.state.store
-    changed = change.model_dump(exclude_none=True)
-    after = await asyncio.to_thread(store.update_status, OWNER_REQUESTS, changed)
+    await asyncio.to_thread(store.update_status, OWNER_REQUESTS, change.model_dump(exclude_none=True))
     request.app.state.overview.forget()
-    return _requests(after)
+    return OwnerRequests.of(await asyncio.to_thread(store.statuses))
 
 
 @router.post("/annotators", responses=_UNUSABLE)
-async def make_link(request: Request, person: Owner, message: AnnotatorName) -> Link:
-    """Make a personal link, which can be read this once. An older link of the same person ends."""
+async def make_link(
+    request: Request, person: Owner, name: Annotated[str, Body(embed=True, min_length=1, max_length=60)]
+) -> dict[str, str]:
+    """Make a personal link; its `path` can be read this once. An older link of the same person ends."""
     tokens: Tokens = request.app.state.tokens
     try:
-        check_name(message.name)
+        check_name(name)
     except ValueError as unusable:
         raise HTTPException(409, str(unusable)) from None
-    token = await asyncio.to_thread(tokens.create, message.name)
-    return Link(name=message.name, path=f"/label#token={token}")
+    token = await asyncio.to_thread(tokens.create, name)
+    return {"name": name, "path": f"/label#token={token}"}
 
 
 @router.delete("/annotators/{name}", responses=_UNKNOWN)
-async def end_link(request: Request, person: Owner, name: Annotated[str, Path(max_length=60)]) -> AnnotatorName:
+async def end_link(request: Request, person: Owner, name: Annotated[str, Path(max_length=60)]) -> dict[str, str]:
     """End a personal link. What its holder answered stays."""
     tokens: Tokens = request.app.state.tokens
     try:
         check_name(name)
+        ended = await asyncio.to_thread(tokens.revoke, name)
     except ValueError:
-        raise HTTPException(404, f"No one called {name!r} has a link.") from None
-    if not await asyncio.to_thread(tokens.revoke, name):
+        ended = False
+    if not ended:
         raise HTTPException(404, f"No one called {name!r} has a link.")
-    return AnnotatorName(name=name)
+    return {"name": name}
 
 
 def _figures(overview: Overview, name: str, has_link: bool) -> AnnotatorFigures:
-    answers = overview.answers.get(name, ())
-    agreed, shared = overview.agreement(name)
-    right, practised = overview.practice_score(name)
+    answers, practice = overview.answers.get(name, ()), overview.practice.get(name, ())
+    sides = [live.choice for live in answers if live.choice in _SIDES]
+    agreed, shared = overview.agreement.get(name, (0, 0))
     return AnnotatorFigures(
         name=name,
         has_link=has_link,
         answers=len(answers),
-        skipped=sum(live.choice == "skip" for live in answers),
+        skipped=sum(live.choice == Choice.SKIP for live in answers),
         seconds_per_answer=overview.progress(name).seconds_per_answer,
-        left_share=overview.left_share(name),
+        left_share=sides.count(Choice.LEFT) / len(sides) if sides else None,
         agreement=agreed / shared if shared else None,
         agreement_over=shared,
-        practice_right=right,
-        practice_answers=practised,
+        practice_right=sum(live.choice == live.context.get("answer") for live in practice),
+        practice_answers=len(practice),
         last_answer_at=max((live.answered_at for live in answers if live.answered_at is not None), default=None),
     )
-
-
-def _requests(values: Mapping[str, Any]) -> OwnerRequests:
-    known = {name: value for name, value in values.items() if name in OwnerRequests.model_fields}
-    try:
-        return OwnerRequests(**known)
-    except ValidationError:
-        return OwnerRequests()

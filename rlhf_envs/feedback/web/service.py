@@ -8,7 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,20 +33,7 @@ _MOST_REMEMBERED = 5000
 _USUAL_RATE = 15.0
 _LARGEST_BATCH = 100
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class QueryFacts:
-    """A query without its segments, small enough to remember many."""
-
-    id: int
-    kind: str
-    purpose: Purpose
-    only_for: str | None
-    segment_ids: tuple[int, ...]
 
 
 class LabellingService:
@@ -71,15 +58,32 @@ class LabellingService:
         self.purposes = frozenset(purposes)
         self.guidance = guidance(store.environment)
         self.identity = store_identity(store)
-        self._thread = StoreThread(store)
+        self.thread = StoreThread(store)
         self._sessions: dict[str, AnnotatorSession] = {}
-        self._queries: OrderedDict[int, QueryFacts] = OrderedDict()
-        self._shown: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._queries: OrderedDict[int, Query] = OrderedDict()
+        self._shown: OrderedDict[tuple[str, int], bool] = OrderedDict()
 
     def close(self) -> None:
         """Finish what is in work."""
-        self._thread.close()
+        self.thread.close()
         self.films.close()
+
+    async def session(self, annotator: str) -> AnnotatorSession:
+        """An annotator's session; what it does is to be run in `thread`."""
+        session = self._sessions.get(annotator)
+        if session is None:
+            session = AnnotatorSession(
+                self.store,
+                annotator,
+                purposes=self.purposes,
+                ahead=AHEAD,
+                repeat_rate=self.repeat_rate,
+                practice=True,
+            )
+            # Not in the store's thread, where all annotators would wait for it.
+            await asyncio.to_thread(session.prepare)
+            session = self._sessions.setdefault(annotator, session)
+        return session
 
     async def upcoming(self, annotator: str, theme: str, kinds: Collection[str] | None) -> list[Query]:
         """The next queries for an annotator, the first one now; the making of their films begins.
@@ -92,11 +96,11 @@ class LabellingService:
         Raises:
             StoreError: if the store cannot do it.
         """
-        session = await self._session(annotator)
-        shown = await self._thread.run(lambda: session.upcoming(kinds))
+        session = await self.session(annotator)
+        shown = await self.thread.run(lambda: session.upcoming(kinds))
         for number, query in enumerate(shown):
-            facts = self._remember(query)
-            _put(self._shown, (annotator, facts.id), None)
+            _remember(self._queries, query.id, _without_segments(query))
+            _remember(self._shown, (annotator, query.id), True)
             if number < _FILMS_AHEAD:
                 for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
                     self.films.film(str(segment_id), partial(_itself, segment), theme)
@@ -106,7 +110,7 @@ class LabellingService:
         """The rate of every film."""
         try:
             return await asyncio.to_thread(lambda: self.films.frames_per_second)
-        except Exception:  # whatever a simulator says that cannot be made; the request for the film tells of it
+        except Exception:  # whatever a simulator raises; the request for the film says why
             return _USUAL_RATE
 
     async def answer(self, submission: Submission) -> int:
@@ -116,32 +120,13 @@ class LabellingService:
             AnswerRefusedError: if there is no such query for this annotator, or the answer does not fit it.
             StoreError: if the store cannot be written.
         """
-        session = await self._session(submission.annotator)
+        session = await self.session(submission.annotator)
         query = await self._answerable(submission)
-        id = await self._thread.answer(submission)
+        id = await self.thread.answer(submission)
         if session.repeat_due(id):
-            await self._thread.run(lambda: session.repeat_earlier(id))
+            await self.thread.run(lambda: session.repeat_earlier(id))
         self.films.cancel(str(segment_id) for segment_id in query.segment_ids)
         return id
-
-    async def undo(self, annotator: str, token: str) -> int | None:
-        """Take back the latest answer; the query that is open again, or None if there was nothing to take back.
-
-        Raises:
-            StoreError: if the store cannot be written.
-        """
-        session = await self._session(annotator)
-        undone = await self._thread.run(lambda: session.undo(token))
-        return None if undone is None else undone.query_id
-
-    async def release(self, annotator: str, keeping: Collection[int]) -> int:
-        """Release an annotator's leases; how many. See `PreferenceStore.release`.
-
-        Raises:
-            StoreError: if the store cannot be written.
-        """
-        session = await self._session(annotator)
-        return await self._thread.run(lambda: session.leave(keeping))
 
     async def film(self, annotator: str, query_id: int, position: int, theme: str) -> Path:
         """Where the film of a segment is, for an annotator to whom its query was shown.
@@ -155,8 +140,8 @@ class LabellingService:
             read = self.store.database.read
             if not await asyncio.to_thread(read, lambda connection: _was_shown(connection, annotator, query_id)):
                 raise KeyError(query_id)
-            _put(self._shown, (annotator, query_id), None)
-        query = await self._facts(query_id)
+            _remember(self._shown, (annotator, query_id), True)
+        query = await self._query(query_id)
         if position >= len(query.segment_ids):
             raise KeyError(query_id)
         segment_id = query.segment_ids[position]
@@ -169,30 +154,19 @@ class LabellingService:
                     raise
                 # Another annotator who answered needed the film no more; this one does, so it is ordered again.
 
-    async def _session(self, annotator: str) -> AnnotatorSession:
-        session = self._sessions.get(annotator)
-        if session is None:
-            session = AnnotatorSession(
-                self.store,
-                annotator,
-                purposes=self.purposes,
-                ahead=AHEAD,
-                repeat_rate=self.repeat_rate,
-                practice=True,
-            )
-            # Not in the store's thread, where everybody would wait for it.
-            await asyncio.to_thread(session.prepare)
-            session = self._sessions.setdefault(annotator, session)
-        return session
+    async def _query(self, query_id: int) -> Query:
+        """A query without its segments; many are remembered."""
+        query = self._queries.get(query_id)
+        if query is None:
+            query = _without_segments(await asyncio.to_thread(self.store.query, query_id))
+            _remember(self._queries, query_id, query)
+        return query
 
-    async def _facts(self, query_id: int) -> QueryFacts:
-        return self._queries.get(query_id) or self._remember(await asyncio.to_thread(self.store.query, query_id))
-
-    async def _answerable(self, submission: Submission) -> QueryFacts:
-        """The facts of the answer's query; refuses answers that the page never sends."""
+    async def _answerable(self, submission: Submission) -> Query:
+        """The answer's query; refuses answers that the page never sends."""
         query_id = submission.query_id
         try:
-            query = await self._facts(query_id)
+            query = await self._query(query_id)
         except KeyError:
             raise AnswerRefusedError(f"There is no query {query_id} in this store to answer.") from None
         allowed = {*self.purposes, Purpose.PRACTICE}
@@ -204,17 +178,12 @@ class LabellingService:
             raise AnswerRefusedError(f"{sorted(strange)[0]!r} is no part of an answer to a {query.kind}.")
         unknown = set(submission.reasons) - set(self.guidance.reasons)
         if unknown:
-            raise AnswerRefusedError(f"{sorted(unknown)[0]!r} is no reason that can be given here.")
+            raise AnswerRefusedError(f"{sorted(unknown)[0]!r} is not among the reasons to choose from.")
         return query
-
-    def _remember(self, query: Query) -> QueryFacts:
-        facts = QueryFacts(query.id or 0, query.kind, query.purpose, query.only_for, query.segment_ids)
-        _put(self._queries, facts.id, facts)
-        return facts
 
 
 def store_identity(store: PreferenceStore) -> str:
-    """Names a store, 16 hex digits: it tells one run's store from that of another at the same address."""
+    """Names a store, 16 hex digits: it distinguishes one run's store from another's at the same address."""
     created = select(meta.c.value).where(meta.c.name == "created_at")
     facts = [store.database.read(lambda connection: connection.execute(created).scalar()), store.environment.to_json()]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -326,9 +295,13 @@ def _itself(segment: Segment) -> Segment:
     return segment
 
 
-def _put(remembered: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+def _without_segments(query: Query) -> Query:
+    return replace(query, segments=())
+
+
+def _remember(recent: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     """Remember something, and forget what was not needed for longest."""
-    remembered[key] = value
-    remembered.move_to_end(key)
-    while len(remembered) > _MOST_REMEMBERED:
-        remembered.popitem(last=False)
+    recent[key] = value
+    recent.move_to_end(key)
+    while len(recent) > _MOST_REMEMBERED:
+        recent.popitem(last=False)

@@ -86,7 +86,7 @@ def serve(
             _print(line, sys.stdout)
         if not _is_loopback(host):
             _print(
-                f"Warning: everybody who can reach {host} can reach this page, and nothing that is sent is encrypted; "
+                f"Warning: everyone who can reach {host} can reach this page, and nothing that is sent is encrypted; "
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )

@@ -25,7 +25,7 @@ _SOONEST_REFRESH = 0.5
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a token.
+    """A person with a token.
 
     Attributes:
         name: who they are; answers are stored under it.
@@ -52,7 +52,7 @@ class Tokens:
         self._read_at = -float("inf")
 
     def create(self, name: str, role: str = ANNOTATOR) -> str:
-        """A new token for this person, in place of any that they had; it is told here and never again.
+        """A new token for this person, in place of any that they had; only this call ever returns it.
 
         Raises:
             ValueError: if the name or the role is unusable.
@@ -84,7 +84,7 @@ class Tokens:
         return time.monotonic() - self._read_at <= _REFRESH_SECONDS and self._match(token) is not None
 
     def find(self, token: str) -> Person | None:
-        """Whose token this is. It takes equally long whoever it is, and however nearly a wrong one is right.
+        """The person with this token. It takes equally long for every person, and however nearly a wrong one is right.
 
         Raises:
             StoreError: if the store cannot be read.
@@ -97,7 +97,7 @@ class Tokens:
         return found
 
     def people(self) -> list[Person]:
-        """Everybody who has a token, by name."""
+        """All people with a token, by name."""
         self._read()
         with self._lock:
             return sorted(self._known.values(), key=lambda person: person.name)
@@ -133,4 +133,4 @@ def check_name(name: str, role: str = ANNOTATOR) -> None:
             "initials are enough."
         )
     if (name == OWNER) != (role == OWNER):
-        raise ValueError(f"The name {OWNER!r} is kept for the owner of the run; give annotators other names.")
+        raise ValueError(f"The name {OWNER!r} is reserved for the owner of the run; give annotators other names.")

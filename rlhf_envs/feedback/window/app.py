@@ -18,8 +18,8 @@ from rlhf_envs.feedback.outbox import Outbox
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.window.clips import SPEEDS, ClipCache
 from rlhf_envs.feedback.window.drawing import USUAL_SIZE, Background, Layout, View, draw_clips, lay_out
-from rlhf_envs.feedback.window.questions import MOVE, PRESS, RELEASE, Action, Moment, action_of_key
-from rlhf_envs.feedback.window.screen import QUESTIONS, LabellingScreen
+from rlhf_envs.feedback.window.questions import MOVE, PRESS, RELEASE, Action, action_of_key
+from rlhf_envs.feedback.window.screen import QUESTIONS, LabellingScreen, Moment
 from rlhf_envs.queries import Query
 
 SMALLEST_SIZE = (640, 440)
@@ -37,7 +37,7 @@ class WindowFigures:
     """What the window measured of itself.
 
     Attributes:
-        answers: how many were given (and not refused).
+        answers: how many the person gave.
         unsaved: how many of them were still not stored when the window was left in spite of that.
         to_next: seconds from each answer to the next question being on screen, where there was a next one.
         ticks: how many times the window looked whether there was something to do or to draw.
@@ -68,16 +68,6 @@ class WindowFigures:
         """What 95% of them stay below; None before there are at least two."""
         return 1000 * statistics.quantiles(self.to_next, n=20)[-1] if len(self.to_next) > 1 else None
 
-    def __str__(self) -> str:
-        if self.median_ms is None or self.p95_ms is None:
-            return f"{self.answers} answers in {self.seconds:.0f} s."
-        return (
-            f"{self.answers} answers in {self.seconds:.0f} s. From an answer to the next question on screen: median "
-            f"{self.median_ms:.1f} ms, 95% below {self.p95_ms:.1f} ms. Looked {self.ticks / self.seconds:.0f} times a "
-            f"second ({self.missed} of {self.ticks + self.missed} missed); {self.skipped} of "
-            f"{self.skipped + self.shown} frames of clips skipped."
-        )
-
 
 class LabellingWindow:
     """Events in, pictures out, 60 times a second; draws only what has changed.
@@ -87,7 +77,7 @@ class LabellingWindow:
         screen: what is going on in it.
 
     Attributes:
-        window, screen: as given.
+        window, screen: see the arguments.
         figures: what was measured so far.
     """
 
@@ -168,8 +158,9 @@ class LabellingWindow:
         if self._exposed:
             target.blit(self._background.canvas.surface, (0, 0))
         if self._exposed or moment != self._moment:
-            if self.screen.clips and view.question is not None:
-                draw_clips(target, self.screen.clips, moment, view.question, self.layout, view.theme)
+            picture = self.screen.picture(now, self.layout.arrangement)
+            if picture is not None and view.question is not None:
+                draw_clips(target, view.question, picture)
             self.window.flip()
             self.figures.drawn += 1
             self._count(moment)
@@ -179,7 +170,7 @@ class LabellingWindow:
             self.figures.to_next.append(passed)
 
     def _count(self, moment: Moment) -> None:
-        if moment.look != self._moment.look or moment.frame == self._moment.frame:
+        if moment.pictures != self._moment.pictures or moment.frame == self._moment.frame:
             return
         self.figures.shown += 1
         self.figures.skipped += max(moment.frame - self._moment.frame - 1, 0)

@@ -31,6 +31,9 @@ _YIELD_SECONDS = 0.002
 Look = tuple[tuple[int, int], str]
 """The frame size and the theme that a clip is painted in."""
 
+ClipRequest = tuple[Query, tuple[int, int]]
+"""A query whose clips are to be painted, and the frame size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -47,24 +50,6 @@ class Clip:
     frames: tuple[pygame.Surface, ...] = ()
     frames_per_second: float = 1.0
     problem: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ClipRequest:
-    """A query whose clips are to be painted, and in which size."""
-
-    query: Query
-    frame_size: tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """A segment to paint; urgent where it is on screen next."""
-
-    id: int
-    segment: Segment
-    look: Look
-    urgent: bool
 
 
 class ClipCache:
@@ -91,12 +76,12 @@ class ClipCache:
 
     def request(self, requests: Sequence[ClipRequest], theme: str) -> None:
         """Have these painted in this theme, the first ones first, and forget all others; returns at once."""
-        requested = (theme, *((each.query.id, each.frame_size) for each in requests))
+        requested = (theme, *((query.id, size) for query, size in requests))
         with self._changed:
             if requested == self._requested:
                 return
             self._requested, self._requests, self._theme = requested, _within_memory(requests), theme
-            wanted = {id for each in self._requests for id in each.query.segment_ids}
+            wanted = {id for query, _ in self._requests for id in query.segment_ids}
             self._clips = {id: clip for id, clip in self._clips.items() if id in wanted}
             self._changed.notify()
 
@@ -122,33 +107,34 @@ class ClipCache:
                     task = self._next_task()
                 if task is None or self._closing:
                     return
-            clip = self._paint(task)
+            clip = self._paint(*task)
             with self._changed:
-                if any(task.id in each.query.segment_ids for each in self._requests):
-                    self._clips[task.id] = clip
+                if any(task[0] in query.segment_ids for query, _ in self._requests):
+                    self._clips[task[0]] = clip
 
-    def _next_task(self) -> _Task | None:
-        for place, request in enumerate(self._requests):
-            look = (request.frame_size, self._theme)
-            for id, segment in zip(request.query.segment_ids, request.query.segments, strict=True):
+    def _next_task(self) -> tuple[int, Segment, Look, bool] | None:
+        """The id of a segment to paint, the segment, its look, and whether it is on screen now."""
+        for place, (query, size) in enumerate(self._requests):
+            look = (size, self._theme)
+            for id, segment in zip(query.segment_ids, query.segments, strict=True):
                 if id not in self._clips or self._clips[id].look != look:
-                    return _Task(id, segment, look, urgent=place == 0)
+                    return id, segment, look, place == 0
         return None
 
-    def _paint(self, task: _Task) -> Clip:
+    def _paint(self, id: int, segment: Segment, look: Look, urgent: bool) -> Clip:
         try:
-            painter = self._painter(task.look)
+            painter = self._painter(look)
             frames = []
-            for pixels in _frames(painter, task.segment):
+            for pixels in _frames(painter, segment):
                 if self._closing:
                     break
-                if not task.urgent:
+                if not urgent:
                     # Python runs one thread at a time: the one that draws on screen goes first.
                     time.sleep(_YIELD_SECONDS)
-                frames.append(pygame.image.frombuffer(pixels.data, task.look[0], "RGB").convert(self._format))
-            return Clip(task.look, tuple(frames), painter.frames_per_second)
+                frames.append(pygame.image.frombuffer(pixels.data, look[0], "RGB").convert(self._format))
+            return Clip(look, tuple(frames), painter.frames_per_second)
         except Exception as problem:  # whatever a simulator does wrong, the person reads why and may skip
-            return Clip(task.look, problem=str(problem) or type(problem).__name__)
+            return Clip(look, problem=str(problem) or type(problem).__name__)
 
     def _painter(self, look: Look) -> ClipPainter:
         if look not in self._painters:
@@ -171,9 +157,8 @@ def _frames(painter: ClipPainter, segment: Segment) -> Iterator[NDArray[np.uint8
 def _within_memory(requests: Sequence[ClipRequest]) -> tuple[ClipRequest, ...]:
     """As many of the requests as fit into memory once painted, but at least what is on screen and what comes next."""
     size = 0
-    for count, request in enumerate(requests):
-        frames = sum(len(segment) for segment in request.query.segments)
-        size += frames * request.frame_size[0] * request.frame_size[1] * _BYTES_PER_PIXEL
+    for count, (query, (width, height)) in enumerate(requests):
+        size += sum(len(segment) for segment in query.segments) * width * height * _BYTES_PER_PIXEL
         if size > _MOST_BYTES and count >= _FEWEST_QUERIES:
             return tuple(requests[:count])
     return tuple(requests)
@@ -191,7 +176,6 @@ class Playback:
 
     Attributes:
         paused: whether the person has stopped them.
-        furthest: the latest frame shown so far.
     """
 
     def __init__(self, frames: int, frames_per_second: float, speed: float, now: float, loops: bool = True) -> None:
@@ -199,7 +183,6 @@ class Playback:
         self.speed = speed
         self.loops = loops
         self.paused = False
-        self.furthest = 0
         self._rate = frames_per_second
         self._started = now
         self._stopped_at = 0
@@ -211,35 +194,18 @@ class Playback:
         position = max(now - self._started, 0.0) * self._rate * self.speed
         if self.loops:
             position %= self.frames + HOLD_SECONDS * self._rate * self.speed
-        frame = min(int(position), self.frames - 1)
-        self.furthest = max(self.furthest, frame)
-        return frame
-
-    @property
-    def seen(self) -> bool:
-        """Whether every frame has been shown."""
-        return self.furthest == self.frames - 1
+        return min(int(position), self.frames - 1)
 
     def replay(self, now: float) -> None:
         """Go on where it was paused; otherwise play from the start."""
-        if self.paused:
-            self.paused = False
-            self._begin_at(self._stopped_at, now)
-        else:
-            self._begin_at(0, now)
-
-    def restart(self, now: float) -> None:
-        """Play from the start as if nothing had been shown yet."""
+        self._begin_at(self._stopped_at if self.paused else 0, now)
         self.paused = False
-        self.furthest = 0
-        self._begin_at(0, now)
 
     def step(self, direction: int, now: float) -> None:
         """Pause, and show the frame before (-1) or after (1)."""
         frame = self.index(now) + direction
         self.paused = True
         self._stopped_at = frame % self.frames if self.loops else min(max(frame, 0), self.frames - 1)
-        self.furthest = max(self.furthest, self._stopped_at)
 
     def change_speed(self, speed: float, now: float) -> None:
         """Play at another speed from where it is."""

@@ -9,15 +9,15 @@ import pygame
 from pygame import Rect
 
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.palette import THEMES, Color, blend
-from rlhf_envs.feedback.window.clips import Clip
+from rlhf_envs.envs.palette import Color, blend
+from rlhf_envs.feedback.progress import SessionProgress
 from rlhf_envs.feedback.window.questions import (
     CONFIRM,
     UNDO_CONTROL,
     Action,
     Arrangement,
     Control,
-    Moment,
+    Picture,
     Placed,
     Question,
 )
@@ -42,7 +42,7 @@ _FEEDBACK_CONTROLS = (Control(("Enter",), "next", NEXT), UNDO_CONTROL)
 
 @dataclass(frozen=True)
 class Chip:
-    """A reason that can be given: what it says, the number of its key (None where there is none), whether it is on."""
+    """A reason to choose: what it says, the number of its key (None where there is none), whether it is on."""
 
     label: str
     number: int | None
@@ -51,77 +51,42 @@ class Chip:
 
 @dataclass(frozen=True)
 class View:
-    """Everything on screen but the moving pictures, as values: where two are equal, nothing is drawn again.
+    """Everything on screen but the moving pictures, as values: where two are equal, nothing is drawn again."""
 
-    Attributes:
-        theme: "light" or "dark".
-        question: on screen, or None; `look` is its own.
-        rubric: what to look for.
-        practice: whether the answer does not count.
-        message: what is said while there is no question: a headline and a sentence.
-        problems: for each clip, why it cannot be shown, or None.
-        chips: the reasons.
-        ready: whether confirming would answer the question.
-        feedback: after a practice answer, whether it was right, and the explanation.
-        speed: how many times as fast as natural the clips are played.
-        paused: whether they stand still.
-        lit: what to light up because it was just done, and how strongly, from 0 to 1.
-        pointed, pointed_clip: what the mouse points at.
-        counts, training: how far things are and what training does, in short pieces; the later ones may be left out.
-        share: how much of what is wanted has been answered, from 0 to 1.
-        curve: the training's returns so far, oldest first.
-        banner: something that went wrong, or None.
-    """
-
-    theme: str
-    question: Question | None = None
-    look: Hashable = None
-    rubric: str = ""
-    practice: bool = False
-    message: tuple[str, str] | None = None
-    problems: tuple[str | None, ...] = ()
-    chips: tuple[Chip, ...] = ()
-    ready: bool = False
-    feedback: tuple[bool, str] | None = None
-    speed: float = 1.0
-    paused: bool = False
-    lit: tuple[Action, float] | None = None
-    pointed: Action | None = None
-    pointed_clip: int | None = None
-    counts: tuple[str, ...] = ()
-    training: tuple[str, ...] = ()
-    share: float = 0.0
-    curve: tuple[float, ...] = ()
-    banner: str | None = None
+    theme: str  # "light" or "dark"
+    question: Question | None = None  # on screen
+    look: Hashable = None  # of the question
+    ready: bool = False  # whether confirming would answer the question
+    rubric: str = ""  # what to look for
+    practice: bool = False  # whether the answer does not count
+    message: tuple[str, str] | None = None  # while there is no question: a headline and a sentence
+    problems: tuple[str | None, ...] = ()  # for each clip, why it cannot be shown, or None
+    chips: tuple[Chip, ...] = ()  # the reasons
+    feedback: tuple[bool, str] | None = None  # after a practice answer: whether it was right, and the explanation
+    speed: float = 1.0  # how many times as fast as natural the clips are played
+    paused: bool = False  # whether they stand still
+    lit: tuple[Action, float] | None = None  # what was just done, and how strongly it is lit, from 0 to 1
+    pointed: Action | None = None  # the control that the mouse points at
+    pointed_clip: int | None = None  # the clip that it points at
+    progress: SessionProgress | None = None  # None before it is known
+    banner: str | None = None  # something that went wrong
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are, in pixels.
+    """Where things are, in pixels."""
 
-    Attributes:
-        scale: how many times as large as in a window of the usual size things are.
-        rubric: its lines, and the box they stand in; the first line begins at `rubric_indent`.
-        arrangement: the clips and what belongs to the question.
-        chips: one box per reason.
-        controls: what else can be clicked.
-        speed: where the speed stands.
-        message: the box for what is said while there is no question.
-        feedback: the box for what is said after a practice answer.
-        footer: the strip at the bottom.
-    """
-
-    scale: float
-    rubric: tuple[str, ...]
+    scale: float  # how many times as large as in a window of the usual size things are
+    rubric: tuple[str, ...]  # its lines
     rubric_box: Rect
-    rubric_indent: float
-    arrangement: Arrangement
-    chips: tuple[Rect, ...]
-    controls: tuple[Placed, ...]
+    rubric_indent: float  # where its first line begins
+    arrangement: Arrangement  # the clips and what belongs to the question
+    chips: tuple[Rect, ...]  # one box per reason
+    controls: tuple[Placed, ...]  # what else can be clicked
     speed: Rect
     message: Rect
     feedback: Rect
-    footer: Rect
+    footer: Rect  # the strip at the bottom
 
     def action_at(self, place: tuple[int, int]) -> Action | None:
         """What a click there means, unless it is meant for a clip."""
@@ -160,15 +125,13 @@ def lay_out(size: tuple[int, int], view: View, measure: Measure) -> Layout:
 
     area = Rect(margin, rubric_box.bottom + gap, inner, 0)
     area.height = max(chips_top - round(10 * s) - area.top, 1)
-    question = view.question
-    arrangement = (
-        Arrangement(s)
-        if question is None
-        else question.arrange(area, s, lambda control: control_width(control, s, measure))
-    )
+    arrangement = Arrangement(s)
+    if view.question is not None:
+        arrangement = view.question.arrange(area, s, lambda control: control_width(control, s, measure))
     speed, controls = _place_controls(view, Rect(margin, controls_top, inner, control_height), s, measure)
-    shown_chips = () if view.feedback is not None else chips
-    return Layout(s, lines, rubric_box, indent, arrangement, shown_chips, controls, speed, area, feedback, footer)
+    if view.feedback is not None:
+        chips = ()
+    return Layout(s, lines, rubric_box, indent, arrangement, chips, controls, speed, area, feedback, footer)
 
 
 def wrap(
@@ -274,10 +237,10 @@ class Background:
         self.canvas.scale = 1.0
         self._colors = self.canvas.colors
         self._s = 1.0
-        self.layout = self.draw(view)
+        self.draw(view)
 
-    def draw(self, view: View) -> Layout:
-        """Draw a view of the same theme; where everything is."""
+    def draw(self, view: View) -> None:
+        """Draw a view of the same theme."""
         layout = self.layout = lay_out(self.size, view, self.canvas.text_width)
         self._s = layout.scale
         self.canvas.surface.fill(self._colors.background)
@@ -295,7 +258,6 @@ class Background:
             self._chip(chip, box, view)
         self._controls(view, layout)
         self._footer(view, layout.footer)
-        return layout
 
     def _rubric(self, view: View, layout: Layout) -> None:
         colors, s, box = self._colors, self._s, layout.rubric_box
@@ -310,10 +272,10 @@ class Background:
             self.canvas.text(left, box.top + (number + 0.5) * height, line, colors.ink, RUBRIC_TEXT * s)
 
     def _message(self, message: tuple[str, str], box: Rect) -> None:
-        canvas, colors, s = self.canvas, self._colors, self._s
-        canvas.text(box.centerx, box.centery - 18 * s, message[0], colors.ink, 26 * s, "center")
-        for number, line in enumerate(wrap(message[1], 16 * s, box.width, canvas.text_width, 3)):
-            canvas.text(box.centerx, box.centery + (18 + 22 * number) * s, line, colors.muted, 16 * s, "center")
+        s = self._s
+        self.canvas.text(box.centerx, box.centery - 18 * s, message[0], self._colors.ink, 26 * s, "center")
+        below = Rect(box.left, round(box.centery + 7 * s), box.width, round(66 * s))
+        self._paragraph(message[1], below, self._colors.muted, 16, 3, top=True)
 
     def _clip(self, number: int, question: Question, view: View, arrangement: Arrangement) -> None:
         colors, s, box = self._colors, self._s, arrangement.clips[number]
@@ -327,10 +289,7 @@ class Background:
         self._fill(box, colors.surface)
         problem = view.problems[number] if number < len(view.problems) else None
         if problem is not None:
-            lines = wrap(problem, 14 * s, box.width - 40 * s, self.canvas.text_width, 6)
-            for line_number, line in enumerate(lines):
-                y = box.centery + (line_number - (len(lines) - 1) / 2) * 20 * s
-                self.canvas.text(box.centerx, y, line, colors.bad, 14 * s, "center")
+            self._paragraph(problem, box.inflate(-40 * s, 0), colors.bad, 14, 6)
 
     def _caption(self, placed: Placed, view: View) -> None:
         colors, control = self._colors, placed.control
@@ -350,10 +309,7 @@ class Background:
         self._fill(box.inflate(-2, -2), colors.surface, 7 * s)
         bar = Rect(box.left, box.top, round(6 * s), box.height)
         self._fill(bar, colors.good if right else colors.warning, 3 * s)
-        lines = wrap(text, LABEL_TEXT * s, box.width - 36 * s, self.canvas.text_width, 2)
-        for number, line in enumerate(lines):
-            y = box.centery + (number - (len(lines) - 1) / 2) * 20 * s
-            self.canvas.text(box.left + 20 * s, y, line, colors.ink, LABEL_TEXT * s)
+        self._paragraph(text, box.inflate(-40 * s, 0), colors.ink, LABEL_TEXT, 2, align="left")
 
     def _chip(self, chip: Chip, box: Rect, view: View) -> None:
         canvas, colors, s = self.canvas, self._colors, self._s
@@ -387,25 +343,23 @@ class Background:
         canvas, colors, s = self.canvas, self._colors, self._s
         self._fill(box, colors.surface if view.banner is None else colors.bad)
         if view.banner is not None:
-            lines = wrap(view.banner, STATUS_TEXT * s, box.width - 48 * s, canvas.text_width, _MOST_BANNER_LINES)
-            for number, line in enumerate(lines):
-                y = box.centery + (number - (len(lines) - 1) / 2) * 20 * s
-                canvas.text(24 * s, y, line, colors.surface, STATUS_TEXT * s)
+            inside = box.inflate(-48 * s, 0)
+            self._paragraph(view.banner, inside, colors.surface, STATUS_TEXT, _MOST_BANNER_LINES, align="left")
             return
         height = max(round(3 * s), 2)
         canvas.rectangle(box.left, box.top, box.width, height, colors.surface_strong)
-        if view.share > 0:
-            canvas.rectangle(box.left, box.top, max(box.width * view.share, 1), height, colors.accent)
-        middle = box.centery + height / 2
-        counts = _SEPARATOR.join(view.counts)
+        if view.progress is None:
+            return
+        if view.progress.share > 0:
+            canvas.rectangle(box.left, box.top, max(box.width * view.progress.share, 1), height, colors.accent)
+        middle, right = box.centery + height / 2, box.right - 24 * s
+        counts, pieces = _SEPARATOR.join(view.progress.counts_text()), view.progress.training_text()
         canvas.text(24 * s, middle, counts, colors.ink, STATUS_TEXT * s)
-        right = box.right - 24 * s
-        if len(view.curve) > 1:
+        if len(view.progress.curve) > 1:
             curve = Rect(round(right - 96 * s), round(middle - 13 * s), round(96 * s), round(26 * s))
-            self._sparkline(view.curve, curve)
+            self._sparkline(view.progress.curve, curve)
             right = curve.left - 14 * s
         room = right - (24 * s + canvas.text_width(counts, STATUS_TEXT * s) + 30 * s)
-        pieces = view.training
         while pieces and canvas.text_width(_SEPARATOR.join(pieces), STATUS_TEXT * s) > room:
             pieces = pieces[:-1]
         canvas.text(right, middle, _SEPARATOR.join(pieces), colors.muted, STATUS_TEXT * s, "right")
@@ -413,16 +367,26 @@ class Background:
     def _sparkline(self, values: Sequence[float], box: Rect) -> None:
         """A curve without axes, its last point marked: whether things go up is all it says."""
         low, high = min(values), max(values)
-        span = (high - low) or 1.0
         points = [
             (
                 box.left + box.width * number / (len(values) - 1),
-                box.bottom - box.height * ((value - low) / span if high > low else 0.5),
+                box.bottom - box.height * ((value - low) / (high - low) if high > low else 0.5),
             )
             for number, value in enumerate(values)
         ]
         self.canvas.polyline(points, self._colors.good, 1.4)
         self.canvas.circle(*points[-1], 2.6 * self._s, self._colors.good)
+
+    def _paragraph(
+        self, text: str, box: Rect, color: Color, size: float, most_lines: int, align: str = "center", top: bool = False
+    ) -> None:
+        """A text in lines, in the middle of a box or from its top; `size` is that in a window of the usual size."""
+        s, step = self._s, (size + 6) * self._s
+        lines = wrap(text, size * s, box.width, self.canvas.text_width, most_lines)
+        first = box.top + step / 2 if top else box.centery - (len(lines) - 1) / 2 * step
+        for number, line in enumerate(lines):
+            x = box.left if align == "left" else box.centerx
+            self.canvas.text(x, first + number * step, line, color, size * s, align)
 
     def _control(self, placed: Placed, color: Color) -> None:
         """The keys of a control and its label, from the left of its box or in its middle."""
@@ -481,22 +445,17 @@ class Background:
         return view.lit[1]
 
 
-def draw_clips(
-    target: pygame.Surface, clips: Sequence[Clip], moment: Moment, question: Question, layout: Layout, theme: str
-) -> None:
+def draw_clips(target: pygame.Surface, question: Question, picture: Picture) -> None:
     """Draw a moment of the clips, and what of the question moves with them, over the background."""
-    colors, arrangement = THEMES[theme], layout.arrangement
-    for clip, box in zip(clips, arrangement.clips, strict=True):
+    colors, height = picture.colors, max(round(3 * picture.arrangement.scale), 2)
+    for clip, box in zip(picture.clips, picture.arrangement.clips, strict=True):
         if not clip.frames:
             continue
-        frame = clip.frames[min(moment.frame, len(clip.frames) - 1)]
-        if frame.get_size() != box.size:
-            frame = pygame.transform.scale(frame, box.size)
-        target.blit(frame, box)
+        frame = clip.frames[min(picture.frame, len(clip.frames) - 1)]
+        target.blit(frame if frame.get_size() == box.size else pygame.transform.scale(frame, box.size), box)
         # A thin line at the foot of the clip, as long as the share of it that has been played.
-        height = max(round(3 * layout.scale), 2)
         line = Rect(box.left, box.bottom - height, box.width, height)
         pygame.draw.rect(target, colors.surface_strong, line)
-        line.width = round(box.width * (moment.frame + 1) / moment.frames)
+        line.width = round(box.width * (picture.frame + 1) / picture.frames)
         pygame.draw.rect(target, colors.muted, line)
-    question.draw(target, arrangement, moment, tuple(clips), colors)
+    question.draw(target, picture)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import NamedTuple
 
+from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.feedback.guidance import Guidance
 from rlhf_envs.feedback.outbox import Outbox, OutboxState, Response
 from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, KnownAnswer, known_answer
-from rlhf_envs.feedback.window.clips import Clip, ClipCache, ClipRequest, Playback, next_speed
+from rlhf_envs.feedback.window.clips import Clip, ClipCache, Playback, next_speed
 from rlhf_envs.feedback.window.drawing import NEXT, Chip, Layout, View
-from rlhf_envs.feedback.window.questions import CONFIRM, PRESS, REPLAY, SKIP, UNDO, Action, Moment, Question
-from rlhf_envs.feedback.window.questions.comparison import ComparisonQuestion
+from rlhf_envs.feedback.window.questions import (
+    CONFIRM,
+    PRESS,
+    REPLAY,
+    SKIP,
+    UNDO,
+    Action,
+    Arrangement,
+    Picture,
+    Question,
+)
+from rlhf_envs.feedback.window.questions.comparison import LEFT, RIGHT, ComparisonQuestion
 from rlhf_envs.feedback.window.questions.ranking import RankingQuestion
 from rlhf_envs.feedback.window.questions.rating import RatingQuestion
 from rlhf_envs.feedback.window.questions.strength import StrengthQuestion
@@ -21,23 +34,29 @@ from rlhf_envs.registry import Registry
 QUESTIONS: Registry[type[Question]] = Registry("question screen")
 """The question screen of each kind of feedback, by the kind's name. Kinds without one are not shown in the window."""
 
-for _kind, _screen in (
-    ("comparison", ComparisonQuestion),
-    ("ranking", RankingQuestion),
-    ("rating", RatingQuestion),
-    ("strength", StrengthQuestion),
-):
-    QUESTIONS.register(_kind, _screen)
+QUESTIONS.register("comparison", ComparisonQuestion)
+QUESTIONS.register("ranking", RankingQuestion)
+QUESTIONS.register("rating", RatingQuestion)
+QUESTIONS.register("strength", StrengthQuestion)
 
 UNSEEN_SECONDS = 0.12
-"""Nobody can have judged what has been on screen for less: a key that bounces must not answer the next question."""
+"""What has been on screen for less cannot have been judged: a key that bounces must not answer the next question."""
 
 _LIT_SECONDS = 0.36
 _LIT_STEPS = 4
 _SAME_EVENT_SECONDS = 0.1
 _MOST_REASONS = 9
 _OTHER_THEME = {"light": "dark", "dark": "light"}
-_NEXT_ACTIONS = (NEXT, CONFIRM, REPLAY, Action("left"), Action("right"))
+_NEXT_ACTIONS = (NEXT, CONFIRM, REPLAY, LEFT, RIGHT)
+
+
+class Moment(NamedTuple):
+    """What changes from frame to frame: the frame, what else of the question moves, and which pictures are shown."""
+
+    frame: int = 0
+    motion: Hashable = None
+    floating: Hashable = None
+    pictures: tuple[int, ...] = ()
 
 
 class LabellingScreen:
@@ -46,7 +65,7 @@ class LabellingScreen:
     Args:
         outbox: where answers go and queries come from.
         cache: where clips come from.
-        guidance: what the person is told.
+        guidance: what the person should look for.
         theme, speed: to begin with.
 
     Attributes:
@@ -54,8 +73,8 @@ class LabellingScreen:
         known: the state of the outbox.
         query, question: what is on screen, or None.
         clips: those of the question on screen, or None while they are not painted.
-        answers: how many were given here.
-        answered_at: when the latest answer was given, until the next question has been on screen; then None.
+        answers: how many answers were submitted here.
+        answered_at: when the latest answer was submitted, until the next question has been on screen; then None.
         closed: whether the person wants to end.
     """
 
@@ -71,8 +90,7 @@ class LabellingScreen:
         self._outbox, self._cache, self._guidance, self._speed = outbox, cache, guidance, speed
         self._last: Query | None = None
         self._playback: Playback | None = None
-        self._began = 0.0
-        self._began_at = 0.0
+        self._began = self._began_at = 0.0
         self._reasons: set[int] = set()
         self._feedback: tuple[bool, str] | None = None
         self._pointed: tuple[Action | None, int | None] = (None, None)
@@ -92,12 +110,16 @@ class LabellingScreen:
             self._show(queries[0] if queries else None)
         # The query answered last stays painted, because it may be taken back.
         wanted = {query.id: query for query in (self.query, *queries, self._last) if query is not None}
-        self._cache.request([ClipRequest(query, clip_size(query)) for query in wanted.values()], self.theme)
-        if self.query is not None:
-            self.clips = self._cache.clips(self.query) or self.clips
-        if self.question is not None and self.clips is not None and self._playback is None:
-            self._begin(self.question, self.clips, now)
-        if self.question is not None and self._playback is not None and not any(self._problems()):
+        self._cache.request([(query, clip_size(query)) for query in wanted.values()], self.theme)
+        if self.query is None or self.question is None:
+            return
+        self.clips = self._cache.clips(self.query) or self.clips
+        if self.clips is not None and self._playback is None:
+            frames = max([len(clip.frames) for clip in self.clips] + [1])
+            rate = self.clips[0].frames_per_second
+            self._playback = Playback(frames, rate, self._speed, now, self.question.loops)
+            self._began, self._began_at = now, time.time()
+        if self._playback is not None and not any(self._problems()):
             self.question.follow(self._playback, now)
 
     def after_draw(self, now: float) -> float | None:
@@ -127,19 +149,14 @@ class LabellingScreen:
             self._act_on_question(self.query, self.question, self._playback, action, now)
 
     def point(self, event: str, place: tuple[int, int], layout: Layout, now: float) -> None:
-        """Take in what the mouse does.
-
-        Args:
-            event: "press", "move" or "release" of the left button.
-            place: where, in pixels.
-            layout: where everything is.
-            now: the time.
-        """
+        """Take in what the mouse does: `PRESS`, `MOVE` or `RELEASE` of its left button at a place, in pixels."""
         control, clip = layout.action_at(place), layout.arrangement.clip_at(place)
-        self._pointed = control, clip if control is None and self._feedback is None else None
+        if control is not None or self._feedback is not None:
+            clip = None
+        self._pointed = control, clip
         action = None
         if self.question is not None and self._feedback is None:
-            action = self.question.point(event, place, clip if control is None else None, layout.arrangement)
+            action = self.question.point(event, place, clip, layout.arrangement)
         if action is None and event == PRESS:
             action = control
         if action is not None:
@@ -151,31 +168,25 @@ class LabellingScreen:
 
     def view(self, now: float) -> View:
         """Everything that is to be seen but the moving pictures."""
-        known, question, query = self.known, self.question, self.query
-        progress = known.progress
-        warning = known.leaving_text() if self._warned_at is not None and known.unsaved else None
-        base = View(self.theme, rubric=self._guidance.rubric) if query is None else self.outline(query, question)
-        return View(
-            theme=base.theme,
-            question=base.question,
+        question = self.question
+        base = View(self.theme, rubric=self._guidance.rubric, message=self._idle_text())
+        if self.query is not None and question is not None:
+            base = self.outline(self.query, question)
+        warning = self.known.leaving_text() if self._warned_at is not None and self.known.unsaved else None
+        return replace(
+            base,
             look=None if question is None else question.look,
-            rubric=base.rubric,
-            practice=base.practice,
-            message=self._idle_text() if question is None else None,
-            problems=self._problems(),
-            chips=tuple(Chip(chip.label, chip.number, n in self._reasons) for n, chip in enumerate(base.chips)),
             ready=question is not None and question.ready,
+            problems=self._problems(),
+            chips=tuple(replace(chip, on=n in self._reasons) for n, chip in enumerate(base.chips)),
             feedback=self._feedback,
             speed=self._speed,
             paused=self._playback is not None and self._playback.paused,
             lit=self._lit(now),
             pointed=self._pointed[0],
             pointed_clip=self._pointed[1],
-            counts=() if progress is None else progress.counts_text(),
-            training=() if progress is None else progress.training_text(),
-            share=0.0 if progress is None else progress.share,
-            curve=() if progress is None else progress.curve,
-            banner=warning or known.trouble_text(),
+            progress=self.known.progress,
+            banner=warning or self.known.trouble_text(),
         )
 
     def outline(self, query: Query, question: Question | None = None) -> View:
@@ -187,16 +198,18 @@ class LabellingScreen:
         return View(self.theme, question, rubric=self._guidance.rubric, practice=practice, chips=chips)
 
     def moment(self, now: float) -> Moment:
-        """What is to be seen of the moving pictures."""
+        """What is to be seen of the moving pictures, as values: where two are equal, nothing is drawn again."""
         if self.question is None or self._playback is None or self.clips is None:
             return Moment()
-        return Moment(
-            self._playback.index(now),
-            self._playback.frames,
-            self.question.motion,
-            self.question.floating,
-            tuple(id(clip) for clip in self.clips),
-        )
+        pictures = tuple(id(clip) for clip in self.clips)
+        return Moment(self._playback.index(now), self.question.motion, self.question.floating, pictures)
+
+    def picture(self, now: float, arrangement: Arrangement) -> Picture | None:
+        """What is needed to draw the moving pictures; None while there are none."""
+        if self._playback is None or not self.clips:
+            return None
+        frame, frames = self._playback.index(now), self._playback.frames
+        return Picture(frame, frames, self.clips, arrangement, THEMES[self.theme])
 
     def _undo(self) -> None:
         if self._feedback is not None:
@@ -214,11 +227,6 @@ class LabellingScreen:
             self._reasons = set()
         if query is None:
             self.answered_at = None
-
-    def _begin(self, question: Question, clips: tuple[Clip, ...], now: float) -> None:
-        frames = max([len(clip.frames) for clip in clips] + [1])
-        self._playback = Playback(frames, clips[0].frames_per_second, self._speed, now, question.loops)
-        self._began, self._began_at = now, time.time()
 
     def _act_on_question(
         self, query: Query, question: Question, playback: Playback, action: Action, now: float
@@ -276,11 +284,7 @@ class LabellingScreen:
         return tuple(clip.problem for clip in self.clips or ())
 
     def _lit(self, now: float) -> tuple[Action, float] | None:
-        if self._done is None:
+        if self._done is None or now - self._done[1] >= _LIT_SECONDS:
             return None
-        action, since = self._done
-        left = 1 - (now - since) / _LIT_SECONDS
-        if left <= 0:
-            self._done = None
-            return None
-        return action, -(-left * _LIT_STEPS // 1) / _LIT_STEPS
+        left = 1 - (now - self._done[1]) / _LIT_SECONDS
+        return self._done[0], -(-left * _LIT_STEPS // 1) / _LIT_STEPS

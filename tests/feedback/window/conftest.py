@@ -22,7 +22,7 @@ PATIENCE = 20.0
 CLIPS = {"comparison": 2, "ranking": 4, "rating": 1, "strength": 2}
 
 
-class Hand:
+class WindowUser:
     """A person at the window: presses keys and clicks, and waits until something can be seen."""
 
     def __init__(self, window: Any, session: AnnotatorSession) -> None:
@@ -128,17 +128,17 @@ def ask(store: PreferenceStore, drives: list[Segment]) -> Callable[..., list[int
 
 
 @pytest.fixture
-def sit_down(store: PreferenceStore) -> Iterator[Callable[..., Hand]]:
+def open_for_user(store: PreferenceStore) -> Iterator[Callable[..., WindowUser]]:
     """Opens the window for a person and waits until the first query is on screen."""
     with ExitStack() as windows:
 
-        def sit_down(
+        def open_for_user(
             sees: str | None = None, lease_seconds: float = 60.0, practice: bool = False, **settings: Any
-        ) -> Hand:
+        ) -> WindowUser:
             session = AnnotatorSession(store, "ann", lease_seconds=lease_seconds, practice=practice)
             settings = {"size": (640, 440), "speed": 4.0} | settings
-            hand = Hand(windows.enter_context(open_window(session, **settings)), session)
-            hand.sees(sees)
-            return hand
+            user = WindowUser(windows.enter_context(open_window(session, **settings)), session)
+            user.sees(sees)
+            return user
 
-        yield sit_down
+        yield open_for_user

@@ -38,12 +38,12 @@ def test_stepping_back_from_the_first_frame_shows_the_last() -> None:
 
 def test_a_clip_that_is_rated_plays_once() -> None:
     playback = Playback(10, 10, 1.0, 0.0, loops=False)
-    assert not playback.seen
-    assert playback.index(55.0) == 9 and playback.seen
+    assert playback.index(55.0) == 9
     playback.step(1, 60.0)
     assert playback.index(60.0) == 9
-    playback.restart(60.0)
-    assert playback.index(60.0) == 0 and not playback.seen
+    playback.replay(61.0)
+    playback.replay(62.0)
+    assert playback.index(62.0) == 0
 
 
 @pytest.mark.parametrize("speed", SPEEDS)

@@ -33,9 +33,9 @@ def press():
         time.sleep(0.02)
 
 class Telling(AnnotatorSession):
-    def answer(self, query_id, *arguments, **named):
-        id = super().answer(query_id, *arguments, **named)
-        print(query_id, flush=True)
+    def submit(self, submission):
+        id = super().submit(submission)
+        print(submission.query_id, flush=True)
         return id
 
 with PreferenceStore.open(sys.argv[1]) as store:
@@ -56,45 +56,47 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def test_answers_to_a_locked_store_are_kept_and_stored_once_when_it_is_free(
-    ask: Ask, sit_down: Any, path: Path
+    ask: Ask, open_for_user: Any, path: Path
 ) -> None:
     ask("a", "b", "c")
-    hand = sit_down("a")
+    user = open_for_user("a")
     with locked(path):
-        hand.press(pygame.K_LEFT)
-        hand.sees("b")
-        hand.press(pygame.K_RIGHT)
-        hand.until(lambda: "locked by another process" in (hand.view.banner or ""))
-        assert "2 answers are kept here" in hand.view.banner and hand.query == "c"
+        user.press(pygame.K_LEFT)
+        user.sees("b")
+        user.press(pygame.K_RIGHT)
+        user.until(lambda: "locked by another process" in (user.view.banner or ""))
+        assert "2 answers are kept here" in user.view.banner and user.query == "c"
         time.sleep(1.2)  # several attempts fail
-        hand.ticks()
-        assert hand.answers() == []
-    assert [answer.choice for answer in hand.stored(2)] == [Choice.LEFT, Choice.RIGHT]
-    hand.until(lambda: hand.view.banner is None)
-    assert hand.query == "c"
-    rows, _ = hand.session.store.read_since(0)
+        user.ticks()
+        assert user.answers() == []
+    assert [answer.choice for answer in user.stored(2)] == [Choice.LEFT, Choice.RIGHT]
+    user.until(lambda: user.view.banner is None)
+    assert user.query == "c"
+    rows, _ = user.session.store.read_since(0)
     assert len(rows) == 2
 
 
-def test_an_answer_that_could_not_be_stored_can_be_taken_back_and_changed(ask: Ask, sit_down: Any, path: Path) -> None:
+def test_an_answer_that_could_not_be_stored_can_be_taken_back_and_changed(
+    ask: Ask, open_for_user: Any, path: Path
+) -> None:
     ask("a", "b")
-    hand = sit_down("a")
+    user = open_for_user("a")
     with locked(path):
-        hand.press(pygame.K_LEFT)
-        hand.sees("b")
-        hand.until(lambda: hand.view.banner)
-        hand.press(pygame.K_BACKSPACE)
-        hand.sees("a")
-        hand.press(pygame.K_RIGHT)
-        hand.sees("b")
-    hand.until(lambda: [answer.choice for answer in hand.answers()] == [Choice.RIGHT])
-    hand.until(lambda: hand.view.banner is None)
-    assert hand.query == "b"
+        user.press(pygame.K_LEFT)
+        user.sees("b")
+        user.until(lambda: user.view.banner)
+        user.press(pygame.K_BACKSPACE)
+        user.sees("a")
+        user.press(pygame.K_RIGHT)
+        user.sees("b")
+    user.until(lambda: [answer.choice for answer in user.answers()] == [Choice.RIGHT])
+    user.until(lambda: user.view.banner is None)
+    assert user.query == "b"
 
 
-def test_a_full_disk_is_told_and_the_answer_stored_when_there_is_room(ask: Ask, sit_down: Any) -> None:
+def test_a_full_disk_is_told_and_the_answer_stored_when_there_is_room(ask: Ask, open_for_user: Any) -> None:
     ask("a", "b")
-    hand = sit_down("a")
+    user = open_for_user("a")
     full = True
 
     def fail(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -105,69 +107,69 @@ def test_a_full_disk_is_told_and_the_answer_stored_when_there_is_room(ask: Ask, 
 
     event.listen(Engine, "before_cursor_execute", fail)
     try:
-        hand.press(pygame.K_LEFT)
-        hand.until(lambda: "is full; free some space" in (hand.view.banner or ""))
-        assert "1 answer is kept here" in hand.view.banner
+        user.press(pygame.K_LEFT)
+        user.until(lambda: "is full; free some space" in (user.view.banner or ""))
+        assert "1 answer is kept here" in user.view.banner
         full = False
-        assert hand.stored(1)[0].choice is Choice.LEFT
+        assert user.stored(1)[0].choice is Choice.LEFT
     finally:
         event.remove(Engine, "before_cursor_execute", fail)
 
 
-def test_leaving_with_unsaved_answers_must_be_wanted_twice(ask: Ask, sit_down: Any, path: Path) -> None:
+def test_leaving_with_unsaved_answers_must_be_wanted_twice(ask: Ask, open_for_user: Any, path: Path) -> None:
     ask("a", "b")
-    hand = sit_down("a")
+    user = open_for_user("a")
     with locked(path):
-        hand.press(pygame.K_LEFT)
-        hand.until(lambda: hand.view.banner)
-        hand.press(pygame.K_ESCAPE)
-        assert not hand.window.screen.closed and "press Escape again" in hand.view.banner
+        user.press(pygame.K_LEFT)
+        user.until(lambda: user.view.banner)
+        user.press(pygame.K_ESCAPE)
+        assert not user.window.screen.closed and "press Escape again" in user.view.banner
         warned = time.perf_counter()
-        hand.until(lambda: time.perf_counter() > warned + 0.15)
-        hand.press(pygame.K_ESCAPE)
-        assert hand.window.screen.closed
+        user.until(lambda: time.perf_counter() > warned + 0.15)
+        user.press(pygame.K_ESCAPE)
+        assert user.window.screen.closed
 
 
-def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, sit_down: Any, path: Path) -> None:
+def test_closing_the_window_counts_as_wanting_it_once(ask: Ask, open_for_user: Any, path: Path) -> None:
     ask("a", "b")
-    hand = sit_down("a")
+    user = open_for_user("a")
     with locked(path):
-        hand.press(pygame.K_LEFT)
-        hand.until(lambda: hand.view.banner)
+        user.press(pygame.K_LEFT)
+        user.until(lambda: user.view.banner)
         for kind in (pygame.WINDOWCLOSE, pygame.QUIT):
             pygame.event.post(pygame.event.Event(kind))
-        hand.ticks(2)
-        assert not hand.window.screen.closed
+        user.ticks(2)
+        assert not user.window.screen.closed
 
 
-def test_queries_of_a_closed_window_are_free_for_others(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
+def test_queries_of_a_closed_window_are_free_for_others(store: PreferenceStore, ask: Ask, open_for_user: Any) -> None:
     ask("a", "b", "c")
-    hand = sit_down("a")
+    user = open_for_user("a")
     assert store.take_many("bob", 3) == []
-    hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
-    hand.window.screen._outbox.close()
+    user.press(pygame.K_LEFT, pygame.K_ESCAPE)
+    user.window.screen._outbox.close()
     assert [query.key for query in store.take_many("bob", 3)] == ["b", "c"]
 
 
-def test_leaving_stores_what_was_answered_a_moment_ago(store: PreferenceStore, ask: Ask, sit_down: Any) -> None:
+def test_leaving_stores_what_was_answered_a_moment_ago(store: PreferenceStore, ask: Ask, open_for_user: Any) -> None:
     ask("a", "b")
-    hand = sit_down("a")
-    hand.press(pygame.K_LEFT, pygame.K_ESCAPE)
-    assert hand.window.screen.closed
-    hand.window.screen._outbox.close()
+    user = open_for_user("a")
+    user.press(pygame.K_LEFT, pygame.K_ESCAPE)
+    assert user.window.screen.closed
+    user.window.screen._outbox.close()
     assert [answer.choice for answer in store.live_answers()] == [Choice.LEFT]
 
 
-def test_an_answer_that_the_store_refuses_is_told_and_does_not_stop_the_next(ask: Ask, sit_down: Any) -> None:
+def test_an_answer_that_the_store_refuses_is_told_and_does_not_stop_the_next(ask: Ask, open_for_user: Any) -> None:
     [first, _, _] = ask("a", "b", "c")
-    hand = sit_down("a")
-    hand.session.answer(first, "right")  # the same person, elsewhere
-    hand.press(pygame.K_LEFT)
-    hand.until(lambda: "answered query 1 already" in (hand.view.banner or ""))
-    hand.sees("b")
-    hand.press(pygame.K_LEFT)
-    hand.sees("c")
-    assert [answer.choice for answer in hand.stored(2)] == [Choice.RIGHT, Choice.LEFT]
+    user = open_for_user("a")
+    user.session.answer(first, "right")  # the same person, elsewhere
+    user.press(pygame.K_LEFT)
+    user.until(lambda: "answered query 1 already" in (user.view.banner or ""))
+    user.sees("b")
+    user.press(pygame.K_LEFT)
+    user.sees("c")
+    assert [answer.choice for answer in user.stored(2)] == [Choice.RIGHT, Choice.LEFT]
 
 
 def test_every_answer_that_the_store_acknowledged_survives_kill_minus_nine(

@@ -21,14 +21,13 @@ function show(board) {
   latest = board;
   const { training, requests } = board;
   find("environment").textContent = board.environment;
-  const answered = board.answered + board.skipped;
-  const far = `${answered} of ${board.wanted}`;
+  const far = `${board.answered} of ${board.wanted}`;
   document.title = `${far}: ${board.environment}`;
   find("done").max = Math.max(board.wanted, 1);
-  find("done").value = answered;
+  find("done").value = board.answered;
   find("counts").textContent = `${far} answered${board.skipped ? `, ${board.skipped} of them skipped` : ""}`;
   find("rest").textContent =
-    `${board.asked - answered} open` +
+    `${board.asked - board.answered} open` +
     (board.wanted > board.asked ? `, ${board.wanted - board.asked} not asked yet` : "");
   find("asked").classList.toggle("wide", !board.for_training);
   document.querySelectorAll(".card.training").forEach((card) => {

@@ -174,7 +174,7 @@ export function hideFeedback() {
 /** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
 export function idleMessage(listed, progress) {
   if (!listed || !progress) return message("Looking for what to show …", "");
-  return message(progress.idle.headline, progress.idle.sentence);
+  return message(...progress.idle);
 }
 
 /** A page without queries, because the link gives no access to any. */

@@ -128,7 +128,7 @@ class LabelPage {
       showProgress(this.progress, this.outbox.length);
       this.show();
     } catch {
-      /* the banner tells of it when something has to be sent */
+      /* the banner says so when something has to be sent */
     }
   }
 
@@ -360,7 +360,7 @@ async function begin() {
   if (!token)
     return showMessageOnly(
       "Open your personal link",
-      "It ends in “#token=” and a long word. Ask whoever runs the training for it.",
+      "It ends in “#token=” and a long word. Ask the person who runs the training for it.",
     );
   try {
     const me = await get("/api/me");

@@ -5,7 +5,7 @@ export const FEWEST = 4; // the one on screen and three ahead
 export class Queue {
   constructor() {
     this.next = [];
-    this.answered = new Map(); // ids whose answers were given here and not taken back, in order
+    this.answered = new Map(); // ids that were answered here and not taken back, in order
     this.version = 0;
   }
 
@@ -53,10 +53,10 @@ export class Queue {
       this.next.push(...listed.filter(news));
       return;
     }
-    const kept = listed.map((query) => Object.assign(known.get(query.id) ?? query, query));
-    kept.forEach((query) => this.answered.delete(query.id));
+    const next = listed.map((query) => Object.assign(known.get(query.id) ?? query, query));
+    next.forEach((query) => this.answered.delete(query.id));
     // Who is looking at a clip goes on looking at it.
-    const current = this.current && kept.find((query) => query.id === this.current.id);
-    this.next = current ? [current, ...kept.filter((query) => query !== current)] : kept;
+    const current = this.current && next.find((query) => query.id === this.current.id);
+    this.next = current ? [current, ...next.filter((query) => query !== current)] : next;
   }
 }

@@ -5,36 +5,26 @@ Each kind of feedback has one module here with one subclass of `Question`; `scre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import pygame
 from pygame import Rect
 
-from rlhf_envs.envs.palette import Palette
+from rlhf_envs.envs.palette import Color, Palette
 from rlhf_envs.feedback.outbox import Response
 from rlhf_envs.feedback.window.clips import Clip, Playback
-from rlhf_envs.queries import Query
-
-if TYPE_CHECKING:
-    from rlhf_envs.queries import Choice
-
-_ASPECT = 1.5
-_SMALLEST_WIDTH = 90
+from rlhf_envs.queries import Choice, Query
 
 PRESS, MOVE, RELEASE = "press", "move", "release"
+_ASPECT = 1.5
+_SMALLEST_WIDTH = 90
 
 
 @dataclass(frozen=True)
 class Action:
-    """What a person wants.
-
-    Attributes:
-        name: what, such as "undo" or "left".
-        value: which one or how much, where there are several: the number of a clip or a reason from 0, a direction of
-            -1 or 1, a level, or a pair of clips.
-    """
+    """What a person wants: its name, and which one or how much, such as a clip from 0, a direction or a level."""
 
     name: str
     value: Any = 0
@@ -56,19 +46,12 @@ KeyTable = Mapping[int | Shift, Action]
 
 @dataclass(frozen=True)
 class Control:
-    """Something on screen that names a key, can be clicked, or both.
+    """Something on screen that names a key, can be clicked, or both."""
 
-    Attributes:
-        keys: the names of its keys as they are printed on a keyboard; arrows are "left", "right", "up", "down".
-        label: what it does.
-        action: what a click on it means; None for what only informs.
-        filled: whether it is drawn as a filled badge.
-    """
-
-    keys: tuple[str, ...]
-    label: str
-    action: Action | None = None
-    filled: bool = False
+    keys: tuple[str, ...]  # as they are printed on a keyboard; arrows are "left", "right", "up", "down"
+    label: str  # what it does
+    action: Action | None = None  # what a click on it means; None for what only informs
+    filled: bool = False  # whether it is drawn as a filled badge
 
 
 CANNOT_TELL = Control(("down",), "cannot tell", SKIP)
@@ -89,20 +72,13 @@ class Placed:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where the parts of a question are, in pixels.
+    """Where the parts of a question are, in pixels."""
 
-    Attributes:
-        scale: how many times as large as in a window of the usual size things are.
-        clips, captions: one box each per clip.
-        controls: what stands in the captions and elsewhere.
-        boxes: further places by name, of which only the question itself knows.
-    """
-
-    scale: float = 1.0
+    scale: float = 1.0  # how many times as large as in a window of the usual size things are
     clips: tuple[Rect, ...] = ()
-    captions: tuple[Rect, ...] = ()
-    controls: tuple[Placed, ...] = ()
-    boxes: Mapping[str, Rect] = field(default_factory=dict)
+    captions: tuple[Rect, ...] = ()  # one for each clip
+    controls: tuple[Placed, ...] = ()  # what stands in the captions and elsewhere
+    boxes: Mapping[str, Rect] = field(default_factory=dict)  # further places, of which only the question knows
 
     def clip_at(self, place: tuple[int, int]) -> int | None:
         """The clip whose picture or caption is there."""
@@ -111,61 +87,28 @@ class Arrangement:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What changes from frame to frame.
+class Picture:
+    """A moment of the clips on screen: frame `frame` of `frames`, where everything is, and in which colours."""
 
-    Attributes:
-        frame: which frame of the clips is shown; `frames` is how many the longest has.
-        motion, floating: of the question, see `Question`.
-        look: identifies the pictures, which are painted anew when the window changes.
-    """
-
-    frame: int = 0
-    frames: int = 1
-    motion: Hashable = None
-    floating: Hashable = None
-    look: tuple[int, ...] = ()
+    frame: int
+    frames: int
+    clips: Sequence[Clip]
+    arrangement: Arrangement
+    colors: Palette
 
 
 class Question:
-    """One query on screen, and what has been said to it so far.
+    """One query on screen, and what has been said to it so far; `clips` is how many clips it shows."""
 
-    Args:
-        query: what is asked.
-
-    Attributes:
-        clips: how many clips it shows.
-    """
-
-    keys: ClassVar[KeyTable] = {}
-    """What keys mean when they go down, besides those that mean the same everywhere."""
-
-    released: ClassVar[KeyTable] = {}
-    """What keys mean when they come up again."""
-
-    controls: ClassVar[tuple[Control, ...]] = (CANNOT_TELL, UNDO_CONTROL, AGAIN)
-    """What stands below the clips and the reasons."""
-
-    loops: ClassVar[bool] = True
-    """Whether the clips begin again after their end."""
-
-    reason_keys: ClassVar[bool] = True
-    """Whether the number keys give reasons; otherwise they are the question's own."""
-
-    columns: ClassVar[int | None] = None
-    """How many clips stand side by side; None for as many as makes them largest."""
-
-    caption_height: ClassVar[float] = 38
-    """Room below each clip; like `beside` and `below`, in pixels of a window of the usual size."""
-
-    beside: ClassVar[float] = 0
-    below: ClassVar[float] = 0
-    """Room to the right of the clips and below them for what else the question shows."""
+    keys: KeyTable = {}  # what keys mean when they go down, in addition to those that always mean the same
+    released: KeyTable = {}  # what keys mean when they come up again
+    controls: tuple[Control, ...] = (CANNOT_TELL, UNDO_CONTROL, AGAIN)  # what stands below the clips and the reasons
+    loops = True  # whether the clips begin again after their end
+    reason_keys = True  # whether the number keys give reasons; otherwise they are the question's own
+    columns: int | None = None  # how many clips stand side by side; None for as many as makes them largest
 
     def __init__(self, query: Query) -> None:
         self.clips = len(query.segments)
-
-    # What the person does.
 
     @property
     def ready(self) -> bool:
@@ -181,14 +124,7 @@ class Question:
         return False
 
     def point(self, event: str, place: tuple[int, int], clip: int | None, arrangement: Arrangement) -> Action | None:
-        """What the mouse means.
-
-        Args:
-            event: `PRESS`, `MOVE` or `RELEASE` of the left button.
-            place: where, in pixels.
-            clip: the clip that is there, if any.
-            arrangement: where everything is.
-        """
+        """What the mouse means: `PRESS`, `MOVE` or `RELEASE` of its left button at a place, in pixels, on a clip."""
         return self.clip_action(clip) if event == PRESS and clip is not None else None
 
     def clip_action(self, clip: int) -> Action | None:
@@ -205,8 +141,6 @@ class Question:
     def reveal(self, choice: Choice | None, known: Choice) -> None:
         """Show what was chosen and what is known to be right, after a practice answer."""
 
-    # How it is drawn.
-
     @property
     def look(self) -> Hashable:
         """What everything but the moving pictures depends on: where it changes, all is drawn anew."""
@@ -214,7 +148,7 @@ class Question:
 
     @property
     def motion(self) -> Hashable:
-        """What `draw` depends on besides the frame."""
+        """What `draw` depends on in addition to the frame."""
         return None
 
     @property
@@ -230,7 +164,7 @@ class Question:
         """The clips that light up for a moment after an action."""
         return ()
 
-    def clip_color(self, clip: int, colors: Palette) -> tuple[int, int, int] | None:
+    def clip_color(self, clip: int, colors: Palette) -> Color | None:
         """The colour of a clip's frame where it is marked; None for the usual one."""
         return None
 
@@ -242,7 +176,7 @@ class Question:
             scale: how many times as large as in a window of the usual size things are.
             width_of: how wide a control is.
         """
-        clips, captions = clip_grid(self, area, scale)
+        clips, captions = clip_grid(area, self.clips, scale, columns=self.columns, caption=38)
         controls = []
         for number, box in enumerate(captions):
             row = self.caption(number)
@@ -258,36 +192,48 @@ class Question:
                 left += width
         return Arrangement(scale, clips, captions, tuple(controls))
 
-    def draw(
-        self, target: pygame.Surface, arrangement: Arrangement, moment: Moment, clips: tuple[Clip, ...], colors: Palette
-    ) -> None:
-        """Draw what moves besides the clips themselves."""
+    def draw(self, target: pygame.Surface, picture: Picture) -> None:
+        """Draw what moves in addition to the clips themselves."""
 
 
-def clip_grid(question: Question, area: Rect, scale: float) -> tuple[tuple[Rect, ...], tuple[Rect, ...]]:
-    """Boxes for the clips of a question and for their captions, as large as there is room."""
-    count, gap = question.clips, round(14 * scale)
-    caption, beside, below = (
-        round(each * scale) for each in (question.caption_height, question.beside, question.below)
-    )
+def clip_grid(
+    area: Rect,
+    count: int,
+    scale: float,
+    *,
+    columns: int | None = None,
+    caption: float = 0,
+    right: float = 0,
+    bottom: float = 0,
+) -> tuple[tuple[Rect, ...], tuple[Rect, ...]]:
+    """Boxes for clips and for their captions, as large as there is room.
+
+    Args:
+        area: where there is room.
+        count: how many clips.
+        scale: how many times as large as in a window of the usual size things are.
+        columns: how many stand side by side; None for as many as makes them largest.
+        caption, right, bottom: room below each clip, to the right of all and below all, in a window of the usual size.
+    """
+    gap, caption, right, bottom = (round(each * scale) for each in (14, caption, right, bottom))
 
     def clip_size(columns: int) -> tuple[int, int]:
         rows = -(-count // columns)
-        width = (area.width - beside - gap * (columns - 1)) / columns
-        height = (area.height - below - rows * caption - gap * (rows - 1) // 2) / rows
+        width = (area.width - right - gap * (columns - 1)) / columns
+        height = (area.height - bottom - rows * caption - gap * (rows - 1) // 2) / rows
         width = max(min(width, height * _ASPECT), _SMALLEST_WIDTH)
         return int(width), int(width / _ASPECT)
 
-    columns = question.columns or max(range(1, count + 1), key=clip_size)
+    columns = columns or max(range(1, count + 1), key=clip_size)
     width, height = clip_size(columns)
     rows = -(-count // columns)
-    block = rows * (height + caption) + (rows - 1) * (gap // 2) + below
+    block = rows * (height + caption) + (rows - 1) * (gap // 2) + bottom
     top = area.top + max((area.height - block) // 2, 0)
     clips, captions = [], []
     for number in range(count):
         row, column = divmod(number, columns)
         in_row = min(columns, count - row * columns)
-        left = area.centerx - (in_row * width + (in_row - 1) * gap + beside) // 2 + column * (width + gap)
+        left = area.centerx - (in_row * width + (in_row - 1) * gap + right) // 2 + column * (width + gap)
         clips.append(Rect(left, top + row * (height + caption + gap // 2), width, height))
         captions.append(Rect(left, clips[-1].bottom, width, caption))
     return tuple(clips), tuple(captions)
@@ -296,8 +242,7 @@ def clip_grid(question: Question, area: Rect, scale: float) -> tuple[tuple[Rect,
 def digit_keys(name: str) -> dict[int | Shift, Action]:
     """The keys 1 to 9, in the top row and on the keypad, as actions of this name with values from 0."""
     keypad = (getattr(pygame, f"K_KP{digit}") for digit in range(1, 10))
-    numbered = [*enumerate(_TOP_ROW), *enumerate(keypad)]
-    return {key: Action(name, number) for number, key in numbered}
+    return {key: Action(name, number) for keys in (_TOP_ROW, keypad) for number, key in enumerate(keys)}
 
 
 def action_of_key(
@@ -326,26 +271,20 @@ def action_of_key(
 
 
 _TOP_ROW = tuple(getattr(pygame, f"K_{digit}") for digit in range(1, 10))
+_REASONS: KeyTable = digit_keys("reason")
 _EVERYWHERE: KeyTable = {
+    **dict.fromkeys((pygame.K_RETURN, pygame.K_KP_ENTER), CONFIRM),
+    **dict.fromkeys((pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), Action("speed", 1)),
+    **dict.fromkeys((pygame.K_MINUS, pygame.K_KP_MINUS), Action("speed", -1)),
     pygame.K_BACKSPACE: UNDO,
     pygame.K_SPACE: REPLAY,
-    pygame.K_RETURN: CONFIRM,
-    pygame.K_KP_ENTER: CONFIRM,
-    pygame.K_PLUS: Action("speed", 1),
-    pygame.K_EQUALS: Action("speed", 1),
-    pygame.K_KP_PLUS: Action("speed", 1),
-    pygame.K_MINUS: Action("speed", -1),
-    pygame.K_KP_MINUS: Action("speed", -1),
     pygame.K_COMMA: Action("step", -1),
     pygame.K_PERIOD: Action("step", 1),
     pygame.K_t: Action("theme"),
     pygame.K_ESCAPE: Action("close"),
 }
-_REASONS: KeyTable = digit_keys("reason")
-
 # Where a character needs Shift, or stands on another key than in America, the key's code is not the character's.
-_TYPED = {
-    **{str(digit): key for digit, key in enumerate(_TOP_ROW, start=1)},
+_TYPED = {str(digit): key for digit, key in enumerate(_TOP_ROW, start=1)} | {
     "+": pygame.K_PLUS,
     "-": pygame.K_MINUS,
     ",": pygame.K_COMMA,

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import ClassVar
 
 import pygame
 
-from rlhf_envs.envs.palette import Palette
 from rlhf_envs.feedback.outbox import Response
-from rlhf_envs.feedback.window.clips import Clip
 from rlhf_envs.feedback.window.questions import (
-    AGAIN,
-    CANNOT_TELL,
     CONFIRM,
     DONE,
     MOVE,
     PRESS,
     SKIP,
-    UNDO_CONTROL,
     Action,
     Arrangement,
     Control,
-    KeyTable,
-    Moment,
+    Picture,
     Question,
     digit_keys,
 )
+from rlhf_envs.kinds import ranking_payload
 from rlhf_envs.queries import Query
 
 _PLACES = ("best", "2nd", "3rd", "4th", "5th")
@@ -39,13 +33,13 @@ class RankingQuestion(Question):
     """Clips in order.
 
     Attributes:
-        order: the screen positions that have been placed, best first. The last place goes without saying.
+        order: the screen positions that have been placed, best first. The last clip places itself.
         dragged: the clip that the mouse drags, and where it is; or None.
     """
 
-    keys: ClassVar[KeyTable] = {**digit_keys("place"), pygame.K_DOWN: SKIP}
-    controls: ClassVar[tuple[Control, ...]] = (DONE, CANNOT_TELL, UNDO_CONTROL, AGAIN)
-    reason_keys: ClassVar[bool] = False
+    keys = {**digit_keys("place"), pygame.K_DOWN: SKIP}
+    controls = (DONE, *Question.controls)
+    reason_keys = False
 
     def __init__(self, query: Query) -> None:
         super().__init__(query)
@@ -55,21 +49,18 @@ class RankingQuestion(Question):
 
     @property
     def ready(self) -> bool:
-        """See `Question`."""
         return len(self.order) == self.clips
 
     def act(self, action: Action) -> Response | None:
-        """See `Question`."""
         if action.name == "place":
             self._place(action.value)
         elif action.name == "move":
             self._move(*action.value)
         elif action == CONFIRM and self.ready:
-            return Response(None, {"ranking": list(self.order)})
+            return Response(None, ranking_payload(self.order))
         return None
 
     def undo(self) -> bool:
-        """See `Question`."""
         if not self.order:
             return False
         # The last place was filled in together with the one before it.
@@ -77,7 +68,6 @@ class RankingQuestion(Question):
         return True
 
     def point(self, event: str, place: tuple[int, int], clip: int | None, arrangement: Arrangement) -> Action | None:
-        """See `Question`."""
         if event == PRESS:
             self._pressed = None if clip is None else (clip, place)
         elif event == MOVE:
@@ -89,57 +79,45 @@ class RankingQuestion(Question):
                 return Action("place", clip) if clip == pressed[0] else Action("move", (pressed[0], clip))
         return None
 
-    def clip_action(self, clip: int) -> Action | None:
-        """See `Question`."""
-        return Action("place", clip)
-
     @property
     def look(self) -> Hashable:
-        """See `Question`."""
         return self.order
 
     @property
     def floating(self) -> Hashable:
-        """See `Question`."""
         return self.dragged
 
     def caption(self, clip: int) -> tuple[Control, ...]:
-        """See `Question`."""
         if clip not in self.order:
             return (Control((str(clip + 1),), "next?" if self.order else "best?"),)
         place = self.order.index(clip)
         return (Control((), "worst" if place == self.clips - 1 else _PLACES[place], filled=True),)
 
     def lit_clips(self, action: Action) -> tuple[int, ...]:
-        """See `Question`."""
         return (action.value,) if action.name == "place" else ()
 
-    def draw(
-        self, target: pygame.Surface, arrangement: Arrangement, moment: Moment, clips: tuple[Clip, ...], colors: Palette
-    ) -> None:
+    def draw(self, target: pygame.Surface, picture: Picture) -> None:
         """The dragged clip, small enough to see where it would be put."""
-        if self.dragged is None or not clips[self.dragged[0]].frames:
+        frames = () if self.dragged is None else picture.clips[self.dragged[0]].frames
+        if self.dragged is None or not frames:
             return
-        frames = clips[self.dragged[0]].frames
-        frame = frames[min(moment.frame, len(frames) - 1)]
+        frame = frames[min(picture.frame, len(frames) - 1)]
         small = pygame.transform.smoothscale(frame, (frame.get_width() // 2, frame.get_height() // 2))
         box = small.get_rect(center=self.dragged[1])
-        pygame.draw.rect(target, colors.accent, box.inflate(6, 6), border_radius=4)
+        pygame.draw.rect(target, picture.colors.accent, box.inflate(6, 6), border_radius=4)
         target.blit(small, box)
 
     def _place(self, clip: int) -> None:
         if clip in self.order:
             self.order = tuple(placed for placed in self.order if placed != clip)
         elif clip < self.clips:
-            self.order += (clip,)
-            self._fill()
+            self._fill((*self.order, clip))
 
     def _move(self, clip: int, onto: int) -> None:
         rest = [placed for placed in self.order if placed != clip]
         place = self.order.index(onto) if onto in self.order else len(rest)
-        self.order = (*rest[:place], clip, *rest[place:])
-        self._fill()
+        self._fill((*rest[:place], clip, *rest[place:]))
 
-    def _fill(self) -> None:
-        if len(self.order) == self.clips - 1:
-            self.order += tuple(set(range(self.clips)) - set(self.order))
+    def _fill(self, order: tuple[int, ...]) -> None:
+        last = set(range(self.clips)) - set(order)
+        self.order = (*order, *last) if len(last) == 1 else order

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import ClassVar
 
 import pygame
 from pygame import Rect
 
 from rlhf_envs.envs.palette import Palette
 from rlhf_envs.feedback.outbox import Response
-from rlhf_envs.feedback.window.clips import Clip, Playback
+from rlhf_envs.feedback.window.clips import Playback
 from rlhf_envs.feedback.window.questions import (
-    AGAIN,
     CONFIRM,
     DONE,
     MOVE,
     PRESS,
     REPLAY,
     SKIP,
-    UNDO_CONTROL,
     Action,
     Arrangement,
     Control,
-    KeyTable,
-    Moment,
+    Picture,
     Placed,
     Question,
     clip_grid,
 )
+from rlhf_envs.kinds import rating_payload
 from rlhf_envs.queries import Query
 
 _LEVELS_PER_SECOND = 2.0
 """How fast a held key moves a rating, which goes from -1 to 1."""
-
-_CANNOT_TELL = Control(("S",), "cannot tell", SKIP)
 
 
 class RatingQuestion(Question):
@@ -45,18 +40,10 @@ class RatingQuestion(Question):
         ratings: what was said of the steps shown so far.
     """
 
-    keys: ClassVar[KeyTable] = {
-        pygame.K_UP: Action("rate", 1),
-        pygame.K_DOWN: Action("rate", -1),
-        pygame.K_r: REPLAY,
-        pygame.K_s: SKIP,
-    }
-    released: ClassVar[KeyTable] = {pygame.K_UP: Action("rate", 0), pygame.K_DOWN: Action("rate", 0)}
-    controls: ClassVar[tuple[Control, ...]] = (DONE, _CANNOT_TELL, UNDO_CONTROL, AGAIN)
-    loops: ClassVar[bool] = False
-    caption_height: ClassVar[float] = 0
-    beside: ClassVar[float] = 104
-    below: ClassVar[float] = 96
+    keys = {pygame.K_UP: Action("rate", 1), pygame.K_DOWN: Action("rate", -1), pygame.K_r: REPLAY, pygame.K_s: SKIP}
+    released = dict.fromkeys((pygame.K_UP, pygame.K_DOWN), Action("rate", 0))
+    controls = (DONE, Control(("S",), "cannot tell", SKIP), *Question.controls[1:])
+    loops = False
 
     def __init__(self, query: Query) -> None:
         super().__init__(query)
@@ -70,22 +57,19 @@ class RatingQuestion(Question):
 
     @property
     def ready(self) -> bool:
-        """See `Question`."""
         return len(self.ratings) == self.steps
 
     def act(self, action: Action) -> Response | None:
-        """See `Question`."""
         if action.name == "rate":
             self._direction = action.value
         elif action.name == "level":
             self.level = min(max(action.value, -1.0), 1.0)
             self._rate_shown()
         elif action == CONFIRM and self.ready:
-            return Response(None, {"ratings": [round(rating, 3) for rating in self.ratings]})
+            return Response(None, rating_payload([round(rating, 3) for rating in self.ratings]))
         return None
 
     def point(self, event: str, place: tuple[int, int], clip: int | None, arrangement: Arrangement) -> Action | None:
-        """See `Question`."""
         bar = arrangement.boxes["level"]
         if event == PRESS:
             self._dragging = bool(bar.inflate(bar.width, bar.width).collidepoint(place))
@@ -109,29 +93,24 @@ class RatingQuestion(Question):
 
     def replay(self, playback: Playback, now: float) -> None:
         """From a pause the clip goes on; otherwise it is rated again from the start."""
-        if playback.paused:
-            playback.replay(now)
-        else:
+        if not playback.paused:
             self.level, self.ratings, self._shown = 0.0, [], -1
-            playback.restart(now)
+        playback.replay(now)
 
     @property
     def look(self) -> Hashable:
-        """See `Question`."""
         return self.ready
 
     @property
     def motion(self) -> Hashable:
-        """See `Question`."""
         return self.level, tuple(self.ratings)
 
     def arrange(self, area: Rect, scale: float, width_of: Callable[[Control], float]) -> Arrangement:
-        """See `Question`."""
         s = scale
-        clips, captions = clip_grid(self, area, s)
+        clips, captions = clip_grid(area, 1, s, right=104, bottom=96)
         [clip] = clips
         bar = Rect(clip.right + round(38 * s), clip.top + round(26 * s), round(40 * s), clip.height - round(52 * s))
-        curve = Rect(clip.left, clip.bottom + round(14 * s), clip.width, round(self.below * s) - round(18 * s))
+        curve = Rect(clip.left, clip.bottom + round(14 * s), clip.width, round(96 * s) - round(18 * s))
         ends = []
         for key, word, y in (("up", "good", bar.top - 15 * s), ("down", "bad", bar.bottom + 15 * s)):
             box = Rect(0, 0, round(bar.width + 60 * s), round(22 * s))
@@ -139,12 +118,11 @@ class RatingQuestion(Question):
             ends.append(Placed(Control((key,), word), box, centred=True))
         return Arrangement(s, clips, captions, tuple(ends), {"level": bar, "curve": curve})
 
-    def draw(
-        self, target: pygame.Surface, arrangement: Arrangement, moment: Moment, clips: tuple[Clip, ...], colors: Palette
-    ) -> None:
+    def draw(self, target: pygame.Surface, picture: Picture) -> None:
         """The level, and below the clip what was said of each step so far."""
-        self._draw_level(target, arrangement.boxes["level"], arrangement.scale, colors)
-        self._draw_curve(target, arrangement.boxes["curve"], arrangement.scale, moment, colors)
+        boxes = picture.arrangement.boxes
+        self._draw_level(target, boxes["level"], picture.arrangement.scale, picture.colors)
+        self._draw_curve(target, boxes["curve"], picture.arrangement.scale, picture)
 
     def _rate_shown(self) -> None:
         if 0 <= self._shown < len(self.ratings):
@@ -161,10 +139,11 @@ class RatingQuestion(Question):
             pygame.draw.rect(target, color, (box.left, top, box.width, reach), border_radius=min(radius, reach // 2))
         pygame.draw.rect(target, colors.muted, (box.left, box.centery - 1, box.width, max(round(2 * s), 1)))
 
-    def _draw_curve(self, target: pygame.Surface, box: Rect, s: float, moment: Moment, colors: Palette) -> None:
+    def _draw_curve(self, target: pygame.Surface, box: Rect, s: float, picture: Picture) -> None:
         """A bar per step, up or down from a line in the middle."""
+        colors = picture.colors
         pygame.draw.rect(target, colors.surface, box, border_radius=round(6 * s))
-        step = box.width / moment.frames
+        step = box.width / picture.frames
         for number, rating in enumerate(self.ratings):
             left, right = box.left + number * step, box.left + (number + 1) * step
             reach = round(abs(rating) * (box.height / 2 - 6 * s))
@@ -174,5 +153,5 @@ class RatingQuestion(Question):
                 color = colors.good if rating > 0 else colors.bad
                 pygame.draw.rect(target, color, (round(left) + 1, top, width, reach), border_radius=round(2 * s))
         pygame.draw.line(target, colors.line, (box.left, box.centery), (box.right - 1, box.centery), max(round(s), 1))
-        x = round(box.left + (moment.frame + 0.5) * step)
+        x = round(box.left + (picture.frame + 0.5) * step)
         pygame.draw.line(target, colors.muted, (x, box.top), (x, box.bottom - 1), max(round(1.5 * s), 1))

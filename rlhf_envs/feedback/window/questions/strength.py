@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pygame
 
 from rlhf_envs.feedback.outbox import Response
 from rlhf_envs.feedback.window.questions import SKIP, Action, Control, KeyTable, Shift
-from rlhf_envs.feedback.window.questions.comparison import TIE, ComparisonQuestion
+from rlhf_envs.feedback.window.questions.comparison import SIDES, TIE, ComparisonQuestion
 from rlhf_envs.kinds import strength_payload
-from rlhf_envs.queries import Choice
 
-_SIDES = (Choice.LEFT, Choice.RIGHT)
-_ARROWS = ("left", "right")
+_STRENGTHS = ("slightly", "clearly")
 
 
 class StrengthQuestion(ComparisonQuestion):
     """A comparison whose answer says how strong the preference is. A click on a clip is slight."""
 
-    keys: ClassVar[KeyTable] = {
+    keys: KeyTable = {
         pygame.K_LEFT: Action("slightly", 0),
         pygame.K_RIGHT: Action("slightly", 1),
         Shift(pygame.K_LEFT): Action("clearly", 0),
@@ -29,23 +25,19 @@ class StrengthQuestion(ComparisonQuestion):
     }
 
     def act(self, action: Action) -> Response | None:
-        """See `Question`."""
-        if action.name in ("slightly", "clearly"):
-            return Response(_SIDES[action.value], strength_payload(action.name))
-        return Response(Choice.TIE) if action == TIE else None
+        if action.name not in _STRENGTHS:
+            return super().act(action) if action == TIE else None
+        return Response(SIDES[action.value], strength_payload(action.name))
 
     def clip_action(self, clip: int) -> Action | None:
-        """See `Question`."""
         return Action("slightly", clip)
 
     def caption(self, clip: int) -> tuple[Control, ...]:
-        """See `Question`."""
-        arrow = _ARROWS[clip]
+        arrow = SIDES[clip].value
         return (
             Control((arrow,), "slightly better", Action("slightly", clip)),
             Control(("Shift", arrow), "clearly", Action("clearly", clip)),
         )
 
     def lit_clips(self, action: Action) -> tuple[int, ...]:
-        """See `Question`."""
-        return (action.value,) if action.name in ("slightly", "clearly") else super().lit_clips(action)
+        return (action.value,) if action.name in _STRENGTHS else super().lit_clips(action)

@@ -1,4 +1,4 @@
-// What stands in place of clips that the server cannot show: nobody has to spend an answer on a fault of the server.
+// What stands in place of clips that the server cannot show: a fault of the server costs no answer.
 import { element, keyButton, message } from "../elements.js";
 import { Question } from "./question.js";
 
