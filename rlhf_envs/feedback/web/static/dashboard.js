@@ -278,15 +278,14 @@ find("more").addEventListener("submit", (event) => {
   const more = Number(find("extra").value);
   request((before) => ({ extra_comparisons: before.extra_comparisons + more }));
 });
-find("invite").addEventListener("submit", (event) => {
+find("invite").addEventListener("submit", async (event) => {
   event.preventDefault();
   const name = find("name").value.trim();
   find("name").value = "";
-  if (name)
-    invite(
-      name,
-      latest.annotators.some((person) => person.name === name && person.has_link),
-    );
+  if (!name) return;
+  if (!latest) await attempt(() => {}); // who has a link is not known yet
+  const known = latest?.annotators.some((person) => person.name === name && person.has_link);
+  await invite(name, known);
 });
 if (token) keepFresh();
 else say("Open the owner's link that the server printed when it started: it ends in “#token=” and a long word.");
