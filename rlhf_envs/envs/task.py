@@ -13,8 +13,13 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import DTypeLike, NDArray
 
+from rlhf_envs.registry import import_object
+
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
+
+Array = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 Terms = dict[str, NDArray[Any]]
 """Named reward terms, each (N,)."""
@@ -197,6 +202,7 @@ class Task(ABC):
         in_turns: whether the environment waits for a person's action; otherwise it runs in real time.
         idle_action: what a person who plays does while no key is held; None for the action 0.
         draw: a picture; without it the state's numbers are drawn as labelled bars.
+        drawing: the function that `draw` calls, as "module:function", imported when the first picture is drawn.
         expert_action, proxy_action: scripted policies.
         get_keys_to_action: keyboard control.
     """
@@ -209,6 +215,7 @@ class Task(ABC):
     rubric: ClassVar[str] = ""
     in_turns: ClassVar[bool] = False
     idle_action: ClassVar[Any] = None
+    drawing: ClassVar[str] = "rlhf_envs.envs.rendering:draw_numbers"
 
     observation_space: Space[Any]
     action_space: Space[Any]
@@ -253,11 +260,10 @@ class Task(ABC):
     def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
         """Draw one copy. `row` has the state's fields as plain values; nothing in it can be changed.
 
-        By default the observation is drawn as bars, or as a picture if it is one, beside the state's numbers.
+        By default `drawing` does it; and by default that shows the observation as bars, or as a picture if it is one,
+        beside the state's numbers.
         """
-        from rlhf_envs.envs.rendering import draw_numbers
-
-        draw_numbers(self, row, canvas)
+        import_object(self.drawing, "drawing")(self, row, canvas)
 
     def expert_action(self, state: State) -> NDArray[Any]:
         """A scripted policy that does well on the true reward, (N, *action shape).

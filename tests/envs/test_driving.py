@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.driving.traffic import CAR_LENGTH, CARS, SAFE_TIME_GAP, follow, look_around, put_in_order
+from rlhf_envs.envs.driving.task import CAR_LENGTH, CARS, SAFE_TIME_GAP, follow, look_around, put_in_order
 from rlhf_envs.envs.palette import LIGHT
 from rlhf_envs.envs.registration import register_environments
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.glimpse.digits import (
+from rlhf_envs.envs.glimpse.task import (
     CANNOT_TELL,
     CORNERS,
     DOWN,

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rlhf_envs.envs.overlay.scenes import HALF_LABEL, SCENES, STEP_SECONDS
+from rlhf_envs.envs.overlay.task import HALF_LABEL, SCENES, STEP_SECONDS
 from rlhf_envs.envs.palette import LIGHT
 from rlhf_envs.envs.registration import register_environments
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.recommender.catalogue import BRIEF, LONG_READ, MOST_TOPICS, PAST, TEASER
+from rlhf_envs.envs.recommender.task import BRIEF, LONG_READ, MOST_TOPICS, PAST, TEASER
 from rlhf_envs.envs.registration import register_environments
 
 register_environments()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.rival.match import FLIGHTS, OWN_REACH, PLAYERS, STROKES, fold
+from rlhf_envs.envs.rival.task import FLIGHTS, OWN_REACH, PLAYERS, STROKES, fold
 from rlhf_envs.envs.task import State
 
 register_environments()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.writing.notes import (
+from rlhf_envs.envs.writing.task import (
     BLANK,
     CLOSING,
     FITS,

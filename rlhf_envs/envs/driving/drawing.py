@@ -6,7 +6,7 @@ from math import cos, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.driving.traffic import CAR_LENGTH, SAFE_TIME_GAP, SCENERY_LENGTH, TOP_SPEED, room_behind
+from rlhf_envs.envs.driving.task import CAR_LENGTH, SAFE_TIME_GAP, SCENERY_LENGTH, TOP_SPEED, room_behind
 from rlhf_envs.envs.palette import Color, blend
 
 if TYPE_CHECKING:

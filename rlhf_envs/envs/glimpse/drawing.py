@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.glimpse.digits import (
+from rlhf_envs.envs.glimpse.task import (
     CANNOT_TELL,
     CELL,
     CELLS,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlhf_envs.envs.headset.ride import PATH_WIDTH, Array, Scene, path_direction
+from rlhf_envs.envs.headset.task import PATH_WIDTH, Scene, path_direction
 from rlhf_envs.envs.palette import Color, blend
+from rlhf_envs.envs.task import Array
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas

@@ -7,8 +7,9 @@ from math import cos, pi, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.overlay.scenes import COVERING, CROWDING, HALF_LABEL, READABLE, TREMBLING, Array
+from rlhf_envs.envs.overlay.task import COVERING, CROWDING, HALF_LABEL, READABLE, TREMBLING
 from rlhf_envs.envs.palette import Color, blend
+from rlhf_envs.envs.task import Array
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas, Point

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlhf_envs.envs.palette import Color, blend
-from rlhf_envs.envs.recommender.catalogue import FORMATS, PAST, TEASER, TOPICS, headline
+from rlhf_envs.envs.recommender.task import FORMATS, PAST, TEASER
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
@@ -28,6 +28,42 @@ _HUES = (0, 1, 2, 4, 5, 3)
 
 _ACROSS = (-1, -0.6, -0.3, 0, 0.3, 0.6, 1)
 _ANNOYED, _TIRED, _BORED, _CONTENT = 0.45, 0.7, -0.05, 0.25
+
+_TOPICS = {
+    "Science": (
+        ("A new moon for Saturn", "Bees can count to five", "Warmest March on record"),
+        ("How whales name each other", "The ice that remembers", "A clock made of light"),
+    ),
+    "Sport": (
+        ("Home side wins at last", "Marathon route changed", "Cup draw: who meets whom"),
+        ("The coach who listens", "A season on one knee", "Why rowers never look back"),
+    ),
+    "Music": (
+        ("Festival names its stars", "New record out on Friday", "Choir seeks tenors"),
+        ("The last cello maker", "A summer of one song", "How a city learned jazz"),
+    ),
+    "Travel": (
+        ("Night trains are back", "Three quiet islands", "Old bridge reopens"),
+        ("On foot across the Alps", "The harbour at the end", "A year of slow roads"),
+    ),
+    "Food": (
+        ("Soup for four in ten minutes", "Plum harvest begins", "Bread prices fall"),
+        ("The baker of the north", "What salt has seen", "One recipe, five families"),
+    ),
+    "Film": (
+        ("Old cinema saved", "Jury picks a first film", "Tickets from Monday"),
+        ("The man who cut the film", "Shot in one long night", "A script found twice"),
+    ),
+}
+"""Each topic's headlines, of briefs and of long reads."""
+
+_TEASERS = (
+    "You WON'T believe this!",
+    "Doctors HATE this trick!",
+    "Number 7 will SHOCK you!",
+    "What she did NEXT...!",
+    "This changes EVERYTHING!",
+)
 
 
 def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -59,7 +95,7 @@ def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> N
     x, y, width, height = _CARD
     bait = form == TEASER
     canvas.cached(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
-    title = headline(topic, form, row.story)
+    title = _headline(topic, form, row.story)
     color = colors.bad if bait else colors.ink
     _words(
         title,
@@ -89,7 +125,7 @@ def _draw_unread_card(form: int, topic: int, canvas: Canvas) -> None:
         canvas.text(*middle, "!", colors.surface, size=44, anchor="center", bold=True)
     else:
         _draw_topic(canvas, topic, *middle, hue)
-    canvas.text(x + 18, y + 114, TOPICS[topic].name, hue, size=13, bold=True)
+    canvas.text(x + 18, y + 114, list(_TOPICS)[topic], hue, size=13, bold=True)
     label = "clickbait" if bait else FORMATS[form]
     canvas.text(x + width - 18, y + 114, label, colors.bad if bait else colors.muted, 13, "right", bold=bait)
     for left, top, length in _text_lines(form):
@@ -102,6 +138,12 @@ def _text_lines(form: int) -> list[tuple[float, float, float]]:
     x, y, width, _ = _CARD
     count = _TEXT_LINES[form]
     return [(x + 18, y + 158 + 9 * k, (width - 36) * (0.6 if k == count - 1 else 1.0)) for k in range(count)]
+
+
+def _headline(topic: int, form: int, pick: float) -> str:
+    """The headline of an item; `pick` in [0, 1) chooses among those there are."""
+    choices = (_TEASERS, *list(_TOPICS.values())[topic])[form]
+    return choices[int(pick * len(choices))]
 
 
 def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas: Canvas) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.recommender import drawing
-from rlhf_envs.envs.recommender.catalogue import BRIEF, FORMATS, LONG_READ, MOST_TOPICS, PAST, TEASER
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, numbers
+
+FORMATS = ("teaser", "brief", "long read")
+TEASER, BRIEF, LONG_READ = range(len(FORMATS))
+MOST_TOPICS = 6
+PAST = 12
+"""How many earlier items are stored and drawn."""
 
 LEAST_TASTE, MOST_TASTE = -0.4, 1.0
 BOREDOM = 0.5  # taste lost on a topic that fills the whole feed
@@ -139,7 +143,7 @@ class Recommender(Task):
             nothing_yet[...] = 0
         state.past_items = -1
 
-    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, NDArray[np.float32]]:
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
         """Show each reader an item: it is clicked or not, read or not, and changes interest, fatigue and mood."""
         rows = np.arange(state.copies)
         topic = self._topic.take(actions)
@@ -169,7 +173,7 @@ class Recommender(Task):
         }
         return terms, clicked
 
-    def observe(self, state: State) -> NDArray[np.float32]:
+    def observe(self, state: State) -> Array:
         """What a platform could see, (N, 2 * topics + 5)."""
         topics = self.topics
         seen = np.empty((2 * topics + 5, state.copies), dtype=np.float32)
@@ -182,7 +186,7 @@ class Recommender(Task):
         seen[-1] = state.share_read
         return np.ascontiguousarray(seen.T)
 
-    draw = drawing.draw
+    drawing = "rlhf_envs.envs.recommender.drawing:draw"
 
     def expert_action(self, state: State) -> NDArray[np.intp]:
         """Topics by estimated interest, less what was shown recently; long reads until the reader tires, (N,)."""
@@ -199,12 +203,10 @@ class Recommender(Task):
         """A row of keys for each format, digits for teasers, and one key in it for each topic."""
         return {(_KEY_ROWS[item // self.topics][item % self.topics],): item for item in range(len(self._topic))}
 
-    def _per_item(self, teaser: float, brief: float, long_read: float) -> NDArray[np.float32]:
+    def _per_item(self, teaser: float, brief: float, long_read: float) -> Array:
         return np.repeat(np.array([teaser, brief, long_read], dtype=np.float32), self.topics)
 
-    def _remember(
-        self, state: State, actions: NDArray[Any], topic: NDArray[np.intp], bait: NDArray[np.float32]
-    ) -> None:
+    def _remember(self, state: State, actions: NDArray[Any], topic: NDArray[np.intp], bait: Array) -> None:
         rows = np.arange(state.copies)
         state.recent *= np.float32(RECENT_KEPT)
         state.recent[topic, rows] += np.float32(1 - RECENT_KEPT)
@@ -216,9 +218,7 @@ class Recommender(Task):
         state.past_items[slot, rows] = actions
         state.past_shares[slot, rows] = state.share_read
 
-    def _feel(
-        self, state: State, satisfaction: NDArray[np.float32], regret: NDArray[np.float32], effort: NDArray[np.float32]
-    ) -> None:
+    def _feel(self, state: State, satisfaction: Array, regret: Array, effort: Array) -> None:
         state.annoyance *= np.float32(ANNOYANCE_KEPT)
         state.annoyance += np.float32(ANNOYANCE_PER_TEASER * self.annoyance) * regret
         np.minimum(state.annoyance, 1, out=state.annoyance)

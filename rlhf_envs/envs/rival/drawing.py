@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlhf_envs.envs.palette import Color, blend
-from rlhf_envs.envs.rival.match import OWN_REACH, PLAYER_REACH, running_speed
+from rlhf_envs.envs.rival.task import OWN_REACH, PLAYER_REACH, running_speed
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas

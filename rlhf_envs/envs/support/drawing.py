@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlhf_envs.envs.palette import Color, Palette, blend
-from rlhf_envs.envs.support.conversation import (
+from rlhf_envs.envs.support.task import (
     ANGER,
     ANSWER,
     CLOSED,

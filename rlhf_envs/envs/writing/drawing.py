@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.writing.notes import NONE, REPEATED, SQUIGGLE, STAMPS, STOP, TONES, TOPICS, WORDS
+from rlhf_envs.envs.writing.task import NONE, REPEATED, SQUIGGLE, STAMPS, STOP, TONES, TOPICS, WORDS
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas

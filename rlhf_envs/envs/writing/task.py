@@ -1,48 +1,19 @@
-"""`rlhf/Writing-v0`: a request, a page, and how the text on it is judged."""
+"""`rlhf/Writing-v0`: a request, a page, how the text on it is judged; and the language that notes are written in.
+
+Words have a class and perhaps a topic or a tone. The grammar is a finite automaton over word classes: greeting, clauses
+of subject, verb and the rest, stops, a closing. After a word that does not fit, the sentence is read as if it had
+fitted, so that one slip is one mistake.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
-from rlhf_envs.envs.writing import drawing
-from rlhf_envs.envs.writing.notes import (
-    CLASS_OF,
-    CLOSING,
-    CONJUNCTION,
-    FITS,
-    HASTY,
-    IS_REPEATABLE,
-    LAST,
-    MOST_WORDS,
-    NEEDED,
-    OUTLINE,
-    OUTLINE_OF,
-    OVER,
-    PAGE,
-    PAGE_FULL,
-    SALUTATION,
-    SENT,
-    SHORTEST,
-    STAMPS,
-    STOP,
-    TONE_MARKS,
-    TONE_OF,
-    TONES,
-    TOPIC_MARKS,
-    TOPIC_OF,
-    TOPICS,
-    WORDS,
-    Written,
-    ask,
-    take_over,
-    turn_page,
-    write,
-)
+from rlhf_envs.envs.task import Array, Draws, Field, Flags, State, Task, Terms, numbers
 
 SPLITS = ("train", "test")
 KEYWORD, ANY_WORD = 0.8, 0.2
@@ -52,9 +23,23 @@ _SPLIT_EVERY, _SPLIT_AT = 5, 3
 _IN_TIME = np.array([0.6, 0, -0.6], dtype=np.float32)
 _LATE = np.float32(0.4)
 
-_TOPIC, _TONE = TOPIC_OF[:, None], TONE_OF[:, None]
 _ROOM_FOR_MORE = 8
 _GOLDEN, _MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+SHORTEST, MOST_WORDS = 6, 18
+"""Words of a note that may be closed, closing included, and the most that can be asked for."""
+OVER = 4
+"""How many words beyond the limit fit on the page before it is full."""
+PAGE = MOST_WORDS + OVER
+
+LAST, TOPIC_MARKS, TONE_MARKS = 3, 3, 2
+"""How many words are looked back on: the last ones, the last ones with a topic, the last ones with a tone."""
+
+SQUIGGLE, REPEATED = 1, 2
+"""What can be wrong with a word, as bits."""
+
+STAMPS = ("sent", "hasty", "page full")
+SENT, HASTY, PAGE_FULL = range(len(STAMPS))
 
 
 class Writing(Task):
@@ -77,7 +62,7 @@ class Writing(Task):
     summarize from human feedback"). Grammar, words and numbers are this environment's own.
 
     ## Action Space
-    `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.notes.WORDS`. Stops
+    `Discrete(124)`: the next word of the vocabulary, its place in `rlhf_envs.envs.writing.task.WORDS`. Stops
     are words, too. A closing ("Regards", "Cheers", ...) ends the note; it fits after a stop, as the sixth word or
     later.
 
@@ -187,7 +172,7 @@ class Writing(Task):
         take_over(state, draws)
         ask(state, slice(None), self._drawn_requests(draws.request))
 
-    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, NDArray[np.float32]]:
+    def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
         """Judge the text, write the next word, and turn the page where the note is closed or the page full."""
         terms = self._judge(state)
         written = write(state, actions)
@@ -231,7 +216,7 @@ class Writing(Task):
         margin[:, 3:-2] += 1
         return seen
 
-    draw = drawing.draw
+    drawing = "rlhf_envs.envs.writing.drawing:draw"
 
     def expert_action(self, state: State) -> NDArray[np.intp]:
         """Words that fit, on the topic and in the tone, none twice, as long as there is room for the rest, (N,)."""
@@ -258,7 +243,7 @@ class Writing(Task):
         score += 2 * (state.topic == _TOPIC)
         return score.argmax(axis=0)
 
-    def _drawn_requests(self, draws: NDArray[np.float32]) -> NDArray[np.intp]:
+    def _drawn_requests(self, draws: Array) -> NDArray[np.intp]:
         return self._requests.take((draws * len(self._requests)).astype(np.intp))
 
 
@@ -267,10 +252,206 @@ def _stamps(written: Written, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.where(written.closes[rows], closed, PAGE_FULL)
 
 
-def _whims(state: State) -> NDArray[np.float32]:
+def _whims(state: State) -> Array:
     """A number in [0, 1) for every word and copy, (words, N), that changes from step to step."""
     mixed = (state.stream_key + state.stream_counter * _GOLDEN) * _MIXER
     mixed = mixed ^ (mixed >> np.uint64(29))
     mixed = (mixed + np.arange(len(WORDS), dtype=np.uint64)[:, None] * _GOLDEN) * _MIXER
     mixed ^= mixed >> np.uint64(32)
     return ((mixed * _GOLDEN) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
+
+
+TOPICS = ("travel", "cooking", "garden", "music", "weather", "sport")
+TONES = ("formal", "friendly")
+FORMAL, FRIENDLY = range(len(TONES))
+NONE = -1
+"""The topic of a word that belongs to none, the tone of a word that is neither, the word in an empty place."""
+
+SALUTATION, ADDRESSEE, DETERMINER, DEGREE, ADJECTIVE, NOUN, VERB = range(7)
+TRANSITIVE, LINKING, ADVERB, PREPOSITION, CONJUNCTION, STOP, CLOSING = range(7, 14)
+CLASSES = 14
+"""How many classes of words there are."""
+
+
+class Word(NamedTuple):
+    """A word or stop as it is written, its class as a number, and its topic and tone or `NONE`."""
+
+    text: str
+    word_class: int
+    topic: int = NONE
+    tone: int = NONE
+
+
+# For each topic: adjectives, nouns, verbs. All nouns are singular and no word needs "an", so that they agree.
+_OF_TOPICS = (
+    ("scenic early distant", "train ferry hotel harbour journey ticket", "departs arrives waits"),
+    ("spicy crispy tasty", "soup oven recipe sauce onion kitchen", "simmers bakes sizzles"),
+    ("leafy shady green", "rose tomato hedge seed lawn pond", "grows blooms ripens"),
+    ("loud acoustic jazzy", "song guitar choir melody drum concert", "plays sounds echoes"),
+    ("misty sunny mild", "storm breeze forecast cloud sunrise rainbow", "clears brightens passes"),
+    ("sporty swift athletic", "match team goalkeeper stadium race coach", "wins scores trains"),
+)
+
+# For each class that serves every topic: neutral words, formal ones, friendly ones.
+_OF_CLASSES = {
+    SALUTATION: ("", "Dear Esteemed", "Hi Hey"),
+    ADDRESSEE: ("", "reader, guest,", "friend, buddy,"),
+    DETERMINER: ("the our your this every that", "", ""),
+    DEGREE: ("", "rather quite", "really super"),
+    TRANSITIVE: ("needs suits follows", "requires deserves", "loves wants"),
+    LINKING: ("is seems looks", "", ""),
+    ADVERB: ("today again slowly", "presently indeed", "nicely happily"),
+    PREPOSITION: ("near after before beside with without", "", ""),
+    CONJUNCTION: ("and but while", "", ""),
+    STOP: (".", "", "!"),
+    CLOSING: ("", "Sincerely Respectfully Regards", "Cheers Bye Hugs"),
+}
+
+
+def _all_words() -> tuple[Word, ...]:
+    words = [
+        Word(text, word_class, tone=tone)
+        for word_class, by_tone in _OF_CLASSES.items()
+        for tone, texts in zip((NONE, FORMAL, FRIENDLY), by_tone, strict=True)
+        for text in texts.split()
+    ]
+    words += [
+        Word(text, word_class, topic=topic)
+        for topic, by_class in enumerate(_OF_TOPICS)
+        for word_class, texts in zip((ADJECTIVE, NOUN, VERB), by_class, strict=True)
+        for text in texts.split()
+    ]
+    return tuple(words)
+
+
+WORDS = _all_words()
+
+CLASS_OF = np.array([word.word_class for word in WORDS], dtype=np.int8)
+TOPIC_OF = np.array([word.topic for word in WORDS], dtype=np.int8)
+TONE_OF = np.array([word.tone for word in WORDS], dtype=np.int8)
+
+IS_REPEATABLE = np.isin(CLASS_OF, (DETERMINER, LINKING, PREPOSITION, CONJUNCTION, STOP))
+"""Function words may occur more than once in a note; any other word that occurs twice is a repetition."""
+
+# How far a sentence has come.
+BLANK, GREETING, OPEN, SUBJECT_BEGUN, SUBJECT_DEGREE, SUBJECT_DESCRIBED, SUBJECT_NAMED, LINKED = range(8)
+LINKED_DEGREE, PREDICATE, WANTS_OBJECT, OBJECT_BEGUN, OBJECT_DEGREE, OBJECT_DESCRIBED, TAIL, STOPPED = range(8, 16)
+
+_FOLLOWS = {
+    BLANK: {SALUTATION: GREETING, DETERMINER: SUBJECT_BEGUN},
+    GREETING: {ADDRESSEE: OPEN},
+    OPEN: {DETERMINER: SUBJECT_BEGUN},
+    SUBJECT_BEGUN: {DEGREE: SUBJECT_DEGREE, ADJECTIVE: SUBJECT_DESCRIBED, NOUN: SUBJECT_NAMED},
+    SUBJECT_DEGREE: {ADJECTIVE: SUBJECT_DESCRIBED},
+    SUBJECT_DESCRIBED: {NOUN: SUBJECT_NAMED},
+    SUBJECT_NAMED: {VERB: PREDICATE, TRANSITIVE: WANTS_OBJECT, LINKING: LINKED},
+    LINKED: {DEGREE: LINKED_DEGREE, ADJECTIVE: PREDICATE},
+    LINKED_DEGREE: {ADJECTIVE: PREDICATE},
+    PREDICATE: {ADVERB: TAIL, PREPOSITION: WANTS_OBJECT, CONJUNCTION: OPEN, STOP: STOPPED},
+    WANTS_OBJECT: {DETERMINER: OBJECT_BEGUN},
+    OBJECT_BEGUN: {DEGREE: OBJECT_DEGREE, ADJECTIVE: OBJECT_DESCRIBED, NOUN: TAIL},
+    OBJECT_DEGREE: {ADJECTIVE: OBJECT_DESCRIBED},
+    OBJECT_DESCRIBED: {NOUN: TAIL},
+    TAIL: {PREPOSITION: WANTS_OBJECT, CONJUNCTION: OPEN, STOP: STOPPED},
+    STOPPED: {DETERMINER: SUBJECT_BEGUN, CLOSING: BLANK},
+}
+
+# A class leads to the same place wherever it does not fit: that of its first line above.
+_READ_AS = {word_class: place for follows in reversed(_FOLLOWS.values()) for word_class, place in follows.items()}
+
+FITS = np.array([[word_class in follows for word_class in range(CLASSES)] for follows in _FOLLOWS.values()])
+"""Whether a class may come next, (places, classes) bool."""
+
+NEXT_PLACE = np.array(
+    [[follows.get(number, _READ_AS[number]) for number in range(CLASSES)] for follows in _FOLLOWS.values()],
+    dtype=np.int8,
+)
+"""The state of the sentence after a class, (places, classes)."""
+
+NEEDED = np.zeros(CLASSES, dtype=np.int64)
+NEEDED[[VERB, ADVERB, NOUN, LINKING]] = 2, 2, 3, 3
+NEEDED[[ADJECTIVE, TRANSITIVE, PREPOSITION, DETERMINER, DEGREE, CONJUNCTION]] = 4, 4, 4, 4, 5, 5
+"""How many words a sentence may still take from a word of this class on, that word and the stop included."""
+
+OUTLINE = ("blank", "greeting", "opening", "subject", "wants a verb", "wants the rest", "may end", "ended")
+"""The state of a sentence as the agent observes it, coarser than the grammar's."""
+
+OUTLINE_OF = np.array([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 5, 5, 5, 5, 6, 7], dtype=np.int8)
+"""The place in `OUTLINE` of each place of the grammar."""
+
+_FITS, _NEXT = FITS.ravel(), NEXT_PLACE.ravel()
+_TOPIC, _TONE = TOPIC_OF[:, None], TONE_OF[:, None]
+
+
+class Written(NamedTuple):
+    """What the new word of each copy is, (N,) bool: it fits, it is on the asked topic, it closes the note."""
+
+    fits: Flags
+    on_topic: Flags
+    closes: Flags
+
+
+def take_over(state: State, draws: Draws) -> None:
+    """Start from the end of another writer's note, good or bad: its stamp and marks are drawn at random."""
+    for name in ("fluency", "repeats", "past_topic", "past_tone", "past_flaws"):
+        setattr(state, name, 0)
+    state.past_words = NONE
+    state.stamp = SENT + draws.stamp * (PAGE_FULL + 1 - SENT)
+    state.topic_marks = np.where(draws.topic_marks < 0.5, -1, 1)
+    state.tone_marks = np.where(draws.tone_marks < 0.5, -1, 1)
+
+
+def ask(state: State, rows: Any, requests: NDArray[np.intp]) -> None:
+    """A blank page with a new request (topic * tones + tone), (rows,)."""
+    state.topic[rows] = requests // len(TONES)
+    state.tone[rows] = requests % len(TONES)
+    state.place[rows] = BLANK
+    state.length[rows] = 0
+    state.last[:, rows] = 0
+    state.words[:, rows] = NONE
+    state.flaws[:, rows] = 0
+
+
+def write(state: State, words: NDArray[Any]) -> Written:
+    """Append one word (N,) to every note, in place, and update the margin."""
+    word_class, topic, tone = CLASS_OF.take(words), TOPIC_OF.take(words), TONE_OF.take(words)
+    closes = word_class == CLOSING
+    step = state.place.astype(np.intp)
+    step *= CLASSES
+    step += word_class
+    fits = _FITS.take(step)
+    # A closing where the note says nothing yet is a slip like a word in the wrong place.
+    fits &= ~closes | (state.length >= SHORTEST - 1)
+    repeated = (state.words == words).any(axis=0)
+    repeated &= ~IS_REPEATABLE.take(words)
+    on_topic = topic == state.topic
+    new = ~repeated
+    _mark(state.topic_marks, on_topic, (topic != NONE) & new)
+    _mark(state.tone_marks, tone == state.tone, (tone != NONE) & new)
+    state.fluency = np.where(fits, 1, -1)
+    state.repeats = repeated
+    state.place = _NEXT.take(step)
+    slot, rows = state.length.astype(np.intp), np.arange(state.copies)
+    state.words[slot, rows] = words
+    state.flaws[slot, rows] = SQUIGGLE * ~fits + REPEATED * repeated
+    state.length += 1
+    for place in range(LAST - 1, 0, -1):
+        state.last[place] = state.last[place - 1]
+    state.last[0] = words + 1
+    return Written(fits, on_topic, closes)
+
+
+def turn_page(state: State, rows: NDArray[np.intp], stamps: NDArray[Any]) -> None:
+    """Make the notes of the given rows the previous notes, with these stamps, (rows,)."""
+    state.past_words[:, rows] = state.words[:, rows]
+    state.past_flaws[:, rows] = state.flaws[:, rows]
+    state.past_topic[rows] = state.topic[rows]
+    state.past_tone[rows] = state.tone[rows]
+    state.stamp[rows] = stamps
+
+
+def _mark(marks: NDArray[np.int8], right: Flags, where: Flags) -> None:
+    """Insert a mark before the others, 1 for right and -1 for wrong, in the copies of `where`."""
+    for place in range(len(marks) - 1, 0, -1):
+        np.copyto(marks[place], marks[place - 1], where=where)
+    np.copyto(marks[0], np.where(right, np.int8(1), np.int8(-1)), where=where)
