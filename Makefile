@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ARGS ?=
 
 DEMO_ENV ?= rlhf/Driving-v0
-DEMO_COMPARISONS ?= 200
+DEMO_ANSWERS ?= 240
 DEMO_TIMESTEPS ?= 500000
 DEMO_SEED ?= 0
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
@@ -45,7 +45,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED)  ## train on a scripted annotator, evaluate, and say where the report lies
-	$(BIN)/python -m scripts.train --env $(DEMO_ENV) --feedback oracle --comparisons $(DEMO_COMPARISONS) \
+	$(BIN)/python -m scripts.train --env $(DEMO_ENV) --feedback oracle --answers $(DEMO_ANSWERS) \
 	    --timesteps $(DEMO_TIMESTEPS) --seed $(DEMO_SEED) --run-dir $(DEMO_RUN)
 	$(BIN)/rlhf-envs evaluate --run-dir $(DEMO_RUN) --against random
 	@test -f $(DEMO_RUN)/report.html

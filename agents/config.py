@@ -104,7 +104,7 @@ class RunConfig:
             `rlhf-envs label --web`.
         timesteps: environment steps of the training, over all copies.
         seed: of everything that is random.
-        labels: how many comparisons are asked, when, and which.
+        labels: how much is asked, when, and what.
         teacher: changes to that teacher.
         store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
             several machines; the file feedback.db in the run's folder where None. Give no password here, as the
@@ -178,6 +178,11 @@ class RunConfig:
     def asks_people(self) -> bool:
         """Whether the answers come from people."""
         return self.reward == "learned" and self.offline is None and self.feedback in ASK_PEOPLE
+
+    @property
+    def needs_pictures(self) -> bool:
+        """Whether annotators may look at segments, as people do and functions of two clips can."""
+        return self.reward == "learned" and self.offline is None and self.teacher_config is None
 
     @property
     def teacher_config(self) -> TeacherConfig | None:

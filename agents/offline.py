@@ -24,7 +24,7 @@ from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archi
 from rlhf_envs.evaluation import ModelScores
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
 from rlhf_envs.kinds import Comparison
-from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState
+from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import (
     InputEncoder,
     PreferenceDataset,
@@ -65,13 +65,14 @@ def settle(config: RunConfig) -> RunConfig:
     with open_source(config.offline or "") as source:
         asked = [query.purpose for query in source.queries()]
         length = source.environment.segment_length or len(next(source.segments())[1])
+    held_out = asked.count(Purpose.TEST)
     labels = replace(
         config.labels,
-        comparisons=max(asked.count(Purpose.TRAIN), 1),
-        test_comparisons=asked.count(Purpose.TEST),
+        answers=max(len(asked), 1),
+        held_out_share=held_out / len(asked) if held_out < len(asked) else 0.0,
         segment_length=length,
         # Queries that are still open stay so, and training does not wait for them.
-        open_limit=len(asked),
+        max_open=len(asked),
     )
     return replace(config, feedback="elsewhere", labels=labels)
 
@@ -162,16 +163,6 @@ def open_answers(offline: str, place: str) -> PreferenceStore:
         store.close()
         raise ValueError(f"{offline} holds no answer to learn from: nothing but skips, or nothing at all.")
     return store
-
-
-def ask_nothing(loop: FeedbackLoop) -> None:
-    """Have a loop that has not begun take everything in its store as asked: it reads, fits and asks no more."""
-    queries = loop.store.queries()
-    loop.progress = LoopState(
-        round=1 + max((query.round for query in queries), default=0),
-        asked=loop.config.comparisons,
-        asked_test=loop.config.test_budget,
-    )
 
 
 def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:

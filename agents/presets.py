@@ -41,9 +41,9 @@ THIRD_PARTY = PPOConfig(
 
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # A policy that has settled on whole sentences learns late what they should be about.
-    "rlhf/Writing-v0": FeedbackConfig(finish_by=0.4),
+    "rlhf/Writing-v0": FeedbackConfig(ask_until=0.4),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
-    "rlhf/Glimpse-v0": FeedbackConfig(finish_by=0.12),
+    "rlhf/Glimpse-v0": FeedbackConfig(ask_until=0.12),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 

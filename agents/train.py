@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
 from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
-from agents.offline import ask_nothing, check_answers_fit, open_answers
+from agents.offline import check_answers_fit, open_answers
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, pretrain
 from rlhf_envs.cli.flags import check_screen
@@ -121,6 +121,7 @@ def check_settings(config: RunConfig) -> None:
             if config.offline is not None:
                 check_answers_fit(config.offline, environment.id, encoder)
             if config.reward == "learned":
+                config.annotator()
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
             if config.run.pretrain > 0:
                 # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.
@@ -155,7 +156,7 @@ def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
         config.seed,
         processes=config.run.processes,
         capacity_steps=4 * config.labels.segment_length,
-        frames=config.asks_people,
+        frames=config.needs_pictures,
     )
     try:
         return env, find_learner(config.learner).build(env, config.learner_settings, config.seed)
@@ -207,7 +208,7 @@ def build_scoring(
         _preferred_demonstrations(config),
     )
     if config.offline is not None:
-        ask_nothing(callback.loop)
+        callback.loop.stop_asking()
     return callback
 
 
@@ -239,7 +240,7 @@ def open_store(
 
 def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
     """What is preferred over the agent's segments: all of a source, or a few episodes of a scripted expert."""
-    if config.labels.demonstrated == 0 or config.reward != "learned":
+    if config.labels.demonstration_comparisons == 0 or config.reward != "learned":
         return None
     episodes = _EXPERT_EPISODES if config.run.demonstrations == EXPERT else None
     return resolve(config.run.demonstrations, config.required_environment, episodes, config.seed)
@@ -271,6 +272,7 @@ def _metrics(
         "seed": config.seed,
         "timesteps": model.num_timesteps,
         "comparisons": 0,
+        "answers": 0,
         **return_metrics(policy, environment, config.run.evaluation_episodes),
         **spent,
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
@@ -279,6 +281,7 @@ def _metrics(
         loop = scoring.loop
         scores = ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store)
         agreements = reward_correlation(loop.ensemble, policy, environment, segment_length=config.labels.segment_length)
-        metrics |= {"comparisons": loop.progress.asked, "labels": len(loop.dataset)}
+        asked_for = loop.progress.spent if config.offline is None else len(loop.store.live_answers())
+        metrics |= {"comparisons": loop.progress.asked, "answers": asked_for, "labels": len(loop.dataset)}
         metrics |= {**scores.to_metrics(), **correlation_metrics(agreements)}
     return metrics

@@ -18,7 +18,6 @@ _NAMES: dict[Any, str] = {
     bool: "true or false",
     str: "a text",
     dict: "an object",
-    tuple: "a list of whole numbers",
     NoneType: "null",
 }
 
@@ -105,6 +104,8 @@ def _is_a(value: Any, kind: Any) -> bool:
         return value in get_args(kind)
     if get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is_a(each, get_args(kind)[0]) for each in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_a(each, get_args(kind)[1]) for each in value.values())
     if kind is float:
         return type(value) in (int, float)
     # Python takes True for 1, a configuration does not.
@@ -112,4 +113,11 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _name(kind: Any) -> str:
-    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _NAMES[get_origin(kind) or kind]
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(parts)}"
+    if origin is tuple:
+        return f"a list of {_name(parts[0]).split(maxsplit=1)[1]}s"
+    if origin is dict and parts[1] is not Any:
+        return f"an object of {_name(parts[1]).split(maxsplit=1)[1]}s"
+    return _NAMES[origin or kind]

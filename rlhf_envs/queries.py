@@ -9,6 +9,9 @@ from typing import Any
 
 from rlhf_envs.segments import Segment
 
+DEMONSTRATOR = "demonstrator"
+"""The annotator that prefers demonstrations over the agent's segments without anybody being asked."""
+
 
 class Choice(StrEnum):
     """An answer to a comparison. A tie says "equally good"; a skip says "I cannot tell", and teaches nothing."""
@@ -169,9 +172,12 @@ class QueryCounts:
         answered: those that need no more answers, and have one that teaches something.
         open: those that still need an answer.
         skipped: those that need no more answers and have nothing but skips.
+        wanted: how many answers all of them want, of all annotators together; comparisons with demonstrations, which
+            nobody is asked, want none.
     """
 
     asked: int = 0
     answered: int = 0
     open: int = 0
     skipped: int = 0
+    wanted: int = 0

@@ -55,6 +55,7 @@ class RunSettings:
         seed: of everything random.
         store: the URL of the run's feedback store; None for the file in the run's folder.
         segment_length: steps in a segment.
+        kinds: shares of the kinds of feedback that the run asked besides comparisons; names as `find_kind` takes them.
         all: every setting, as JSON.
     """
 
@@ -66,6 +67,7 @@ class RunSettings:
     seed: int
     store: str | None
     segment_length: int
+    kinds: Mapping[str, Any]
     all: Mapping[str, Any]
 
     @classmethod
@@ -84,10 +86,11 @@ class RunSettings:
             "seed": values.get("seed"),
             "store": values.get("store"),
             "segment_length": labels.get("segment_length") if isinstance(labels, Mapping) else None,
+            "kinds": labels.get("kinds") if isinstance(labels, Mapping) else None,
         }
-        kinds = {"learner_settings": dict, "seed": int, "segment_length": int, "store": str | None}
+        types = {"learner_settings": dict, "seed": int, "segment_length": int, "kinds": dict, "store": str | None}
         for name, value in found.items():
-            if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):
+            if not isinstance(value, types.get(name, str)) or isinstance(value, bool):
                 raise ValueError(f"{name} is {value!r}")
         return cls(None if environment is None else EnvironmentRef.from_json(environment), **found, all=values)
 
@@ -242,14 +245,17 @@ class RunDirectory:
         return self.read_settings().store or os.fspath(self.store_path)
 
     def open_store(self) -> PreferenceStore:
-        """The run's feedback store.
+        """The run's feedback store. Kinds of feedback of the user's own that the run asked are registered.
 
         Raises:
-            ValueError: if there is no run, or its configuration is damaged.
+            ValueError: if there is no run, its configuration is damaged, or a kind of feedback cannot be imported.
             StoreError: if there is no store yet, or it cannot be read.
         """
         from rlhf_envs.feedback import PreferenceStore
+        from rlhf_envs.kinds import find_kind
 
+        for kind in self.read_settings().kinds:
+            find_kind(kind)
         return PreferenceStore.open(self.store_place)
 
     def load_reward_model(self) -> RewardEnsemble | None:

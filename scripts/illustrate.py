@@ -230,7 +230,7 @@ def _training() -> dict[str, object]:
         "timesteps": curve[-1][0],
         "total_timesteps": 500_000,
         "labels": _ANSWERED,
-        "comparisons": _ASKED,
+        "answers": _ASKED,
         "test_accuracy": 0.91,
         "learned_return": 83.0,
         "true_return": 96.0,

@@ -18,9 +18,8 @@ from agents.config import RunConfig, read_config
 from agents.offline import learn_reward, settle
 from agents.train import check_settings, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
-from rlhf_envs.cli.flags import EnvironmentFlags
+from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.runs import RunDirectory
 
 _PROGRAM = "python -m scripts.train"
@@ -65,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"The disk is full ({error}); free some space and go on with {command}: what was saved is kept."
             ) from error
         if config.environment:
-            console.print(_summary(metrics, config.labels), highlight=False)
+            console.print(_summary(metrics, config), highlight=False)
             print(f"Report: {directory.report_path}")
         else:
             console.print(_about_reward(metrics), highlight=False)
@@ -80,7 +79,7 @@ def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool
         # The wrappers on the command line are all of them; tyro would add them to those of the defaults.
         flags = replace(flags, wrapper=())
     default = Arguments(Path("run"), flags, replace(defaults, environment=None))
-    parsed = tyro.cli(Arguments, args=words, default=default, prog=_PROGRAM)
+    parsed = tyro.cli(Arguments, args=words, default=default, prog=_PROGRAM, registry=FLAG_TYPES)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
 
@@ -139,7 +138,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flags = {"id": "env", "kwargs": "env_kwargs", "wrappers": "wrapper"}
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        if isinstance(value, Mapping) and name != "kwargs":
+        if isinstance(value, Mapping) and name not in ("kwargs", "kinds"):
             flat |= _flat(value, groups.get(name, f"{name}."))
         else:
             flat[prefix + flags.get(name, name)] = value
@@ -152,7 +151,8 @@ def _about_reward(metrics: dict[str, Any]) -> str:
     return f"Without --env only the reward was learned: {metrics['labels']} answers, {tested}."
 
 
-def _summary(metrics: dict[str, Any], labels: FeedbackConfig) -> str:
+def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
+    labels = config.labels
     lines = [
         f"True return {metrics['true_return_mean']:.1f} ± {metrics['true_return_std']:.1f} "
         f"(random {metrics['random_return_mean']:.1f}) after {metrics['timesteps']:,} steps "
@@ -167,10 +167,11 @@ def _summary(metrics: dict[str, Any], labels: FeedbackConfig) -> str:
         )
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
-        if metrics["comparisons"] < labels.comparisons and labels.target_accuracy is None:
+        missing = labels.answers - metrics["answers"]
+        if missing >= labels.overlap and labels.target_accuracy is None and config.offline is None:
             lines.append(
-                f"Only {metrics['comparisons']} of {labels.comparisons} comparisons were asked; more --timesteps leave "
-                "time for all."
+                f"Only {metrics['answers']} of {labels.answers} answers were asked for; more --timesteps leave time "
+                "for all."
             )
     return "\n".join(lines)
 

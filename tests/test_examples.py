@@ -1,7 +1,13 @@
-"""Every example of the documentation runs as a user would run it: alone, from an empty folder, on the library only."""
+"""Every example of the documentation runs as a user would run it: alone, from an empty folder, on the library only.
+
+Those that name a command in their docstring are also run by it, with settings that make the run short.
+"""
 
 import ast
+import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +17,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 MOST_LINES = 60
+SHORT = [
+    *("--timesteps", "256", "--answers", "8", "--held-out-share", "0.25", "--segment-length", "5"),
+    *("--learner.num-envs", "4", "--learner.n-steps", "32"),
+    *("--ensemble.hidden", "8", "--fit.steps", "10", "--evaluation-episodes", "2"),
+]
+SHORT_PPO = ["--learner.batch-size", "64", "--learner.n-epochs", "1", "--learner.net-arch", "8"]
 OUR_PACKAGES = {"rlhf_envs", "agents", "scripts", "tests"}
 
 
@@ -40,8 +52,41 @@ def test_an_example_runs_in_an_empty_folder(example: Path, tmp_path: Path) -> No
     library.mkdir()
     folder.mkdir()
     (library / "rlhf_envs").symlink_to(ROOT / "rlhf_envs")
-    settings = os.environ | {"PYTHONPATH": str(library), "SDL_VIDEODRIVER": "dummy"}
-    run = subprocess.run(
-        [sys.executable, str(example)], cwd=folder, env=settings, capture_output=True, text=True, timeout=300
+    run([str(example)], folder, library)
+
+
+def run(arguments: list[str], folder: Path, *importable: Path) -> None:
+    """Run Python in a folder, with modules of some other folders."""
+    settings = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, importable)), "SDL_VIDEODRIVER": "dummy"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True, timeout=300
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def command_of(example: Path) -> list[str]:
+    """The arguments of the training command that an example's docstring names."""
+    [command] = re.findall(
+        r"`python -m scripts\.train ([^`]*)`", ast.get_docstring(ast.parse(example.read_text())) or ""
+    )
+    return shlex.split(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_command_of_an_example_trains_with_it_and_leaves_a_run_that_can_be_read(
+    example: Path, tmp_path: Path
+) -> None:
+    command = command_of(example)
+    [own] = [word for word in command if word.startswith(f"{example.stem}:")]
+    short = SHORT if "--learner" in command else SHORT + SHORT_PPO
+    # Nobody looks at a window here.
+    short = [*short, "--feedback", "oracle"] if "window" in command else short
+    run(["-m", "scripts.train", "--run-dir", "run", *command, *short], tmp_path, ROOT, example.parent)
+    assert json.dumps(own) in (tmp_path / "run" / "config.json").read_text()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["answers"], metrics["labels"]) == (8, 6)
+    # The report is made from the run's policy, reward model and answers.
+    (tmp_path / "run" / "report.html").unlink()
+    run(["-m", "rlhf_envs", "report", "--run-dir", "run"], tmp_path, ROOT, example.parent)
+    assert (tmp_path / "run" / "report.html").exists()

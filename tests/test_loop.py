@@ -2,7 +2,9 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[PreferenceStore]:
 @pytest.fixture
 def make_loop(store: PreferenceStore) -> MakeLoop:
     def make(teacher: str | None = "oracle", **settings: object) -> FeedbackLoop:
-        chosen: dict[str, Any] = {"comparisons": 40, "test_comparisons": 10, "segment_length": 4, **settings}
+        chosen: dict[str, Any] = {"answers": 50, "held_out_share": 0.2, "segment_length": 4, **settings}
         ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
         scripted = ScriptedTeacher(TeacherConfig(), teacher) if teacher else None
         return FeedbackLoop(
@@ -66,19 +68,22 @@ def visits(loop: FeedbackLoop, count: int = 10) -> list[RoundReport]:
     return [loop.visit(rollouts(number), (number + 1) * TOTAL // count, TOTAL) for number in range(count)]
 
 
-def test_a_quarter_is_asked_first_and_the_whole_budget_by_finish_by(make_loop: MakeLoop) -> None:
-    loop = make_loop(finish_by=0.7, batch=4)
+def test_a_quarter_is_asked_first_and_the_whole_budget_by_ask_until(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(ask_until=0.7, queries_per_round=4)
     asked = [report.asked for report in visits(loop)]
-    assert asked[0] == 10
     assert sum(asked) == sum(asked[:7]) == 40
-    rounds = [count for count in asked if count]
+    rounds = list(Counter(query.round for query in store.queries()).values())
+    # A quarter of 50 are 13 queries, of which a fifth, 2, are held out.
+    assert (rounds[0], asked[0]) == (13, 11)
     assert len(rounds) > 3
     assert min(rounds[:-1]) >= 4
     assert loop.finished_asking
 
 
 def test_rounds_become_rarer_as_training_goes_on(make_loop: MakeLoop) -> None:
-    loop = make_loop(batch=1, comparisons=100, finish_by=1.0)
+    loop = make_loop(queries_per_round=1, answers=125, ask_until=1.0)
     asked = [report.asked for report in visits(loop)]
     assert sum(asked[1:4]) > 1.5 * sum(asked[-3:])
 
@@ -91,6 +96,7 @@ def test_test_answers_are_held_out_of_training(make_loop: MakeLoop, store: Prefe
     trained = {id for live in store.live_answers(Purpose.TRAIN) for id in live.segment_ids}
     tested = {id for live in store.live_answers(Purpose.TEST) for id in live.segment_ids}
     assert not trained & tested
+    assert loop.progress.spent == 50 and loop.finished_asking
     assert reports[-1].labels == len(loop.dataset) == 40
     assert reports[-1].test_accuracy is not None and reports[-1].test_accuracy >= 0.7
 
@@ -107,7 +113,7 @@ def answers(loop: FeedbackLoop, *choices: Choice) -> Callable[[str], None]:
 
 
 def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(teacher=None, initial_share=0.5, comparisons=8, batch=4, test_comparisons=0, finish_by=1.0)
+    loop = make_loop(teacher=None, initial_share=0.5, answers=8, queries_per_round=4, held_out_share=0, ask_until=1.0)
     loop.on_wait = answers(loop, *[Choice.LEFT] * 4)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 4
     store.undo("ann")
@@ -120,14 +126,14 @@ def test_an_answer_that_was_taken_back_is_forgotten(make_loop: MakeLoop, store: 
 
 
 def test_skips_teach_nothing_and_ties_teach_that_both_are_equal(make_loop: MakeLoop) -> None:
-    loop = make_loop(teacher=None, comparisons=4, initial_share=1.0, test_comparisons=0)
+    loop = make_loop(teacher=None, answers=4, initial_share=1.0, held_out_share=0)
     loop.on_wait = answers(loop, Choice.SKIP, Choice.TIE, Choice.LEFT, Choice.RIGHT)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 3
     assert loop.dataset.labels("comparison").targets[:, 0].tolist() == [0.5, 0.0, 1.0]
 
 
 def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(teacher=None, wait=True, comparisons=6, initial_share=1.0, test_comparisons=2)
+    loop = make_loop(teacher=None, wait_for_answers=True, answers=8, initial_share=1.0, held_out_share=0.25)
     awaited: list[str] = []
     loop.on_wait = awaited.append
 
@@ -150,7 +156,7 @@ def test_training_waits_for_answers_that_come_from_elsewhere(make_loop: MakeLoop
 
 
 def test_training_goes_on_while_people_answer_but_not_far_ahead_of_them(make_loop: MakeLoop) -> None:
-    loop = make_loop(teacher=None, comparisons=40, test_comparisons=0, open_limit=6)
+    loop = make_loop(teacher=None, answers=40, held_out_share=0, max_open=6)
     loop.on_wait = answers(loop, Choice.LEFT)
     first = loop.visit(rollouts(), 1, TOTAL)
     assert (first.asked, first.labels) == (10, 4)
@@ -161,7 +167,7 @@ def test_training_goes_on_while_people_answer_but_not_far_ahead_of_them(make_loo
 
 
 def test_training_waits_for_the_first_answer_in_any_case(make_loop: MakeLoop) -> None:
-    loop = make_loop(teacher=None, open_limit=1000)
+    loop = make_loop(teacher=None, max_open=1000)
     loop.on_wait = answers(loop, Choice.LEFT)
     assert [report.labels for report in visits(loop)] == [1] * 10
 
@@ -178,7 +184,7 @@ def test_the_owner_can_pause_a_run_and_let_it_go_on(make_loop: MakeLoop, store: 
             store.post_status(OWNER_REQUESTS, {"paused": False})
 
     loop.on_wait = owner
-    assert loop.visit(rollouts(), 1, TOTAL).asked == 10
+    assert loop.visit(rollouts(), 1, TOTAL).asked == 11
     assert len(told) == 2 and "owner" in told[0]
 
 
@@ -191,26 +197,69 @@ def test_the_owner_can_stop_a_run_that_waits(make_loop: MakeLoop, store: Prefere
 
 
 def test_the_owner_can_ask_for_more_than_the_budget(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(finish_by=0.5)
+    loop = make_loop(ask_until=0.5)
     visits(loop)
     assert loop.finished_asking
-    store.post_status(OWNER_REQUESTS, {"extra_comparisons": 7})
+    store.post_status(OWNER_REQUESTS, {"extra_answers": 7})
     report = loop.visit(rollouts(20), TOTAL, TOTAL)
-    assert (report.asked, report.labels, loop.budget) == (7, 47, 47)
+    # A fifth of 57 are 11, of which 10 were held out before.
+    assert (report.asked, report.labels, loop.budget) == (6, 46, 57)
     assert loop.visit(rollouts(21), TOTAL, TOTAL).asked == 0
 
 
 def test_every_query_is_answered_by_as_many_annotators_as_are_wanted(
     make_loop: MakeLoop, store: PreferenceStore
 ) -> None:
-    loop = make_loop(overlap=2, initial_share=1.0, comparisons=5, test_comparisons=0)
+    loop = make_loop(overlap=2, initial_share=1.0, answers=10, held_out_share=0)
     assert loop.visit(rollouts(), 1, TOTAL).labels == 5
     assert store.counts()[Purpose.TRAIN].open == 5
     assert len(store.take_many("ann", 9)) == 5
 
 
+def test_the_budget_counts_every_answer_to_a_query_that_several_are_asked(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(overlap=2, answers=11, held_out_share=0.2)
+    visits(loop)
+    counts = store.counts()
+    # 11 answers are enough for 5 queries, of which a fifth is held out.
+    assert (counts[Purpose.TRAIN].asked, counts[Purpose.TEST].asked) == (4, 1)
+    assert sum(count.wanted for count in counts.values()) == loop.progress.spent == 10
+    assert loop.finished_asking
+
+
+def test_checks_and_practice_that_screens_ask_come_out_of_the_budget(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(answers=20, held_out_share=0)
+    assert loop.visit(rollouts(), 1, TOTAL).asked == 5
+    [pair, *_] = store.queries()
+    for number in range(3):
+        store.ask([replace(pair, id=None, key=f"check/{number}", purpose=Purpose.CHECK, only_for="ann")])
+    for number in range(4):
+        store.ask([replace(pair, id=None, key=f"practice/{number}", purpose=Purpose.PRACTICE, only_for="ann")])
+    visits(loop)
+    assert store.counts()[Purpose.TRAIN].asked == 20 - 3 - 4
+    assert loop.progress.spent == 20 and loop.finished_asking
+
+
+def test_rounds_of_a_single_query_hold_out_as_many_as_large_ones(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(answers=12, held_out_share=0.5, queries_per_round=1)
+    reports = visits(loop, 40)
+    counts = store.counts()
+    assert (counts[Purpose.TRAIN].asked, counts[Purpose.TEST].asked) == (6, 6)
+    assert sum(report.asked for report in reports) == reports[-1].labels == 6 and loop.finished_asking
+
+
+@pytest.mark.parametrize("settings", [{"initial_share": 0.0}, {"initial_share": 0.02}, {"overlap": 20}])
+def test_something_is_asked_after_the_first_rollout_whatever_the_schedule(
+    make_loop: MakeLoop, settings: dict[str, object]
+) -> None:
+    assert make_loop(**settings).visit(rollouts(), 1, TOTAL).asked == 1
+
+
 def test_nothing_more_is_asked_once_the_target_accuracy_is_reached(make_loop: MakeLoop) -> None:
-    reports = visits(make_loop(target_accuracy=0.6, comparisons=200, test_comparisons=40))
+    reports = visits(make_loop(target_accuracy=0.6, answers=240, held_out_share=1 / 6))
     reached = next(at for at, report in enumerate(reports) if (report.test_accuracy or 0.0) >= 0.6)
     assert sum(report.asked for report in reports[: reached + 1]) < 200
     assert all(report.asked == 0 for report in reports[reached + 1 :])
@@ -253,7 +302,7 @@ def test_a_round_that_was_asked_before_a_crash_is_not_asked_again_about_other_se
     report = resumed.visit(rollouts(5), 1, TOTAL)
     assert [query.id for query in store.queries()] == [query.id for query in asked]
     assert report.asked == resumed.progress.asked == killed.progress.asked
-    assert resumed.progress.asked_test == killed.progress.asked_test
+    assert resumed.progress.held_out == killed.progress.held_out
 
 
 def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
@@ -261,22 +310,24 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
     empty = SegmentRecorder(OBSERVATIONS, ACTIONS, COPIES, 64)
     report = loop.visit(empty, 1, TOTAL)
     assert (report.asked, report.labels, report.fit) == (0, 0, None)
-    assert loop.visit(rollouts(), 2, TOTAL).asked == 10
+    assert loop.visit(rollouts(), 2, TOTAL).asked == 11
 
 
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"comparisons": 0}, "At least 1 comparison"),
+        ({"answers": 0}, "answers must be at least 1, not 0"),
+        ({"held_out_share": 1.0}, "held_out_share is a share from 0 to below 1, not 1.0"),
+        ({"answers": 2, "overlap": 3}, "2 answers are not enough for an overlap of 3"),
         ({"segment_length": 0}, "segment_length"),
-        ({"batch": 0}, "batch"),
+        ({"queries_per_round": 0}, "queries_per_round"),
         ({"selection": "best"}, "no selection rule 'best'; choose one of uniform"),
-        ({"schedule": "never"}, "no label schedule 'never'"),
-        ({"finish_by": 0.0}, "finish_by"),
-        ({"open_limit": -1}, "open_limit"),
+        ({"schedule": "never"}, "no schedule 'never'"),
+        ({"ask_until": 0.0}, "ask_until"),
+        ({"max_open": -1}, "max_open"),
         ({"overlap": 0}, "overlap"),
         ({"target_accuracy": 0.4}, "target_accuracy"),
-        ({"target_accuracy": 0.9, "test_comparisons": 0}, "needs held-out answers"),
+        ({"target_accuracy": 0.9, "held_out_share": 0}, "needs held-out answers"),
     ],
 )
 def test_settings_without_sense_are_refused(settings: dict[str, object], said: str) -> None:
@@ -287,7 +338,7 @@ def test_settings_without_sense_are_refused(settings: dict[str, object], said: s
 def test_demonstrations_are_preferred_over_what_the_agent_does(store: PreferenceStore) -> None:
     episode = Episode(np.ones((8, 3), np.float32), np.ones((8, 1), np.float32), np.ones(8, np.float32))
     shown = Demonstrations.from_episodes("test/Noise-v0", OBSERVATIONS, ACTIONS, [episode] * 2)
-    config = FeedbackConfig(comparisons=40, test_comparisons=0, segment_length=4, demonstrated=20)
+    config = FeedbackConfig(answers=40, held_out_share=0, segment_length=4, demonstration_comparisons=20)
     ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
     teacher = ScriptedTeacher(TeacherConfig(), "oracle")
     loop = FeedbackLoop(store, ensemble, config, HORIZON, annotator=teacher, fit=FIT, demonstrations=shown)
@@ -305,11 +356,13 @@ def test_demonstrations_are_preferred_over_what_the_agent_does(store: Preference
     again = [segment for live in answers[:3] for segment in store.segments(live.segment_ids)]
     assert Demonstrator(shown, 4).prefer(store, 0, again, 2, np.random.default_rng(0)) == 2
     assert len(store.live_answers()) == len(loop.dataset)
+    # Nobody is asked for them, so they cost none of the budget.
+    assert loop.progress.spent == store.counts()[Purpose.TRAIN].wanted == 40
 
 
 def test_demonstrations_that_are_wanted_and_missing_or_too_short_are_refused(make_loop: MakeLoop) -> None:
     with pytest.raises(ValueError, match="there are no demonstrations"):
-        make_loop(demonstrated=5)
+        make_loop(demonstration_comparisons=5)
     episode = Episode(np.ones((3, 3), np.float32), np.ones((3, 1), np.float32), np.ones(3, np.float32))
     short = Demonstrations.from_episodes("test/Noise-v0", OBSERVATIONS, ACTIONS, [episode] * 4)
     with pytest.raises(ValueError, match="as long as a segment of 4"):
@@ -317,7 +370,7 @@ def test_demonstrations_that_are_wanted_and_missing_or_too_short_are_refused(mak
 
 
 def test_annotators_who_err_are_believed_less(make_loop: MakeLoop, store: PreferenceStore) -> None:
-    loop = make_loop(reliability=True, overlap=2, teacher="good", comparisons=60, test_comparisons=0)
+    loop = make_loop(reliability=True, overlap=2, teacher="good", answers=120, held_out_share=0)
     liar = ScriptedTeacher(TeacherConfig(mistake=0.5, seed=1), "bad")
     for number in range(12):
         loop.visit(rollouts(number), (number + 1) * TOTAL // 12, TOTAL)

@@ -22,7 +22,7 @@ TOTAL = 1000
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[FeedbackLoop]:
     PreferenceStore.create(tmp_path / "feedback.db").close()
-    config = FeedbackConfig(comparisons=40, test_comparisons=10, segment_length=4)
+    config = FeedbackConfig(answers=50, held_out_share=0.2, segment_length=4)
     ensemble = RewardEnsemble(NUMBERS, NUMBERS, EnsembleConfig(3, (16,)))
     with PreferenceStore.open(tmp_path / "feedback.db", patience=0.05) as hasty:
         oracle = ScriptedTeacher(TeacherConfig(), "oracle")
@@ -60,7 +60,7 @@ def test_training_waits_while_another_process_has_locked_the_store(
     loop.on_wait = release_at_third
     report = loop.visit(rollouts(), 100, TOTAL)
     assert told == ["the feedback store, which another process has locked"] * 3
-    assert report.asked == report.labels == 10
+    assert report.asked == report.labels == 11
 
 
 def test_a_locked_store_is_an_error_where_nobody_would_hear_of_the_waiting(
@@ -71,8 +71,8 @@ def test_a_locked_store_is_an_error_where_nobody_would_hear_of_the_waiting(
 
 
 def test_news_that_cannot_be_posted_ends_no_training(loop: FeedbackLoop, holder: sqlite3.Connection) -> None:
-    loop.announcer.tell("waiting", at_once=True)
+    loop.status.report("waiting", immediately=True)
     assert TRAINING not in loop.store.statuses()
     holder.execute("ROLLBACK")
-    loop.announcer.tell("training", at_once=True)
+    loop.status.report("training", immediately=True)
     assert loop.store.statuses()[TRAINING].value["state"] == "training"

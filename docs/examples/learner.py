@@ -54,7 +54,7 @@ if __name__ == "__main__":
     env = make_vec_env("Pendulum-v1", settings.num_envs, seed=0)
     model = A2CLearner().build(env, settings, seed=0)
     with TemporaryDirectory() as folder:
-        callback = PreferenceCallback(env, f"{folder}/feedback.db", FeedbackConfig(comparisons=20), annotator="oracle")
+        callback = PreferenceCallback(env, f"{folder}/feedback.db", FeedbackConfig(answers=24), annotator="oracle")
         model.learn(8_000, callback=callback)
         print(f"{len(callback.loop.dataset)} answers; true return {sum(env.true_returns) / len(env.true_returns):.0f}")
         callback.close()

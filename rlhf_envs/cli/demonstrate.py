@@ -27,7 +27,7 @@ class Arguments:
 
     After each episode enter keeps it and backspace plays another one instead; escape ends, and drops the episode at
     hand. What is kept is on the disk at once. Train from it with --pretrain N --demonstrations FILE, or let it be
-    preferred over what the agent does with --demonstrated N --demonstrations FILE.
+    preferred over what the agent does with --demonstration-comparisons N --demonstrations FILE.
 
     Attributes:
         environment: the environment to play; the run's own where only --run-dir is given. On the command line these

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -40,6 +40,35 @@ JSONArguments = Annotated[
     ),
 ]
 """Named arguments, which the command line takes as one JSON object."""
+
+FLAG_TYPES = tyro.constructors.ConstructorRegistry()
+"""How commands read settings whose types are not of the command line, for `tyro.cli(..., registry=FLAG_TYPES)`.
+
+Shares by name, `dict[str, float]`, are names and numbers in turn: `--kinds ranking 0.3 rating 0.2`.
+"""
+
+
+@FLAG_TYPES.primitive_rule
+def _shares_flag(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    if info.type_origin is not dict or get_args(info.type) != (str, float):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NAME SHARE ...",
+        instance_from_str=_shares_from_words,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [word for name, share in value.items() for word in (name, str(share))],
+    )
+
+
+def _shares_from_words(words: list[str]) -> dict[str, float]:
+    names, shares = words[::2], words[1::2]
+    try:
+        return dict(zip(names, map(float, shares), strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"{' '.join(words)!r} are not names and shares in turn; write them like ranking 0.3 rating 0.2."
+        ) from error
 
 
 @dataclass(frozen=True)

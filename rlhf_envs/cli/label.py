@@ -179,16 +179,17 @@ def _serve(args: Arguments, store: PreferenceStore) -> None:
 
 def _report(args: Arguments, store: PreferenceStore) -> None:
     from rlhf_envs.feedback.quality import print_quality, quality_report, write_quality_report
-    from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load
+    from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
     from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 
-    model = RunDirectory(args.run_dir).reward_model_path if args.run_dir is not None else None
+    run = RunDirectory(args.run_dir) if args.run_dir is not None else None
+    model = run.load_reward_model() if run is not None and run.reward_model_path.exists() else None
     reliability = None
-    if model is not None and model.exists():
+    if model is not None:
         # A fresh model of many members, each fitted to other answers: what it says of an answer that it has not seen
         # tells most about who gave it.
-        encoder = load(model).encoder
-        fresh = RewardEnsemble(encoder.observation_space, encoder.action_space, EnsembleConfig(members=_MEMBERS))
+        spaces = (model.encoder.observation_space, model.encoder.action_space)
+        fresh = RewardEnsemble(*spaces, EnsembleConfig(members=_MEMBERS))
         reliability = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
     report = quality_report(store, reliability)
     print_quality(report, Console())

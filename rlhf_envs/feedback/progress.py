@@ -44,6 +44,7 @@ class SessionProgress:
             the queue is not a training run's.
         posted_at: when it was posted, in seconds since the epoch.
         over: whether the process that asks has said that nothing more will be asked.
+        to_come: how many further queries the run's budget is enough for.
     """
 
     own_answers: int = 0
@@ -54,16 +55,15 @@ class SessionProgress:
     posted_at: float | None = None
     over: bool = False
     skipped: int = 0
+    to_come: int = 0
 
     @property
     def wanted(self) -> int:
         """How many queries will have been asked in the end, as far as is known: what progress is measured by.
 
         A run asks its budget bit by bit; measured by what is asked so far, progress would fall back with each batch.
-        Its status message names the budget as "comparisons", and what it holds out on top as "test_comparisons".
         """
-        budgets = ((self.training or {}).get(name) for name in ("comparisons", "test_comparisons"))
-        return max(self.asked, sum(each for each in budgets if isinstance(each, int) and each > 0))
+        return self.asked + self.to_come
 
     @property
     def share(self) -> float:
@@ -178,6 +178,7 @@ def session_progress(
     working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
     message = statuses.get(TRAINING)
     asks = message is not None and not frozenset(QUEUE).isdisjoint(purposes)
+    remaining = (remaining_answers(counts, statuses) or 0) if asks else 0
     return SessionProgress(
         own_answers=tally.given,
         answered=sum(count.answered for count in queue) + skipped,
@@ -187,4 +188,23 @@ def session_progress(
         training=message.value if message is not None and asks else None,
         posted_at=message.posted_at if message is not None and asks else None,
         over=message is not None and message.value.get("state") in ("stopped", "finished"),
+        to_come=remaining // (_whole_number(statuses, "overlap") or 1),
     )
+
+
+def remaining_answers(counts: Mapping[Purpose, QueryCounts], statuses: Mapping[str, StatusMessage]) -> int | None:
+    """How many answers of its budget a training run has not asked for; None where no run has named a budget.
+
+    Args:
+        counts, statuses: of the store. The run's status message names the budget as "answers", and how many of them
+            each query wants as "overlap".
+    """
+    budget = _whole_number(statuses, "answers")
+    return None if budget is None else max(budget - sum(count.wanted for count in counts.values()), 0)
+
+
+def _whole_number(statuses: Mapping[str, StatusMessage], name: str) -> int | None:
+    """A number above 0 from the training run's status message; None in place of anything else."""
+    message = statuses.get(TRAINING)
+    value = None if message is None else message.value.get(name)
+    return value if type(value) is int and value > 0 else None

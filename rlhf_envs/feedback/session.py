@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from rlhf_envs.feedback.practice import ask_practice
-from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
+from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, remaining_answers, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
@@ -125,7 +125,12 @@ class AnnotatorSession:
         return self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate
 
     def repeat_earlier(self, answer_id: int) -> None:
-        """Ask a pair again that this annotator answered some time before this answer, if there is one."""
+        """Ask a pair again that this annotator answered some time before this answer.
+
+        Nothing is asked where there is no such pair, or where the run's budget of answers is spent.
+        """
+        if remaining_answers(self.store.counts(), self.store.statuses()) == 0:
+            return
         answered = self.store.live_answers(annotator=self.annotator)
         repeated = {live.context.get("repeats") for live in answered if live.purpose is Purpose.CHECK}
         old = [

@@ -18,6 +18,18 @@ KINDS: Registry[FeedbackKind] = Registry("kind of feedback", instances=True, typ
 for _kind in (Comparison(), Ranking(), Rating(), Strength()):
     KINDS.register(_kind.name, _kind)
 
+
+def find_kind(wanted: str) -> FeedbackKind:
+    """A kind of feedback by its name, or as "module:Name", which is registered by this.
+
+    Raises:
+        ValueError: if there is none, or one of that name is registered already.
+    """
+    kind = KINDS.resolve(wanted)
+    known = KINDS.get(kind.name)
+    return known if type(known) is type(kind) else KINDS.register(kind.name, kind)
+
+
 __all__ = [
     "KINDS",
     "LONGEST_RANKING",
@@ -30,6 +42,7 @@ __all__ = [
     "Rating",
     "Strength",
     "TeacherConfig",
+    "find_kind",
     "ranking_payload",
     "rating_payload",
     "strength_payload",

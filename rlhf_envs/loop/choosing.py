@@ -69,12 +69,12 @@ class QueryChooser:
             ensemble: the reward model as it is by now.
             round: the round's number.
             wanted: how many queries of each kind to train on; fewer where hardly any segment fits.
-            wanted_held_out: how many comparisons to hold out.
+            wanted_held_out: how many comparisons to hold out; none where all others that are wanted do not fit.
         """
         queries: list[Query] = []
         for kind, count in wanted.items():
             queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind])
-        if queries:
+        if queries or not any(wanted.values()):
             queries += self._held_out_queries(recorder, ensemble, round, wanted_held_out, queries)
         return queries
 

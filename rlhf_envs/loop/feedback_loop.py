@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -13,12 +14,12 @@ from rlhf_envs.feedback.annotators import Annotator
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
 from rlhf_envs.feedback.store.status import OwnerRequests
-from rlhf_envs.kinds import KINDS, Ranking
+from rlhf_envs.kinds import FeedbackKind
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.selection import SELECTION_RULES
-from rlhf_envs.loop.status import Announcer, withdraw_stop
-from rlhf_envs.queries import Purpose
+from rlhf_envs.loop.status import StatusReporter, withdraw_stop
+from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
     FitConfig,
@@ -38,11 +39,22 @@ _POLL_SECONDS = 0.2
 
 @dataclass
 class LoopState:
-    """How far a loop has come; what a checkpoint keeps beside the reward model. JSON values only."""
+    """How far a loop has come; what a checkpoint holds beside the reward model. JSON values only.
+
+    Attributes:
+        round: the number of the next round of queries.
+        asked, held_out: queries that were asked to train on, and to test with.
+        spent: answers that these and all others, such as repeated pairs, have cost.
+        demonstrated: comparisons with demonstrations.
+        cursor: how far the store was read; labels: how many answers taught something by then.
+        test_accuracy: see `RoundReport`.
+        generator: the state of the random generator.
+    """
 
     round: int = 0
     asked: int = 0
-    asked_test: int = 0
+    held_out: int = 0
+    spent: int = 0
     demonstrated: int = 0
     cursor: int = 0
     labels: int = 0
@@ -60,7 +72,7 @@ class RoundReport:
         fit: how fitting went, or None where there was nothing new to learn.
         test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
         select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
-        stop_requested: whether the owner of the run requested that training ends here, to be resumed.
+        stop_requested: whether the owner of the run wants training to end here, to be resumed.
     """
 
     asked: int
@@ -110,15 +122,16 @@ class FeedbackLoop:
         self.annotator = annotator
         self.on_wait = on_wait
         self.fit = fit or FitConfig()
-        self._answers = AnswerReader(store, ensemble.encoder)
+        kinds = config.resolved_kinds()
+        self._answers = AnswerReader(store, ensemble.encoder, kinds)
         self.progress = LoopState()
-        self.announcer = Announcer(store)
+        self.status = StatusReporter(store)
         self._chooser = QueryChooser(
             SELECTION_RULES.resolve(config.selection),
-            {**KINDS, Ranking.name: Ranking(config.ranking_size)},
+            kinds,
             config.segment_length,
-            config.candidate_factor,
-            config.earlier_share,
+            config.candidates_per_query,
+            config.past_segment_share,
             horizon,
             seed,
         )
@@ -139,15 +152,25 @@ class FeedbackLoop:
 
     @property
     def budget(self) -> int:
-        """Comparisons to ask in all: what the configuration says, and what the owner of the run requested on top."""
-        return self.config.comparisons + self._requests.extra_comparisons
+        """Answers to ask for in all: what the configuration says, and what the owner of the run requested besides."""
+        return self.config.answers + self._requests.extra_answers
 
     @property
     def finished_asking(self) -> bool:
-        """Whether no more comparisons will be asked: the budget is spent, or the target accuracy reached."""
+        """Whether no more queries will be asked: the budget is spent, or the target accuracy reached."""
         config, reached = self.config, self.progress.test_accuracy
         at_target = config.target_accuracy is not None and reached is not None and reached >= config.target_accuracy
-        return (at_target and not self._requests.extra_comparisons) or self.progress.asked >= self.budget
+        return (at_target and not self._requests.extra_answers) or self.progress.spent + config.overlap > self.budget
+
+    def stop_asking(self) -> None:
+        """Ask nothing in the whole run, which has not begun: read and fit what its store holds."""
+        counts = self.store.counts()
+        self.progress = LoopState(
+            round=1 + max((query.round for query in self.store.queries()), default=0),
+            asked=counts[Purpose.TRAIN].asked,
+            held_out=counts[Purpose.TEST].asked,
+            spent=sys.maxsize,
+        )
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
         """Do what is due after a rollout: ask, wait, read, fit.
@@ -158,12 +181,12 @@ class FeedbackLoop:
             total_timesteps: environment steps of the whole training.
         """
         started = time.perf_counter()
-        self.announcer.figures |= {
+        self.status.figures |= {
             "timesteps": timesteps,
             "total_timesteps": total_timesteps,
             "labels": len(self.dataset),
-            "comparisons": self.budget,
-            "test_comparisons": self.config.test_budget * self.budget // self.config.comparisons,
+            "answers": self.budget,
+            "overlap": self.config.overlap,
         }
         self._wait_while_paused()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
@@ -186,7 +209,7 @@ class FeedbackLoop:
         if asked:
             self.progress.round += 1
         return RoundReport(
-            asked,
+            sum(query.purpose is Purpose.TRAIN for query in asked),
             len(self.dataset),
             report,
             self.progress.test_accuracy,
@@ -233,20 +256,27 @@ class FeedbackLoop:
             [query for query in self.store.queries() if query.round < state.round and query.only_for is None]
         )
 
-    def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> int:
+    def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> list[Query]:
+        """Ask the queries of a round, if one is due; none otherwise."""
         config, progress = self.config, self.progress
+        if progress.spent < self.budget:
+            progress.spent = max(progress.spent, self._answers_spent())
         if self.finished_asking:
-            return 0
-        at = 0 if progress.asked == 0 else timesteps
-        due_by_now = self._requests.extra_comparisons + due(
-            config.schedule, at, total_timesteps, config.comparisons, config.initial_share, config.finish_by
+            return []
+        first = progress.asked == 0
+        at = 0 if first else timesteps
+        due_by_now = self._requests.extra_answers + due(
+            config.schedule, at, total_timesteps, config.answers, config.initial_share, config.ask_until
         )
-        count = due_by_now - progress.asked
-        if count <= 0 or (count < config.batch_size and due_by_now < self.budget):
-            return 0
-        count_test = config.test_budget * due_by_now // config.comparisons - progress.asked_test
-        wanted = config.kinds(progress.asked, count)
-        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, wanted_held_out=count_test)
+        count = (due_by_now - progress.spent) // config.overlap
+        if first:
+            # Whatever the schedule says: before any answer there is nothing to train the policy on.
+            count = max(count, 1)
+        elif count <= 0 or (count < config.round_size and due_by_now < self.budget):
+            return []
+        held_out = min(max(config.held_out(progress.asked + progress.held_out + count) - progress.held_out, 0), count)
+        wanted = config.kind_counts(progress.asked, count - held_out)
+        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [
@@ -262,32 +292,39 @@ class FeedbackLoop:
         self._chooser.remember(queries)
         asked = sum(query.purpose is Purpose.TRAIN for query in queries)
         progress.asked += asked
-        progress.asked_test += len(queries) - asked
+        progress.held_out += len(queries) - asked
+        progress.spent += config.overlap * len(queries)
         if self._demonstrator is not None:
             agent = [segment for query in queries for segment in query.segments]
-            count = config.demonstrated * min(progress.asked, config.comparisons) // config.comparisons
-            count -= progress.demonstrated
+            shown = min(progress.asked + progress.held_out, config.queries)
+            count = config.demonstration_comparisons * shown // config.queries - progress.demonstrated
             progress.demonstrated += self._once_free(
                 partial(self._demonstrator.prefer, self.store, progress.round, agent, count, self._chooser.rng)
             )
-        return asked
+        return queries
+
+    def _answers_spent(self) -> int:
+        """What people have been asked for: by this run, and by their screens as checks and practice."""
+        counts = self.store.counts()
+        own = self.config.overlap * (self.progress.asked + self.progress.held_out)
+        return own + counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked
 
     def _wait_while_paused(self) -> None:
         self._requests = OwnerRequests.of(self.store.statuses())
         while self._requests.paused and not self._requests.stop:
-            self.announcer.tell("paused")
+            self.status.report("paused")
             self._pause("the owner of the run, who has paused it")
 
     def _wait_for_answers(self) -> None:
         """Wait until as few queries are open as the configuration wants, and until there is something to learn from."""
-        most_open = 0 if self.config.wait else self.config.most_open
+        most_open = 0 if self.config.wait_for_answers else self.config.most_open
         while not self._requests.stop:
             counts = self.store.counts()[Purpose.TRAIN]
             missing = counts.open - most_open
             if missing <= 0 and (counts.answered or self.has_labels or not counts.open):
                 return
             missing = max(missing, 1)
-            self.announcer.tell("waiting", missing)
+            self.status.report("waiting", missing)
             self._pause(f"{missing} answers, with {counts.open} queries open in the store")
 
     def _pause(self, awaited: str) -> None:
@@ -313,16 +350,17 @@ class AnswerReader:
     Args:
         store: where the answers come in.
         encoder: of what learns from them.
+        kinds: the kinds of feedback by name.
 
     Attributes:
         dataset: what there is to learn from, of what was read.
         cursor: how far the store was read.
     """
 
-    def __init__(self, store: PreferenceStore, encoder: InputEncoder) -> None:
+    def __init__(self, store: PreferenceStore, encoder: InputEncoder, kinds: Mapping[str, FeedbackKind]) -> None:
         self._store = store
-        self._encoder = encoder
-        self.dataset = PreferenceDataset(encoder)
+        self._encoder, self._kinds = encoder, kinds
+        self.dataset = PreferenceDataset(encoder, kinds)
         self.cursor = 0
 
     def read(self, up_to_round: int) -> bool:
@@ -344,7 +382,7 @@ class AnswerReader:
     def read_again(self, cursor: int) -> None:
         """Read everything up to this cursor anew."""
         self.cursor = cursor
-        self.dataset = PreferenceDataset(self._encoder)
+        self.dataset = PreferenceDataset(self._encoder, self._kinds)
         self._add(since=0)
 
     def _add(self, since: int) -> None:
@@ -353,7 +391,7 @@ class AnswerReader:
 
 
 def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:
-    if config.demonstrated == 0:
+    if config.demonstration_comparisons == 0:
         return None
     if demonstrations is None:
         raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")

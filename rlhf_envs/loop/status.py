@@ -1,4 +1,4 @@
-"""What a training run tells everybody around its store, and what its owner tells the run."""
+"""The status that a training run posts for all who use its store, and the requests of its owner."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def withdraw_stop(store: PreferenceStore) -> None:
         store.update_status(OWNER_REQUESTS, {"stop": False, "paused": False})
 
 
-class Announcer:
+class StatusReporter:
     """Posts the TRAINING status message: how far training is, and what it waits for.
 
     Args:
         store: where it is posted.
 
     Attributes:
-        figures: what is known of the training so far, by name; see `tell`.
+        figures: what is known of the training so far, by name; see `report`.
     """
 
     def __init__(self, store: PreferenceStore) -> None:
@@ -37,14 +37,14 @@ class Announcer:
         self._next_at = 0.0
         self.figures: dict[str, Any] = {}
 
-    def tell(self, state: str, waiting_for: int = 0, *, at_once: bool = False, **figures: Any) -> None:
-        """Post how training is, at most once a second unless it has to be told at once.
+    def report(self, state: str, waiting_for: int = 0, *, immediately: bool = False, **figures: Any) -> None:
+        """Post how training is, at most once a second unless it is to be known immediately.
 
         Args:
             state: "training", "waiting", "paused", "stopped" or "finished".
             waiting_for: how many answers training waits for.
-            at_once: post it in any case.
-            figures: whatever has changed of: timesteps, total_timesteps, labels, comparisons, test_comparisons,
+            immediately: post it in any case.
+            figures: whatever has changed of: timesteps, total_timesteps, labels, answers (the budget), overlap,
                 test_accuracy, learned_return, true_return.
         """
         self.figures |= figures
@@ -53,15 +53,15 @@ class Announcer:
             self._curve.append([timesteps, self.figures.get("learned_return"), self.figures.get("test_accuracy")])
             if len(self._curve) > _MOST_POINTS:
                 self._curve = self._curve[1::2]
-        if at_once or time.monotonic() >= self._next_at:
+        if immediately or time.monotonic() >= self._next_at:
             self._next_at = time.monotonic() + _SECONDS_BETWEEN
             value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
-            # News is no reason to end a training: while another process has locked the store, it is told later.
+            # Status is no reason to end a training: while another process has locked the store, it is posted later.
             with suppress(StoreLockedError):
                 self._store.post_status(TRAINING, value)
 
     def begin_at(self, timesteps: int) -> None:
-        """Forget what an earlier part of the run has told of steps that come again."""
+        """Forget what an earlier process has posted of steps that come again."""
         self._curve = [point for point in self._curve if point[0] <= timesteps]
 
     def _last_timesteps(self) -> int:

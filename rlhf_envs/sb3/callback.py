@@ -29,7 +29,7 @@ class PreferenceCallback(ScoringCallback):
     Args:
         env: the environment that the algorithm trains on, from `make_vec_env`.
         store: where queries and answers meet: a `PreferenceStore`, or a path or URL at which to make one.
-        feedback: how many comparisons are asked, when, and which.
+        feedback: how much is asked, when, and what.
         annotator: answers at once what was asked: anything that `rlhf_envs.feedback.make_annotator` takes, such as
             "oracle" or a function of two clips; None when people answer in processes of their own.
         ensemble: the reward model's settings, or a model to go on training.
@@ -37,7 +37,7 @@ class PreferenceCallback(ScoringCallback):
         on_round: called after each visit to the loop, with what it did.
         on_wait: called several times a second while training waits, with what it waits for, in words.
         fit: how the reward model is fitted; the defaults where None.
-        demonstrations: what is preferred over the agent's segments, if `feedback.demonstrated` wants that.
+        demonstrations: what is preferred over the agent's segments, if `feedback.demonstration_comparisons` wants that.
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
@@ -113,7 +113,7 @@ class PreferenceCallback(ScoringCallback):
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self.env.remember(4 * self.loop.config.segment_length)
-        self.loop.announcer.begin_at(self.num_timesteps)
+        self.loop.status.begin_at(self.num_timesteps)
 
     def _on_step(self) -> bool:
         return not self._stop_requested
@@ -121,7 +121,7 @@ class PreferenceCallback(ScoringCallback):
     def _on_rollout_end(self) -> None:
         super()._on_rollout_end()
         true_returns = self.env.true_returns
-        self.loop.announcer.tell(
+        self.loop.status.report(
             "training",
             timesteps=self.num_timesteps,
             labels=len(self.loop.dataset),
@@ -131,7 +131,7 @@ class PreferenceCallback(ScoringCallback):
         )
 
     def _on_training_end(self) -> None:
-        self.loop.announcer.tell("stopped" if self._stop_requested else "finished", at_once=True)
+        self.loop.status.report("stopped" if self._stop_requested else "finished", immediately=True)
 
     def before_scoring(self) -> None:
         """Visit the feedback loop, so that the rollout is scored by the newest reward."""
@@ -155,7 +155,7 @@ class PreferenceCallback(ScoringCallback):
 
 
 def _check_state(state: Mapping[str, Any]) -> None:
-    for name in ("round", "asked", "asked_test", "cursor", "labels"):
+    for name in ("round", "asked", "held_out", "spent", "cursor", "labels"):
         value = state.get(name, 0)
         if type(value) is not int or value < 0:
             raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")

@@ -36,14 +36,14 @@ class Annotators:
 
     Attributes:
         env: the environments.
-        comparisons: answers of each of the three annotators.
+        answers: of each of the three annotators.
         timesteps: environment steps of a run; by default those of the learning benchmark.
         seeds: how many runs of each kind.
     """
 
     name: ClassVar[str] = "annotators"
     env: tuple[str, ...] = ("rlhf/Driving-v0", "rlhf/Recommender-v0")
-    comparisons: int = 200
+    answers: int = 240
     timesteps: int | None = None
     seeds: int = 3
 
@@ -82,8 +82,8 @@ class Annotators:
         )
 
     def _run(self, environment_id: str, kind: str, seed: int) -> dict[str, Any]:
-        config = configure(environment_id, "learned", seed, self.timesteps, 3 * self.comparisons)
-        labels = replace(config.labels, wait=True, reliability=kind == WEIGHTED)
+        config = configure(environment_id, "learned", seed, self.timesteps, 3 * self.answers)
+        labels = replace(config.labels, wait_for_answers=True, reliability=kind == WEIGHTED)
         team = _team(seed, clean=kind == CLEAN)
         environment = config.required_environment
         env, model = build(config)

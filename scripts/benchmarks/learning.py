@@ -42,7 +42,7 @@ class Learning:
 
     Attributes:
         env: the environments.
-        comparisons: label budgets, each with runs of its own; by default those of a table, 200 for most environments.
+        answers: budgets, each with runs of its own; by default those of a table, 240 for most environments.
         timesteps: environment steps of a run; by default those of a table, 100,000 for third-party environments of
             the table and as many as `scripts.train` takes for others.
         seeds: how many runs of each kind, with the seeds 0, 1, and so on.
@@ -52,7 +52,7 @@ class Learning:
 
     name: ClassVar[str] = "learning"
     env: tuple[str, ...] = ENVIRONMENTS
-    comparisons: tuple[int, ...] | None = None
+    answers: tuple[int, ...] | None = None
     timesteps: int | None = None
     seeds: int = 5
     jobs: int = 1
@@ -84,10 +84,10 @@ class Learning:
         returns, rewards = [], []
         for environment_id, timesteps in dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]):
             runs = [run for run in measured["runs"] if run["env"] == environment_id]
-            for comparisons in sorted({run["comparisons"] for run in runs if run["reward"] == "learned"}):
-                setting = {"environment": f"`{environment_id}`, {timesteps:,} steps", "comparisons": str(comparisons)}
-                returns.append(setting | _returns(runs, comparisons))
-                rewards.append(setting | _rewards(runs, comparisons))
+            for answers in sorted({run["answers"] for run in runs if run["reward"] == "learned"}):
+                setting = {"environment": f"`{environment_id}`, {timesteps:,} steps", "answers": str(answers)}
+                returns.append(setting | _returns(runs, answers))
+                rewards.append(setting | _rewards(runs, answers))
         seeds = sorted({run["seed"] for run in measured["runs"]})
         return (
             f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation:\n\n"
@@ -102,12 +102,12 @@ class Learning:
         for seed in range(self.seeds):
             for environment_id in dict.fromkeys(self.env):
                 parent = folder / environment_id.replace("/", "-").replace(":", "-")
-                budgets = budget_for(environment_id).comparisons if self.comparisons is None else self.comparisons
+                budgets = budget_for(environment_id).answers if self.answers is None else self.answers
                 yield TrainingRun(configure(environment_id, "true", seed, **common), parent / f"true-{seed}")
                 if is_native(environment_id):
                     yield TrainingRun(configure(environment_id, "proxy", seed, **common), parent / f"proxy-{seed}")
                 for count in dict.fromkeys(budgets):
-                    config = configure(environment_id, "learned", seed, comparisons=count, **common)
+                    config = configure(environment_id, "learned", seed, answers=count, **common)
                     yield TrainingRun(config, parent / f"preferences-{count}-{seed}")
 
     def _finish(self, runs: list[TrainingRun]) -> Iterator[tuple[TrainingRun, dict[str, Any]]]:
@@ -133,7 +133,7 @@ def _record(run: TrainingRun, out: Path) -> dict[str, Any]:
     return {
         "env": config.required_environment.id,
         "reward": config.reward,
-        "comparisons": config.labels.comparisons if config.reward == "learned" else 0,
+        "answers": config.labels.answers if config.reward == "learned" else 0,
         "timesteps": config.timesteps,
         "seed": config.seed,
         "folder": str(run.path.relative_to(out)),
@@ -142,16 +142,16 @@ def _record(run: TrainingRun, out: Path) -> dict[str, Any]:
     }
 
 
-def _figures(runs: list[dict[str, Any]], reward: str, name: str, comparisons: int = 0) -> list[float | None]:
+def _figures(runs: list[dict[str, Any]], reward: str, name: str, answers: int = 0) -> list[float | None]:
     """One figure of all runs of a kind, seed by seed."""
-    chosen = [run for run in runs if run["reward"] == reward and run["comparisons"] == comparisons]
+    chosen = [run for run in runs if run["reward"] == reward and run["answers"] == answers]
     return [run["metrics"].get(name) for run in sorted(chosen, key=lambda run: int(run["seed"]))]
 
 
-def _returns(runs: list[dict[str, Any]], comparisons: int) -> dict[str, str]:
+def _returns(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
     on_true = _figures(runs, "true", "true_return_mean")
     on_proxy = _figures(runs, "proxy", "true_return_mean")
-    on_preferences = _figures(runs, "learned", "true_return_mean", comparisons)
+    on_preferences = _figures(runs, "learned", "true_return_mean", answers)
     random = _figures(runs, "true", "random_return_mean")
     return {
         "random actions": mean_and_spread(random),
@@ -172,11 +172,11 @@ def _normalised(
     return [None if value is None else normalised(value, low, high) for value in returns]
 
 
-def _rewards(runs: list[dict[str, Any]], comparisons: int) -> dict[str, str]:
+def _rewards(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
     return {
-        "test accuracy": mean_and_spread(_figures(runs, "learned", "test_accuracy", comparisons)),
-        "reward correlation": mean_and_spread(_figures(runs, "learned", "reward_correlation", comparisons)),
-        "seconds, preferences": mean_and_spread(_figures(runs, "learned", "wall_seconds", comparisons)),
+        "test accuracy": mean_and_spread(_figures(runs, "learned", "test_accuracy", answers)),
+        "reward correlation": mean_and_spread(_figures(runs, "learned", "reward_correlation", answers)),
+        "seconds, preferences": mean_and_spread(_figures(runs, "learned", "wall_seconds", answers)),
         "seconds, true reward": mean_and_spread(_figures(runs, "true", "wall_seconds")),
     }
 

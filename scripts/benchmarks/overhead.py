@@ -36,14 +36,14 @@ class Overhead:
 
     Attributes:
         env: the environments.
-        comparisons: the label budget.
+        answers: the budget.
         timesteps: environment steps of a run; by default those of the learning benchmark.
         repeats: pairs of runs; the seeds of pair i are i.
     """
 
     name: ClassVar[str] = "overhead"
     env: tuple[str, ...] = ("Pendulum-v1", "rlhf/Driving-v0")
-    comparisons: int = 200
+    answers: int = 240
     timesteps: int | None = None
     repeats: int = 5
 
@@ -72,7 +72,7 @@ class Overhead:
                     )
                     timesteps = on_true.config.timesteps
                     measured.append({"env": environment_id, "timesteps": timesteps, "seed": seed, **pair})
-        return {"comparisons": self.comparisons, "pairs": measured}
+        return {"answers": self.answers, "pairs": measured}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
@@ -96,7 +96,7 @@ class Overhead:
                     "reward fitting / whole run": f"{np.median(fitting / whole):.1%}",
                 }
             )
-        return f"{measured['comparisons']} comparisons, medians:\n\n{markdown_table(rows)}"
+        return f"{measured['answers']} answers, medians:\n\n{markdown_table(rows)}"
 
     def _pairs(self, environment_id: str, folder: Path) -> list[tuple[TrainingRun, TrainingRun]]:
         # The policy is evaluated in a single episode, as that part of a run is not timed.
@@ -106,7 +106,7 @@ class Overhead:
             (
                 TrainingRun(configure(environment_id, "true", seed, **common), folder / f"{name}-true-{seed}"),
                 TrainingRun(
-                    configure(environment_id, "learned", seed, comparisons=self.comparisons, **common),
+                    configure(environment_id, "learned", seed, answers=self.answers, **common),
                     folder / f"{name}-preferences-{seed}",
                 ),
             )

@@ -23,7 +23,7 @@ from scripts.benchmarks.robustness_processes import Server, SubProcess, Trainer,
 VICTIMS = ("trainer", "server", "window")
 
 _WEB_ANNOTATORS = ("ann", "bob")
-_LATEST = 0.9
+_LATEST = 0.8
 _LONGEST_PAUSE = 1.0
 _POLL_SECONDS = 0.05
 
@@ -40,7 +40,7 @@ class Robustness:
     Attributes:
         rounds: training runs.
         kills: in each of them.
-        comparisons: asked in each of them.
+        answers: asked in each of them, the practice of its annotators included.
         seed: of the moments.
         seconds: time limit of a round.
     """
@@ -48,25 +48,25 @@ class Robustness:
     name: ClassVar[str] = "robustness"
     rounds: int = 4
     kills: int = 5
-    comparisons: int = 60
+    answers: int = 74
     seed: int = 0
     seconds: float = 900.0
 
     def __post_init__(self) -> None:
-        require_positive(self, "rounds", "kills", "comparisons")
+        require_positive(self, "rounds", "kills", "answers")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """The figures of each round."""
         generator = np.random.default_rng(self.seed)
         found = []
         for number in range(self.rounds):
-            latest = max(round(_LATEST * self.comparisons), 1)
+            latest = max(round(_LATEST * self.answers), 1)
             moments = zip(sorted(generator.integers(0, latest, self.kills)), generator.random(self.kills), strict=True)
             kills = [
                 Kill(VICTIMS[(number * self.kills + turn) % len(VICTIMS)], int(after), float(pause * _LONGEST_PAUSE))
                 for turn, (after, pause) in enumerate(moments)
             ]
-            figures = disturbed_round(_new_folder(out / self.name, number), kills, self.comparisons, self.seconds)
+            figures = disturbed_round(_new_folder(out / self.name, number), kills, self.answers, self.seconds)
             log(
                 f"round {number + 1}: {len(figures.killed)} kills, {figures.acknowledged} answers acknowledged, "
                 f"{figures.lost} lost, {figures.doubled} doubled, {figures.seconds:.0f} s"
@@ -127,18 +127,18 @@ class RoundFigures:
     seconds: float
 
 
-def disturbed_round(folder: Path, kills: Sequence[Kill], comparisons: int, seconds: float) -> RoundFigures:
+def disturbed_round(folder: Path, kills: Sequence[Kill], answers: int, seconds: float) -> RoundFigures:
     """One training run that annotators answer, with some kills in it.
 
     Args:
         folder: for the run and for the output of the processes; it must exist.
         kills: in the order in which they happen.
-        comparisons: of the run.
+        answers: of the run.
         seconds: time limit.
     """
     began = time.monotonic()
     run = folder / "run"
-    trainer, server, window = Trainer(run, comparisons), Server(run, _WEB_ANNOTATORS), Window(run, "cyd")
+    trainer, server, window = Trainer(run, answers), Server(run, _WEB_ANNOTATORS), Window(run, "cyd")
     processes: dict[str, SubProcess] = dict(zip(VICTIMS, (trainer, server, window), strict=True))
     annotators = [WebAnnotator(name, server) for name in _WEB_ANNOTATORS]
     failure, killed = "", []

@@ -34,7 +34,7 @@ _RETRY_SECONDS = 0.1
 
 _SMALL = (
     *("--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 40}', "--feedback", "elsewhere"),
-    *("--timesteps", "4096", "--test-comparisons", "6", "--segment-length", "8", "--finish-by", "0.9"),
+    *("--timesteps", "4096", "--segment-length", "8", "--ask-until", "0.9"),
     *("--learner.num-envs", "4", "--learner.n-steps", "32", "--learner.batch-size", "128", "--learner.n-epochs", "2"),
     *("--learner.net-arch", "16", "--ensemble.hidden", "16", "--fit.steps", "20", "--evaluation-episodes", "2"),
     *("--checkpoint-seconds", "0.5"),
@@ -115,12 +115,12 @@ class Trainer(SubProcess):
 
     Args:
         run: its folder.
-        comparisons: that it asks.
+        answers: that it asks.
     """
 
-    def __init__(self, run: Path, comparisons: int) -> None:
+    def __init__(self, run: Path, answers: int) -> None:
         super().__init__(run, "trainer.txt")
-        self._comparisons = comparisons
+        self._answers = answers
 
     def arguments(self) -> list[str]:
         """Of a new run, or to resume the one that there is."""
@@ -130,10 +130,10 @@ class Trainer(SubProcess):
         return [
             *place,
             *_SMALL,
-            "--comparisons",
-            str(self._comparisons),
-            "--batch",
-            str(max(self._comparisons // 6, 1)),
+            "--answers",
+            str(self._answers),
+            "--queries-per-round",
+            str(max(self._answers // 6, 1)),
         ]
 
 

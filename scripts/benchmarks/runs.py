@@ -26,15 +26,15 @@ class Budget:
 
     Attributes:
         timesteps: environment steps, over all copies.
-        comparisons: label budgets; each is a run of its own.
+        answers: budgets; each is a run of its own.
     """
 
     timesteps: int = RunConfig.timesteps
-    comparisons: tuple[int, ...] = (200,)
+    answers: tuple[int, ...] = (240,)
 
 
 BUDGETS: dict[str, Budget] = {
-    "Pendulum-v1": Budget(timesteps=100_000, comparisons=(50, 100)),
+    "Pendulum-v1": Budget(timesteps=100_000, answers=(60, 120)),
     "CartPole-v1": Budget(timesteps=100_000),
     "rlhf/Rival-v0": Budget(timesteps=1_000_000),
     "rlhf/Overlay-v0": Budget(timesteps=1_000_000),
@@ -54,7 +54,7 @@ def configure(
     reward: Reward,
     seed: int,
     timesteps: int | None = None,
-    comparisons: int | None = None,
+    answers: int | None = None,
     episodes: int = RunOptions.evaluation_episodes,
 ) -> RunConfig:
     """The configuration of a run as `scripts.train` would make it from these flags.
@@ -64,7 +64,7 @@ def configure(
         reward: what the policy is trained on.
         seed: of everything.
         timesteps: those of `budget_for` where None.
-        comparisons: of a run on preferences; the baselines ask nothing.
+        answers: of a run on preferences; the baselines ask nothing.
         episodes: in which the policy is evaluated.
 
     Raises:
@@ -76,7 +76,7 @@ def configure(
     return RunConfig(
         environment,
         reward=reward,
-        labels=labels if comparisons is None else replace(labels, comparisons=comparisons),
+        labels=labels if answers is None else replace(labels, answers=answers),
         timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
         run=RunOptions(evaluation_episodes=episodes),

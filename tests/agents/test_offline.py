@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from agents.config import RunConfig, read_config
-from agents.offline import ask_nothing, open_answers, settle
+from agents.offline import open_answers, settle
 from agents.presets import feedback_for
 from rlhf_envs.archive import export_store
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
@@ -112,7 +112,7 @@ def test_an_offline_run_keeps_the_answers_that_it_learned_from(exported: Path, t
     with open_answers(config.offline or "", directory.store_place) as store:
         assert len(store.live_answers()) == count == 83
     assert read_config(directory) == config
-    assert (config.labels.comparisons, config.labels.segment_length, config.feedback) == (84, LENGTH, "elsewhere")
+    assert (config.labels.answers, config.labels.segment_length, config.feedback) == (84, LENGTH, "elsewhere")
 
 
 def test_a_loop_over_given_answers_asks_nothing(exported: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_loop_over_given_answers_asks_nothing(exported: Path, tmp_path: Path) 
         box, torque = spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-2, 2, (1,), np.float32)
         loop = FeedbackLoop(store, RewardEnsemble(box, torque), config.labels, horizon=200)
         assert not loop.finished_asking
-        ask_nothing(loop)
+        loop.stop_asking()
         assert loop.finished_asking
 
 
@@ -160,7 +160,7 @@ def test_answers_that_teach_nothing_are_refused(tmp_path: Path, capsys: pytest.C
 
 def test_settings_follow_the_answers(answered: Path) -> None:
     labels = settle(RunConfig(offline=str(answered))).labels
-    assert (labels.comparisons, labels.test_comparisons, labels.segment_length) == (84, 0, LENGTH)
+    assert (labels.answers, labels.held_out_queries, labels.segment_length) == (84, 0, LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_settings_follow_the_answers(answered: Path) -> None:
         (["--feedback", "web"], "leave --feedback web out"),
         (["--feedback", "boltzmann"], "leave --feedback boltzmann out"),
         (["--teacher.beta", "1"], "leave what changes a --teacher out"),
-        (["--comparisons", "7"], "--offline asks nothing; leave --comparisons out"),
-        (["--wait"], "leave --wait out"),
+        (["--answers", "7"], "--offline asks nothing; leave --answers out"),
+        (["--wait-for-answers"], "leave --wait-for-answers out"),
         (["--target-accuracy", "0.9"], "leave --target-accuracy out"),
     ],
 )
@@ -184,7 +184,7 @@ def test_settings_of_what_is_asked_are_refused_where_nothing_is(
 def test_an_environments_own_preset_is_nobodys_wish(answered: Path) -> None:
     for labels in (FeedbackConfig(reliability=True), feedback_for(EnvironmentRef("rlhf/Writing-v0"))):
         config = RunConfig(EnvironmentRef("rlhf/Writing-v0"), offline=str(answered), labels=labels)
-        assert settle(config).labels.comparisons == 84
+        assert settle(config).labels.answers == 84
 
 
 def test_the_folder_of_a_run_stands_for_its_answers(answered: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_folder_of_a_run_stands_for_its_answers(answered: Path, tmp_path: Pa
     for number, directory in enumerate((own, elsewhere)):
         given = RunConfig(offline=str(directory.path))
         config = settle(given)
-        assert (config.offline, config.labels.comparisons) == (given.offline, 84)
+        assert (config.offline, config.labels.answers) == (given.offline, 84)
         copy = RunDirectory(tmp_path / str(number))
         copy.create(config.to_json())
         with open_answers(config.offline or "", copy.store_place) as store:

@@ -18,12 +18,13 @@ from rlhf_envs.feedback import PreferenceStore, Purpose
 from tests.trainer import Trainer
 
 COMPARISONS = 30
+"""Those of 36 answers that are not held out, a sixth."""
 SETTINGS = {
     "rlhf/Driving-v0": ["--timesteps", "3072", "--learner.num-envs", "8", "--learner.n-steps", "32"],
     "rlhf/Recommender-v0": ["--timesteps", "2048", "--learner.num-envs", "4", "--learner.n-steps", "32"],
 }
 COMMON = [
-    *("--comparisons", str(COMPARISONS), "--test-comparisons", "6", "--segment-length", "6"),
+    *("--answers", "36", "--segment-length", "6"),
     *("--feedback", "boltzmann", "--checkpoint-seconds", "0", "--evaluation-episodes", "2"),
     *(
         "--learner.batch-size",

@@ -23,7 +23,7 @@ SMALL = PPOConfig(num_envs=4, n_steps=32, batch_size=64, n_epochs=1, net_arch=(8
 TINY: dict[str, Any] = {
     "environment": EnvironmentRef("rlhf/Recommender-v0", {"horizon": 16}),
     "timesteps": 1024,
-    "labels": FeedbackConfig(comparisons=8, test_comparisons=4, segment_length=4),
+    "labels": FeedbackConfig(answers=12, held_out_share=1 / 3, segment_length=4),
     "ensemble": EnsembleConfig(members=2, hidden=(8,)),
     "fit": FitConfig(steps=10, epochs=1),
     "learner_settings": SMALL,
@@ -47,6 +47,7 @@ def test_a_run_leaves_everything_that_is_needed_to_look_at_it_and_to_go_on(tmp_p
     assert not [name for name in left if name.endswith((".new", "-wal", "-shm"))]
     assert json.loads(directory.metrics_path.read_text()) == json.loads(json.dumps(metrics))
     assert metrics["timesteps"] == 1024 and metrics["comparisons"] == metrics["labels"] == 8
+    assert metrics["answers"] == 12
     spent = [metrics[f"{name}_seconds"] for name in ("rollout", "reward_fit", "reward_inference")]
     assert all(seconds > 0 for seconds in spent) and sum(spent) < metrics["wall_seconds"]
     rows = read_progress(directory.progress_path)
@@ -78,7 +79,7 @@ def test_the_fit_has_its_settings_from_the_run(tmp_path: Path) -> None:
 def test_a_baseline_needs_no_answers_and_says_so(tmp_path: Path) -> None:
     directory, metrics = trained(tmp_path, reward="proxy")
     assert not directory.store_path.exists() and not directory.reward_model_path.exists()
-    assert metrics["comparisons"] == 0 and metrics["feedback"] is None
+    assert metrics["comparisons"] == metrics["answers"] == 0 and metrics["feedback"] is None
 
 
 def test_training_ends_early_once_all_labels_are_in_and_nothing_improves(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_policy_that_learns_from_preferences_is_clearly_better_than_chance(tmp
         tmp_path,
         environment=CARTPOLE,
         timesteps=36_864,
-        labels=FeedbackConfig(comparisons=80),
+        labels=FeedbackConfig(answers=96),
         ensemble=EnsembleConfig(),
         fit=FitConfig(),
         learner_settings=settings_for(CARTPOLE),

@@ -32,7 +32,7 @@ ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v0", {"horizon": 12})
 CONFIG = RunConfig(
     ENVIRONMENT,
     timesteps=128,
-    labels=FeedbackConfig(comparisons=4, test_comparisons=2, segment_length=4),
+    labels=FeedbackConfig(answers=6, held_out_share=1 / 3, segment_length=4),
     learner_settings=PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1),
     run=RunOptions(evaluation_episodes=2),
 )

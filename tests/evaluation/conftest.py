@@ -17,7 +17,7 @@ from rlhf_envs.runs import RunDirectory
 CONFIG = RunConfig(
     EnvironmentRef("rlhf/Driving-v0", {"horizon": 60}),
     timesteps=512,
-    labels=FeedbackConfig(comparisons=10, test_comparisons=4, segment_length=8),
+    labels=FeedbackConfig(answers=14, held_out_share=2 / 7, segment_length=8),
     learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),
     run=RunOptions(evaluation_episodes=2),
 )

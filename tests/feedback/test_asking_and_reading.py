@@ -166,8 +166,8 @@ def test_counts_say_what_is_open_answered_and_skipped(store: PreferenceStore, ma
     store.answer(train[2], "ann", "left")
     store.undo("ann")
     counts = store.counts()
-    assert counts[Purpose.TRAIN] == QueryCounts(asked=5, answered=1, open=3, skipped=1)
-    assert counts[Purpose.TEST] == QueryCounts(asked=1, answered=0, open=1, skipped=0)
+    assert counts[Purpose.TRAIN] == QueryCounts(asked=5, answered=1, open=3, skipped=1, wanted=6)
+    assert counts[Purpose.TEST] == QueryCounts(asked=1, answered=0, open=1, skipped=0, wanted=1)
     assert counts[Purpose.CHECK] == QueryCounts()
 
 

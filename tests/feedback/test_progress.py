@@ -11,7 +11,7 @@ STATUS = {
     "waiting_for": 0,
     "timesteps": 45_000,
     "total_timesteps": 100_000,
-    "comparisons": 200,
+    "answers": 200,
     "test_accuracy": 0.834,
     "learned_return": 31.24,
     "curve": [[1000, -5.0, None], [2000, None, 0.5], [3000, 2.5, 0.6]],
@@ -19,7 +19,7 @@ STATUS = {
 
 
 def progress(**news: Any) -> SessionProgress:
-    return SessionProgress(12, 14, 40, 3.14, {**STATUS, **news}, posted_at=1000.0)
+    return SessionProgress(12, 14, 40, 3.14, {**STATUS, **news}, posted_at=1000.0, to_come=160)
 
 
 def test_pace_and_what_is_left_are_said_in_a_few_words() -> None:

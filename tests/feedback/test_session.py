@@ -10,6 +10,7 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, known_answer, practice_pairs
 from rlhf_envs.feedback.store.status import TRAINING
+from rlhf_envs.queries import DEMONSTRATOR
 
 
 def test_upcoming_queries_stay_the_same_until_they_are_answered(store: PreferenceStore, make_query: Any) -> None:
@@ -41,6 +42,23 @@ def test_a_pair_is_asked_again_of_who_answered_it_and_of_nobody_else(store: Pref
         assert shown.index(check) - shown.index(original) > 5
     assert len({check.context["repeats"] for check in checks}) == len(checks)
     assert AnnotatorSession(store, "bob").upcoming() == []
+
+
+@pytest.mark.parametrize(("budget", "checks"), [(13, 0), (16, 3), (1000, 7)])
+def test_no_pair_is_asked_again_once_the_budget_of_answers_is_spent(
+    store: PreferenceStore, make_query: Any, budget: int, checks: int
+) -> None:
+    # Of these 14 queries people are asked 13: one is for the demonstrator, whose answers are none of the budget.
+    store.ask([make_query(str(number)) for number in range(12)])
+    store.ask([make_query("practice", purpose=Purpose.PRACTICE, only_for="bob")])
+    store.ask([make_query("demonstration", only_for=DEMONSTRATOR)])
+    store.post_status(TRAINING, {"answers": budget})
+    session = AnnotatorSession(store, "ann", ahead=1, repeat_rate=1.0)
+    while upcoming := session.upcoming():
+        session.answer(upcoming[0].id, "left")
+        if store.counts()[Purpose.CHECK].asked == 7:
+            break
+    assert store.counts()[Purpose.CHECK].asked == checks
 
 
 def test_practice_and_judging_are_shown_only_to_who_asks_for_them(store: PreferenceStore, make_query: Any) -> None:
@@ -80,11 +98,13 @@ def test_progress_is_measured_by_the_budget_that_the_run_tells(store: Preference
     session = AnnotatorSession(store, "ann")
     assert session.progress().wanted == 9
     for told, wanted in (
-        ({"comparisons": 30}, 30),
-        ({"comparisons": 30, "test_comparisons": 6}, 36),
-        ({"comparisons": 5}, 9),
-        ({"comparisons": None}, 9),
-        ({"comparisons": "many"}, 9),
+        ({"answers": 30}, 30),
+        # Of the 21 answers that are left, 10 queries have two each.
+        ({"answers": 30, "overlap": 2}, 19),
+        ({"answers": 30, "overlap": "two"}, 30),
+        ({"answers": 5}, 9),
+        ({"answers": None}, 9),
+        ({"answers": "many"}, 9),
     ):
         store.post_status(TRAINING, told)
         assert session.progress().wanted == wanted

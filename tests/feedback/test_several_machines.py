@@ -20,20 +20,10 @@ def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_
         run = tmp_path / "run"
         trainer = subprocess.Popen(
             command(
-                *(
-                    "scripts.train",
-                    "--env",
-                    "CartPole-v1",
-                    "--run-dir",
-                    str(run),
-                    "--store",
-                    url,
-                    "--feedback",
-                    "elsewhere",
-                ),
-                *("--comparisons", "40", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
-                *("--learner.num-envs", "4", "--learner.n-steps", "128", "--learner.batch-size", "128", "--wait"),
-                *("--overlap", "2"),
+                *("scripts.train", "--env", "CartPole-v1", "--run-dir", str(run), "--store", url),
+                *("--feedback", "elsewhere", "--wait-for-answers", "--overlap", "2"),
+                *("--answers", "96", "--timesteps", "12000", "--horizon", "50", "--evaluation-episodes", "2"),
+                *("--learner.num-envs", "4", "--learner.n-steps", "128", "--learner.batch-size", "128"),
             ),
             cwd=ROOT,
             stderr=subprocess.PIPE,

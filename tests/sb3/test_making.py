@@ -38,7 +38,7 @@ def test_ppo_learns_from_preferences_on_every_kind_of_environment(
 ) -> None:
     venv = make_vec_env(EnvironmentRef(env, kwargs), 4)
     model = PPO(policy, venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
-    callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(comparisons=8, segment_length=5))
+    callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(answers=9, segment_length=5))
     model.learn(256, callback=callback)
     assert callback.loop.progress.asked == 8
     assert callback.loop.has_labels
@@ -52,7 +52,7 @@ def test_people_can_be_shown_what_ones_own_script_asks(env: str, tmp_path: Any) 
     kwargs = {"horizon": 20} if env.startswith("rlhf/") else {}
     venv = make_vec_env(EnvironmentRef(env, kwargs), 4, frames=True)
     model = PPO("MlpPolicy", venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
-    feedback = FeedbackConfig(comparisons=4, segment_length=5, rubric="Which one is calmer?")
+    feedback = FeedbackConfig(answers=4, segment_length=5, rubric="Which one is calmer?")
     callback = PreferenceCallback(venv, tmp_path / "feedback.db", feedback)
     model.learn(128, callback=callback)
     store = callback.loop.store

@@ -114,7 +114,7 @@ def test_the_environments_own_reward_is_standardised_over_all_that_was_seen() ->
 def test_an_algorithm_without_rollouts_is_refused_before_it_trains(tmp_path: Path) -> None:
     env = make_vec_env("Pendulum-v1", 1)
     model = SAC("MlpPolicy", env, device="cpu", buffer_size=100)
-    callback = PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4, segment_length=10))
+    callback = PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(answers=4, segment_length=10))
     with pytest.raises(ValueError, match=r"SAC has no rollout buffer to score; .* LearnedReward"):
         model.learn(100, callback=callback)
     assert model.num_timesteps == 0
@@ -124,7 +124,7 @@ def test_an_algorithm_without_rollouts_is_refused_before_it_trains(tmp_path: Pat
 def test_a_callback_of_another_environment_is_refused(tmp_path: Path) -> None:
     env, other = make_vec_env("CartPole-v1", 2), make_vec_env("CartPole-v1", 2)
     model = PPO("MlpPolicy", env, n_steps=16, batch_size=32, device="cpu")
-    callback = PreferenceCallback(other, tmp_path / "feedback.db", FeedbackConfig(comparisons=4, segment_length=5))
+    callback = PreferenceCallback(other, tmp_path / "feedback.db", FeedbackConfig(answers=4, segment_length=5))
     with pytest.raises(ValueError, match="another environment than the one that its callback scores"):
         model.learn(32, callback=callback)
     callback.loop.store.close()
@@ -159,7 +159,7 @@ def test_a_training_goes_on_with_an_objective_and_an_annotator_of_ones_own(
 def test_an_annotator_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     env = make_vec_env("CartPole-v1", 2)
     with pytest.raises(ValueError, match="no annotator 'sage'; choose one of oracle"):
-        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(comparisons=4), annotator="sage")
+        PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(answers=4), annotator="sage")
 
 
 def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_callback_goes_on_in_a_store_that_is_open_already(tmp_path: Path) -> None:
     env = make_vec_env("CartPole-v1", 4)
     with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef("CartPole-v1"))) as store:
-        callback = PreferenceCallback(env, store, FeedbackConfig(comparisons=8, segment_length=5), seed=1)
+        callback = PreferenceCallback(env, store, FeedbackConfig(answers=9, segment_length=5), seed=1)
         PPO("MlpPolicy", env, n_steps=32, batch_size=64, device="cpu").learn(256, callback=callback)
-        assert len(store.queries()) == callback.loop.progress.asked + callback.loop.progress.asked_test
+        assert len(store.queries()) == callback.loop.progress.asked + callback.loop.progress.held_out
 
 
 @pytest.mark.parametrize("algorithm", [SAC, DQN])

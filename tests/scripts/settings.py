@@ -1,7 +1,7 @@
 """Command lines of runs that take a second."""
 
 TINY = [
-    *("--timesteps", "256", "--comparisons", "6", "--test-comparisons", "2", "--segment-length", "5"),
+    *("--timesteps", "256", "--answers", "8", "--held-out-share", "0.25", "--segment-length", "5"),
     *("--learner.num-envs", "4", "--learner.n-steps", "16", "--learner.batch-size", "64", "--learner.n-epochs", "1"),
     *("--learner.net-arch", "8", "--ensemble.hidden", "8", "--fit.steps", "10", "--evaluation-episodes", "2"),
 ]

@@ -20,7 +20,7 @@ from scripts.benchmarks import learning, runs
 from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread, write_between_markers
 
 ENVIRONMENT = "rlhf/Recommender-v0"
-LEARNING = ["learning", "--env", ENVIRONMENT, "--timesteps", "256", "--comparisons", "4", "--seeds", "2"]
+LEARNING = ["learning", "--env", ENVIRONMENT, "--timesteps", "256", "--answers", "4", "--seeds", "2"]
 RUNS = {f"{kind}-{seed}" for kind in ("true", "proxy", "preferences-4") for seed in (0, 1)}
 
 
@@ -81,7 +81,8 @@ def test_every_kind_of_reward_is_trained_on_with_every_seed(learned: Path) -> No
         assert run["metrics"] == RunDirectory(learned / run["folder"]).read_metrics()
         assert run["metrics"]["seed"] == run["seed"]
         assert run["metrics"]["timesteps"] == 256
-        assert run["metrics"]["comparisons"] == run["comparisons"] == (4 if run["reward"] == "learned" else 0)
+        asked = 4 if run["reward"] == "learned" else 0
+        assert run["metrics"]["comparisons"] == run["metrics"]["answers"] == run["answers"] == asked
     assert section["command"].startswith("python -m scripts.benchmark learning --env")
     assert section["versions"]["torch"]
 
@@ -185,7 +186,7 @@ def test_a_page_without_a_place_for_the_table_is_refused_before_anything_is_meas
     assert not (tmp_path / "out").exists()
 
 
-def made_up(reward: str, seed: int, true_return: float, comparisons: int = 0) -> dict[str, Any]:
+def made_up(reward: str, seed: int, true_return: float, answers: int = 0) -> dict[str, Any]:
     metrics = {
         "true_return_mean": true_return,
         "random_return_mean": 10.0,
@@ -194,31 +195,31 @@ def made_up(reward: str, seed: int, true_return: float, comparisons: int = 0) ->
         "test_accuracy": 0.9,
         "reward_correlation": 0.5,
     }
-    run = {"env": "E", "timesteps": 1000, "reward": reward, "seed": seed, "comparisons": comparisons}
+    run = {"env": "E", "timesteps": 1000, "reward": reward, "seed": seed, "answers": answers}
     return {**run, "metrics": metrics}
 
 
 def test_scores_are_normalised_between_random_actions_and_the_mean_of_ppo_on_the_true_reward() -> None:
     on_true = [made_up("true", 0, 20.0), made_up("true", 1, 40.0)]
-    on_preferences = [made_up("learned", 0, 20.0, 200), made_up("learned", 1, 30.0, 200)]
+    on_preferences = [made_up("learned", 0, 20.0, 240), made_up("learned", 1, 30.0, 240)]
     on_proxy = [made_up("proxy", seed, 0.0) for seed in (0, 1)]
     table = learning.Learning.table({"runs": [*on_true, *on_preferences, *on_proxy]})
     row = next(line for line in table.splitlines() if line.startswith("| `E`"))
     assert row.split(" | ")[1:] == [
-        "200", "10.0", "0.00", "40.0", "30.0 ± 10.0", "25.0 ± 5.00", "0.75 ± 0.25", "-0.50 |",
+        "240", "10.0", "0.00", "40.0", "30.0 ± 10.0", "25.0 ± 5.00", "0.75 ± 0.25", "-0.50 |",
     ]  # fmt: skip
 
 
 def test_a_third_party_environment_has_no_proxy_and_no_expert() -> None:
     plan = learning.Learning(env=("Pendulum-v1",), seeds=1).plan(Path())
     assert [run.path.as_posix() for run in plan] == [
-        f"Pendulum-v1/{kind}-0" for kind in ("true", "preferences-50", "preferences-100")
+        f"Pendulum-v1/{kind}-0" for kind in ("true", "preferences-60", "preferences-120")
     ]
 
 
 def test_overhead_times_pairs_that_leave_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["--env", ENVIRONMENT, "--timesteps", "256", "--comparisons", "4", "--repeats", "2", "--out", str(out)]
+    arguments = ["--env", ENVIRONMENT, "--timesteps", "256", "--answers", "4", "--repeats", "2", "--out", str(out)]
     assert benchmark.main(["overhead", *arguments]) == 0
     pairs = results(out)["overhead"]["pairs"]
     assert [pair["seed"] for pair in pairs] == [0, 1]
@@ -256,7 +257,7 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.Cap
     out = ["--out", str(tmp_path / "out")]
     assert "Did you mean rlhf/Driving-v0" in refused(capsys, "learning", "--env", "rlhf/Drivng-v0", *out)
     assert "is not one of the suite" in refused(capsys, "environments", "--env", "Pendulum-v1", *out)
-    assert "At least 1 comparison" in refused(capsys, "overhead", "--comparisons", "0", *out)
+    assert "answers must be at least 1" in refused(capsys, "overhead", "--answers", "0", *out)
     assert "must be at least 1" in refused(capsys, "learning", "--seeds", "0", *out)
     assert not (tmp_path / "out").exists()
 

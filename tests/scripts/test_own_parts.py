@@ -21,8 +21,8 @@ from scripts import train
 
 HERE = "tests.scripts.test_own_parts"
 OWN = ["--env", "Pendulum-v1", "--wrapper", f'{HERE}:Scaled {{"by": 0.5}}', "--feedback", f"{HERE}:prefer_slower"]
-OWN += ["--learner", f"{HERE}:A2CLearner", "--learner.num-envs", "4", "--horizon", "50", "--comparisons", "6"]
-OWN += ["--test-comparisons", "2", "--segment-length", "6", "--ensemble.hidden", "8", "--fit.steps", "10"]
+OWN += ["--learner", f"{HERE}:A2CLearner", "--learner.num-envs", "4", "--horizon", "50", "--answers", "8"]
+OWN += ["--held-out-share", "0.25", "--segment-length", "6", "--ensemble.hidden", "8", "--fit.steps", "10"]
 OWN += ["--timesteps", "512", "--evaluation-episodes", "2", "--checkpoint-seconds", "0"]
 
 

@@ -31,7 +31,8 @@ ls -A {disk}
 @pytest.mark.slow
 def test_every_acknowledged_answer_survives_the_kill_of_any_process(tmp_path: Path) -> None:
     kills = [Kill(victim, after, 0.2) for after, victim in zip((3, 8, 13), VICTIMS, strict=True)]
-    found = disturbed_round(tmp_path, kills, comparisons=18, seconds=550)
+    # The two annotators on the web page practise with 4 each, which leaves 24.
+    found = disturbed_round(tmp_path, kills, answers=32, seconds=550)
     assert found.failure == ""
     assert found.killed == list(VICTIMS)
     assert (found.lost, found.doubled) == (0, 0)

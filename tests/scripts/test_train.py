@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from agents.config import RunConfig, read_config
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.runs import RunDirectory
 from tests.sb3 import environments
 from tests.scripts.settings import DRIVING, RECOMMENDER, TINY, WALK
@@ -34,7 +35,8 @@ def test_a_reward_that_is_no_number_stops_a_run_that_can_go_on(trainer: Trainer,
     (run / "config.json").write_text(json.dumps(config))
     assert trainer.run(["--run-dir", str(run), "--resume"], said) == 0, said.read_text()
     assert "its copies begin new episodes" in " ".join(said.read_text().split())
-    assert json.loads((run / "metrics.json").read_text())["comparisons"] == 6
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (metrics["comparisons"], metrics["answers"]) == (6, 8)
 
 
 def test_how_early_ends_are_held_is_said_once_where_there_are_some(trainer: Trainer, tmp_path: Path) -> None:
@@ -75,6 +77,31 @@ def test_a_log_file_is_not_flooded_with_progress(trainer: Trainer, tmp_path: Pat
     lines = said.read_text().splitlines()
     assert len(lines) <= 6
     assert "\x1b" not in said.read_text()
+
+
+def test_kinds_of_feedback_and_their_settings_are_flags(
+    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, said = tmp_path / "run", tmp_path / "said.txt"
+    kinds = ["--kinds", "ranking", "0.3", "rating", "0.2", "--kind-settings", "ranking.size=3", "rating.gamma=0.5"]
+    assert trainer.run(["--run-dir", str(run), *DRIVING, *kinds], said, report=False) == 0, said.read_text()
+    labels = read_config(RunDirectory(run)).labels
+    assert labels.kinds == {"ranking": 0.3, "rating": 0.2}
+    assert labels.kind_settings == ("ranking.size=3", "rating.gamma=0.5")
+    with PreferenceStore.open(run / "feedback.db") as store:
+        asked = store.queries(purpose=Purpose.TRAIN)
+    assert Counter(query.kind for query in asked) == {"comparison": 3, "ranking": 2, "rating": 1}
+    assert {len(query.segments) for query in asked if query.kind == "ranking"} == {3}
+    assert trainer.run(["--run-dir", str(run), "--resume", "--kinds", "rating", "0.2"], said) == 2
+    assert "was started with kinds = {'ranking': 0.3, 'rating': 0.2}, not {'rating': 0.2}" in said.read_text()
+
+
+def test_a_run_that_was_too_short_for_its_budget_says_so(trainer: Trainer, finished: Path, tmp_path: Path) -> None:
+    said = tmp_path / "said.txt"
+    short = ["--run-dir", str(tmp_path / "run"), *DRIVING, "--timesteps", "64"]
+    assert trainer.run(short, said, report=False) == 0, said.read_text()
+    assert "Only 2 of 8 answers were asked for" in " ".join(said.read_text().split())
+    assert "were asked for" not in (finished.parent / "said.txt").read_text()
 
 
 def wait_for_rows(run: Path, rows: int) -> None:
@@ -129,7 +156,7 @@ def test_a_disk_that_fills_loses_nothing(trainer: Trainer, tmp_path: Path) -> No
     disk.mkdir()
     script = (
         f"mount -t tmpfs -o size=1200k full {disk} && {{ {sys.executable} -m scripts.train --run-dir {disk}/run "
-        f"{' '.join(RECOMMENDER[:2])} {' '.join(TINY)} --timesteps 200000 --comparisons 2000 --checkpoint-seconds 0.1; "
+        f"{' '.join(RECOMMENDER[:2])} {' '.join(TINY)} --timesteps 200000 --answers 2000 --checkpoint-seconds 0.1; "
         f"echo status $?; cp -r {disk}/run {tmp_path}/saved; }}"
     )
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=900)

@@ -41,9 +41,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--env", "Blackjack-v1", "--horizon", "5"], "Tuple"),
         (["--env", "Blackjack-v1"], "Blackjack-v1 was registered without a limit of steps"),
         ([*DRIVING, "--segment-length", "21"], "Segments of 21 steps do not fit into episodes of 20"),
-        ([*DRIVING, "--comparisons", "0"], "At least 1 comparison is needed"),
-        ([*DRIVING, "--comparisons", "many"], "invalid literal"),
-        ([*DRIVING, "--comparisons", "many"], "python -m scripts.train --help"),
+        ([*DRIVING, "--answers", "0"], "answers must be at least 1, not 0"),
+        ([*DRIVING, "--answers", "many"], "invalid literal"),
+        ([*DRIVING, "--answers", "many"], "python -m scripts.train --help"),
+        ([*DRIVING, "--answer", "9"], "Perhaps you meant: --answers"),
+        ([*DRIVING, "--kinds", "ranking"], "'ranking' are not names and shares in turn"),
+        ([*DRIVING, "--kinds", "ranking", "much"], "'ranking much' are not names and shares in turn"),
+        ([*DRIVING, "--feedback", "oracl"], "There is no annotator 'oracl'; did you mean 'oracle'"),
+        ([*DRIVING, "--feedback", "nowhere:nobody"], "module of the annotator 'nowhere:nobody' cannot be imported"),
+        ([*DRIVING, "--feedback", "math:pi"], "'math:pi' is no annotator: it needs a method serve(store)"),
+        ([*DRIVING, "--feedback", "math:pow", "--teacher.beta", "1"], "with --feedback math:pow none answers"),
         ([*DRIVING, "--learner.batch-size", "60"], "batch_size must divide num_envs * n_steps = 64, which 60 does not"),
         ([*DRIVING, "--learner.batch-size", "60"], "; 32 does"),
         ([*DRIVING, "--learner.batch-size", "0"], "batch_size must be at least 2, not 0"),
@@ -90,11 +97,11 @@ def test_what_is_in_a_folder_already_is_left_alone(
 def test_only_the_same_run_is_resumed(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
     there = ["--run-dir", str(finished), "--resume"]
     assert "is of rlhf/Driving-v0, not rlhf/Recommender-v0" in refused(capsys, *there, *RECOMMENDER)
-    changed = refused(capsys, *there, "--comparisons", "9")
-    assert "was started with comparisons = 6, not 9" in changed
+    changed = refused(capsys, *there, "--answers", "9")
+    assert "was started with answers = 8, not 9" in changed
     assert "learner.gamma" in refused(capsys, *there, "--learner.gamma", "0.5")
     # A flag that asks for the usual value of a run that was started with another one is a change as well.
-    assert "comparisons = 6, not 200" in refused(capsys, *there, "--comparisons", "200")
+    assert "answers = 8, not 240" in refused(capsys, *there, "--answers", "240")
     assert "holds no run" in refused(capsys, "--run-dir", str(tmp_path), "--resume")
 
 
@@ -115,7 +122,7 @@ def test_a_damaged_configuration_is_told_from_a_run(
         ({"timesteps": "many"}, "timesteps must be a whole number, not 'many'"),
         ({"timesteps": True}, "timesteps must be a whole number"),
         ({"labels": []}, r"labels must be an object, not \[\]"),
-        ({"labels": {"batch": "x"}}, r"labels\.batch must be a whole number or null"),
+        ({"labels": {"queries_per_round": "x"}}, r"labels\.queries_per_round must be a whole number or null"),
         ({"learner": "ppo", "learner_settings": {"gamma": "much"}}, r"learner_settings\.gamma must be a number"),
         (
             {"learner": "ppo", "learner_settings": {"net_arch": ["wide"]}},
@@ -126,6 +133,8 @@ def test_a_damaged_configuration_is_told_from_a_run(
         ({"learner_settings": {"gamma": 0.5}}, "settings of the learner ppo must be a PPOConfig"),
         ({"environment": {"id": 5}}, "named by its id"),
         ({"environment": {"id": "a", "horizon": "x"}}, "horizon of a must be a whole number"),
+        ({"labels": {"kinds": {"rating": "x"}}}, r"labels\.kinds must be an object of numbers"),
+        ({"labels": {"kind_settings": [3]}}, r"labels\.kind_settings must be a list of texts"),
         ({"run": {"patience": "x"}}, "run.patience must be a whole number or null"),
         ({"reward": ["true"]}, "reward must be one of learned, true, proxy"),
     ],
@@ -194,7 +203,7 @@ def test_repeating_some_settings_of_a_finished_run_changes_nothing(
     capsys: pytest.CaptureFixture[str], copied: Path
 ) -> None:
     policy = (copied / "reward_model.safetensors").read_bytes()
-    again = ["--run-dir", str(copied), "--resume", "--env", "rlhf/Driving-v0", "--comparisons", "6"]
+    again = ["--run-dir", str(copied), "--resume", "--env", "rlhf/Driving-v0", "--answers", "8"]
     assert train.main(again) == 0
     assert (copied / "reward_model.safetensors").read_bytes() == policy
     assert "Report:" in capsys.readouterr().out

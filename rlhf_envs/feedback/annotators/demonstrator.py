@@ -8,11 +8,8 @@ import numpy as np
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.queries import Choice, Query, Submission
+from rlhf_envs.queries import DEMONSTRATOR, Choice, Query, Submission
 from rlhf_envs.segments import Segment
-
-DEMONSTRATOR = "demonstrator"
-"""The annotator that these answers are stored under."""
 
 _SIDE = "demonstration"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, sel
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.feedback.store.errors import StoreDamagedError
 from rlhf_envs.feedback.store.schema import answers, is_live, queries, query_segments, segments
-from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Tally
+from rlhf_envs.queries import DEMONSTRATOR, Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Tally
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
@@ -213,15 +213,16 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     )
     answers_given = func.coalesce(given.c.given, 0)
     state = case((answers_given < queries.c.wanted, "open"), (given.c.taught > 0, "answered"), else_="skipped")
+    of_people = case((queries.c.only_for == DEMONSTRATOR, 0), else_=queries.c.wanted)
     rows = connection.execute(
-        select(queries.c.purpose, state.label("state"), func.count())
+        select(queries.c.purpose, state.label("state"), func.count(), func.sum(of_people))
         .outerjoin(given, given.c.query_id == queries.c.id)
         .group_by(queries.c.purpose, "state")
     )
-    counted: dict[str, dict[str, int]] = defaultdict(dict)
-    for purpose, name, number in rows:
-        counted[purpose][name] = number
-    return {purpose: QueryCounts(asked=sum(counted[purpose].values()), **counted[purpose]) for purpose in Purpose}
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    for purpose, name, number, wanted in rows:
+        counted[purpose] += Counter({name: number, "asked": number, "wanted": wanted})
+    return {purpose: QueryCounts(**counted[purpose]) for purpose in Purpose}
 
 
 def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tuple[int, ...]]:

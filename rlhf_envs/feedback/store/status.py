@@ -32,23 +32,23 @@ class OwnerRequests:
     Attributes:
         paused: training should stand still.
         stop: training should end so that it can be resumed.
-        extra_comparisons: how many to ask beyond the budget.
+        extra_answers: how many to ask for beyond the budget.
     """
 
     paused: bool = False
     stop: bool = False
-    extra_comparisons: int = 0
+    extra_answers: int = 0
 
     @classmethod
     def of(cls, statuses: Mapping[str, StatusMessage]) -> OwnerRequests:
         """The requests among a store's status messages; the defaults in place of what is missing or malformed."""
         message = statuses.get(OWNER_REQUESTS)
         values: Mapping[str, Any] = {} if message is None else message.value
-        extra = values.get("extra_comparisons", 0)
+        extra = values.get("extra_answers", 0)
         return cls(
             paused=values.get("paused") is True,
             stop=values.get("stop") is True,
-            extra_comparisons=extra if isinstance(extra, int) and extra > 0 else 0,
+            extra_answers=extra if isinstance(extra, int) and extra > 0 else 0,
         )
 
 

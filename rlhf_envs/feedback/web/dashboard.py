@@ -122,7 +122,7 @@ class RequestsChange(BaseModel):
     model_config = STRICT
     paused: Annotated[bool | None, Field(strict=True)] = None
     stop: Annotated[bool | None, Field(strict=True)] = None
-    extra_comparisons: Annotated[int | None, Field(ge=0, le=100_000, strict=True)] = Field(
+    extra_answers: Annotated[int | None, Field(ge=0, le=100_000, strict=True)] = Field(
         default=None, description="Beyond the run's own budget, all in all; sending it twice adds nothing."
     )
 

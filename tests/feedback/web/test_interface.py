@@ -103,13 +103,13 @@ def test_owners_and_annotators_each_keep_to_their_own(request_: Interface, ann: 
 
 
 def test_a_request_changes_what_it_names_and_leaves_the_others(request_: Interface, owner: str) -> None:
-    nothing = {"paused": False, "stop": False, "extra_comparisons": 0}
+    nothing = {"paused": False, "stop": False, "extra_answers": 0}
     assert request_("POST", "/api/requests", owner, json={}).json() == nothing
-    request_("POST", "/api/requests", owner, json={"extra_comparisons": 30})
+    request_("POST", "/api/requests", owner, json={"extra_answers": 30})
     request_("POST", "/api/requests", owner, json={"paused": True})
     after = request_("POST", "/api/requests", owner, json={"stop": True}).json()
     assert after == request_("GET", "/api/dashboard", owner).json()["requests"]
-    assert after == {"paused": True, "stop": True, "extra_comparisons": 30}
+    assert after == {"paused": True, "stop": True, "extra_answers": 30}
 
 
 def test_only_digests_of_tokens_are_kept_and_none_is_logged(

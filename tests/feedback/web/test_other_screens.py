@@ -140,8 +140,9 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
         for name, choice in (("ann", "left"), ("bob", "left" if id == ids[0] else "right")):
             store.answer(id, name, choice, shown_at=now - 3, answered_at=now)
     curve = [[step * 1000, step * 2.0, 0.5 + step / 20] for step in range(8)]
-    state = {"state": "training", "timesteps": 7000, "total_timesteps": 10000, "comparisons": 40, "curve": curve}
-    store.post_status(TRAINING, state)
+    # Of 80 answers, two for each query, 8 were asked for.
+    state = {"state": "training", "timesteps": 7000, "total_timesteps": 10000, "answers": 80, "overlap": 2}
+    store.post_status(TRAINING, state | {"curve": curve})
     screen = open_screen(served.owner_link())
     screen.page.get_by_text("3 of 40 answered").wait_for()
     assert screen.text("#rest") == "1 open, 36 not asked yet"
@@ -160,27 +161,27 @@ def test_the_owners_buttons_pause_ask_for_more_and_stop_only_when_sure(
 ) -> None:
     def requests() -> Any:
         message = store.statuses().get(OWNER_REQUESTS)
-        return {"paused": None, "stop": False, "extra_comparisons": 0} | dict(message.value if message else {})
+        return {"paused": None, "stop": False, "extra_answers": 0} | dict(message.value if message else {})
 
     screen = open_screen(served.owner_link())
     click = lambda name: screen.page.get_by_role("button", name=name, exact=True).click()  # noqa: E731
     click("Pause")
-    wait_until(lambda: requests() == {"paused": True, "stop": False, "extra_comparisons": 0})
+    wait_until(lambda: requests() == {"paused": True, "stop": False, "extra_answers": 0})
     click("Go on")
     wait_until(lambda: requests()["paused"] is False)
     screen.page.get_by_label("Ask for").fill("30")
     click("more")
-    wait_until(lambda: requests()["extra_comparisons"] == 30)
-    screen.page.get_by_text("Asks 30 comparisons beyond").wait_for()
+    wait_until(lambda: requests()["extra_answers"] == 30)
+    screen.page.get_by_text("Asks 30 answers beyond").wait_for()
     click("more")
     click("more")
-    wait_until(lambda: requests()["extra_comparisons"] == 90)
+    wait_until(lambda: requests()["extra_answers"] == 90)
     click("Stop …")
     click("Cancel")
     assert requests()["stop"] is False
     click("Stop …")
     click("Stop training")
-    wait_until(lambda: requests() == {"paused": False, "stop": True, "extra_comparisons": 90})
+    wait_until(lambda: requests() == {"paused": False, "stop": True, "extra_answers": 90})
 
 
 def test_the_owner_makes_and_ends_links(
@@ -240,11 +241,11 @@ def test_what_the_owner_is_about_to_press_stays_where_it_is(
 def test_a_training_that_is_over_can_be_asked_for_nothing(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, state: str
 ) -> None:
-    store.post_status(TRAINING, {"state": "training", "comparisons": 30})
+    store.post_status(TRAINING, {"state": "training", "answers": 30})
     screen = open_screen(served.owner_link())
     controls = [screen.page.locator(selector) for selector in ("#pause", "#extra", "#ask-more", "#stop")]
     wait_until(lambda: all(control.is_enabled() for control in controls))
-    store.post_status(TRAINING, {"state": state, "comparisons": 30})
+    store.post_status(TRAINING, {"state": state, "answers": 30})
     wait_until(lambda: not any(control.is_enabled() for control in controls))
 
 
@@ -275,7 +276,7 @@ def test_where_policies_are_judged_nobody_is_told_of_a_training(
 def test_progress_is_measured_by_the_budget_and_never_falls_back_when_more_is_asked(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:
-    store.post_status(TRAINING, {"state": "waiting", "waiting_for": 1, "comparisons": 30})
+    store.post_status(TRAINING, {"state": "waiting", "waiting_for": 1, "answers": 30})
     asked = make_queries(10)
     store.ask(asked[:3])
     practised(store, "ann")
@@ -295,7 +296,7 @@ def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
 ) -> None:
     store.ask(make_queries(3))
     practised(store, "ann")
-    notice = {"state": "waiting", "waiting_for": 1234, "comparisons": 3000, "test_accuracy": 0.51}
+    notice = {"state": "waiting", "waiting_for": 1234, "answers": 3000, "test_accuracy": 0.51}
     store.post_status(TRAINING, notice)
     screen = open_screen(served.link("ann"), viewport={"width": width, "height": height})
     screen.query()

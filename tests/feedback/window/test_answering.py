@@ -163,7 +163,7 @@ def test_a_window_without_questions_says_what_it_waits_for_until_there_is_one(
 ) -> None:
     user = open_for_user(None)
     user.until(lambda: user.view.message[0] == "Nothing to answer yet")
-    store.post_status(TRAINING, {"state": "training", "timesteps": 30, "total_timesteps": 100, "comparisons": 40})
+    store.post_status(TRAINING, {"state": "training", "timesteps": 30, "total_timesteps": 100, "answers": 40})
     user.until(lambda: user.view.message == ("Training is collecting clips", user.view.message[1]))
     assert "30% done" in user.view.message[1]
     user.press(pygame.K_LEFT, pygame.K_1, pygame.K_RETURN, pygame.K_PERIOD, pygame.K_SPACE)

@@ -70,12 +70,12 @@ function requestSentence(training, requests) {
     said.push(
       training?.state === "paused" ? "Paused as you requested." : "Pauses after this rollout, as you requested.",
     );
-  if (requests.extra_comparisons)
+  if (requests.extra_answers)
     said.push(
-      `Asks ${requests.extra_comparisons} comparisons beyond its budget` +
-        (training?.comparisons ? ` of ${training.comparisons}.` : "."),
+      `Asks ${requests.extra_answers} answers beyond its budget` +
+        (training?.answers ? ` of ${training.answers}.` : "."),
     );
-  return said.join(" ") || (training?.comparisons ? `Budget: ${training.comparisons} comparisons.` : "");
+  return said.join(" ") || (training?.answers ? `Budget: ${training.answers} answers.` : "");
 }
 
 let drawn = "";
@@ -276,7 +276,7 @@ find("stop").addEventListener("click", async () => {
 find("more").addEventListener("submit", (event) => {
   event.preventDefault();
   const more = Number(find("extra").value);
-  request((before) => ({ extra_comparisons: before.extra_comparisons + more }));
+  request((before) => ({ extra_answers: before.extra_answers + more }));
 });
 find("invite").addEventListener("submit", async (event) => {
   event.preventDefault();
