@@ -45,6 +45,12 @@ def test_an_example_is_short_and_imports_public_names_of_the_library_only(exampl
     assert not [name for name in imported if any(part.startswith("_") for part in name.split("."))]
 
 
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_the_body_of_its_page(example: Path) -> None:
+    page = (ROOT / "docs" / "extending" / f"{example.stem}.md").read_text()
+    assert f"```python\n{example.read_text().rstrip()}\n```" in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_in_an_empty_folder(example: Path, tmp_path: Path) -> None:
