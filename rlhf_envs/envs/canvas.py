@@ -20,6 +20,8 @@ _MOST_CACHED_TEXTS = 2000
 _STRIP = 8
 
 Point = tuple[float, float]
+Area = tuple[float, float, float, float]
+"""Left and upper edge, width and height."""
 Strip = tuple[pygame.Surface, tuple[int, int]]
 Light = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
@@ -57,16 +59,17 @@ class Canvas:
             self._backgrounds[name] = self._painted(paint)
         self.surface.blit(self._backgrounds[name], (0, 0))
 
-    def cached(self, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
-        """Blit a part that has few variants onto an area (x, y, width, height): painted once per name, then reused."""
+    def cached(self, name: str, area: Area, paint: Callable[[], None], ground: Color | None = None) -> None:
+        """Blit a part that has few variants onto an area: painted once per name, on `ground`, then reused.
+
+        Text is so drawn together with what is behind it, since blitting with transparency is slow.
+        """
         left, top, width, height = (round(value * self.scale) for value in area)
         if name not in self._backgrounds:
-            self._backgrounds[name] = self._painted(paint).subsurface((left, top, width, height)).copy()
+            self._backgrounds[name] = self._painted(paint, ground=ground).subsurface((left, top, width, height)).copy()
         self.surface.blit(self._backgrounds[name], (left, top))
 
-    def cached_newest(
-        self, place: str, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]
-    ) -> None:
+    def cached_newest(self, place: str, name: str, area: Area, paint: Callable[[], None]) -> None:
         """`cached` for a part with many variants that seldom changes: only the newest one of each place is cached."""
         if self._newest.get(place) != name:
             self._newest[place] = name
@@ -85,10 +88,8 @@ class Canvas:
             self._target = self.surface
         return kept
 
-    def backdrop(
-        self, name: str, area: tuple[float, float, float, float], length: float, shift: float, paint: Callable[[], None]
-    ) -> None:
-        """Scenery that passes sideways: an endless strip, moved to the left by `shift`, seen in (x, y, width, height).
+    def backdrop(self, name: str, area: Area, length: float, shift: float, paint: Callable[[], None]) -> None:
+        """Scenery that passes sideways: an endless strip, moved to the left by `shift`, seen in an area.
 
         `paint` is called once per name, with the strip's top left corner at (0, 0), and draws `length` of it and as
         much again as the area is wide, which should look like its beginning.
@@ -100,15 +101,8 @@ class Canvas:
         start = round(shift * self.scale) % around
         self.surface.blit(self._backgrounds[name], (left, top), (start, 0, width, height))
 
-    def panorama(
-        self,
-        name: str,
-        area: tuple[float, float, float, float],
-        size: tuple[float, float],
-        corner: Point,
-        paint: Callable[[], None],
-    ) -> None:
-        """A view (x, y, width, height) of a larger picture, whose point `corner` lies in the view's top left corner.
+    def panorama(self, name: str, area: Area, size: Point, corner: Point, paint: Callable[[], None]) -> None:
+        """A view of a larger picture, whose point `corner` lies in the top left corner of the view's area.
 
         `paint` is called once per name and draws a picture of `size` (width, height); the view stays within it.
         """
@@ -229,8 +223,8 @@ class Canvas:
         size = (max(round(width * s), 1), max(round(height * s), 1))
         self._target.blit(pygame.transform.scale(small, size), (round(x * s), round(y * s)))
 
-    def shade(self, name: str, area: tuple[float, float, float, float], light: Light) -> None:
-        """Darken an area (x, y, width, height) softly, by a picture of light that is made once per name.
+    def shade(self, name: str, area: Area, light: Light) -> None:
+        """Darken an area softly, by a picture of light that is made once per name.
 
         `light` takes places across and down, both from -1 to 1 over the area, and gives how much light is left there,
         from 0 (black) to 1; what keeps all its light costs no time.
@@ -241,7 +235,7 @@ class Canvas:
         self._target.fblits(dim, pygame.BLEND_MULT)
         self._target.fblits(black)
 
-    def _shade_strips(self, area: tuple[float, float, float, float], light: Light) -> tuple[list[Strip], list[Strip]]:
+    def _shade_strips(self, area: Area, light: Light) -> tuple[list[Strip], list[Strip]]:
         """Strips to multiply a picture with, and black strips for where nothing can be seen."""
         left, top, width, height = (round(value * self.scale) for value in area)
         across = (np.arange(width) + 0.5) * 2.0 / width - 1.0

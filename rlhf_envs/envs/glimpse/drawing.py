@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -87,28 +87,24 @@ def _draw_view(task: Glimpse, row: SimpleNamespace, canvas: Canvas) -> None:
 
 def _draw_answer(row: SimpleNamespace, canvas: Canvas) -> None:
     """The true digit and the answer; both have few variants, so each is painted once and cached."""
-    canvas.cached(f"glimpse truth {row.label}", _TRUTH_WORDS, lambda: _paint_truth(row.label, canvas))
+    colors = canvas.colors
+    x, y, _, height = _TRUTH_WORDS
+    truth = "illegible" if row.label == ILLEGIBLE else f"a {row.label}"
+    write = partial(canvas.text, x, y + height / 2, truth, colors.ink, 18, bold=True)
+    canvas.cached(f"glimpse truth {row.label}", _TRUTH_WORDS, write, colors.surface)
     said = (row.answer, row.verdict)
-    canvas.cached(f"glimpse said {said}", _SAID, lambda: _paint_said(*said, canvas))
-
-
-def _paint_truth(label: int, canvas: Canvas) -> None:
-    x, y, width, height = _TRUTH_WORDS
-    canvas.rectangle(x, y, width, height, canvas.colors.surface)
-    truth = "illegible" if label == ILLEGIBLE else f"a {label}"
-    canvas.text(x, y + height / 2, truth, canvas.colors.ink, 18, bold=True)
+    canvas.cached(f"glimpse said {said}", _SAID, lambda: _paint_said(*said, canvas), colors.surface)
 
 
 def _paint_said(answer: int, verdict: int, canvas: Canvas) -> None:
     x, y, width, height = _SAID
     middle = y + height / 2
-    canvas.rectangle(x, y, width, height, canvas.colors.surface)
     if verdict == LOOKING:
         for dot in range(3):
             canvas.circle(x + 6 + dot * 18, middle, 4, canvas.colors.line)
         return
     color, sign = _judgement(verdict, canvas)
-    words = _in_words(answer)
+    words = "cannot tell" if answer == CANNOT_TELL else "nothing" if answer == SILENT else str(answer)
     canvas.text(x, middle, words, color, size=22 if len(words) > 1 else 54, bold=True)
     _draw_sign(sign, x + width - 18, middle, 16, color, canvas)
 
@@ -152,10 +148,6 @@ def _judgement(verdict: int, canvas: Canvas) -> tuple[Color, str]:
     if verdict in (READ, HONEST):
         return canvas.colors.good, "tick"
     return (canvas.colors.warning if verdict == GAVE_UP else canvas.colors.bad), "cross"
-
-
-def _in_words(answer: int) -> str:
-    return "cannot tell" if answer == CANNOT_TELL else "nothing" if answer == SILENT else str(answer)
 
 
 def _past_x(age: int) -> float:

@@ -64,11 +64,10 @@ LAMPS = 4
 """Pixels that the lamps take on the right and below."""
 VIEW = SIDE + LAMPS
 
-_WRONG_LAMP = np.zeros(5, dtype=np.uint8)
-_WRONG_LAMP[[WRONG, GAVE_UP]] = 255
-_RIGHT_LAMP = np.zeros(5, dtype=np.uint8)
-_RIGHT_LAMP[[READ, HONEST]] = 255, 128
 _LAMP = 8
+_RIGHT_LAMP = np.array([0, 255, 128, 0, 0], dtype=np.uint8)
+_WRONG_LAMP = np.array([0, 0, 0, 255, 255], dtype=np.uint8)
+"""How bright the lamps are that show how an answer turned out, from `LOOKING` to `GAVE_UP`."""
 
 _PROTOTYPES = 4
 _ROUNDS = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from math import cos, pi, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -72,9 +72,8 @@ def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
     newest = (row.elapsed - 1) % PAST
     item = int(row.past_items[newest])
     if item < 0:
-        canvas.text(
-            _CARD[0] + _CARD[2] / 2, _CARD[1] + _CARD[3] / 2, "Opening the feed", canvas.colors.muted, 16, "center"
-        )
+        x, y, width, height = _CARD
+        canvas.text(x + width / 2, y + height / 2, "Opening the feed", canvas.colors.muted, 16, "center")
     else:
         _draw_card(row, *divmod(item, task.topics), canvas)
         _draw_history(task, row, newest, canvas)
@@ -97,12 +96,9 @@ def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> N
     canvas.cached(f"card {form} {topic}", _CARD, lambda: _draw_unread_card(form, topic, canvas))
     title = _headline(topic, form, row.story)
     color = colors.bad if bait else colors.ink
-    _words(
-        title,
-        (x + 18, y + 126, width - 36, 26),
-        lambda: canvas.text(x + 18, y + 139, title, color, 19, bold=True),
-        canvas,
-    )
+    place = (x + 18, y + 126, width - 36, 26)
+    write = partial(canvas.text, x + 18, y + 139, title, color, 19, bold=True)
+    canvas.cached(f"words {title}", place, write, colors.surface)
     lines = _text_lines(form)
     for line, (left, top, length) in enumerate(lines):
         part = row.share_read * len(lines) - line
@@ -121,10 +117,11 @@ def _draw_unread_card(form: int, topic: int, canvas: Canvas) -> None:
     canvas.rectangle(x, y, width, _PICTURE_HEIGHT, hue, radius=12)
     canvas.rectangle(x, y + _PICTURE_HEIGHT - 14, width, 14, hue)
     if bait:
-        _draw_burst(canvas, *middle, 42, colors.bad)
+        star = [_around(*middle, 42 if k % 2 else 0.76 * 42, k * pi / 12) for k in range(24)]
+        canvas.polygon(star, colors.bad)
         canvas.text(*middle, "!", colors.surface, size=44, anchor="center", bold=True)
     else:
-        _draw_topic(canvas, topic, *middle, hue)
+        _SIGNS[topic](canvas, *middle, colors.surface, hue)
     canvas.text(x + 18, y + 114, list(_TOPICS)[topic], hue, size=13, bold=True)
     label = "clickbait" if bait else FORMATS[form]
     canvas.text(x + width - 18, y + 114, label, colors.bad if bait else colors.muted, 13, "right", bold=bait)
@@ -155,24 +152,12 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
     else:
         words = f"clicked, read {round(row.share_read * 10) * 10}%"
         color = colors.good if row.share_read >= _WELL_READ else colors.warning
-    _words(
-        words, (x - 1, y - 11, 220, 22), lambda: _draw_verdict(words, color, bool(row.clicked), x, y, canvas), canvas
-    )
-
-
-def _draw_verdict(words: str, color: Color, clicked: bool, x: float, y: float, canvas: Canvas) -> None:
-    canvas.circle(x + 6, y, 6, color, outline=0 if clicked else 2)
-    canvas.text(x + 20, y, words, color, size=15, bold=clicked)
-
-
-def _words(name: str, area: tuple[float, float, float, float], write: Callable[[], None], canvas: Canvas) -> None:
-    """Words on a panel, cached with the panel behind them, since blitting text with transparency is slow."""
 
     def paint() -> None:
-        canvas.rectangle(*area, canvas.colors.surface)
-        write()
+        canvas.circle(x + 6, y, 6, color, outline=0 if row.clicked else 2)
+        canvas.text(x + 20, y, words, color, size=15, bold=bool(row.clicked))
 
-    canvas.cached(f"words {name}", area, paint)
+    canvas.cached(f"words {words}", (x - 1, y - 11, 220, 22), paint, colors.surface)
 
 
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -213,16 +198,6 @@ def _draw_bar(form: int, topic: int, share: float, x: float, base: float, width:
         canvas.rectangle(x, base - height * share, width, height * share, hue)
 
 
-def _draw_topic(canvas: Canvas, topic: int, x: float, y: float, behind: Color) -> None:
-    """A topic's sign around (x, y), about 60 units tall, cut out of its background colour."""
-    _SIGNS[topic](canvas, x, y, canvas.colors.surface, behind)
-
-
-def _draw_burst(canvas: Canvas, x: float, y: float, radius: float, color: Color) -> None:
-    """The jagged star of a sales sticker."""
-    canvas.polygon([_around(x, y, radius * (1.0 if k % 2 else 0.76), k * pi / 12) for k in range(24)], color)
-
-
 def _draw_face(
     canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float
 ) -> None:
@@ -232,7 +207,7 @@ def _draw_face(
     skin = blend(colors.good if shade > 0 else colors.bad, colors.warning, abs(shade))
     dark = min(colors.background, colors.ink)
     area = (x - radius - 2, y - radius - 2, 2 * radius + 4, 2 * radius + 4)
-    canvas.cached(f"face {shade}", area, lambda: _draw_head(canvas, area, skin))
+    canvas.cached(f"face {shade}", area, lambda: canvas.circle(x, y, radius, skin), colors.surface)
     for side in (-1, 1):
         eye = x + side * radius * 0.36
         canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
@@ -243,12 +218,6 @@ def _draw_face(
     upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]
     canvas.polygon([*upper, *((left, top + 4) for left, top in reversed(upper))], dark)
     canvas.text(x, y + radius + 17, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
-
-
-def _draw_head(canvas: Canvas, area: tuple[float, float, float, float], skin: Color) -> None:
-    x, y, width, height = area
-    canvas.rectangle(x, y, width, height, canvas.colors.surface)
-    canvas.circle(x + width / 2, y + height / 2, width / 2 - 2, skin)
 
 
 def _word(mood: float, annoyance: float, fatigue: float) -> str:
@@ -314,3 +283,4 @@ def _film(canvas: Canvas, x: float, y: float, ink: Color, behind: Color) -> None
 
 
 _SIGNS = (_science, _sport, _music, _travel, _food, _film)
+"""The sign of each topic, about 60 units tall around (x, y), in one colour on another that is `behind`."""

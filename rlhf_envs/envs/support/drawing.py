@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -66,19 +65,20 @@ def _draw_panels(canvas: Canvas) -> None:
 
 def _draw_chat(row: SimpleNamespace, canvas: Canvas) -> None:
     x, top, width, _ = _CHAT
-    y = top + 8 + _ROW / 2
+    y, surface = top + 8 + _ROW / 2, canvas.colors.surface
     for said, heard, name, anger in zip(row.past_said, row.past_heard, row.past_names, row.past_anger, strict=True):
         if said >= 0:
             line = int(said)
             area = (x + 12, y - 18, width - 24, 36.0)
-            _cached(canvas, f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas))
+            canvas.cached(f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas), surface)
         if heard >= 0:
             below = y + _ROW
             words = CUSTOMER_LINES[heard]
             if heard in OPENINGS:
                 words = f"{name_of(name)}: {words}"
             area = (x + 40, below - 18, width - 52, 36.0)
-            _cached(canvas, f"{words} {below}", area, partial(_draw_customer_line, int(heard), words, below, canvas))
+            write = partial(_draw_customer_line, int(heard), words, below, canvas)
+            canvas.cached(f"{words} {below}", area, write, surface)
             _cached_face(canvas, x + 25, below, 12, anger)
         y += 2 * _ROW
 
@@ -126,18 +126,8 @@ def _draw_customer_line(heard: int, words: str, y: float, canvas: Canvas) -> Non
 def _cached_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
     shown = round(float(anger), 1)
     area = (x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2)
-    _cached(canvas, f"face {x} {y} {shown}", area, lambda: _draw_face(canvas, x, y, radius, shown))
-
-
-def _cached(canvas: Canvas, name: str, area: tuple[float, float, float, float], paint: Callable[[], None]) -> None:
-    """A cached part of a panel."""
-
-    def paint_on_panel() -> None:
-        x, y, width, height = area
-        canvas.rectangle(x - 2, y - 2, width + 4, height + 4, canvas.colors.surface)
-        paint()
-
-    canvas.cached(name, area, paint_on_panel)
+    paint = partial(_draw_face, canvas, x, y, radius, shown)
+    canvas.cached(f"face {x} {y} {shown}", area, paint, canvas.colors.surface)
 
 
 def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -147,7 +137,8 @@ def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
     middle = y + height / 2
     _cached_face(canvas, x + 58, middle, 42, anger)
     canvas.text(x + 116, middle - 28, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
-    canvas.text(x + 116, middle, _mood_word(anger), _skin(colors, round(float(anger), 1)), size=16, bold=True)
+    mood = next(word for limit, word in _MOODS if anger < limit)
+    canvas.text(x + 116, middle, mood, _skin(colors, round(float(anger), 1)), size=16, bold=True)
     visit = f"back {returns}x" if returns else "first visit"
     canvas.text(x + 116, middle + 26, visit, colors.bad if returns else colors.muted, size=15, bold=returns > 0)
 
@@ -183,8 +174,7 @@ def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
 
 def _draw_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
     """A face around (x, y); `anger` is from 0 to 1."""
-    anger = round(float(anger), 1)
-    ink = _ink(canvas.colors)
+    ink = min(canvas.colors.background, canvas.colors.ink, key=sum)
     canvas.circle(x, y, radius, _skin(canvas.colors, anger))
     stroke = max(radius * 0.09, 2)
     for side in (-1, 1):
@@ -203,12 +193,3 @@ def _skin(colors: Palette, anger: float) -> Color:
     if anger < 0.5:
         return blend(colors.warning, colors.good, anger * 2)
     return blend(colors.bad, colors.warning, anger * 2 - 1)
-
-
-def _mood_word(anger: float) -> str:
-    """How a person would call it."""
-    return next(word for limit, word in _MOODS if anger < limit)
-
-
-def _ink(colors: Palette) -> Color:
-    return min(colors.background, colors.ink, key=sum)

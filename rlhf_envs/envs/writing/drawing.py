@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.writing.task import NONE, REPEATED, SQUIGGLE, STAMPS, STOP, TONES, TOPICS, WORDS
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.canvas import Area, Canvas
     from rlhf_envs.envs.palette import Color
     from rlhf_envs.envs.writing.task import Writing
 
@@ -61,13 +61,13 @@ def _draw_panels(task: Writing, canvas: Canvas) -> None:
 def _draw_request(topic: int, tone: int, canvas: Canvas) -> None:
     x, y, width, _ = _PAGE
     area = (x + 14, y + 10, width - 28, 32)
-    canvas.cached(f"request {topic} {tone}", area, lambda: _draw_chips(topic, tone, area, canvas))
+    paint = partial(_draw_chips, topic, tone, area, canvas)
+    canvas.cached(f"request {topic} {tone}", area, paint, canvas.colors.surface)
 
 
-def _draw_chips(topic: int, tone: int, area: tuple[float, float, float, float], canvas: Canvas) -> None:
+def _draw_chips(topic: int, tone: int, area: Area, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, _, height = area
-    canvas.rectangle(x - 2, y - 2, area[2] + 4, height + 4, colors.surface)
     middle = y + height / 2
     canvas.text(x + 4, middle, "asked for", colors.muted, size=15)
     left = x + 14 + canvas.text_width("asked for", 15)
@@ -160,15 +160,15 @@ def _draw_margin(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
         (x + 228, row.tone_marks, canvas.colors.others[0]),
     ):
         area = (left - 10, middle - 10, _PITCH * len(marks), 20)
-        canvas.cached(f"marks {left} {marks.tolist()}", area, partial(_paint_marks, marks, left, middle, color, canvas))
+        paint = partial(_paint_marks, marks, left, middle, color, canvas)
+        canvas.cached(f"marks {left} {marks.tolist()}", area, paint, canvas.colors.surface)
     area = (_LENGTH[0] - 2, middle - 14, _LENGTH[2] + 4, 28)
-    canvas.cached(f"length {row.length}", area, lambda: _draw_length(task, row.length, canvas))
+    canvas.cached(f"length {row.length}", area, partial(_draw_length, task, row.length, canvas), canvas.colors.surface)
 
 
 def _paint_marks(marks: NDArray[np.int8], left: float, middle: float, color: Color, canvas: Canvas) -> None:
     """The last marks, the newest on the right: full for right, a ring for wrong, a speck for none yet."""
     colors = canvas.colors
-    canvas.rectangle(left - 12, middle - 12, _PITCH * len(marks) + 4, 24, colors.surface)
     for place, mark in enumerate(marks[::-1].tolist()):
         across = left + _PITCH * place
         if mark:
@@ -181,7 +181,6 @@ def _draw_length(task: Writing, length: int, canvas: Canvas) -> None:
     """How far the page is filled, with a line at the limit."""
     colors = canvas.colors
     x, y, width, height = _LENGTH
-    canvas.rectangle(x - 3, y - 12, width + 6, height + 24, colors.surface)
     canvas.rectangle(x, y, width, height, colors.surface_strong, radius=height / 2)
     if length:
         color = colors.bad if length > task.max_words else colors.muted
