@@ -199,14 +199,9 @@ def check_screen(feedback: str) -> None:
     if feedback == "window":
         import pygame
 
-        from rlhf_envs.envs.rendering import open_display
+        from rlhf_envs.envs.rendering import opening_window
 
-        try:
-            open_display()
-        except pygame.error as error:
-            raise RuntimeError(
-                f"No window can be opened ({error}); on a machine without a screen use --feedback web."
-            ) from error
-        pygame.display.quit()
+        with opening_window("; on a machine without a screen use --feedback web"):
+            pygame.display.quit()
     if feedback == "web" and any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise RuntimeError("The web page needs FastAPI and uvicorn: pip install 'rlhf-envs[web]'.")

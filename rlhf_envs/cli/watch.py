@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import EnvironmentFlags
-from rlhf_envs.envs.rendering import open_display
+from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
 from rlhf_envs.report.film import EpisodeRenderer, film
@@ -102,11 +102,8 @@ class LiveView:
     """Plays frames in a window: space pauses, the right arrow steps while paused, escape or closing it ends.
 
     Args:
-        title: of the window.
+        title: of the window, which is opened for the first frame.
         frames_per_second: how fast frames are played.
-
-    Raises:
-        RuntimeError: if no window can be opened.
     """
 
     def __init__(self, title: str, frames_per_second: float) -> None:
@@ -115,13 +112,13 @@ class LiveView:
         self._rate = frames_per_second
         self._screen: pygame.Surface | None = None
         self._clock = pygame.time.Clock()
-        try:
-            open_display()
-        except pygame.error as error:
-            raise _no_window(error) from error
 
     def play(self, frames: Iterator[NDArray[np.uint8]]) -> bool:
-        """Show frames (height, width, 3) uint8 until there are no more; False if the viewer ended it before."""
+        """Show frames (height, width, 3) uint8 until there are no more; False if the viewer ended it before.
+
+        Raises:
+            RuntimeError: if no window can be opened.
+        """
         for frame in frames:
             self._show(frame)
             if not self._wait():
@@ -135,10 +132,8 @@ class LiveView:
     def _show(self, frame: NDArray[np.uint8]) -> None:
         size = (frame.shape[1], frame.shape[0])
         if self._screen is None:
-            try:
+            with opening_window("; on a machine without a screen make a film with --film"):
                 self._screen = pygame.display.set_mode(size)
-            except pygame.error as error:
-                raise _no_window(error) from error
             self._caption()
         self._screen.blit(pygame.image.frombuffer(frame.tobytes(), size, "RGB"), (0, 0))
         pygame.display.flip()
@@ -164,10 +159,4 @@ class LiveView:
             self._clock.tick(self._rate)
 
     def _caption(self) -> None:
-        pygame.display.set_caption(
-            f"{self._title} (paused: space goes on, right steps)" if self.paused else self._title
-        )
-
-
-def _no_window(error: pygame.error) -> RuntimeError:
-    return RuntimeError(f"No window can be opened ({error}); on a machine without a screen make a film with --film.")
+        pygame.display.set_caption(self._title + " (paused: space goes on, right steps)" * self.paused)

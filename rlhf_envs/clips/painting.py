@@ -13,7 +13,7 @@ from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import THEMES
-from rlhf_envs.envs.rendering import Painter
+from rlhf_envs.envs.rendering import Painter, checked_frame_size
 from rlhf_envs.envs.task import State
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.segments import Segment
@@ -103,11 +103,7 @@ def clip_painter(
     Raises:
         ValueError: for an unknown theme, a frame size below 60x40, or an environment that cannot be made.
     """
-    size = (int(frame_size[0]), int(frame_size[1]))
-    if size[0] < 60 or size[1] < 40:
-        raise ValueError(f"A frame must be at least 60x40 pixels, not {size[0]}x{size[1]}.")
-    if theme not in THEMES:
-        raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
+    size = checked_frame_size(frame_size, theme)
     ref = EnvironmentRef.of(environment)
     draw: Draw | None = None
     try:

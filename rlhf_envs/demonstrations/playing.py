@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from rlhf_envs.demonstrations.episodes import Episode
 from rlhf_envs.envs.palette import THEMES
-from rlhf_envs.envs.rendering import open_display
+from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.observations import map_observations, stack_observations
 
 KeysToAction = Mapping[tuple[str, ...], Any]
@@ -169,14 +169,9 @@ class PlayWindow:
         self._colors = THEMES[theme]
         self._screen: pygame.Surface | None = None
         self._clock = pygame.time.Clock()
-        try:
-            open_display()
+        with opening_window(", which is needed to record demonstrations"):
             pygame.font.init()
             pygame.joystick.init()
-        except pygame.error as error:
-            raise RuntimeError(
-                f"No window can be opened ({error}), which is needed to record demonstrations."
-            ) from error
         self._font = pygame.font.Font(None, _FONT_SIZE + 4)
         self._keys_line = f"keys  {'  '.join(_key_label(key) for key in controls.keys)}" if controls.keys else ""
         # A gamepad sends events only as long as its object exists.

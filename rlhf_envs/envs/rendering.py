@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil, sqrt
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,23 @@ if TYPE_CHECKING:
 
     from rlhf_envs.envs.canvas import Canvas
 
-FRAME_SIZE = (600, 400)
+FRAME_SIZE, SMALLEST_FRAME = (600, 400), (60, 40)
 RENDER_MODES = ("human", "rgb_array")
 _MOST_TILES = 16
+
+
+def checked_frame_size(frame_size: Sequence[int], theme: str) -> tuple[int, int]:
+    """(width, height) of a frame in pixels.
+
+    Raises:
+        ValueError: if that is too small, or there is no such theme.
+    """
+    width, height = int(frame_size[0]), int(frame_size[1])
+    if width < SMALLEST_FRAME[0] or height < SMALLEST_FRAME[1]:
+        raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
+    if theme not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
+    return width, height
 
 
 class Painter:
@@ -35,14 +51,9 @@ class Painter:
     pygame is imported when the first frame is drawn, so training without pictures never loads it.
     """
 
-    def __init__(self, task: Task, frame_size: tuple[int, int] = FRAME_SIZE, theme: str = "light") -> None:
-        width, height = frame_size
-        if width < 60 or height < 40:
-            raise ValueError(f"A frame must be at least 60x40 pixels, not {width}x{height}.")
-        if theme not in THEMES:
-            raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
+    def __init__(self, task: Task, frame_size: Sequence[int] = FRAME_SIZE, theme: str = "light") -> None:
         self.task = task
-        self.frame_size = (int(width), int(height))
+        self.frame_size = checked_frame_size(frame_size, theme)
         self.theme = theme
         self._canvas: Canvas | None = None
 
@@ -69,77 +80,72 @@ class Painter:
         return self.canvas.pixels()
 
 
-def open_display() -> None:
-    """Start pygame's display.
+@contextmanager
+def opening_window(otherwise: str) -> Iterator[None]:
+    """Start pygame's display for a window that is opened within.
+
+    Args:
+        otherwise: the end of the sentence that is the error: what to do where there is no screen.
 
     Raises:
-        pygame.error: if there is no screen.
+        RuntimeError: if there is no screen.
     """
     import pygame
 
-    pygame.display.init()
-    # Without a screen SDL falls back on an invisible window.
-    if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
-        raise pygame.error("there is no screen")
+    try:
+        pygame.display.init()
+        # Without a screen SDL falls back on an invisible window.
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            raise pygame.error("there is no screen")
+        yield
+    except pygame.error as error:
+        raise RuntimeError(f"No window can be opened ({error}){otherwise}.") from error
 
 
 class Window:
-    """A pygame window that shows frames as they come, at a steady rate.
+    """A pygame window that shows the first copies of an environment as tiles, at a steady rate: its "human" mode.
+
+    Args:
+        painter: of whole frames, whose task and theme the tiles have too.
+        copies: how many there are.
+        title: of the window.
+        frames_per_second: how often it is drawn.
 
     Raises:
         RuntimeError: if no screen can be opened.
     """
 
-    def __init__(self, title: str, size: tuple[int, int], frames_per_second: int) -> None:
+    def __init__(self, painter: Painter, copies: int, title: str, frames_per_second: int) -> None:
         import pygame
 
-        try:
-            open_display()
+        self._tiles = min(copies, _MOST_TILES)
+        self._columns = ceil(sqrt(self._tiles))
+        width = max(painter.frame_size[0] // self._columns, SMALLEST_FRAME[0])
+        height = max(painter.frame_size[1] // self._columns, SMALLEST_FRAME[1])
+        self._painter = Painter(painter.task, (width, height), painter.theme)
+        with opening_window("; on a machine without a screen use render_mode='rgb_array'"):
+            size = (width * self._columns, height * ceil(self._tiles / self._columns))
             self._screen = pygame.display.set_mode(size)
-        except pygame.error as error:
-            raise RuntimeError(
-                f"No window can be opened ({error}); on a machine without a screen use render_mode='rgb_array'."
-            ) from error
         pygame.display.set_caption(title)
-        self._clock = pygame.time.Clock()
-        self._rate = frames_per_second
+        self._clock, self._rate = pygame.time.Clock(), frames_per_second
 
-    def show(self, surface: pygame.Surface) -> None:
-        """Put a surface on screen and wait until its time has passed."""
+    def show(self, state: State) -> None:
+        """Draw the copies and wait until their time has passed."""
         import pygame
 
+        width, height = self._painter.frame_size
         pygame.event.pump()
-        self._screen.blit(surface, (0, 0))
+        for tile in range(self._tiles):
+            place = (tile % self._columns * width, tile // self._columns * height)
+            self._screen.blit(self._painter.surface(state, tile), place)
         pygame.display.flip()
         self._clock.tick(self._rate)
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         import pygame
 
         pygame.display.quit()
-
-
-class WallPainter:
-    """Draws the first copies of an environment as tiles of one picture, for its "human" mode."""
-
-    def __init__(self, task: Task, copies: int, frame_size: tuple[int, int], theme: str) -> None:
-        self.tiles = min(copies, _MOST_TILES)
-        self.columns = ceil(sqrt(self.tiles))
-        rows = ceil(self.tiles / self.columns)
-        tile = (max(frame_size[0] // self.columns, 60), max(frame_size[1] // self.columns, 40))
-        self._painter = Painter(task, tile, theme)
-        self.size = (tile[0] * self.columns, tile[1] * rows)
-
-    def surface(self, state: State) -> pygame.Surface:
-        """All tiles on one new surface."""
-        import pygame
-
-        wall = pygame.Surface(self.size)
-        width, height = self._painter.frame_size
-        for tile in range(self.tiles):
-            wall.blit(self._painter.surface(state, tile), (tile % self.columns * width, tile // self.columns * height))
-        return wall
 
 
 _MOST_BARS, _MOST_NUMBERS = 20, 14

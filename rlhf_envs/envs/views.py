@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.rendering import FRAME_SIZE, RENDER_MODES, Painter, WallPainter, Window
+from rlhf_envs.envs.rendering import FRAME_SIZE, RENDER_MODES, Painter, Window
 from rlhf_envs.envs.simulation import OBJECTIVES, Simulation, Step
 from rlhf_envs.envs.task import Task
 from rlhf_envs.registry import import_object
@@ -32,22 +32,25 @@ class _TaskView:
     spec: gym.envs.registration.EnvSpec | None
     render_mode: str | None
 
-    def _set_up(
+    def __init__(
         self,
-        task: Task,
+        task_class: type[Task] | str,
         copies: int,
-        auto_reset: bool,
-        render_mode: str | None,
-        objective: str,
-        frame_size: Sequence[int],
-        theme: str,
+        max_episode_steps: int | None,
+        render_mode: str | None = None,
+        objective: str = "true",
+        frame_size: Sequence[int] = FRAME_SIZE,
+        theme: str = "light",
+        **parameters: Any,
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode must be one of {', '.join(RENDER_MODES)} or None, not {render_mode!r}.")
         if objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}.")
-        self.task = task
-        self.simulation = Simulation(task, copies, auto_reset)
+        self.task = task = load_task(task_class)(**parameters)
+        if max_episode_steps is not None:
+            task.horizon = min(task.horizon, max_episode_steps)
+        self.simulation = Simulation(task, copies, auto_reset=self._batched)
         if objective == "proxy" and not self.simulation.has_proxy():
             raise ValueError(
                 f"{type(task).__name__} has no proxy reward, so objective must be 'true'; its `advance` would have to "
@@ -57,8 +60,7 @@ class _TaskView:
         self.metadata = {**self.metadata, "render_fps": task.render_fps}
         self.render_mode = render_mode
         self.objective = objective
-        self.painter = Painter(task, (frame_size[0], frame_size[1]), theme)
-        self._wall: WallPainter | None = None
+        self.painter = Painter(task, frame_size, theme)
         self._window: Window | None = None
         self._seeded = False
 
@@ -89,13 +91,11 @@ class _TaskView:
 
     def _show(self) -> None:
         """Show the first copies as tiles of one window."""
-        copies = self.simulation.copies
-        if self._wall is None or self._window is None:
-            self._wall = WallPainter(self.task, copies, self.painter.frame_size, self.painter.theme)
-            name = self.spec.id if self.spec else type(self.task).__name__
+        if self._window is None:
+            copies, name = self.simulation.copies, self.spec.id if self.spec else type(self.task).__name__
             title = name if copies == 1 else f"{name} x {copies}"
-            self._window = Window(title, self._wall.size, self.metadata["render_fps"])
-        self._window.show(self._wall.surface(self.simulation.state))
+            self._window = Window(self.painter, copies, title, self.task.render_fps)
+        self._window.show(self.simulation.state)
 
     def snapshot(self) -> NDArray[np.uint8]:
         """The whole state, random streams included, uint8: (bytes,), or (N, bytes) for a vector environment."""
@@ -112,31 +112,24 @@ class _TaskView:
         self._seeded = True
 
     def expert_action(self) -> Any:
-        """The action of a scripted policy that does well on the true reward; one per copy for a vector environment.
-
-        Raises:
-            ValueError: if the task defines none.
-        """
+        """`Task.expert_action` in the current state; one action per copy for a vector environment."""
         return self._of_copies(self.task.expert_action(self.simulation.state))
 
     def proxy_action(self) -> Any:
-        """The action of a scripted policy that games the proxy reward; one per copy for a vector environment.
-
-        Raises:
-            ValueError: if the task defines none.
-        """
+        """`Task.proxy_action` in the current state; one action per copy for a vector environment."""
         return self._of_copies(self.task.proxy_action(self.simulation.state))
 
     def _of_copies(self, array: NDArray[Any]) -> Any:
         return array if self._batched else array[0]
 
-    def _close_window(self) -> None:
+    def close_extras(self, **arguments: Any) -> None:
+        """Close the window if there is one."""
         if self._window is not None:
             self._window.close()
             self._window = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_window": None, "_wall": None}
+        return {**self.__dict__, "_window": None}
 
 
 class TaskEnv(_TaskView, gym.Env[Any, Any]):
@@ -153,18 +146,9 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
 
     _batched = False
 
-    def __init__(
-        self,
-        task_class: type[Task] | str,
-        render_mode: str | None = None,
-        objective: str = "true",
-        frame_size: Sequence[int] = FRAME_SIZE,
-        theme: str = "light",
-        **parameters: Any,
-    ) -> None:
-        task = load_task(task_class)(**parameters)
-        self._set_up(task, 1, False, render_mode, objective, frame_size, theme)
-        self.observation_space, self.action_space = task.observation_space, task.action_space
+    def __init__(self, task_class: type[Task] | str, **options: Any) -> None:
+        super().__init__(task_class, 1, None, **options)
+        self.observation_space, self.action_space = self.task.observation_space, self.task.action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. A seed restarts the random stream; without one the stream continues."""
@@ -195,7 +179,7 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
 
     def close(self) -> None:
         """Close the window if there is one."""
-        self._close_window()
+        self.close_extras()
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """Keyboard control, for `gymnasium.utils.play` and for demonstrations."""
@@ -221,22 +205,12 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     _batched = True
 
     def __init__(
-        self,
-        task_class: type[Task] | str,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        render_mode: str | None = None,
-        objective: str = "true",
-        frame_size: Sequence[int] = FRAME_SIZE,
-        theme: str = "light",
-        **parameters: Any,
+        self, task_class: type[Task] | str, num_envs: int = 1, max_episode_steps: int | None = None, **options: Any
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-        task = load_task(task_class)(**parameters)
-        if max_episode_steps is not None:
-            task.horizon = min(task.horizon, max_episode_steps)
-        self._set_up(task, num_envs, True, render_mode, objective, frame_size, theme)
+        super().__init__(task_class, num_envs, max_episode_steps, **options)
+        task = self.task
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = task.observation_space, task.action_space
         self.observation_space = batch_space(task.observation_space, num_envs)
@@ -286,10 +260,6 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A frame (height, width, 3) uint8 for each copy; in "human" mode the first copies as tiles on screen."""
         return self._frames()
-
-    def close_extras(self, **arguments: Any) -> None:
-        """Close the window if there is one."""
-        self._close_window()
 
     def _information(self, step: Step) -> dict[str, Any]:
         terms: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from rlhf_envs.clips import encode_mp4, letterbox
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
-from rlhf_envs.envs.rendering import FRAME_SIZE
+from rlhf_envs.envs.rendering import FRAME_SIZE, checked_frame_size
 from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, Transition, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.wrappers import UncertainRewardFunction
@@ -59,9 +59,7 @@ class EpisodeRenderer:
         width: int = FRAME_SIZE[0],
         theme: str = "light",
     ) -> None:
-        if theme not in THEMES:
-            raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {theme!r}.")
-        self.picture_size = (width, round(width * FRAME_SIZE[1] / FRAME_SIZE[0]))
+        self.picture_size = checked_frame_size((width, round(width * FRAME_SIZE[1] / FRAME_SIZE[0])), theme)
         self.theme = theme
         environment = EnvironmentRef.of(environment)
         self._env = _drawable(environment, self.picture_size, theme)

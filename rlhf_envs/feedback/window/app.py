@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pygame
 
 from rlhf_envs.envs.palette import THEME_NAMES
-from rlhf_envs.envs.rendering import open_display
+from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.feedback.outbox import Outbox
 from rlhf_envs.feedback.session import AnnotatorSession
@@ -289,12 +289,7 @@ def measure_window(
 def _open_display(title: str, size: tuple[int, int]) -> pygame.Window:
     # On Windows a program that does not ask for real pixels is shown enlarged, and blurred.
     os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")
-    try:
-        open_display()
+    with opening_window("; on a machine without a screen answer in a browser with --web"):
         window = pygame.Window(title, size, resizable=True, allow_high_dpi=True)
         window.minimum_size = SMALLEST_SIZE
-        return window
-    except pygame.error as error:
-        raise RuntimeError(
-            f"No window can be opened ({error}); on a machine without a screen answer in a browser with --web."
-        ) from error
+    return window
