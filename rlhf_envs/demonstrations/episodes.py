@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.envs.simulation import space_bounds
 from rlhf_envs.files import write_atomically
 from rlhf_envs.observations import Observations, concatenate_observations, map_observations, named_arrays
 
@@ -290,6 +291,6 @@ def _check_belongs(name: str, array: NDArray[Any], space: Space[Any]) -> None:
             f"The {name} of demonstrations in {space} must have shape {space.shape} each, not {array.shape[1:]}."
         )
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        count = space.n if isinstance(space, spaces.Discrete) else space.nvec
-        if (array < space.start).any() or (array >= space.start + count).any():
+        least, greatest = space_bounds(space)
+        if (array < least).any() or (array > greatest).any():
             raise ValueError(f"The {name} of demonstrations hold a value outside of {space}.")

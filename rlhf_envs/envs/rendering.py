@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.palette import THEMES
+from rlhf_envs.envs.simulation import space_bounds
 from rlhf_envs.envs.task import State, Task
 
 if TYPE_CHECKING:
@@ -191,15 +191,10 @@ def _draw_number_panel(canvas: Canvas) -> None:
 
 
 def _draw_bars(task: Task, values: NDArray[np.float64], canvas: Canvas) -> None:
-    space = task.observation_space
-    if isinstance(space, Discrete | MultiDiscrete):
-        low = np.broadcast_to(space.start, space.shape or (1,)).reshape(-1)[: len(values)].astype(np.float64)
-        count = space.n if isinstance(space, Discrete) else space.nvec.reshape(-1)[: len(values)]
-        high = low + count - 1
-    elif isinstance(space, Box):
-        low, high = (bound.reshape(-1)[: len(values)].astype(np.float64) for bound in (space.low, space.high))
-    else:
-        low, high = np.zeros(len(values)), np.ones(len(values))
+    low, high = (
+        np.broadcast_to(bound, task.observation_space.shape or (1,)).reshape(-1)[: len(values)].astype(np.float64)
+        for bound in space_bounds(task.observation_space)
+    )
     bounded = np.isfinite(low) & np.isfinite(high)
     squashed = 0.5 + 0.5 * values / (1.0 + np.abs(values))
     width = np.maximum(np.where(bounded, high - low, 1.0), 1e-9)

@@ -9,6 +9,7 @@ from math import isfinite, prod
 from typing import Any
 
 import numpy as np
+from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
@@ -39,6 +40,15 @@ class Step:
     truncated: NDArray[np.bool_]
     ended: NDArray[np.intp]
     final_observations: NDArray[Any]
+
+
+def space_bounds(space: Space[Any]) -> tuple[Any, Any]:
+    """The least and the greatest value of a space of one array, each of the space's shape or one number."""
+    if isinstance(space, Box):
+        return space.low, space.high
+    if isinstance(space, Discrete):
+        return int(space.start), int(space.start + space.n - 1)
+    return (space.start, space.start + space.nvec - 1) if isinstance(space, MultiDiscrete) else (0, 1)
 
 
 class DrawLayout:
@@ -92,14 +102,8 @@ class Simulation:
         self._names = tuple(task.reward_weights)
         self._name_set = set(self._names)
         self._reset_draws, self._step_draws = DrawLayout(task.reset_draws), DrawLayout(task.step_draws)
-        space = task.action_space
-        self._action_shape = (copies, *(space.shape or ()))
-        self._first_action: Any = None
-        self._past_actions: Any = None
-        if isinstance(space, Discrete):
-            self._first_action, self._past_actions = int(space.start), int(space.start + space.n)
-        elif isinstance(space, MultiDiscrete):
-            self._first_action, self._past_actions = space.start, space.start + space.nvec
+        self._action_shape = (copies, *(task.action_space.shape or ()))
+        self._lowest_action, self._highest_action = space_bounds(task.action_space)
         self._no_rows = np.empty(0, dtype=np.intp)
 
     def seed(self, seeds: NDArray[Any], rows: NDArray[np.intp] | None = None) -> None:
@@ -159,8 +163,10 @@ class Simulation:
             final = observations[ended]
             if self.auto_reset:
                 self.begin(ended)
-                whole = len(ended) == self.copies
-                observations = self._observe(state) if whole else self._with_fresh(observations, ended)
+                if len(ended) == self.copies:
+                    observations = self._observe(state)
+                else:
+                    observations[ended] = self._observe(state.take(ended))
         return Step(observations, true, proxy, terms, truncated, ended, final)
 
     def has_proxy(self) -> bool:
@@ -201,10 +207,6 @@ class Simulation:
             total += weight * term
         return total
 
-    def _with_fresh(self, observations: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-        observations[rows] = self._observe(self.state.take(rows))
-        return observations
-
     def _checked(self, actions: Any) -> NDArray[Any]:
         space = self.task.action_space
         actions = np.asarray(actions)
@@ -214,11 +216,9 @@ class Simulation:
                 f"not {actions.shape}."
             )
         if isinstance(space, Box):
-            actions = np.clip(actions.astype(np.float32, copy=False), space.low, space.high)
+            actions = np.clip(actions.astype(np.float32, copy=False), self._lowest_action, self._highest_action)
             if not isfinite(actions.sum()):
                 raise ValueError(f"Actions must be finite numbers in {space}, but some are not a number.")
-        elif (
-            self._first_action is not None and ((actions < self._first_action) | (actions >= self._past_actions)).any()
-        ):
+        elif ((actions < self._lowest_action) | (actions > self._highest_action)).any():
             raise ValueError(f"Actions must lie in {space}, but some do not.")
         return actions
