@@ -110,7 +110,7 @@ class Progress(BaseModel):
     idle: list[str] = Field(description="What to say while there is nothing to answer: headline and sentence.")
 
 
-def _service(request: Request) -> LabellingService:
+async def _service(request: Request) -> LabellingService:
     service: LabellingService = request.app.state.service
     return service
 
