@@ -206,10 +206,7 @@ def save_window(environment_id: str, path: Path, size: tuple[int, int] = (1200, 
     """
     os.environ["SDL_VIDEODRIVER"] = "dummy"
     environment = StoredEnvironment(EnvironmentRef(environment_id), 25)
-    with (
-        TemporaryDirectory() as folder,
-        PreferenceStore.create(Path(folder) / "feedback.db", environment) as store,
-    ):
+    with TemporaryDirectory() as folder, PreferenceStore.create(Path(folder) / "feedback.db", environment) as store:
         pair = practice_pairs(environment, 1)[0]
         queries = [Query(f"0/train/{number}", 0, (pair.bad, pair.good)) for number in range(_ASKED)]
         for id in store.ask(queries)[-_ANSWERED:]:

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +36,12 @@ def encode_mp4(
     Raises:
         ValueError: if the frames are not of that shape and dtype, or there are none, or the rate is not positive.
     """
-    frames = _checked_frames(frames)
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise ValueError(
+            f"Frames must be an array (T, height, width, 3) of uint8 with at least one frame, "
+            f"not {frames.dtype} of shape {frames.shape}."
+        )
     if frames_per_second <= 0:
         raise ValueError(f"frames_per_second must be above 0, not {frames_per_second}.")
     height, width = frames.shape[1:3]
@@ -64,24 +70,9 @@ def _write(film: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
         context.color_range = ColorRange.MPEG
         for pixels in frames:
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            container.mux(
-                stream.encode(
-                    picture.reformat(
-                        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-                    )
-                )
-            )
+            target: Any = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
+            container.mux(stream.encode(picture.reformat(format="yuv420p", **target)))
         container.mux(stream.encode())
-
-
-def _checked_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise ValueError(
-            f"Frames must be an array (T, height, width, 3) of uint8 with at least one frame, "
-            f"not {frames.dtype} of shape {frames.shape}."
-        )
-    return frames
 
 
 def letterbox(picture: NDArray[np.uint8], frame_size: tuple[int, int], background: Sequence[int]) -> NDArray[np.uint8]:
@@ -99,10 +90,24 @@ def letterbox(picture: NDArray[np.uint8], frame_size: tuple[int, int], backgroun
     left, top = (width - inner_width) // 2, (height - inner_height) // 2
     frame = np.empty((height, width, 3), dtype=np.uint8)
     frame[:] = background
-    frame[top : top + inner_height, left : left + inner_width] = np.frombuffer(scaled, dtype=np.uint8).reshape(
-        inner_height, inner_width, 3
-    )
+    inner = frame[top : top + inner_height, left : left + inner_width]
+    inner[...] = np.frombuffer(scaled, dtype=np.uint8).reshape(inner.shape)
     return frame
+
+
+def render_picture(env: gym.Env[Any, Any], environment_id: str) -> NDArray[np.uint8]:
+    """What an environment renders in its current state, (rows, columns, 3) uint8.
+
+    Raises:
+        RuntimeError: if it fails, as simulators do on a machine without a screen.
+    """
+    try:
+        return np.asarray(env.render())
+    except Exception as error:
+        raise RuntimeError(
+            f"{environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo without a "
+            "screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
+        ) from error
 
 
 class FrameCapture:

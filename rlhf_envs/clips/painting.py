@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.clips.frames import CLIP_SIZE, letterbox
+from rlhf_envs.clips.frames import CLIP_SIZE, letterbox, render_picture
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import THEMES
@@ -142,14 +142,7 @@ def _simulator_drawing(
 
     def picture(state: NDArray[np.float64]) -> NDArray[np.uint8]:
         adapter.set_state(env.unwrapped, state)
-        try:
-            rendered: Any = env.render()
-        except Exception as error:
-            raise RuntimeError(
-                f"{environment_id} cannot be drawn on this machine ({type(error).__name__}: {error}); MuJoCo "
-                f"without a screen needs the environment variable MUJOCO_GL=egl or osmesa, and that library."
-            ) from error
-        return letterbox(np.asarray(rendered), size, THEMES[theme].background)
+        return letterbox(render_picture(env, environment_id), size, THEMES[theme].background)
 
     def draw(states: NDArray[Any]) -> NDArray[np.uint8]:
         states = np.asarray(states)

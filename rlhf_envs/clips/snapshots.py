@@ -109,35 +109,18 @@ class _TaskSnapshots:
 
 
 class _FloatSnapshots:
-    """For simulators whose states are rows of float64."""
+    """For simulators whose states, all read at once, are an array (copies, size) of float64."""
 
-    def __init__(self, copies: int, width: int) -> None:
-        self._copies, self._width = copies, width
-        self.size = copies * width * np.dtype(np.float64).itemsize
+    def __init__(self, read: Callable[[], FloatState]) -> None:
+        self._read, states = read, read()
+        self._shape, self.size = states.shape, states.nbytes
+
+    def capture(self, out: NDArray[np.uint8]) -> None:
+        out[:] = np.ascontiguousarray(self._read()).view(np.uint8).reshape(-1)
 
     def extract(self, captured: NDArray[np.uint8], row: int) -> NDArray[Any]:
-        rows = np.ascontiguousarray(captured).view(np.float64).reshape(len(captured), self._copies, self._width)
+        rows = np.ascontiguousarray(captured).view(np.float64).reshape(len(captured), *self._shape)
         return rows[:, row].copy()
-
-
-class _AdapterSnapshots(_FloatSnapshots):
-    def __init__(self, envs: Sequence[gym.Env[Any, Any]], adapter: StateAdapter) -> None:
-        self._simulators = [env.unwrapped for env in envs]
-        self._adapter = adapter
-        super().__init__(len(envs), len(adapter.get_state(self._simulators[0])))
-
-    def capture(self, out: NDArray[np.uint8]) -> None:
-        rows = [self._adapter.get_state(simulator) for simulator in self._simulators]
-        out[:] = np.concatenate(rows).view(np.uint8)
-
-
-class _CartPoleVectorSnapshots(_FloatSnapshots):
-    def __init__(self, env: CartPoleVectorEnv) -> None:
-        self._env = env
-        super().__init__(env.num_envs, 4)
-
-    def capture(self, out: NDArray[np.uint8]) -> None:
-        out[:] = np.asarray(self._env.state, dtype=np.float64).T.copy().view(np.uint8).reshape(-1)
 
 
 def snapshot_source(env: Any) -> SnapshotSource | None:
@@ -151,10 +134,13 @@ def snapshot_source(env: Any) -> SnapshotSource | None:
     if isinstance(inner, TaskEnv | TaskVectorEnv):
         return _TaskSnapshots([inner.simulation])
     if isinstance(inner, CartPoleVectorEnv):
-        return _CartPoleVectorSnapshots(inner)
+        return _FloatSnapshots(lambda: np.asarray(inner.state, dtype=np.float64).T)
     envs = [inner] if isinstance(inner, gym.Env) else list(getattr(inner, "envs", ()))
     tasks = [single.unwrapped for single in envs if isinstance(single.unwrapped, TaskEnv)]
     if tasks and len(tasks) == len(envs):
         return _TaskSnapshots([task.simulation for task in tasks])
     adapter = state_adapter(envs[0]) if envs else None
-    return None if adapter is None else _AdapterSnapshots(envs, adapter)
+    if adapter is None:
+        return None
+    simulators = [single.unwrapped for single in envs]
+    return _FloatSnapshots(lambda: np.stack([adapter.get_state(simulator) for simulator in simulators]))

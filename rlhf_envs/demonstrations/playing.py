@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 
 import gymnasium as gym
@@ -134,11 +133,6 @@ class _Ended(Exception):
     """The person has closed the window."""
 
 
-class _Decision(Enum):
-    KEEP = "keep"
-    DISCARD = "discard"
-
-
 class PlayWindow:
     """A window in which a person acts in an environment.
 
@@ -192,7 +186,7 @@ class PlayWindow:
         try:
             while episodes is None or kept < episodes:
                 episode = self._play(seed, kept)
-                if self._ask_whether_to_keep(episode) is _Decision.KEEP:
+                if self._ask_whether_to_keep(episode):
                     on_kept(episode)
                     kept += 1
                 seed += 1
@@ -236,25 +230,24 @@ class PlayWindow:
             if (action := self._controls.action()) is not None:
                 return action
 
-    def _ask_whether_to_keep(self, episode: Episode) -> _Decision:
+    def _ask_whether_to_keep(self, episode: Episode) -> bool:
         status = f"Episode over, return {float(episode.true_rewards.sum()):.1f}."
         while True:
             self._show(status, "enter keeps it, backspace plays another instead")
             self._clock.tick(_POLLS_PER_SECOND)
-            if (decision := self._handle_events()) is not None:
-                return decision
+            if (keep := self._handle_events()) is not None:
+                return keep
 
-    def _handle_events(self) -> _Decision | None:
+    def _handle_events(self) -> bool | None:
+        """Whether the key to keep an episode was pressed, or the one to drop it; None if neither was."""
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 raise _Ended
             if event.type == pygame.KEYDOWN:
                 if event.key == pygame.K_ESCAPE:
                     raise _Ended
-                if event.key in (pygame.K_RETURN, pygame.K_KP_ENTER):
-                    return _Decision.KEEP
-                if event.key == pygame.K_BACKSPACE:
-                    return _Decision.DISCARD
+                if event.key in (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_BACKSPACE):
+                    return bool(event.key != pygame.K_BACKSPACE)
                 self._controls.press(pygame.key.name(event.key))
             elif event.type == pygame.KEYUP:
                 self._controls.release(pygame.key.name(event.key))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rlhf_envs.demonstrations.episodes import SUFFIX, Demonstrations, Episode, load_demonstrations
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.views import TaskVectorEnv
-from rlhf_envs.observations import Observations, map_observations
+from rlhf_envs.observations import map_observations
 
 EXPERT = "expert"
 MINARI = "minari:"
@@ -51,16 +51,15 @@ def from_expert(environment: str | EnvironmentRef, episodes: int, seed: int) -> 
     """
     _check_count(episodes)
     ref = EnvironmentRef.of(environment)
-    env = ref.make_vector(episodes)
-    try:
+    with closing(ref.make_vector(episodes)) as env:
         batch = env.unwrapped
         if not isinstance(batch, TaskVectorEnv):
-            raise ValueError(_without_expert(ref))
-        return Demonstrations.from_episodes(
-            ref, batch.single_observation_space, batch.single_action_space, _act(batch, seed)
-        )
-    finally:
-        env.close()
+            raise ValueError(
+                f"{ref.id} has no scripted expert; give a file of recorded demonstrations (a path that ends in "
+                f'{SUFFIX}) or a Minari dataset ("{MINARI}ID").'
+            )
+        spaces = batch.single_observation_space, batch.single_action_space
+        return Demonstrations.from_episodes(ref, *spaces, _act(batch, seed))
 
 
 def from_file(path: str | os.PathLike[str], episodes: int | None = None) -> Demonstrations:
@@ -104,21 +103,15 @@ def from_minari(dataset: str | os.PathLike[str], episodes: int | None = None) ->
         _check_count(episodes)
         if len(found) < episodes:
             raise ValueError(f"{episodes} episodes of demonstrations were asked for, but {found.id} has {len(found)}.")
+    recorded = []
+    for one in found.iterate_episodes(found.episode_indices[:episodes]):
+        # Minari stores the observation after the last action, too.
+        steps = slice(len(one.rewards))
+        observations = map_observations(lambda array, steps=steps: np.asarray(array)[steps], one.observations)
+        recorded.append(Episode(observations, one.actions, one.rewards))
     spec = found.env_spec
-    return Demonstrations.from_episodes(
-        EnvironmentRef(found.id) if spec is None else EnvironmentRef(spec.id, spec.kwargs),
-        found.observation_space,
-        found.action_space,
-        [
-            Episode(
-                # Minari stores the observation after the last action, too.
-                _first_steps(episode.observations, len(episode.rewards)),
-                episode.actions,
-                episode.rewards,
-            )
-            for episode in found.iterate_episodes(found.episode_indices[:episodes])
-        ],
-    )
+    ref = EnvironmentRef(found.id) if spec is None else EnvironmentRef(spec.id, spec.kwargs)
+    return Demonstrations.from_episodes(ref, found.observation_space, found.action_space, recorded)
 
 
 def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:
@@ -134,18 +127,6 @@ def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:
     return [Episode(*arrays) for arrays in zip(*per_copy, strict=True)]
 
 
-def _first_steps(observations: Any, steps: int) -> Observations:
-    first: Observations = map_observations(lambda array: np.asarray(array)[:steps], observations)
-    return first
-
-
 def _check_count(episodes: int) -> None:
     if episodes < 1:
         raise ValueError(f"The number of episodes of demonstrations must be at least 1, not {episodes}.")
-
-
-def _without_expert(environment: EnvironmentRef) -> str:
-    return (
-        f"{environment.id} has no scripted expert; give a file of recorded demonstrations (a path that ends in "
-        f'{SUFFIX}) or a Minari dataset ("{MINARI}ID").'
-    )

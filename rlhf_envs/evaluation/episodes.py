@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,48 +58,81 @@ class Transition:
     result: StepResult
 
 
-class Copies(ABC):
-    """N copies of one environment, for one episode each.
+class Copies:
+    """N copies of one environment, for one episode each; stepped one after another, and each waits once it has ended.
+
+    Args:
+        environment: which.
+        envs: the copies, made by `EnvironmentRef.make`.
 
     Attributes:
-        environment: which.
+        environment: as given.
         count: N.
         observation_space, action_space: of a single copy.
         scripted_policies: which of `SCRIPTED_POLICIES` the environment defines.
     """
 
-    def __init__(self, environment: EnvironmentRef, count: int, env: Any) -> None:
+    observation_space: Space[Any]
+    action_space: Space[Any]
+
+    def __init__(self, environment: EnvironmentRef, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        self._describe(environment, len(envs), envs[0])
+        self.observation_space, self.action_space = envs[0].observation_space, envs[0].action_space
+        self._envs = envs
+        self._observations: list[Any] = []
+
+    def _describe(self, environment: EnvironmentRef, count: int, env: Any) -> None:
         self.environment, self.count = environment, count
-        vector = isinstance(env, gym.vector.VectorEnv)
-        self.observation_space: Space[Any] = env.single_observation_space if vector else env.observation_space
-        self.action_space: Space[Any] = env.single_action_space if vector else env.action_space
         task = env.unwrapped.task if isinstance(env.unwrapped, TaskEnv | TaskVectorEnv) else None
         self.scripted_policies: tuple[str, ...] = task.scripted_policies if task else ()
         self._weights: Mapping[str, float] = task.reward_weights if task else {}
 
-    @abstractmethod
     def reset(self, seed: int) -> Observations:
         """Begin an episode in every copy, copy i with seed + i; the first observations, (N, *obs)."""
+        self._observations = [env.reset(seed=seed + row)[0] for row, env in enumerate(self._envs)]
+        return stack_observations(self._observations)
 
-    @abstractmethod
     def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
         """Step the copies that are running, (N,) bool, with actions (N, *act)."""
+        true, proxy = np.zeros(self.count), np.zeros(self.count)
+        done = np.zeros(self.count, dtype=np.bool_)
+        terms: dict[str, NDArray[np.float64]] = {}
+        has_proxy = False
+        for row in np.flatnonzero(running).tolist():
+            observation, reward, terminated, truncated, info = self._envs[row].step(actions[row])
+            self._observations[row] = observation
+            true[row] = true_reward(reward, info)
+            done[row] = terminated or truncated
+            if "proxy_reward" in info:
+                has_proxy = True
+                proxy[row] = info["proxy_reward"]
+            for name, value in _named_terms(info, self._weights).items():
+                terms.setdefault(name, np.zeros(self.count))[row] = value
+        return StepResult(stack_observations(self._observations), true, proxy if has_proxy else None, terms, done)
 
-    @abstractmethod
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy in the current states, (N, *act)."""
+        return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
 
-    @abstractmethod
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments, but those of classic control that have drawn: closing one ends all of pygame.
+
+        Windows that are open in this process would go with it.
+        """
+        for env in self._envs:
+            screen = getattr(env.unwrapped, "screen", None)
+            if type(screen).__module__.partition(".")[0] != "pygame":
+                env.close()
 
 
 class BatchedCopies(Copies):
-    """Copies of an environment of the suite, advanced together."""
+    """Copies of an environment of the suite, advanced together: all episodes end with the same step, at the horizon."""
 
     def __init__(self, environment: EnvironmentRef, count: int) -> None:
         self._env = environment.make_vector(count)
-        super().__init__(environment, count, self._env)
+        self._describe(environment, count, self._env)
+        self.observation_space = self._env.single_observation_space
+        self.action_space = self._env.single_action_space
 
     def reset(self, seed: int) -> Observations:
         """Begin an episode in every copy."""
@@ -108,7 +140,7 @@ class BatchedCopies(Copies):
         return observations
 
     def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
-        """Step every copy. All episodes end at the horizon, so every copy is running until the last step."""
+        """Step every copy."""
         observations, rewards, terminated, truncated, info = self._env.step(actions)
         terms = info["reward_terms"]
         return StepResult(
@@ -128,57 +160,6 @@ class BatchedCopies(Copies):
         self._env.close()
 
 
-class SeparateCopies(Copies):
-    """Copies of any environment, stepped one after another; each waits once its episode has ended.
-
-    Args:
-        environment: which.
-        envs: the copies, made by `EnvironmentRef.make`.
-    """
-
-    def __init__(self, environment: EnvironmentRef, envs: Sequence[gym.Env[Any, Any]]) -> None:
-        super().__init__(environment, len(envs), envs[0])
-        self._envs = envs
-        self._observations: list[Any] = []
-
-    def reset(self, seed: int) -> Observations:
-        """Begin an episode in every copy."""
-        self._observations = [env.reset(seed=seed + row)[0] for row, env in enumerate(self._envs)]
-        return stack_observations(self._observations)
-
-    def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
-        """Step the copies that are running."""
-        true, proxy = np.zeros(self.count), np.zeros(self.count)
-        done = np.zeros(self.count, dtype=np.bool_)
-        terms: dict[str, NDArray[np.float64]] = {}
-        has_proxy = False
-        for row in np.flatnonzero(running).tolist():
-            observation, reward, terminated, truncated, info = self._envs[row].step(actions[row])
-            self._observations[row] = observation
-            true[row] = true_reward(reward, info)
-            done[row] = terminated or truncated
-            if "proxy_reward" in info:
-                has_proxy = True
-                proxy[row] = info["proxy_reward"]
-            for name, value in _named_terms(info, self._weights).items():
-                terms.setdefault(name, np.zeros(self.count))[row] = value
-        return StepResult(stack_observations(self._observations), true, proxy if has_proxy else None, terms, done)
-
-    def scripted_action(self, role: str) -> NDArray[Any]:
-        """The action of a scripted policy, (N, *act)."""
-        return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
-
-    def close(self) -> None:
-        """Close the environments, but those of classic control that have drawn: closing one ends all of pygame.
-
-        Windows that are open in this process would go with it.
-        """
-        for env in self._envs:
-            screen = getattr(env.unwrapped, "screen", None)
-            if type(screen).__module__.partition(".")[0] != "pygame":
-                env.close()
-
-
 def make_copies(environment: EnvironmentRef | str, count: int) -> Copies:
     """Copies of an environment in the fastest form that it allows.
 
@@ -194,7 +175,7 @@ def make_copies(environment: EnvironmentRef | str, count: int) -> Copies:
         raise ValueError(f"At least 1 episode must be played, not {count}.")
     if environment.is_native and not environment.wrappers:
         return BatchedCopies(environment, count)
-    return SeparateCopies(environment, [environment.make() for _ in range(count)])
+    return Copies(environment, [environment.make() for _ in range(count)])
 
 
 def play(act: Callable[[Observations], NDArray[Any]], copies: Copies, seed: int) -> Iterator[Transition]:

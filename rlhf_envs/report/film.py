@@ -15,12 +15,12 @@ import pygame
 from gymnasium import Env
 from numpy.typing import NDArray
 
-from rlhf_envs.clips import encode_mp4, letterbox
+from rlhf_envs.clips import encode_mp4, letterbox, render_picture
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
 from rlhf_envs.envs.rendering import FRAME_SIZE, checked_frame_size
-from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, Transition, play
+from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, Transition, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.wrappers import UncertainRewardFunction
 
@@ -63,7 +63,7 @@ class EpisodeRenderer:
         self.theme = theme
         environment = EnvironmentRef.of(environment)
         self._env = _drawable(environment, self.picture_size, theme)
-        self._copies = SeparateCopies(environment, [self._env])
+        self._copies = Copies(environment, [self._env])
         self.frames_per_second = min(max(float(self._env.metadata.get("render_fps") or _USUAL), _SLOWEST), _FASTEST)
         self._axis_length = min(environment.episode_length(), _LONGEST_AXIS)
         self._reward_model = reward_model
@@ -95,22 +95,12 @@ class EpisodeRenderer:
         scale = width / FRAME_SIZE[0]
         if self._canvas is None:
             self._canvas = Canvas(width, height + round(chart.height * scale), self.theme)
-        picture = letterbox(self._picture(), self.picture_size, THEMES[self.theme].background)
+        rendered = render_picture(self._env, self._copies.environment.id)
+        picture = letterbox(rendered, self.picture_size, THEMES[self.theme].background)
         image = pygame.image.frombuffer(picture.tobytes(), self.picture_size, "RGB")
         self._canvas.surface.blit(image, (0, 0))
         chart.draw(self._canvas, height / scale, trace)
         return self._canvas.pixels()
-
-    def _picture(self) -> NDArray[np.uint8]:
-        try:
-            picture: Any = self._env.render()
-        except Exception as error:
-            name, reason = self._copies.environment.id, f"{type(error).__name__}: {error}"
-            raise RuntimeError(
-                f"{name} cannot be drawn on this machine ({reason}); MuJoCo without a screen needs the environment "
-                "variable MUJOCO_GL=egl or osmesa, and that library."
-            ) from error
-        return np.asarray(picture)
 
 
 def film(

@@ -107,8 +107,4 @@ def _label(measured: dict[str, Any]) -> str:
 
 
 def _rates(rates: list[float]) -> dict[str, str]:
-    return {
-        "median": f"{np.median(rates):,.0f}",
-        "best": f"{max(rates):,.0f}",
-        "worst": f"{min(rates):,.0f}",
-    }
+    return {"median": f"{np.median(rates):,.0f}", "best": f"{max(rates):,.0f}", "worst": f"{min(rates):,.0f}"}

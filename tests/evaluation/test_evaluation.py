@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.evaluation.episodes import FIRST_SEED, SeparateCopies, make_copies, play
+from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, make_copies, play
 from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
@@ -50,7 +50,7 @@ def test_the_same_policy_gets_the_same_verdict_twice() -> None:
 
 def test_copies_that_run_as_one_batch_earn_what_separate_copies_earn() -> None:
     batched = evaluate(ScriptedPolicy("expert"), DRIVING, episodes=3)
-    separate = SeparateCopies(DRIVING, [DRIVING.make() for _ in range(3)])
+    separate = Copies(DRIVING, [DRIVING.make() for _ in range(3)])
     returns, terms = np.zeros(3), dict.fromkeys(batched.terms, 0.0)
     for transition in play(bind(ScriptedPolicy("expert"), separate), separate, FIRST_SEED):
         returns += transition.result.true_rewards

@@ -13,7 +13,7 @@ import numpy as np
 
 from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.evaluation.episodes import SeparateCopies
+from rlhf_envs.evaluation.episodes import Copies
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query, StoreMissingError
 from rlhf_envs.randomness import uniforms_by_name
@@ -83,16 +83,11 @@ class ClipRecorder:
     """
 
     def __init__(
-        self,
-        environment: EnvironmentRef | str,
-        *,
-        clip_seconds: float,
-        moments: int,
-        needs_pictures: bool,
+        self, environment: EnvironmentRef | str, *, clip_seconds: float, moments: int, needs_pictures: bool
     ) -> None:
         environment = EnvironmentRef.of(environment)
         self._env, self._snapshots = _recordable(environment)
-        self.copies = SeparateCopies(environment, [self._env])
+        self.copies = Copies(environment, [self._env])
         self._frames = None
         if self._snapshots is None and self._env.render_mode == "rgb_array":
             self._frames = FrameCapture(lambda _: [self._env.render()], 1, 1)

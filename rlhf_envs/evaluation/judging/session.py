@@ -17,13 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import FIRST_SEED
-from rlhf_envs.evaluation.judging.matches import (
-    ClipRecorder,
-    Participant,
-    ask_matches,
-    open_judgements,
-    plan_matches,
-)
+from rlhf_envs.evaluation.judging.matches import ClipRecorder, Participant, ask_matches, open_judgements, plan_matches
 from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summarise
 from rlhf_envs.evaluation.policies import POLICY_NAMES, bind, named_policy, sb3_policy
 from rlhf_envs.evaluation.reward_model import ModelScores
