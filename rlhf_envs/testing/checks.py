@@ -98,10 +98,13 @@ def require(condition: bool, complaint: str) -> None:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two observations, rewards or infos are equal, number for number and key for key."""
+    """Whether two observations, rewards, infos, or sequences of them are equal, number for number and key for key."""
     if isinstance(first, Mapping):
         keys_match = isinstance(second, Mapping) and first.keys() == second.keys()
         return keys_match and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        lengths_match = isinstance(second, list | tuple) and len(first) == len(second)
+        return lengths_match and all(same(a, b) for a, b in zip(first, second, strict=True))
     left, right = np.asarray(first), np.asarray(second)
     if left.dtype == object or right.dtype == object:
         return left.shape == right.shape and all(same(a, b) for a, b in zip(left.flat, right.flat, strict=True))
@@ -135,9 +138,7 @@ def passes_sb3_checker(subject: Subject) -> None:
     from stable_baselines3.common.env_checker import check_env as sb3_check
 
     env = subject.make()
-    _without_warning(
-        subject, "Stable-Baselines3's checker", lambda: sb3_check(env.unwrapped, warn=True, skip_render_check=True)
-    )
+    _without_warning(subject, "Stable-Baselines3's checker", lambda: sb3_check(env.unwrapped, skip_render_check=True))
     env.close()
 
 
@@ -173,7 +174,7 @@ def is_deterministic(subject: Subject) -> None:
     """The same seed and actions give the same episode."""
     actions = sample_actions(subject, _STEPS, 1, seed=1)[:, 0]
     first, second = (_episode(subject, 5, actions) for _ in range(2))
-    require(_same_episode(first, second), "two episodes with the same seed and the same actions differ.")
+    require(same(first, second), "two episodes with the same seed and the same actions differ.")
 
 
 def depends_on_the_seed(subject: Subject) -> None:
@@ -184,7 +185,7 @@ def depends_on_the_seed(subject: Subject) -> None:
             raise NotApplicable("it draws no random numbers")
     actions = sample_actions(subject, _STEPS, 1, seed=1)[:, 0]
     first, second = (_episode(subject, seed, actions) for seed in (5, 6))
-    require(not _same_episode(first, second), "two seeds give the same episode.")
+    require(not same(first, second), "two seeds give the same episode.")
 
 
 def can_be_pickled(subject: Subject) -> None:
@@ -199,7 +200,7 @@ def can_be_pickled(subject: Subject) -> None:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise EnvironmentCheckError(f"it cannot be pickled: {error}; define the task at the top of a module") from error
     for action in actions[1:]:
-        require(_same_episode([*env.step(action)], [*twin.step(action)]), "a pickled copy continues differently.")
+        require(same(env.step(action), twin.step(action)), "a pickled copy continues differently.")
 
 
 def survives_the_spec_round_trip(subject: Subject) -> None:
@@ -212,11 +213,10 @@ def survives_the_spec_round_trip(subject: Subject) -> None:
     except (TypeError, ValueError) as error:
         raise NotApplicable(f"its specification cannot be written as JSON: {error}") from error
     twin = gym.make(EnvSpec.from_json(written))
-    ours, theirs = [env.reset(seed=7)[0]], [twin.reset(seed=7)[0]]
+    alike = same(env.reset(seed=7)[0], twin.reset(seed=7)[0])
     for action in sample_actions(subject, 5, 1, seed=4)[:, 0]:
-        ours += env.step(action)[:4]
-        theirs += twin.step(action)[:4]
-    require(_same_episode(ours, theirs), "an environment made from its own JSON differs.")
+        alike &= same(env.step(action)[:4], twin.step(action)[:4])
+    require(alike, "an environment made from its own JSON differs.")
 
 
 def refuses_bad_arguments(subject: Subject) -> None:
@@ -285,9 +285,8 @@ def copies_do_not_depend_on_each_other(subject: Subject) -> None:
             first_row = np.arange(9) == 0
             again, other = (env.reset(options={"reset_mask": first_row[: env.num_envs]})[0] for env in (few, many))
             require(same(again, other[:2]), "a masked reset depends on the number of copies.")
-        seen, other = few.step(actions[step, :2]), many.step(actions[step])
-        for ours, theirs in zip(seen[:4], other[:4], strict=True):
-            require(same(ours, theirs[:2]), "a copy sees something else when there are other copies.")
+        seen, other = few.step(actions[step, :2])[:4], many.step(actions[step])[:4]
+        require(same(seen, [part[:2] for part in other]), "a copy sees something else when there are other copies.")
 
 
 def resets_in_the_same_step(subject: Subject) -> None:
@@ -325,14 +324,11 @@ def can_be_restored(subject: Subject) -> None:
     for action in actions[8:]:
         observation, reward, _, truncated, _ = scalar.step(action[1])
         alone.append((scalar.reset()[0] if truncated else observation, reward))
-    for step, parts in enumerate(zip(goes_on, again, alone, strict=True)):
-        first, second, single = parts
-        for ours, theirs in zip(first, second, strict=True):
-            require(same(ours, theirs), f"a restored environment differs {step + 1} steps later.")
+    for step, (first, second, single) in enumerate(zip(goes_on, again, alone, strict=True)):
+        require(same(first, second), f"a restored environment differs {step + 1} steps later.")
         for ours, theirs in zip(first[:2], single, strict=True):
-            require(
-                same(ours[1], np.asarray(theirs, ours.dtype)), "a row's snapshot differs in the scalar environment."
-            )
+            alike = same(ours[1], np.asarray(theirs, ours.dtype))
+            require(alike, "a row's snapshot differs in the scalar environment.")
 
 
 def stays_within_its_spaces(subject: Subject) -> None:
@@ -429,11 +425,12 @@ def draws_in_every_size_and_theme(subject: Subject) -> None:
                 require(fits, f"a {width}x{height} frame is no uint8 array of shape ({height}, {width}, 3).")
             still = all(np.array_equal(frames[0], frame) for frame in frames[1:])
             require(not still, f"nothing moves in {len(frames)} frames of the {theme} theme.")
-    light, dark = (subject.make_task(render_mode="rgb_array", theme=theme) for theme in _THEMES)
-    for env in (light, dark):
+    brightness = []
+    for theme in _THEMES:
+        env = subject.make_task(render_mode="rgb_array", theme=theme)
         env.reset(seed=22)
-    pictures = [np.asarray(env.render()).mean() for env in (light, dark)]
-    require(pictures[0] > pictures[1], "the dark theme is not darker than the light one.")
+        brightness.append(np.asarray(env.render()).mean())
+    require(brightness[0] > brightness[1], "the dark theme is not darker than the light one.")
 
 
 def drawing_changes_nothing(subject: Subject) -> None:
@@ -494,16 +491,11 @@ def _episode(subject: Subject, seed: int, actions: Any) -> list[Any]:
     env = subject.make()
     seen: list[Any] = [env.reset(seed=seed)[0]]
     for action in actions:
-        step = env.step(action)
-        seen.append(step[:4])
-        if step[2] or step[3]:
+        seen.append(env.step(action)[:4])
+        if any(seen[-1][2:]):
             break
     env.close()
-    return [part for value in seen for part in (value if isinstance(value, tuple) else (value,))]
-
-
-def _same_episode(first: list[Any], second: list[Any]) -> bool:
-    return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return seen
 
 
 def _without_warning(subject: Subject, checker: str, run: Callable[[], None]) -> None:

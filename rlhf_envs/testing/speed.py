@@ -12,7 +12,7 @@ import gymnasium as gym
 from rlhf_envs.testing.checks import Subject, require
 
 _ACTION_BATCHES = 64
-_WARM_UP_STEPS = 50
+_WARM_UP_ROUNDS = 50
 _REPEATS = 5
 _SECONDS = 0.3
 _FRAMES = 500
@@ -36,109 +36,95 @@ class Rates:
     busy_cores: list[float] = field(default_factory=list)
 
 
-class _Timer:
-    """Takes measurements of one environment under random actions that were drawn before.
+class Timer:
+    """Steps an environment under random actions that were drawn before, and draws it after each step if it renders.
+
+    Args:
+        env: made by Gymnasium.
+        environment_id: its id.
+        copies: how many it has.
+        rounds: steps of one repeat.
 
     Attributes:
         measured: the rates of all repeats.
     """
 
-    def __init__(self, env: Any, environment_id: str, copies: int) -> None:
+    def __init__(self, env: Any, environment_id: str, copies: int = 1, rounds: int = _WARM_UP_ROUNDS) -> None:
         self.measured = Rates(environment_id, copies)
-        self._env = env
+        self.rounds = rounds
+        self._env, self._draws = env, env.render_mode is not None
         env.reset(seed=0)
         env.action_space.seed(0)
         self._actions = [env.action_space.sample() for _ in range(_ACTION_BATCHES)]
+        self.run(min(rounds, _WARM_UP_ROUNDS))
+
+    def repeat(self) -> None:
+        """Take one more measurement."""
+        busy = time.process_time()
+        seconds, drawing = self.run(self.rounds)
+        self.measured.busy_cores.append((time.process_time() - busy) / seconds)
+        if self._draws:
+            self.measured.rates.append(self.rounds / drawing)
+            self.measured.rates_with_step.append(self.rounds / seconds)
+        else:
+            self.measured.rates.append(self.rounds * self.measured.copies / seconds)
+
+    def run(self, rounds: int) -> tuple[float, float]:
+        """The seconds of so many steps, and what drawing took of them."""
+        env, drawing = self._env, 0.0
+        started = time.perf_counter()
+        for number in range(rounds):
+            _, _, terminated, truncated, _ = env.step(self._actions[number % _ACTION_BATCHES])
+            if self._draws:
+                before = time.perf_counter()
+                env.render()
+                drawing += time.perf_counter() - before
+                if terminated or truncated:
+                    env.reset()
+        return time.perf_counter() - started, drawing
 
     def close(self) -> None:
         """Close the environment."""
         self._env.close()
 
 
-class StepTimer(_Timer):
-    """Steps a vector environment.
+def step_timer(environment_id: str, copies: int, seconds: float, **kwargs: Any) -> Timer:
+    """A timer of the steps of a vector environment, each of whose repeats takes about so long.
 
     Args:
         environment_id: one that has a vector version of its own.
         copies: how many.
-        seconds: about how long one repeat takes.
+        seconds: of a repeat.
         **kwargs: arguments of the environment.
     """
-
-    def __init__(self, environment_id: str, copies: int, seconds: float, **kwargs: Any) -> None:
-        env = gym.make_vec(environment_id, num_envs=copies, vectorization_mode="vector_entry_point", **kwargs)
-        super().__init__(env, environment_id, copies)
-        self._run(_WARM_UP_STEPS)
-        self._steps = max(int(seconds * _WARM_UP_STEPS / self._run(_WARM_UP_STEPS)), 1)
-
-    def repeat(self) -> None:
-        """Take one more measurement."""
-        busy = time.process_time()
-        seconds = self._run(self._steps)
-        self.measured.busy_cores.append((time.process_time() - busy) / seconds)
-        self.measured.rates.append(self._steps * self.measured.copies / seconds)
-
-    def _run(self, steps: int) -> float:
-        env, actions = self._env, self._actions
-        started = time.perf_counter()
-        for number in range(steps):
-            env.step(actions[number % _ACTION_BATCHES])
-        return time.perf_counter() - started
+    env = gym.make_vec(environment_id, num_envs=copies, vectorization_mode="vector_entry_point", **kwargs)
+    timer = Timer(env, environment_id, copies)
+    timer.rounds = max(int(seconds * _WARM_UP_ROUNDS / timer.run(_WARM_UP_ROUNDS)[0]), 1)
+    return timer
 
 
-class FrameTimer(_Timer):
-    """Draws a frame of a single copy after each of its steps.
-
-    Args:
-        environment_id: one that renders as "rgb_array".
-        frames: how many one repeat draws.
-        **kwargs: arguments of the environment.
-    """
-
-    def __init__(self, environment_id: str, frames: int, **kwargs: Any) -> None:
-        env = gym.make(environment_id, render_mode="rgb_array", disable_env_checker=True, **kwargs)
-        super().__init__(env, environment_id, 1)
-        self._frames = frames
-        self._run(min(frames, _WARM_UP_STEPS))
-
-    def repeat(self) -> None:
-        """Take one more measurement."""
-        busy, started = time.process_time(), time.perf_counter()
-        drawing = self._run(self._frames)
-        seconds = time.perf_counter() - started
-        self.measured.busy_cores.append((time.process_time() - busy) / seconds)
-        self.measured.rates.append(self._frames / drawing)
-        self.measured.rates_with_step.append(self._frames / seconds)
-
-    def _run(self, frames: int) -> float:
-        """Step and draw; the seconds that drawing alone took."""
-        drawing = 0.0
-        for number in range(frames):
-            _, _, terminated, truncated, _ = self._env.step(self._actions[number % _ACTION_BATCHES])
-            started = time.perf_counter()
-            self._env.render()
-            drawing += time.perf_counter() - started
-            if terminated or truncated:
-                self._env.reset()
-        return drawing
+def frame_timer(environment_id: str, frames: int, **kwargs: Any) -> Timer:
+    """A timer of frames of a single copy, so many in a repeat, one after each step."""
+    env = gym.make(environment_id, render_mode="rgb_array", disable_env_checker=True, **kwargs)
+    return Timer(env, environment_id, rounds=frames)
 
 
 def steps_fast_enough(subject: Subject, least: Mapping[int, float]) -> None:
     """The best of a few repeats reaches so many environment steps per second, by numbers of copies."""
     subject.make_task()
     for copies, wanted in least.items():
-        best = _best(StepTimer(subject.id, copies, _SECONDS, **subject.kwargs))
+        best = _best(step_timer(subject.id, copies, _SECONDS, **subject.kwargs))
         require(best >= wanted, f"{copies} copies make {best:,.0f} steps per second, fewer than {wanted:,.0f}.")
 
 
 def draws_fast_enough(subject: Subject, least: float) -> None:
     """The best of a few repeats reaches so many frames of 600x400 pixels per second."""
     subject.make_task()
-    best = _best(FrameTimer(subject.id, _FRAMES, **subject.kwargs))
+    best = _best(frame_timer(subject.id, _FRAMES, **subject.kwargs))
     require(best >= least, f"it draws {best:,.0f} frames per second, fewer than {least:,.0f}.")
 
 
-def _best(timer: StepTimer | FrameTimer) -> float:
+def _best(timer: Timer) -> float:
     for _ in range(_REPEATS):
         timer.repeat()
     timer.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from rlhf_envs.envs.registration import ENVIRONMENTS, is_native
-from rlhf_envs.testing.speed import FrameTimer, StepTimer
+from rlhf_envs.testing.speed import Timer, frame_timer, step_timer
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table
 
@@ -61,10 +60,10 @@ class Environments:
         stepping = []
         for width in dict.fromkeys(self.widths):
             log(f"steps of {width:,} copies, {self.repeats} times each")
-            steppers = [StepTimer(environment_id, width, self.seconds) for environment_id in ids]
+            steppers = [step_timer(environment_id, width, self.seconds) for environment_id in ids]
             stepping += _in_turn(steppers, self.repeats)
         log(f"{self.frames:,} frames, {self.repeats} times each")
-        drawing = _in_turn([FrameTimer(environment_id, self.frames) for environment_id in ids], self.repeats)
+        drawing = _in_turn([frame_timer(environment_id, self.frames) for environment_id in ids], self.repeats)
         return {"stepping": stepping, "drawing": drawing}
 
     @staticmethod
@@ -93,13 +92,13 @@ class Environments:
         )
 
 
-def _in_turn(subjects: Sequence[StepTimer] | Sequence[FrameTimer], repeats: int) -> list[dict[str, Any]]:
+def _in_turn(timers: list[Timer], repeats: int) -> list[dict[str, Any]]:
     for _ in range(repeats):
-        for subject in subjects:
-            subject.repeat()
-    for subject in subjects:
-        subject.close()
-    return [asdict(subject.measured) for subject in subjects]
+        for timer in timers:
+            timer.repeat()
+    for timer in timers:
+        timer.close()
+    return [asdict(timer.measured) for timer in timers]
 
 
 def _label(measured: dict[str, Any]) -> str:
