@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
-    """Write a file in place of what is there, by way of a second file beside it, and return its path.
+    """Write a file in place of what is there, by way of a second file in the same folder, and return its path.
 
     When this returns, the content and the name of the file are on the disk.
 

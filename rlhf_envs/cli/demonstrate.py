@@ -26,7 +26,7 @@ class Arguments:
     """Play an environment by keyboard or gamepad, and record whole episodes as demonstrations.
 
     After each episode enter keeps it and backspace plays another one instead; escape ends, and drops the episode at
-    hand. What is kept is on the disk at once. Train from it with --pretrain N --demonstrations FILE, or let it be
+    hand. What is recorded is on the disk at once. Train from it with --pretrain N --demonstrations FILE, or let it be
     preferred over what the agent does with --demonstration-comparisons N --demonstrations FILE.
 
     Attributes:
@@ -34,7 +34,7 @@ class Arguments:
             have no prefix.
         run_dir: a folder for demonstrations.safetensors, or to whose file more are added.
         out: the file, if another one.
-        episodes: stop after so many are kept; as many as you like where None.
+        episodes: stop after so many are recorded; as many as you like where None.
         seed: the first episode begins with it.
         fps: steps a second; the environment's own rate where None.
         keys: which keys mean which action, as JSON such as {"left": 0, "left+up": 1}, where the environment does not
@@ -63,13 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"episodes must be at least 1, not {args.episodes}.")
         if path.exists():
             load_demonstrations(path)
-        kept = _play(args, environment, path)
+        recorded = _play(args, environment, path)
         print(
-            f"{kept} episodes kept."
-            + (f" In all there are {load_demonstrations(path).episodes}: {path}" if kept else "")
+            f"{recorded} episodes recorded."
+            + (f" In all there are {load_demonstrations(path).episodes}: {path}" if recorded else "")
         )
-        if kept:
-            use = f"--env {environment.id} --pretrain {kept} --demonstrations {shlex.quote(str(path))}"
+        if recorded:
+            use = f"--env {environment.id} --pretrain {recorded} --demonstrations {shlex.quote(str(path))}"
             print(f"To begin a training with them: python -m scripts.train {use} --run-dir ...")
     return 0
 
@@ -92,7 +92,7 @@ def _path(args: Arguments) -> Path:
 
 
 def _play(args: Arguments, environment: EnvironmentRef, path: Path) -> int:
-    """Record episodes until the player ends it; how many were kept."""
+    """Record episodes until the player ends it; how many were recorded."""
     with closing(environment.make("rgb_array")) as env:
         task = getattr(env.unwrapped, "task", None)
         controls = Controls(env, _keys(args.keys) or None, args.gamepad)

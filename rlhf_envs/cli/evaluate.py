@@ -1,4 +1,4 @@
-"""Evaluate a trained policy beside others on the true reward, on seeds that training never saw."""
+"""Evaluate a trained policy against others on the true reward, on seeds that training never saw."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rlhf_envs.runs import RunDirectory, check_same_spaces
 
 @dataclass(frozen=True)
 class Arguments:
-    """Evaluate a trained policy beside others on the true reward, on seeds that training never saw.
+    """Evaluate a trained policy against others on the true reward, on seeds that training never saw.
 
     The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
     for the first other run. The last column is the proxy return, where the environment has one.

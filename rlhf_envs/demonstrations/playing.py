@@ -175,30 +175,30 @@ class PlayWindow:
         """Let a person play until they close the window or have recorded enough episodes.
 
         Args:
-            seed: of the first episode; the next has seed + 1, and so on, kept or not.
+            seed: of the first episode; the next has seed + 1, and so on, recorded or not.
             episodes: how many to keep; None for any number.
             on_kept: called with each episode as soon as the person keeps it.
 
         Returns:
-            How many were kept.
+            How many were recorded.
         """
-        kept = 0
+        recorded = 0
         try:
-            while episodes is None or kept < episodes:
-                episode = self._play(seed, kept)
+            while episodes is None or recorded < episodes:
+                episode = self._play(seed, recorded)
                 if self._ask_whether_to_keep(episode):
                     on_kept(episode)
-                    kept += 1
+                    recorded += 1
                 seed += 1
         except _Ended:
             pass
-        return kept
+        return recorded
 
     def close(self) -> None:
         """Close the window."""
         pygame.display.quit()
 
-    def _play(self, seed: int, kept: int) -> Episode:
+    def _play(self, seed: int, recorded: int) -> Episode:
         observation, _ = self._env.reset(seed=seed)
         self._controls.release_all()
         observations: list[Any] = []
@@ -206,7 +206,7 @@ class PlayWindow:
         rewards: list[float] = []
         ended = False
         while not ended:
-            status = f"step {len(rewards)}, return {sum(rewards):.1f}, {kept} kept"
+            status = f"step {len(rewards)}, return {sum(rewards):.1f}, {recorded} recorded"
             action = self._next_action(status)
             observations.append(map_observations(np.array, observation))
             actions.append(np.array(action))

@@ -79,14 +79,14 @@ class Canvas:
     def _painted(
         self, paint: Callable[[], None], width: int = 0, height: int = 0, ground: Color | None = None
     ) -> pygame.Surface:
-        kept = _rgb_surface(width or self.width, height or self.height)
-        kept.fill(ground or self.colors.background)
-        self._target = kept
+        painted = _rgb_surface(width or self.width, height or self.height)
+        painted.fill(ground or self.colors.background)
+        self._target = painted
         try:
             paint()
         finally:
             self._target = self.surface
-        return kept
+        return painted
 
     def backdrop(self, name: str, area: Area, length: float, shift: float, paint: Callable[[], None]) -> None:
         """Scenery that passes sideways: an endless strip, moved to the left by `shift`, seen in an area.
@@ -122,9 +122,9 @@ class Canvas:
         """
         width, height = (max(round(value * self.scale), 1) for value in size)
         if name not in self._backgrounds:
-            kept = self._painted(paint, width, height, ground)
-            kept.set_colorkey(ground, pygame.RLEACCEL)
-            self._backgrounds[name] = kept
+            painted = self._painted(paint, width, height, ground)
+            painted.set_colorkey(ground, pygame.RLEACCEL)
+            self._backgrounds[name] = painted
         place = (round(x * self.scale - width / 2), round(y * self.scale - height / 2))
         self.surface.blit(self._backgrounds[name], place)
 
@@ -243,8 +243,8 @@ class Canvas:
         black: list[Strip] = []
         for start in range(0, height, _STRIP):
             down = (np.arange(start, min(start + _STRIP, height)) + 0.5) * 2.0 / height - 1.0
-            kept = np.clip(light(across[:, None], down[None, :]), 0.0, 1.0) * np.ones((width, len(down)))
-            levels = np.rint(kept * 255.0).astype(np.uint8)
+            share = np.clip(light(across[:, None], down[None, :]), 0.0, 1.0) * np.ones((width, len(down)))
+            levels = np.rint(share * 255.0).astype(np.uint8)
             kind = np.where(levels.min(axis=1) == 255, 0, np.where(levels.max(axis=1) == 0, 2, 1))
             edges = [0, *(np.flatnonzero(np.diff(kind)) + 1).tolist(), width]
             for first, last in pairwise(edges):

@@ -1,4 +1,4 @@
-"""True returns of policies on seeds that training never saw, and of the baselines beside them."""
+"""True returns of policies on seeds that training never saw, and of the baselines that they are compared with."""
 
 from __future__ import annotations
 

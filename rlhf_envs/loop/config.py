@@ -6,6 +6,9 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Annotated
+
+import tyro
 
 from rlhf_envs.kinds import KINDS, Comparison, FeedbackKind, find_kind
 from rlhf_envs.loop.selection import SELECTION_RULES
@@ -125,11 +128,11 @@ class FeedbackConfig:
     segment_length: int = 15
     kinds: dict[str, float] = field(default_factory=dict)
     kind_settings: tuple[str, ...] = ()
-    selection: str = "diverse"
+    selection: Annotated[str, tyro.conf.arg(metavar=SELECTION_RULES.choices())] = "diverse"
     candidates_per_query: int = 10
     past_segment_share: float = 0.3
     queries_per_round: int | None = None
-    schedule: str = "hyperbolic"
+    schedule: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SCHEDULES)}}}")] = "hyperbolic"
     initial_share: float = 0.25
     ask_until: float = 0.5
     reliability: bool = False

@@ -334,7 +334,7 @@ class FeedbackLoop:
         self._requests = OwnerRequests.of(self.store.statuses())
 
     def _once_free(self, work: Callable[[], _Result]) -> _Result:
-        """Write to the store; where another process has locked it, training waits, as long as somebody is told."""
+        """Write to the store; where another process has locked it, training waits and says so through `on_wait`."""
         while True:
             try:
                 return work()

@@ -1,4 +1,4 @@
-"""A reward ensemble on disk: `NAME.safetensors` holds everything, `NAME.json` beside it says the same for a reader.
+"""A reward ensemble on disk: `NAME.safetensors` holds everything, `NAME.json` next to it says the same for a reader.
 
 Nothing is unpickled. The description is part of the tensor file, so that one atomic replacement changes both together
 and a run that is killed while saving leaves the old model or the new one.
@@ -30,7 +30,7 @@ _SUFFIX = ".safetensors"
 
 
 def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
-    """Write the ensemble to `path` (with or without ".safetensors"), and a readable description beside it.
+    """Write the ensemble to `path` (with or without ".safetensors"), and a readable description next to it.
 
     Returns:
         The path of the tensor file.

@@ -47,7 +47,7 @@ class SubProcess(ABC):
 
     Args:
         run: the folder of the training run.
-        output: the name of the file beside that folder to which the process writes.
+        output: the name of the file next to that folder to which the process writes.
     """
 
     def __init__(self, run: Path, output: str) -> None:

@@ -40,7 +40,7 @@ class Person:
 
 
 @pytest.fixture
-def sits_down(monkeypatch: pytest.MonkeyPatch) -> Any:
+def player(monkeypatch: pytest.MonkeyPatch) -> Any:
     def sit(*moments: str | None) -> Person:
         person = Person(*moments)
         monkeypatch.setattr(pygame.event, "get", person.events)
@@ -54,9 +54,9 @@ def play(path: Path, *more: str, horizon: int = 6) -> int:
     return demonstrate.main([*arguments, "--out", str(path), *more])
 
 
-def test_what_the_keys_say_is_done_and_kept(sits_down: Any, tmp_path: Path) -> None:
+def test_what_the_keys_say_is_done_and_kept(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
-    sits_down("w", None, "d", "up w", None, "up d", "return")
+    player("w", None, "d", "up w", None, "up d", "return")
     assert play(path, "--episodes", "1", "--seed", "3") == 0
     kept = load_demonstrations(path)
     assert kept.episodes == 1 and kept.environment.kwargs == {"horizon": 6}
@@ -70,29 +70,29 @@ def test_what_the_keys_say_is_done_and_kept(sits_down: Any, tmp_path: Path) -> N
         assert kept.true_rewards[step] == np.float32(reward)
 
 
-def test_an_episode_can_be_played_again_instead_and_the_one_at_hand_is_dropped(sits_down: Any, tmp_path: Path) -> None:
+def test_an_episode_can_be_played_again_instead_and_the_one_at_hand_is_dropped(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     six = [None] * 6
-    sits_down("w", *six[1:], "backspace", "s", *six[1:], "return", None, "close")
+    player("w", *six[1:], "backspace", "s", *six[1:], "return", None, "close")
     assert play(path) == 0
     kept = load_demonstrations(path)
     assert kept.episodes == 1
     assert (np.asarray(kept.actions)[:, 0] < 0).all()
 
 
-def test_more_episodes_are_added_to_the_same_file(sits_down: Any, tmp_path: Path) -> None:
+def test_more_episodes_are_added_to_the_same_file(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     for episodes in (1, 2):
-        sits_down(*[None] * 6, "return")
+        player(*[None] * 6, "return")
         play(path, "--episodes", "1")
         assert load_demonstrations(path).episodes == episodes
 
 
-def test_an_environment_of_turns_waits_for_the_player(sits_down: Any, tmp_path: Path) -> None:
+def test_an_environment_of_turns_waits_for_the_player(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     env = gym.make("rlhf/Support-v0", horizon=3)
     (first, action), *_ = env.unwrapped.get_keys_to_action().items()  # type: ignore[attr-defined]
-    person = sits_down(None, None, first[0], None, first[0], first[0], "return")
+    person = player(None, None, first[0], None, first[0], first[0], "return")
     arguments = ["--env", "rlhf/Support-v0", "--env-kwargs", '{"horizon": 3}', "--out", str(path), "--episodes", "1"]
     assert demonstrate.main(arguments) == 0
     assert load_demonstrations(path).actions.tolist() == [action] * 3
@@ -125,9 +125,9 @@ def test_keys_are_named_in_the_order_of_the_environment_those_that_act_alone_fir
     assert controls.keys == ["right", "left", "w", "s"]
 
 
-def test_third_party_environments_are_played_with_keys_that_one_names(sits_down: Any, tmp_path: Path) -> None:
+def test_third_party_environments_are_played_with_keys_that_one_names(player: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    sits_down("right", *[None] * 7, "return")
+    player("right", *[None] * 7, "return")
     arguments = ["--env", "CartPole-v1", "--horizon", "8", "--keys", '{"left": 0, "right": 1}', "--fps", "1000"]
     assert demonstrate.main([*arguments, "--run-dir", str(folder), "--episodes", "1"]) == 0
     assert load_demonstrations(folder / "demonstrations.safetensors").actions.tolist() == [1] * 8
@@ -170,19 +170,19 @@ class Pen:
 @pytest.mark.parametrize(
     "environment_id, keys", [("Driving", "W S A D"), ("Glimpse", "0 1 2 3 4 5 6 7 8 9 space W D S A")]
 )
-def test_the_window_says_while_playing_which_keys_steer(sits_down: Any, environment_id: str, keys: str) -> None:
+def test_the_window_says_while_playing_which_keys_steer(player: Any, environment_id: str, keys: str) -> None:
     env = gym.make(f"rlhf/{environment_id}-v0", render_mode="rgb_array")
     window = PlayWindow(env, Controls(env), 1000.0)
     pen: Any = Pen(window._font)
     window._font = pen
-    sits_down("close")
+    player("close")
     window.record(0, None, lambda episode: None)
     said = "keys  " + keys.replace(" ", "  ")
     assert said in pen.written and pen._font.size(said)[0] < 580
     window.close()
 
 
-def test_keys_for_which_there_is_no_room_are_left_out(sits_down: Any) -> None:
+def test_keys_for_which_there_is_no_room_are_left_out(player: Any) -> None:
     env = gym.make("rlhf/Rival-v0", render_mode="rgb_array")
     few = {("a",): 0, ("d",): 1}
     many = {**few, **{(f"f{number}", "left shift", "page down"): 1 for number in range(1, 13)}}
@@ -190,7 +190,7 @@ def test_keys_for_which_there_is_no_room_are_left_out(sits_down: Any) -> None:
     strips = []
     for keys in (few, many):
         window = PlayWindow(env, Controls(env, keys), 1000.0)
-        sits_down("close")
+        player("close")
         window.record(0, None, lambda episode: None)
         screen = pygame.display.get_surface()
         assert screen is not None
@@ -202,10 +202,10 @@ def test_keys_for_which_there_is_no_room_are_left_out(sits_down: Any) -> None:
     assert lines == [2, 1]
 
 
-def test_a_window_tells_how_the_episode_goes(sits_down: Any) -> None:
+def test_a_window_tells_how_the_episode_goes(player: Any) -> None:
     env = gym.make("rlhf/Driving-v0", render_mode="rgb_array", horizon=4)
     window = PlayWindow(env, Controls(env), 1000.0)
-    sits_down("close")
+    player("close")
     assert window.record(0, None, lambda episode: None) == 0
     screen = pygame.display.get_surface()
     assert screen is not None and screen.get_width() == 600

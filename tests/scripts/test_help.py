@@ -67,5 +67,11 @@ def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixt
         train.main(["--help"])
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert said.startswith("usage: python -m scripts.train")
-    for told in ('"disagreement"', "rationality of its choices", "longer gradients are cut", "rlhf-envs label --web"):
+    for told in (
+        '"disagreement"',
+        "rationality of its choices",
+        "longer gradients are cut",
+        "rlhf-envs label --web",
+        "{constant,hyperbolic}",
+    ):
         assert told in said

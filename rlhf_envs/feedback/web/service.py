@@ -86,7 +86,7 @@ class LabellingService:
         return session
 
     async def upcoming(self, annotator: str, theme: str, kinds: Collection[str] | None) -> list[Query]:
-        """The next queries for an annotator, the first one now; the making of their films begins.
+        """The next queries for an annotator, the first one now; making their films begins.
 
         Args:
             annotator: who asks.

@@ -17,18 +17,18 @@ export class Outbox {
     this.sequence = 0;
     this.sending = false;
     this.pause = SHORTEST_PAUSE;
-    this.kept = this.#read();
+    this.entries = this.#read();
     addEventListener("online", () => this.flush());
   }
 
   get length() {
-    return this.kept.length;
+    return this.entries.length;
   }
 
   /** Ids of queries whose answer is here and not taken back. */
   get pending() {
     const answered = [];
-    for (const { path, body } of this.kept) {
+    for (const { path, body } of this.entries) {
       if (path === "/api/answers") answered.push(body.query);
       else answered.pop();
     }
@@ -38,7 +38,7 @@ export class Outbox {
   add(path, body) {
     this.sequence += 1;
     const key = `${this.space}${String(Date.now()).padStart(15, "0")}-${String(this.sequence).padStart(6, "0")}`;
-    this.kept.push({ key, path, body });
+    this.entries.push({ key, path, body });
     try {
       localStorage.setItem(key, JSON.stringify({ path, body }));
     } catch {
@@ -53,7 +53,7 @@ export class Outbox {
     this.sending = true;
     clearTimeout(this.timer);
     try {
-      while (this.kept.length) {
+      while (this.entries.length) {
         if (!(await this.#sendFirst())) return;
       }
     } finally {
@@ -63,7 +63,7 @@ export class Outbox {
 
   /** Whether to go on with the next. */
   async #sendFirst() {
-    const first = this.kept[0];
+    const first = this.entries[0];
     try {
       const result = await post(first.path, first.body);
       this.pause = SHORTEST_PAUSE;
@@ -89,7 +89,7 @@ export class Outbox {
   }
 
   #drop(operation) {
-    this.kept.shift();
+    this.entries.shift();
     try {
       localStorage.removeItem(operation.key);
     } catch {
