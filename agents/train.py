@@ -224,7 +224,7 @@ def open_store(
         resume: whether the run goes on.
 
     Raises:
-        StoreError: if it is damaged, locked, or of a newer version; if a new run names a place that holds one; or if
+        StoreError: if it is damaged, locked, or of another version; if a new run names a place that holds one; or if
             it is missing from a run that had one.
     """
     if offline is not None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from rlhf_envs.segments import Segment
 
 DEMONSTRATOR = "demonstrator"
 """The annotator that prefers demonstrations over the agent's segments without anybody being asked."""
+
+LONGEST_ANSWER = 60.0
+"""Seconds; who took longer has made a pause."""
 
 
 class Choice(StrEnum):
@@ -84,7 +87,9 @@ class Submission:
         annotator: who answers.
         choice: the answer to a comparison. A ranking or a rating has a payload instead (`ranking_payload`,
             `rating_payload`), or is skipped.
-        reasons, shown_at, answered_at, payload: as in `Answer`.
+        reasons: names of reward terms that the annotator gave as reason.
+        shown_at, answered_at: seconds since the epoch when the clips came on screen and when the answer was given.
+        payload: what else the kind of query asks for; JSON values only.
         token: names this submission. Submitting the same token again stores nothing new, so a browser may retry.
     """
 
@@ -98,55 +103,51 @@ class Submission:
     token: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one annotator said to one query. Stored rows are never changed: an undo is a row of its own.
+@dataclass(frozen=True, kw_only=True)
+class Answer(Submission):
+    """What one annotator said to one query. Stored rows are never changed: an undo is a row of its own, without choice.
 
     Attributes:
         id: the store's number, rising in the order of arrival; a reader's cursor is the last id that it has read.
-        query_id: the query that was answered.
-        annotator: who answered.
-        choice: the answer to a comparison; None for an undo and for other kinds of query.
         undoes: the id of the answer that this row takes back, or None.
-        reasons: names of reward terms that the annotator gave as reason.
-        shown_at, answered_at: seconds since the epoch when the clips came on screen and when the answer was given.
-        payload: the answer to a ranking or a rating; JSON values only.
     """
 
     id: int
-    query_id: int
-    annotator: str
-    choice: Choice | None
     undoes: int | None = None
-    reasons: tuple[str, ...] = ()
-    shown_at: float | None = None
-    answered_at: float | None = None
-    payload: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> Self:
+        """The answer in a row of a store or an archive, from its columns by their names; others are ignored."""
+        values = {name: columns[name] for name in cls.__dataclass_fields__}
+        choice = None if values["choice"] is None else Choice(values["choice"])
+        return cls(**values | {"choice": choice, "reasons": tuple(values["reasons"])})
+
+    @property
+    def seconds(self) -> float | None:
+        """Time from seeing the query to answering it; see `seconds_taken`."""
+        return seconds_taken(self.shown_at, self.answered_at)
 
 
-@dataclass(frozen=True)
-class LiveAnswer:
+@dataclass(frozen=True, kw_only=True)
+class LiveAnswer(Answer):
     """An answer that was not taken back, with what a learner needs to know of its query, and no segment loaded.
 
     Attributes:
-        answer_id, query_id, annotator, choice, payload, reasons, shown_at, answered_at: as in `Answer`.
-        segment_ids: what was shown, in screen order; `PreferenceStore.segment` loads one.
+        segment_ids: what was shown, in screen order; `PreferenceStore.segments` loads them.
         round, kind, purpose, context: as in `Query`.
     """
 
-    answer_id: int
-    query_id: int
-    annotator: str
-    choice: Choice | None
-    payload: Mapping[str, Any] | None
     segment_ids: tuple[int, ...]
     round: int
     kind: str
     purpose: Purpose
     context: Mapping[str, Any] = field(default_factory=dict)
-    reasons: tuple[str, ...] = ()
-    shown_at: float | None = None
-    answered_at: float | None = None
+
+
+def seconds_taken(shown_at: float | None, answered_at: float | None) -> float | None:
+    """Time from seeing a query to answering it; None where it is not known, or over a minute, which is a pause."""
+    taken = -1.0 if shown_at is None or answered_at is None else answered_at - shown_at
+    return taken if 0 <= taken <= LONGEST_ANSWER else None
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,11 @@ class Tally:
 
     Attributes:
         given: answers that stand.
-        times: when their latest queries came on screen and were answered, in seconds since the epoch, newest first;
-            None where it is not known.
+        seconds: how long each of the latest of them took, pauses left out.
     """
 
     given: int
-    times: tuple[tuple[float | None, float | None], ...]
+    seconds: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from rlhf_envs.archive.export import export_store
 from rlhf_envs.archive.importing import ImportReport, import_archive, import_records
 from rlhf_envs.archive.manifest import FORMAT_VERSION, Manifest
 from rlhf_envs.archive.reading import Archive, check_records
-from rlhf_envs.archive.records import AnswerRecord, QueryRecord, RecordSource, StoreSnapshot
+from rlhf_envs.archive.records import QueryRecord, RecordSource, StoreSnapshot
 
 __all__ = [
     "FORMAT_VERSION",
-    "AnswerRecord",
     "Archive",
     "ImportReport",
     "Manifest",

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rlhf_envs.archive.manifest import Manifest
-from rlhf_envs.archive.records import AnswerRecord, QueryRecord
-from rlhf_envs.queries import Purpose
+from rlhf_envs.archive.records import QueryRecord
+from rlhf_envs.queries import Answer, Purpose
 from rlhf_envs.templates import render
-
-_LONGEST_ANSWER = 60.0
 
 
 @dataclass
@@ -50,14 +48,14 @@ class Statistics:
     clips: int = 0
     not_shown: int = 0
     _asked: dict[int, tuple[str, Purpose]] = field(default_factory=dict)
-    _given: dict[int, AnswerRecord] = field(default_factory=dict)
+    _given: dict[int, Answer] = field(default_factory=dict)
 
     def add_query(self, query: QueryRecord) -> None:
         """Count a query."""
         self._asked[query.id] = (query.kind, query.purpose)
         self.queries[query.kind, query.purpose] += 1
 
-    def add_answer(self, answer: AnswerRecord) -> None:
+    def add_answer(self, answer: Answer) -> None:
         """Count an answer, whose query was counted before, or an undo."""
         self.rows += 1
         if answer.answered_at is not None:
@@ -78,12 +76,7 @@ class Statistics:
     @property
     def seconds_per_answer(self) -> float | None:
         """Median time from seeing to answering; what took over a minute counts as a pause. None if none is known."""
-        seconds = [
-            taken
-            for answer in self._given.values()
-            if answer.shown_at is not None and answer.answered_at is not None
-            if 0 <= (taken := answer.answered_at - answer.shown_at) <= _LONGEST_ANSWER
-        ]
+        seconds = [answer.seconds for answer in self._given.values() if answer.seconds is not None]
         return float(np.median(seconds)) if seconds else None
 
     def choice_shares(self) -> list[tuple[str, str, int, float]]:
@@ -110,7 +103,7 @@ class Statistics:
             "clips": self.clips,
         }
 
-    def _count(self, answer: AnswerRecord, by: int) -> None:
+    def _count(self, answer: Answer, by: int) -> None:
         asked = self._asked[answer.query_id]
         self.standing[asked] += by
         self.choices[asked[0], "answered" if answer.choice is None else answer.choice.value] += by

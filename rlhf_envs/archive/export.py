@@ -17,7 +17,7 @@ import gymnasium as gym
 
 from rlhf_envs.archive.datasheet import Statistics, datasheet
 from rlhf_envs.archive.manifest import ANSWERS, CLIPS, DATASHEET, QUERIES, SEGMENTS, Manifest, describe_file
-from rlhf_envs.archive.records import AnswerRecord, QueryRecord, StoreSnapshot, batches
+from rlhf_envs.archive.records import QueryRecord, StoreSnapshot
 from rlhf_envs.archive.tables import (
     SegmentWriter,
     byte_size,
@@ -28,7 +28,9 @@ from rlhf_envs.archive.tables import (
 )
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.annotators import ANNOTATORS
+from rlhf_envs.feedback.store.database import batches
 from rlhf_envs.files import sync_to_disk
+from rlhf_envs.queries import Answer
 from rlhf_envs.segments import Segment
 from rlhf_envs.space_json import space_to_json
 
@@ -64,7 +66,7 @@ def export_store(
     Raises:
         ValueError: if pyarrow is not installed, there is something at `folder` already, the store holds no query or
             segments of several kinds, or clips cannot be drawn.
-        StoreError: if there is no store, or it is damaged, locked or of a newer version.
+        StoreError: if there is no store, or it is damaged, locked or of another version.
         OSError: if the disk is full or cannot be written.
     """
     require_pyarrow()
@@ -214,7 +216,7 @@ class Pseudonyms:
         only_for = None if query.only_for is None else self._alias(query.only_for)
         return replace(query, key=key, context=self._in_json(query.context), only_for=only_for)
 
-    def answer(self, answer: AnswerRecord) -> AnswerRecord:
+    def answer(self, answer: Answer) -> Answer:
         """An answer without names."""
         payload = self._in_json(answer.payload)
         return replace(answer, annotator=self._alias(answer.annotator), payload=payload, token=None)

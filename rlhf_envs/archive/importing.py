@@ -16,24 +16,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from rlhf_envs.archive.reading import Archive, check_records
-from rlhf_envs.archive.records import REPEATS, AnswerRecord, QueryRecord, RecordSource, batches
+from rlhf_envs.archive.records import REPEATS, QueryRecord, RecordSource
 from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
-from rlhf_envs.feedback.store.asking import content_digest
-from rlhf_envs.feedback.store.database import Database
+from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segments, store_shown
+from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches
 from rlhf_envs.feedback.store.errors import StoreExistsError
 from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.store.store import create_tables, read_environment
+from rlhf_envs.queries import Answer
 
 _PREFIX = "import"
 _SEGMENTS_PER_TRANSACTION = 256
 _BYTES_PER_TRANSACTION = 16 * 2**20
 _ROWS_PER_INSERT = 1_000
-_VALUES_PER_SELECT = 10_000  # SQLite takes at most 32,766 values in one statement
 
-_Record = TypeVar("_Record", QueryRecord, AnswerRecord)
+_Record = TypeVar("_Record", QueryRecord, Answer)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def import_archive(
     Raises:
         ValueError: if pyarrow is not installed; the folder is no archive, damaged, of another version or makes no
             sense; or the store is about another environment, or contradicts the archive about an answer.
-        StoreError: if the store is damaged, locked, of a newer version, or cannot be written.
+        StoreError: if the store is damaged, locked, of another version, or cannot be written.
     """
     archive = Archive(folder)
     check_records(archive)
@@ -85,7 +85,7 @@ def import_records(source: RecordSource, store: str | os.PathLike[str], *, patie
         new_store = _create_unless_there(database, source)
         unchanged = new_store or database.read(_is_unfinished_import)
         stored = _add_segments(database, source)
-        merge = database.write(lambda connection: _Merge(connection, source, stored, unchanged))
+        merge = database.write(_Merge, source, stored, unchanged)
     finally:
         database.close()
     return ImportReport(merge.added_queries, merge.added_answers, merge.known_queries, merge.known_answers, new_store)
@@ -130,29 +130,13 @@ def _add_segments(database: Database, source: RecordSource) -> dict[int, _Stored
     found again the next time, and until then no query shows them.
     """
     stored: dict[int, _StoredSegment] = {}
-    contents = ((id, len(segment), segment.to_bytes()) for id, segment in source.segments())
-    for group in batches(contents, _SEGMENTS_PER_TRANSACTION, _BYTES_PER_TRANSACTION, lambda row: len(row[2])):
-        digests = {id: content_digest(content) for id, _, content in group}
-        rows = {
-            digests[id]: {"digest": digests[id], "length": length, "content": content} for id, length, content in group
-        }
-        ids = _insert_segments(database, rows)
-        stored |= {id: _StoredSegment(ids[digest], digest) for id, digest in digests.items()}
+    rows = ((id, segment_row(segment.to_bytes(), len(segment))) for id, segment in source.segments())
+    for group in batches(
+        rows, _SEGMENTS_PER_TRANSACTION, _BYTES_PER_TRANSACTION, lambda numbered: len(numbered[1]["content"])
+    ):
+        ids = database.write(store_segments, {row["digest"]: row for _, row in group})
+        stored |= {id: _StoredSegment(ids[row["digest"]], row["digest"]) for id, row in group}
     return stored
-
-
-def _insert_segments(database: Database, rows: Mapping[str, dict[str, Any]]) -> dict[str, int]:
-    """Add those rows that are new; the ids of all, by digest."""
-    find = select(segments.c.digest, segments.c.id).where(segments.c.digest.in_(rows))
-
-    def work(connection: Connection) -> dict[str, int]:
-        known: dict[str, int] = dict(connection.execute(find).all())
-        if new := [row for digest, row in rows.items() if digest not in known]:
-            connection.execute(insert(segments), new)
-            known = dict(connection.execute(find).all())
-        return known
-
-    return database.write(work)
 
 
 class _Fingerprint(NamedTuple):
@@ -224,23 +208,11 @@ class _Merge:
         new = [query for query in group if query.id not in known]
         self._query_ids |= known
         if new:
-            added = self._connection.execute(
-                insert(queries).returning(queries.c.id, sort_by_parameter_order=True),
-                [self._query_values(query, fingerprints[query.id]) for query in new],
-            ).scalars()
+            rows = [self._query_values(query, fingerprints[query.id]) for query in new]
+            added = add_rows(self._connection, queries, rows)
             self._query_ids |= {query.id: id for query, id in zip(new, added, strict=True)}
-            self._connection.execute(
-                insert(query_segments),
-                [
-                    {
-                        "query_id": self._query_ids[query.id],
-                        "position": position,
-                        "segment_id": self._stored[segment].id,
-                    }
-                    for query in new
-                    for position, segment in enumerate(query.segments)
-                ],
-            )
+            shown = {self._query_ids[query.id]: [self._stored[number].id for number in query.segments] for query in new}
+            store_shown(self._connection, shown)
         self.added_queries += len(new)
         self.known_queries += len(known)
         return set(known.values())
@@ -276,17 +248,14 @@ class _Merge:
         del values["id"], values["segments"]
         return values
 
-    def _add_answers(self, group: Sequence[AnswerRecord], in_store: _StoredAnswers) -> None:
+    def _add_answers(self, group: Sequence[Answer], in_store: _StoredAnswers) -> None:
         for answer in group:
             self._check_no_contradiction(answer, in_store)
-        added = self._connection.execute(
-            insert(answers).returning(answers.c.id, sort_by_parameter_order=True),
-            [self._answer_values(answer) for answer in group],
-        ).scalars()
+        added = add_rows(self._connection, answers, [self._answer_values(answer) for answer in group])
         self._answer_ids |= {answer.id: id for answer, id in zip(group, added, strict=True)}
         self.added_answers += len(group)
 
-    def _check_no_contradiction(self, answer: AnswerRecord, in_store: _StoredAnswers) -> None:
+    def _check_no_contradiction(self, answer: Answer, in_store: _StoredAnswers) -> None:
         query = self._query_ids[answer.query_id]
         undoes = None if answer.undoes is None else self._answer_ids[answer.undoes]
         if in_store.contradicts(query, answer, undoes):
@@ -302,13 +271,12 @@ class _Merge:
             )
         in_store.add(query, answer.annotator, undoes)
 
-    def _answer_values(self, answer: AnswerRecord) -> dict[str, Any]:
+    def _answer_values(self, answer: Answer) -> dict[str, Any]:
         values = {
             **vars(answer),
             "query_id": self._query_ids[answer.query_id],
             "choice": None if answer.choice is None else answer.choice.value,
             "undoes": None if answer.undoes is None else self._answer_ids[answer.undoes],
-            "reasons": list(answer.reasons),
             # Tokens keep a screen from submitting twice. Those of another store's screens could only clash here.
             "token": answer.token if self._unchanged else None,
         }
@@ -328,22 +296,22 @@ class _StoredAnswers:
         self._unmatched: dict[tuple[int, str], dict[str, deque[int]]] = defaultdict(lambda: defaultdict(deque))
         self._standing: set[tuple[int, str]] = set()
         self._undone: set[int] = set()
-        for ids in batches(sorted(known), _VALUES_PER_SELECT):
+        for ids in batches(sorted(known), MOST_VALUES):
             for row in connection.execute(select(answers).where(answers.c.query_id.in_(ids)).order_by(answers.c.id)):
-                answer = AnswerRecord.of(row._asdict())
+                answer = Answer.of({**row._mapping})
                 self._unmatched[row.query_id, _content(answer)][row.annotator].append(row.id)
                 self.add(row.query_id, row.annotator, row.undoes)
 
-    def match(self, query: int, answer: AnswerRecord) -> int | None:
+    def match(self, query: int, answer: Answer) -> int | None:
         """The store's own row of an answer, each row once; None where the store does not have it."""
         rows = self._unmatched.get((query, _content(answer)), {}).get(answer.annotator)
         return rows.popleft() if rows else None
 
-    def contradicts(self, query: int, answer: AnswerRecord, undoes: int | None) -> bool:
+    def contradicts(self, query: int, answer: Answer, undoes: int | None) -> bool:
         """Whether an answer that the store does not have is impossible together with those that it has."""
         return undoes in self._undone if undoes is not None else (query, answer.annotator) in self._standing
 
-    def author_of(self, query: int, answer: AnswerRecord) -> str | None:
+    def author_of(self, query: int, answer: Answer) -> str | None:
         """Under which other name the store has the very same answer, given at the very same time."""
         if answer.answered_at is None:
             return None
@@ -358,7 +326,7 @@ class _StoredAnswers:
             self._undone.add(undoes)
 
 
-def _content(answer: AnswerRecord) -> str:
+def _content(answer: Answer) -> str:
     """An answer without its author and query: equal for copies of one row."""
     undo = answer.undoes is not None
     payload = _with_floats(answer.payload)

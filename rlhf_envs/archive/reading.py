@@ -21,7 +21,7 @@ from rlhf_envs.archive.manifest import (
     Manifest,
     check_file,
 )
-from rlhf_envs.archive.records import AnswerRecord, QueryRecord, RecordSource
+from rlhf_envs.archive.records import QueryRecord, RecordSource
 from rlhf_envs.archive.tables import (
     SEGMENT_COLUMNS,
     answer_from_row,
@@ -35,7 +35,7 @@ from rlhf_envs.archive.tables import (
     segment_from_row,
 )
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.queries import Choice
+from rlhf_envs.queries import Answer, Choice
 from rlhf_envs.segments import Segment
 from rlhf_envs.space_json import space_from_json
 
@@ -89,7 +89,7 @@ class Archive:
         """All queries, oldest first. Raises `ValueError` for one that makes no sense."""
         return self._records(QUERIES, query_schema(), self._query)
 
-    def answers(self) -> Iterator[AnswerRecord]:
+    def answers(self) -> Iterator[Answer]:
         """All answers, in order of arrival. Raises `ValueError` for one that makes no sense."""
         columns = self.manifest.columns
         return self._records(ANSWERS, answer_schema(columns), partial(answer_from_row, columns=columns))
@@ -233,7 +233,7 @@ def _check_answers(source: RecordSource, queries: Mapping[int, QueryRecord], len
             tokens.add(answer.token)
 
 
-def _check_fits_kind(answer: AnswerRecord, query: QueryRecord, lengths: Mapping[int, int]) -> None:
+def _check_fits_kind(answer: Answer, query: QueryRecord, lengths: Mapping[int, int]) -> None:
     if answer.choice is Choice.SKIP:
         return
     try:

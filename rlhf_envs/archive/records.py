@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sqlalchemy import Row, Select, Table, func, select
 
 from rlhf_envs.environment import StoredEnvironment
-from rlhf_envs.feedback.store.database import Database
-from rlhf_envs.feedback.store.reading import SegmentCache, load_segments
-from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
+from rlhf_envs.feedback.store.database import Database, batches
+from rlhf_envs.feedback.store.reading import SegmentCache, load_segments, load_shown
+from rlhf_envs.feedback.store.schema import answers, queries, segments
 from rlhf_envs.feedback.store.store import read_environment
-from rlhf_envs.queries import Answer, Choice, Purpose
+from rlhf_envs.queries import Answer, Purpose
 from rlhf_envs.segments import Segment
 
 REPEATS = "repeats"
@@ -25,15 +24,13 @@ REPEATS = "repeats"
 _PAGE_ROWS = 5_000
 _PAGE_SEGMENTS = 16
 
-_Item = TypeVar("_Item")
-
 
 @dataclass(frozen=True)
 class QueryRecord:
     """A query as it is stored; see `rlhf_envs.queries.Query`.
 
     Attributes:
-        id: its number in its source; `AnswerRecord.query_id` names it.
+        id: its number in its source; `Answer.query_id` names it.
         key, round, kind, purpose, context, only_for: as in `Query`.
         wanted: how many annotators should answer it.
         created_at: seconds since the epoch when it was asked.
@@ -63,24 +60,6 @@ class QueryRecord:
         return repeated if type(repeated) is int else None
 
 
-@dataclass(frozen=True)
-class AnswerRecord(Answer):
-    """An answer as it is stored, or a row that undoes one.
-
-    Attributes:
-        token: names the submission, or None.
-    """
-
-    token: str | None = None
-
-    @classmethod
-    def of(cls, columns: Mapping[str, Any]) -> AnswerRecord:
-        """The record of a row's columns by their names; other columns are ignored."""
-        values = {part.name: columns[part.name] for part in fields(cls)}
-        choice = None if values["choice"] is None else Choice(values["choice"])
-        return cls(**values | {"choice": choice, "reasons": tuple(values["reasons"])})
-
-
 class RecordSource(Protocol):
     """A store or an archive. Every method starts from the beginning whenever it is called."""
 
@@ -98,7 +77,7 @@ class RecordSource(Protocol):
         """All queries, oldest first."""
         ...
 
-    def answers(self) -> Iterator[AnswerRecord]:
+    def answers(self) -> Iterator[Answer]:
         """All answers, undone ones too, in order of arrival."""
         ...
 
@@ -123,7 +102,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
 
     Raises:
         ValueError: if the URL is not understood.
-        StoreError: if there is no store, or it is damaged, locked, or of a newer version.
+        StoreError: if there is no store, or it is damaged, locked, or of another version.
     """
 
     def __init__(self, url_or_path: str | os.PathLike[str], patience: float = 10.0) -> None:
@@ -158,14 +137,14 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
     def queries(self) -> Iterator[QueryRecord]:
         """All queries, oldest first."""
         for page in self._pages(queries):
-            shown = self._segments_of_queries(page[0].id, page[-1].id)
+            shown = self._database.read(load_shown, [row.id for row in page])
             for row in page:
-                yield QueryRecord.of({**row._asdict(), "segments": shown[row.id]})
+                yield QueryRecord.of({**row._mapping, "segments": shown[row.id]})
 
-    def answers(self) -> Iterator[AnswerRecord]:
+    def answers(self) -> Iterator[Answer]:
         """All answers, undone ones too, in order of arrival."""
         for page in self._pages(answers):
-            yield from (AnswerRecord.of(row._asdict()) for row in page)
+            yield from (Answer.of({**row._mapping}) for row in page)
 
     def segment_count(self) -> int:
         """How many segments there are."""
@@ -179,11 +158,8 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         """
         rows = self._fetch(self._within(segments, segments.c.id).order_by(segments.c.id))
         for ids in batches([row.id for row in rows], _PAGE_SEGMENTS):
-            loaded = self._load(ids)
+            loaded = self._database.read(load_segments, ids, SegmentCache(0))
             yield from ((id, loaded[id]) for id in ids)
-
-    def _load(self, ids: list[int]) -> dict[int, Segment]:
-        return self._database.read(lambda connection: load_segments(connection, ids, SegmentCache(0)))
 
     def _fetch(self, statement: Select[Any]) -> list[Row[Any]]:
         return self._database.read(lambda connection: list(connection.execute(statement)))
@@ -199,36 +175,3 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         ):
             yield rows
             last = rows[-1].id
-
-    def _segments_of_queries(self, first: int, last: int) -> dict[int, list[int]]:
-        shown: dict[int, list[int]] = defaultdict(list)
-        for row in self._fetch(
-            select(query_segments.c.query_id, query_segments.c.segment_id)
-            .where(query_segments.c.query_id.between(first, last))
-            .order_by(query_segments.c.query_id, query_segments.c.position)
-        ):
-            shown[row.query_id].append(row.segment_id)
-        return shown
-
-
-def batches(
-    items: Iterable[_Item], most: int, most_bytes: int = 0, size: Callable[[_Item], int] | None = None
-) -> Iterator[list[_Item]]:
-    """Consecutive items in lists of a bounded size, so that only one list is in memory at a time.
-
-    Args:
-        items: any number of them.
-        most: items in one list.
-        most_bytes: a list ends as soon as its items together have this size.
-        size: bytes of an item; without it only `most` counts.
-    """
-    batch: list[_Item] = []
-    held = 0
-    for item in items:
-        batch.append(item)
-        held += 0 if size is None else size(item)
-        if len(batch) >= most or (size is not None and held >= most_bytes):
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlhf_envs.archive.records import AnswerRecord, QueryRecord, batches
+from rlhf_envs.archive.records import QueryRecord
+from rlhf_envs.feedback.store.database import batches
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import named_arrays
+from rlhf_envs.queries import Answer
 from rlhf_envs.segments import Segment
 
 try:
@@ -106,7 +108,7 @@ def write_queries(path: Path, records: Iterable[QueryRecord]) -> None:
     _write_rows(path, query_schema(), rows)
 
 
-def write_answers(path: Path, records: Iterable[AnswerRecord], columns: Mapping[str, str]) -> None:
+def write_answers(path: Path, records: Iterable[Answer], columns: Mapping[str, str]) -> None:
     """Write answers.parquet; see `answer_schema`."""
     rows = ({**vars(record), "query": record.query_id, **_split_payload(record.payload, columns)} for record in records)
     _write_rows(path, answer_schema(columns), rows)
@@ -128,12 +130,12 @@ def query_from_row(row: Mapping[str, Any]) -> QueryRecord:
     return QueryRecord.of({**row, "context": require_json(context, "context of a query")})
 
 
-def answer_from_row(row: Mapping[str, Any], columns: Mapping[str, str]) -> AnswerRecord:
+def answer_from_row(row: Mapping[str, Any], columns: Mapping[str, str]) -> Answer:
     """The answer of a row; see `answer_schema`. Raises `ValueError` if a value makes no sense."""
     for name in ("shown_at", "answered_at"):
         if row[name] is not None and not math.isfinite(row[name]):
             raise ValueError(f"its {name} is {row[name]}, which is no time")
-    return AnswerRecord.of({**row, "payload": _joined_payload(row, columns)})
+    return Answer.of({**row, "payload": _joined_payload(row, columns)})
 
 
 def payload_columns(kinds: Iterable[str]) -> dict[str, dict[str, str]]:

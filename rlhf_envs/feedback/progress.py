@@ -18,8 +18,6 @@ PACE_OVER = 20
 QUIET_SECONDS = 120.0
 """A run that has posted nothing for this long is called silent."""
 
-_LONGEST_ANSWER = 60.0
-
 RunState = Literal["unknown", "training", "waiting", "paused", "silent", "stopped", "finished"]
 
 _STATE_NAMES: dict[str, str] = {
@@ -174,8 +172,6 @@ def session_progress(
     """
     queue = [counts[purpose] for purpose in purposes]
     skipped = sum(count.skipped for count in queue)
-    seconds = [answered - shown for shown, answered in tally.times if shown is not None and answered is not None]
-    working = [taken for taken in seconds if 0 <= taken <= _LONGEST_ANSWER]
     message = statuses.get(TRAINING)
     asks = message is not None and not frozenset(QUEUE).isdisjoint(purposes)
     remaining = (remaining_answers(counts, statuses) or 0) if asks else 0
@@ -184,7 +180,7 @@ def session_progress(
         answered=sum(count.answered for count in queue) + skipped,
         skipped=skipped,
         asked=sum(count.asked for count in queue),
-        seconds_per_answer=statistics.median(working) if working else None,
+        seconds_per_answer=statistics.median(tally.seconds) if tally.seconds else None,
         training=message.value if message is not None and asks else None,
         posted_at=message.posted_at if message is not None and asks else None,
         over=message is not None and message.value.get("state") in ("stopped", "finished"),

@@ -387,7 +387,7 @@ class AnswerReader:
 
     def _add(self, since: int) -> None:
         answers = self._store.live_answers(Purpose.TRAIN, as_of=self.cursor)
-        self.dataset.add_answers((answer for answer in answers if answer.answer_id >= since), self._store)
+        self.dataset.add_answers((answer for answer in answers if answer.id >= since), self._store)
 
 
 def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:

@@ -163,7 +163,7 @@ class PreferenceDataset:
         try:
             label = kind.label(answer.choice, answer.payload, len(shown), len(shown[0]))
         except ValueError as error:
-            raise ValueError(f"Answer {answer.answer_id} cannot be learned from: {error}.") from error
+            raise ValueError(f"Answer {answer.id} cannot be learned from: {error}.") from error
         if label is None:
             return False
         self.add_label(answer.kind, shown, label, annotator=answer.annotator)

@@ -75,7 +75,7 @@ class Labelling:
                 seconds = time.perf_counter() - started
             with PreferenceStore.open(place) as store:
                 live = store.live_answers(Purpose.TRAIN)
-        stored, sent = {answer.answer_id for answer in live}, set(acknowledged)
+        stored, sent = {answer.id for answer in live}, set(acknowledged)
         return {
             "database": "PostgreSQL" if place.startswith("postgresql") else "SQLite",
             "clients": self.clients,

@@ -245,7 +245,7 @@ def count_lost_and_doubled(
     if not _is_store(run):
         return len(over_http) + len(in_window), 0, 0
     with PreferenceStore.open(RunDirectory(run).store_path) as store:
-        stored = {live.answer_id: (live.query_id, live.annotator) for live in store.live_answers()}
+        stored = {live.id: (live.query_id, live.annotator) for live in store.live_answers()}
     by_window = {query for query, name in stored.values() if name == window_annotator}
     lost = sum(stored.get(id) != answer for id, answer in over_http.items()) + len(set(in_window) - by_window)
     authors = set(stored.values())

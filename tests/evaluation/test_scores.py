@@ -14,7 +14,7 @@ def judged(*said: tuple[str, str, str], annotator: str = "ann", first_query: int
     """One answer for each (policy on the left, policy on the right, choice)."""
     return [
         LiveAnswer(
-            answer_id=query,
+            id=query,
             query_id=query,
             annotator=annotator,
             choice=Choice(choice),

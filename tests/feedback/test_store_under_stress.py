@@ -134,13 +134,14 @@ def test_a_store_whose_making_was_interrupted_can_be_made_again(path: Path) -> N
     PreferenceStore.open(path).close()
 
 
-def test_a_store_of_a_newer_version_is_left_alone(store: PreferenceStore, path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_store_of_another_version_is_left_alone(store: PreferenceStore, path: Path, version: int) -> None:
     store.close()
     with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        raw.execute(f"UPDATE meta SET value = '{version}' WHERE name = 'schema_version'")
         raw.execute("DELETE FROM meta WHERE name = 'environment'")
     raw.close()
-    with pytest.raises(StoreVersionError, match="version 99, newer than version 2"):
+    with pytest.raises(StoreVersionError, match=f"has version {version}, and this library reads version 2"):
         PreferenceStore.open(path)
 
 

@@ -144,7 +144,7 @@ def open_judgements(place: str, environment: StoredEnvironment) -> PreferenceSto
 
     Raises:
         ValueError: if it holds clips of another environment or of another length.
-        StoreError: if it is damaged, locked, or of a newer version.
+        StoreError: if it is damaged, locked, or of another version.
     """
     try:
         store = PreferenceStore.open(place)

@@ -16,9 +16,6 @@ from rlhf_envs.queries import Choice, LiveAnswer, Purpose
 TOO_FAST = 0.7
 """Seconds in which nobody can watch two clips and decide."""
 
-LONGEST_ANSWER = 60.0
-"""Seconds above which an answer counts as a pause."""
-
 _UNSWAPPED = {Choice.LEFT: Choice.RIGHT, Choice.RIGHT: Choice.LEFT}
 
 
@@ -136,10 +133,7 @@ def _consistent(comparisons: Sequence[LiveAnswer]) -> Share:
 
 
 def _seconds(given: Sequence[LiveAnswer]) -> list[float]:
-    taken = [
-        live.answered_at - live.shown_at for live in given if live.shown_at is not None and live.answered_at is not None
-    ]
-    return [seconds for seconds in taken if 0 <= seconds <= LONGEST_ANSWER]
+    return [live.seconds for live in given if live.seconds is not None]
 
 
 def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float] | None:

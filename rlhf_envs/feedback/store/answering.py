@@ -1,87 +1,154 @@
-"""How answers come into the store, and how one is taken back."""
+"""What annotators do in a store: take queries, answer them, and take an answer back.
+
+Queries are leased to those who take them, so that no two annotators answer the same one by accident.
+"""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    String,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+)
 
+from rlhf_envs.feedback.store.asking import add_rows
+from rlhf_envs.feedback.store.database import MOST_VALUES
 from rlhf_envs.feedback.store.errors import AnswerRefusedError
-from rlhf_envs.feedback.store.leases import check_annotator, lease, release
-from rlhf_envs.feedback.store.schema import answers, is_live, queries, query_segments, segments
+from rlhf_envs.feedback.store.schema import answers, is_live, leases, queries, query_segments, segments
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS, Comparison
-from rlhf_envs.queries import Choice, Submission
+from rlhf_envs.queries import Answer, Choice, Purpose, Submission
 
-_MOST_AT_ONCE = 10_000  # SQLite takes at most 32,766 values in one statement
+_LONGEST_LEASE = 86_400
+
+# Statements that every answer needs are built once, because building one takes longer than running it.
+_annotator: BindParameter[str] = bindparam("annotator", type_=String)
+_now = bindparam("now", type_=Float)
+_query_ids: BindParameter[int] = bindparam("query_ids", expanding=True)
+_any_row, _others = answers.alias(), answers.alias()
+_any_answer_of_theirs = exists().where(_any_row.c.query_id == queries.c.id, _any_row.c.annotator == _annotator)
+_answers_so_far = (
+    select(func.count())
+    .select_from(_others)
+    .where(_others.c.query_id == queries.c.id, is_live(_others))
+    .scalar_subquery()
+)
+_leased_to_others = (
+    select(func.count())
+    .select_from(leases)
+    .where(leases.c.query_id == queries.c.id, leases.c.annotator != _annotator)
+    .scalar_subquery()
+)
+_OPEN_QUERIES = (
+    select(queries.c.id)
+    .where(
+        queries.c.purpose.in_(bindparam("purposes", expanding=True)),
+        or_(queries.c.only_for.is_(None), queries.c.only_for == _annotator),
+        ~_any_answer_of_theirs.where(is_live(_any_row)),
+        _answers_so_far + _leased_to_others < queries.c.wanted,
+    )
+    .order_by(_any_answer_of_theirs.desc(), queries.c.only_for.is_(None), queries.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_OPEN_QUERIES_OF_KINDS = _OPEN_QUERIES.where(queries.c.kind.in_(bindparam("kinds", expanding=True)))
+# Leases that ran out, and those that a clock has given which was far ahead.
+_END_OLD_LEASES = delete(leases).where(
+    or_(leases.c.expires_at <= _now, leases.c.expires_at > _now + 2 * _LONGEST_LEASE)
+)
+_END_LEASE = delete(leases).where(leases.c.query_id == bindparam("query"), leases.c.annotator == _annotator)
+_NEVER_ANSWERED = select(leases.c.query_id).where(
+    leases.c.annotator == _annotator,
+    ~exists().where(answers.c.query_id == leases.c.query_id, answers.c.annotator == _annotator),
+)
+_SUBMITTED = select(answers).where(answers.c.token.in_(bindparam("tokens", expanding=True)))
+_KINDS_OF_QUERIES = select(queries.c.id, queries.c.kind).where(queries.c.id.in_(_query_ids))
+_WHO_ANSWERED = select(answers.c.query_id, answers.c.annotator).where(
+    answers.c.query_id.in_(_query_ids), is_live(answers)
+)
 
 
-class PreparedAnswers:
+def take(
+    connection: Connection,
+    annotator: str,
+    limit: int,
+    purposes: Collection[Purpose],
+    kinds: Collection[str] | None,
+    now: float,
+    expires_at: float,
+) -> list[int]:
+    """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
+    connection.execute(_END_OLD_LEASES, {"now": now})
+    wanted: dict[str, Any] = {
+        "annotator": annotator,
+        "limit": limit,
+        "purposes": [purpose.value for purpose in purposes],
+    }
+    statement = _OPEN_QUERIES if kinds is None else _OPEN_QUERIES_OF_KINDS
+    query_ids = (
+        connection.execute(statement, wanted if kinds is None else wanted | {"kinds": list(kinds)}).scalars().all()
+    )
+    _lease(connection, annotator, query_ids, expires_at)
+    return list(query_ids)
+
+
+def _lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
+    """Keep these queries for an annotator, in place of any lease they have on them already."""
+    _release(connection, [(id, annotator) for id in query_ids])
+    if query_ids:
+        rows = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
+        connection.execute(insert(leases), rows)
+
+
+def _release(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
+    """End leases, given as (query, annotator)."""
+    if held:
+        connection.execute(_END_LEASE, [{"query": id, "annotator": annotator} for id, annotator in held])
+
+
+def release(connection: Connection, annotator: str, keeping: Collection[int]) -> int:
+    """End the leases of an annotator, but of `keeping` and of queries whose answer they took back; how many."""
+    held = connection.execute(_NEVER_ANSWERED, {"annotator": annotator}).scalars()
+    given_up = [(id, annotator) for id in held if id not in keeping]
+    _release(connection, given_up)
+    return len(given_up)
+
+
+def check_annotator(annotator: str, lease_seconds: float = 1.0) -> None:
+    """Raise `ValueError` for an annotator without a name, or a lease that ends before it begins or takes over a day."""
+    if not annotator.strip():
+        raise ValueError("An annotator needs a name, such as 'oracle' or a person's initials.")
+    if not 0 < lease_seconds <= _LONGEST_LEASE:
+        raise ValueError(f"A lease lasts more than 0 and at most {_LONGEST_LEASE:,} seconds, not {lease_seconds}.")
+
+
+def prepare_answers(submissions: Sequence[Submission]) -> list[dict[str, Any]]:
     """Submissions checked and turned into rows, so that the transaction that stores them is short.
 
     Raises:
         ValueError: if a submission has no annotator, an unknown choice, times that are not numbers, or a payload that
             is not JSON; if two share a token; if there are more than 10,000.
     """
-
-    def __init__(self, submissions: Sequence[Submission]) -> None:
-        if len(submissions) > _MOST_AT_ONCE:
-            raise ValueError(f"Submit at most {_MOST_AT_ONCE:,} answers at once, not {len(submissions):,}.")
-        tokens = [submission.token for submission in submissions if submission.token is not None]
-        if len(set(tokens)) < len(tokens):
-            raise ValueError("Two answers share a token; make a new token for each answer.")
-        self._rows = [_row(submission) for submission in submissions]
-
-    def store(self, connection: Connection) -> list[int]:
-        """Add the rows that are new; return the ids of all, in the order submitted.
-
-        Raises:
-            AnswerRefusedError: if a submission does not fit its query, or its annotator has answered that already.
-        """
-        stored = _stored_tokens(connection, [row["token"] for row in self._rows if row["token"] is not None])
-        ids: list[int | None] = [_known_id(row, stored) for row in self._rows]
-        new = [row for row, id in zip(self._rows, ids, strict=True) if id is None]
-        _check_queries(connection, new)
-        _check_first_answers(connection, new)
-        if new:
-            inserted = connection.execute(_new_answers(), new).scalars()
-            _release_all(connection, new)
-            ids = [next(inserted) if id is None else id for id in ids]
-        return [id for id in ids if id is not None]
-
-
-def take_back(connection: Connection, annotator: str, token: str | None, now: float, expires_at: float) -> int | None:
-    """Add a row that takes back an annotator's latest live answer and lease its query to them; return the row's id."""
-    if token is not None:
-        repeated = connection.execute(select(answers.c.id).where(answers.c.token == token)).scalar()
-        if repeated is not None:
-            return int(repeated)
-    latest = connection.execute(
-        select(answers.c.id, answers.c.query_id)
-        .where(answers.c.annotator == annotator, is_live(answers))
-        .order_by(answers.c.id.desc())
-        .limit(1)
-    ).first()
-    if latest is None:
-        return None
-    row = {
-        "query_id": latest.query_id,
-        "annotator": annotator,
-        "choice": None,
-        "undoes": latest.id,
-        "reasons": [],
-        "answered_at": now,
-        "token": token,
-    }
-    id: int = connection.execute(insert(answers).returning(answers.c.id), row).scalar_one()
-    lease(connection, annotator, [latest.query_id], expires_at)
-    return id
+    if len(submissions) > MOST_VALUES:
+        raise ValueError(f"Submit at most {MOST_VALUES:,} answers at once, not {len(submissions):,}.")
+    tokens = [submission.token for submission in submissions if submission.token is not None]
+    if len(set(tokens)) < len(tokens):
+        raise ValueError("Two answers share a token; make a new token for each answer.")
+    return [_row(submission) for submission in submissions]
 
 
 def _row(submission: Submission) -> dict[str, Any]:
@@ -93,55 +160,62 @@ def _row(submission: Submission) -> dict[str, Any]:
         raise ValueError("A token names one submission: give some text that no other one has, or None.")
     payload = submission.payload
     return {
-        "query_id": submission.query_id,
-        "annotator": submission.annotator,
+        **vars(submission),
         "choice": None if submission.choice is None else Choice(submission.choice).value,
         "reasons": require_json([str(reason) for reason in submission.reasons], "reasons"),
-        "shown_at": submission.shown_at,
         "answered_at": time.time() if submission.answered_at is None else submission.answered_at,
         "payload": None if payload is None else require_json(dict(payload), "payload of an answer"),
-        "token": submission.token,
     }
 
 
-def _stored_tokens(connection: Connection, tokens: Sequence[str]) -> dict[str, Any]:
-    if not tokens:
-        return {}
-    rows = connection.execute(_rows_of_tokens(), {"tokens": tokens})
-    return {row.token: row for row in rows}
+def store_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Add those of the prepared answers that are new; return the ids of all, in the same order.
+
+    Raises:
+        AnswerRefusedError: if an answer does not fit its query, or its annotator has answered that already.
+    """
+    tokens = [row["token"] for row in rows if row["token"] is not None]
+    stored = {row.token: row for row in connection.execute(_SUBMITTED, {"tokens": tokens})} if tokens else {}
+    known = {row["token"]: _known_id(row, stored[row["token"]]) for row in rows if row["token"] in stored}
+    new = [row for row in rows if row["token"] not in known]
+    _check_fits(connection, new)
+    added = iter(add_rows(connection, answers, new))
+    _release(connection, [(row["query_id"], row["annotator"]) for row in new])
+    return [known[row["token"]] if row["token"] in known else next(added) for row in rows]
 
 
-def _known_id(row: dict[str, Any], stored: dict[str, Any]) -> int | None:
-    same = stored.get(row["token"])
-    if same is None:
-        return None
-    different = (same.query_id, same.annotator, same.choice) != (row["query_id"], row["annotator"], row["choice"])
+def _known_id(row: dict[str, Any], stored: Row[Any]) -> int:
+    """The id of an answer that was stored under the same token."""
+    different = (stored.query_id, stored.annotator, stored.choice) != (row["query_id"], row["annotator"], row["choice"])
     # What else is said with a choice, such as how often a clip was replayed, may have grown by the time of a retry.
-    if different or (same.choice is None and same.payload != row["payload"]):
+    if different or (stored.choice is None and stored.payload != row["payload"]):
         raise AnswerRefusedError(
-            f"The token {row['token']!r} was given before with a different answer, to query {same.query_id}; "
+            f"The token {row['token']!r} was given before with a different answer, to query {stored.query_id}; "
             "make a new token for each answer."
         )
-    return int(same.id)
+    return int(stored.id)
 
 
-def _check_queries(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    ids = {row["query_id"] for row in rows}
-    known = connection.execute(_kinds_of_queries(), {"query_ids": ids})
-    kinds = {row.id: row.kind for row in known}
+def _check_fits(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse answers that do not fit their queries, and second ones of an annotator."""
+    asked = {"query_ids": {row["query_id"] for row in rows}}
+    kinds: dict[int, str] = dict(connection.execute(_KINDS_OF_QUERIES, asked).all())
     # A comparison is answered by a choice alone, whatever was shown.
-    shown = _what_is_shown(connection, {id for id, kind in kinds.items() if kind != Comparison.name})
+    shown = _what_is_shown(connection, [id for id, kind in kinds.items() if kind != Comparison.name])
+    answered = {(id, annotator) for id, annotator in connection.execute(_WHO_ANSWERED, asked)}
     for row in rows:
-        id = row["query_id"]
+        id, annotator = row["query_id"], row["annotator"]
         if id not in kinds:
             raise AnswerRefusedError(f"There is no query {id} in this store to answer.")
-        if row["choice"] == Choice.SKIP:
-            continue
-        choice = None if row["choice"] is None else Choice(row["choice"])
-        try:
-            KINDS.named(kinds[id]).label(choice, row["payload"], *shown.get(id, (2, 0)))
-        except ValueError as error:
-            raise AnswerRefusedError(f"Query {id} cannot be answered so: {error}.") from error
+        if row["choice"] != Choice.SKIP:
+            choice = None if row["choice"] is None else Choice(row["choice"])
+            try:
+                KINDS.named(kinds[id]).label(choice, row["payload"], *shown.get(id, (2, 0)))
+            except ValueError as error:
+                raise AnswerRefusedError(f"Query {id} cannot be answered so: {error}.") from error
+        if (id, annotator) in answered:
+            raise AnswerRefusedError(f"{annotator} has answered query {id} already; undo that answer to change it.")
+        answered.add((id, annotator))
 
 
 def _what_is_shown(connection: Connection, query_ids: Collection[int]) -> dict[int, tuple[int, int]]:
@@ -157,48 +231,19 @@ def _what_is_shown(connection: Connection, query_ids: Collection[int]) -> dict[i
     return {id: (count, length) for id, count, length in rows}
 
 
-def _check_first_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    given = connection.execute(_who_answered(), {"query_ids": {row["query_id"] for row in rows}})
-    answered = {(id, annotator) for id, annotator in given}
-    for row in rows:
-        pair = (row["query_id"], row["annotator"])
-        if pair in answered:
-            raise AnswerRefusedError(f"{pair[1]} has answered query {pair[0]} already; undo that answer to change it.")
-        answered.add(pair)
-
-
-def _release_all(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    by_annotator = defaultdict(list)
-    for row in rows:
-        by_annotator[row["annotator"]].append(row["query_id"])
-    for annotator, query_ids in by_annotator.items():
-        release(connection, annotator, query_ids)
-
-
-# Each answer asks these; building such a statement takes longer than running it.
-
-
-@functools.cache
-def _rows_of_tokens() -> Select[Any]:
-    """What was stored under `:tokens`."""
-    stored = (answers.c.token, answers.c.id, answers.c.query_id, answers.c.annotator, answers.c.choice)
-    return select(*stored, answers.c.payload).where(answers.c.token.in_(bindparam("tokens", expanding=True)))
-
-
-@functools.cache
-def _kinds_of_queries() -> Select[Any]:
-    """The kind of each of `:query_ids`."""
-    return select(queries.c.id, queries.c.kind).where(queries.c.id.in_(bindparam("query_ids", expanding=True)))
-
-
-@functools.cache
-def _who_answered() -> Select[Any]:
-    """The annotators of each of `:query_ids` whose answers stand."""
-    asked = answers.c.query_id.in_(bindparam("query_ids", expanding=True))
-    return select(answers.c.query_id, answers.c.annotator).where(asked, is_live(answers))
-
-
-@functools.cache
-def _new_answers() -> ReturningInsert[Any]:
-    """Adds answers and gives their ids in the same order."""
-    return insert(answers).returning(answers.c.id, sort_by_parameter_order=True)
+def take_back(
+    connection: Connection, annotator: str, token: str | None, now: float, expires_at: float
+) -> Answer | None:
+    """Add a row that takes back an annotator's latest live answer and lease its query to them; None without one."""
+    if token is not None:
+        repeated = connection.execute(_SUBMITTED, {"tokens": [token]}).first()
+        if repeated is not None:
+            return Answer.of({**repeated._mapping})
+    theirs = select(answers.c.id, answers.c.query_id).where(answers.c.annotator == annotator, is_live(answers))
+    latest = connection.execute(theirs.order_by(answers.c.id.desc()).limit(1)).first()
+    if latest is None:
+        return None
+    undo = vars(Submission(latest.query_id, annotator, None, answered_at=now, token=token)) | {"undoes": latest.id}
+    added = connection.execute(insert(answers).returning(*answers.c), undo).one()
+    _lease(connection, annotator, [latest.query_id], expires_at)
+    return Answer.of({**added._mapping})

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, insert, select
+from sqlalchemy.sql.dml import ReturningInsert
 
+from rlhf_envs.feedback.store.database import MOST_VALUES, batches
 from rlhf_envs.feedback.store.schema import queries, query_segments, segments
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.queries import Query
 
-_VALUES_PER_STATEMENT = 10_000  # SQLite takes at most 32,766 values in one statement
-
-
-def content_digest(content: bytes) -> str:
-    """The fingerprint under which a segment's bytes are stored, 32 hex digits."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+Rows = dict[str, dict[str, Any]]
 
 
 class PreparedQueries:
@@ -33,16 +31,15 @@ class PreparedQueries:
     def __init__(self, asked: Sequence[Query], wanted: int) -> None:
         if wanted < 1:
             raise ValueError(f"A query wants at least 1 annotator to answer it, not {wanted}.")
-        self.keys = [query.key for query in asked]
-        self._rows: dict[str, dict[str, Any]] = {}
-        self._digests: dict[str, list[str]] = {}
-        self._segments: dict[str, dict[str, Any]] = {}
+        self._queries: Rows = {}
+        self._segments: Rows = {}
+        self._shown: dict[str, list[str]] = {}
         created_at = time.time()
         for query in asked:
             _check(query)
-            if query.key in self._rows:
+            if query.key in self._queries:
                 raise ValueError(f"The key {query.key!r} names two queries; a key names one.")
-            self._rows[query.key] = {
+            self._queries[query.key] = {
                 "key": query.key,
                 "round": query.round,
                 "kind": query.kind,
@@ -52,37 +49,19 @@ class PreparedQueries:
                 "created_at": created_at,
                 "only_for": query.only_for,
             }
-            self._digests[query.key] = [
-                self._add_segment(segment.to_bytes(), len(segment)) for segment in query.segments
-            ]
+            rows = [segment_row(segment.to_bytes(), len(segment)) for segment in query.segments]
+            self._shown[query.key] = [row["digest"] for row in rows]
+            self._segments |= {row["digest"]: row for row in rows}
 
     def store(self, connection: Connection) -> list[int]:
         """Insert what the store does not know yet; return the ids of all, in the order asked."""
-        known = _ids(connection, queries, queries.c.key, self.keys)
-        new = [key for key in self._rows if key not in known]
-        if new:
-            shown = {digest: self._segments[digest] for key in new for digest in self._digests[key]}
-            known_segments = _ids(connection, segments, segments.c.digest, list(shown))
-            new_segments = [row for digest, row in shown.items() if digest not in known_segments]
-            if new_segments:
-                connection.execute(insert(segments), new_segments)
-                known_segments |= _ids(connection, segments, segments.c.digest, [row["digest"] for row in new_segments])
-            connection.execute(insert(queries), [self._rows[key] for key in new])
-            known |= _ids(connection, queries, queries.c.key, new)
-            connection.execute(
-                insert(query_segments),
-                [
-                    {"query_id": known[key], "position": position, "segment_id": known_segments[digest]}
-                    for key in new
-                    for position, digest in enumerate(self._digests[key])
-                ],
-            )
-        return [known[key] for key in self.keys]
-
-    def _add_segment(self, content: bytes, length: int) -> str:
-        digest = content_digest(content)
-        self._segments.setdefault(digest, {"digest": digest, "length": length, "content": content})
-        return digest
+        known = _ids(connection, queries.c.key, self._queries)
+        new = [key for key in self._queries if key not in known]
+        shown = {digest: self._segments[digest] for key in new for digest in self._shown[key]}
+        segment_ids = store_segments(connection, shown)
+        known.update(zip(new, add_rows(connection, queries, [self._queries[key] for key in new]), strict=True))
+        store_shown(connection, {known[key]: [segment_ids[digest] for digest in self._shown[key]] for key in new})
+        return [known[key] for key in self._queries]
 
 
 def _check(query: Query) -> None:
@@ -95,15 +74,48 @@ def _check(query: Query) -> None:
     KINDS.named(query.kind).check_query(query.key, len(query.segments))
 
 
-def _ids(connection: Connection, table: Table, column: Column[Any], values: Sequence[str]) -> dict[str, int]:
+def content_digest(content: bytes) -> str:
+    """The fingerprint under which a segment's bytes are stored, 32 hex digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def segment_row(content: bytes, length: int) -> dict[str, Any]:
+    """The row of a segment of `length` steps, from its `to_bytes`."""
+    return {"digest": content_digest(content), "length": length, "content": content}
+
+
+def store_segments(connection: Connection, rows: Rows) -> dict[str, int]:
+    """Add the segments that are new, of rows by digest; the ids of all of them, by digest."""
+    known = _ids(connection, segments.c.digest, rows)
+    new = [row for digest, row in rows.items() if digest not in known]
+    known.update(zip((row["digest"] for row in new), add_rows(connection, segments, new), strict=True))
+    return known
+
+
+def store_shown(connection: Connection, shown: Mapping[int, Sequence[int]]) -> None:
+    """Say which segments new queries show: their ids in screen order, by the id of the query."""
+    rows = [
+        {"query_id": query_id, "position": position, "segment_id": segment_id}
+        for query_id, segment_ids in shown.items()
+        for position, segment_id in enumerate(segment_ids)
+    ]
+    if rows:
+        connection.execute(insert(query_segments), rows)
+
+
+def add_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+    """Insert rows and return their ids in the same order."""
+    return connection.execute(_adding(table), rows).scalars().all() if rows else []
+
+
+@functools.cache  # building the statement takes longer than running it
+def _adding(table: Table) -> ReturningInsert[Any]:
+    return insert(table).returning(table.c.id, sort_by_parameter_order=True)
+
+
+def _ids(connection: Connection, column: Column[Any], values: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of rows by the value of a column."""
     found: dict[str, int] = {}
-    for some in _batches(values):
-        found.update(
-            (value, id) for value, id in connection.execute(select(column, table.c.id).where(column.in_(some)))
-        )
+    for some in batches(values, MOST_VALUES):
+        found.update(connection.execute(select(column, column.table.c.id).where(column.in_(some))).all())
     return found
-
-
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _VALUES_PER_STATEMENT):
-        yield values[start : start + _VALUES_PER_STATEMENT]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -22,7 +22,12 @@ from rlhf_envs.feedback.store.errors import (
     store_error,
 )
 
+MOST_VALUES = 10_000
+"""Of one statement; SQLite takes at most 32,766."""
+
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_Inputs = ParamSpec("_Inputs")
 
 _SQLITE_WAIT = 250
 """Milliseconds that SQLite itself waits for a lock; `Database` repeats the attempt until its patience is over."""
@@ -70,7 +75,15 @@ class Database:
             return
         if self._file and not self._file.parent.is_dir():
             raise StoreReadOnlyError(f"The feedback store {self.place} needs a directory that exists: make it first.")
-        self._require_no_orphan()
+        if self._file is not None:
+            log = self._file.with_name(self._file.name + "-wal")
+            # Looked for in this order: who makes a store at this moment makes its file before its log.
+            if log.exists() and log.stat().st_size and not self._file.exists():
+                # SQLite would throw this log away, and answers with it.
+                raise StoreDamagedError(
+                    f"{log} is left from a feedback store whose file is gone, and may hold answers: put that file "
+                    "back, or move this one away."
+                )
 
         def turn_on() -> None:
             with self._engine.connect().execution_options(sqlite_begin="") as connection:
@@ -79,35 +92,27 @@ class Database:
         self._patiently(turn_on)
         self._inode = _inode(self._file)
 
-    def _require_no_orphan(self) -> None:
-        """SQLite would throw away the log of a store whose file is gone, and with it answers."""
-        if self._file is None:
-            return
-        log = self._file.with_name(self._file.name + "-wal")
-        # Looked for in this order: who makes a store at this moment makes its file before its log.
-        if log.exists() and log.stat().st_size and not self._file.exists():
-            raise StoreDamagedError(
-                f"{log} is left from a feedback store whose file is gone, and may hold answers: put that file back, or "
-                "move this one away."
-            )
-
-    def write(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Run `work` in one transaction with no other writer beside it; when this returns, it is on the disk.
+    def write(
+        self,
+        work: Callable[Concatenate[Connection, _Inputs], _Result],
+        *inputs: _Inputs.args,
+        **more_inputs: _Inputs.kwargs,
+    ) -> _Result:
+        """Run `work(connection, *inputs)` in a transaction beside no other writer; on return, it is on the disk.
 
         `work` may be run again after a lock was lost, so it must change nothing but the database.
 
         Raises:
             StoreError: the subclass says why; the transaction then has left no trace.
         """
-
         shared: Connection | None = getattr(self._shared, "connection", None)
         if shared is not None:
             with self._errors_told(), shared.begin_nested():
-                return work(shared)
+                return work(shared, *inputs, **more_inputs)
 
         def attempt() -> _Result:
-            with self._engine.connect() as connection, self._begin_writing(connection) as writing:
-                return work(writing)
+            with self._writing() as connection:
+                return work(connection, *inputs, **more_inputs)
 
         return self._patiently(attempt)
 
@@ -121,25 +126,20 @@ class Database:
         Raises:
             StoreError: the subclass says why; none of what was written in the block is stored then.
         """
-        with ExitStack() as stack:
+        with self._errors_told(), ExitStack() as transaction:
+            self._shared.connection = self._patiently(lambda: transaction.enter_context(self._writing()))
+            try:
+                yield
+            finally:
+                self._shared.connection = None
 
-            def begin() -> Connection:
-                with ExitStack() as entered:
-                    connection = entered.enter_context(self._engine.connect())
-                    writing = entered.enter_context(self._begin_writing(connection))
-                    stack.push(entered.pop_all())
-                    return writing
-
-            with self._errors_told():
-                self._shared.connection = self._patiently(begin)
-                try:
-                    yield
-                finally:
-                    self._shared.connection = None
-                stack.close()
-
-    def read(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Run `work` on one consistent picture of the database.
+    def read(
+        self,
+        work: Callable[Concatenate[Connection, _Inputs], _Result],
+        *inputs: _Inputs.args,
+        **more_inputs: _Inputs.kwargs,
+    ) -> _Result:
+        """Run `work(connection, *inputs)` on one consistent picture of the database.
 
         Raises:
             StoreError: the subclass says why.
@@ -150,7 +150,7 @@ class Database:
                 if not self._is_sqlite:
                     connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
-                    return work(connection)
+                    return work(connection, *inputs, **more_inputs)
 
         return self._patiently(attempt)
 
@@ -159,15 +159,15 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _begin_writing(self, connection: Connection) -> Iterator[Connection]:
+    def _writing(self) -> Iterator[Connection]:
         # SQLite would go on writing to a file that has no name any more, and lose it all when it is closed.
         if _inode(self._file) != self._inode:
             raise StoreMissingError(
                 f"The feedback store {self.place} was moved, removed or replaced while it was in use; put it back, or "
                 "start again with what is there now."
             )
-        connection = connection.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        with connection.begin():
+        options = {"sqlite_begin": "BEGIN IMMEDIATE"}
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             if not self._is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
             yield connection
@@ -243,3 +243,26 @@ def _begin_sqlite(connection: Connection) -> None:
     statement = connection.get_execution_options().get("sqlite_begin", "BEGIN")
     if statement:
         connection.exec_driver_sql(statement)
+
+
+def batches(
+    items: Iterable[_Item], most: int, most_bytes: int = 0, size: Callable[[_Item], int] | None = None
+) -> Iterator[list[_Item]]:
+    """Consecutive items in lists of a bounded size, so that only one list is in memory at a time.
+
+    Args:
+        items: any number of them.
+        most: items in one list.
+        most_bytes: a list ends as soon as its items together have this size.
+        size: bytes of an item; without it only `most` counts.
+    """
+    batch: list[_Item] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += 0 if size is None else size(item)
+        if len(batch) >= most or (size is not None and held >= most_bytes):
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
-_DISK_IS_FULL = "53100"
-_READ_ONLY_TRANSACTION = "25006"
-_TRY_AGAIN = ("40001", "40P01", "55P03")
-"""PostgreSQL's states for a lost serialisation race, a deadlock, and a lock that was not available."""
-
 
 class StoreError(RuntimeError):
     """The feedback store cannot do what was asked of it. Everything it acknowledged before is kept.
@@ -31,7 +24,7 @@ class StoreExistsError(StoreError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer version of this library."""
+    """The store was written by another version of this library."""
 
 
 class StoreDamagedError(StoreError):
@@ -62,36 +55,42 @@ class AnswerRefusedError(ValueError):
     """An answer, or a query, that makes no sense; nothing of it was stored."""
 
 
+_CAUSES: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
+    (
+        ("SQLITE_BUSY", "SQLITE_LOCKED", "40001", "40P01", "55P03"),  # a lost race, a deadlock, a lock not available
+        StoreLockedError,
+        "The feedback store {place} is locked by another process; close what holds it, or try again.",
+    ),
+    (
+        ("SQLITE_FULL", "53100"),
+        StoreFullError,
+        "The disk of the feedback store {place} is full; free some space and go on: what was stored is kept.",
+    ),
+    (
+        ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "25006"),
+        StoreReadOnlyError,
+        "The feedback store {place} cannot be written ({cause}); its directory and file must both be writable, even to "
+        "read it.",
+    ),
+    (
+        ("SQLITE_NOTADB", "SQLITE_CORRUPT"),
+        StoreDamagedError,
+        "The file {place} is damaged or is not a feedback store ({cause}); it was left as it is, restore it from a "
+        "copy or recover it with sqlite3's .recover.",
+    ),
+    (
+        ("SQLITE_IOERR",),
+        StoreError,
+        "The disk of the feedback store {place} failed ({cause}); if it is full, free some space, and go on: what was "
+        "stored is kept.",
+    ),
+    (("",), StoreError, "The feedback store {place} failed: {cause}."),
+)
+"""How the code of an error begins, of SQLite by name or of PostgreSQL by state, and what it means."""
+
+
 def store_error(cause: BaseException | None, place: str) -> StoreError:
     """Say what a database driver's error means for the person who runs the store at `place`."""
-    code = _code(cause)
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or code in _TRY_AGAIN:
-        return StoreLockedError(
-            f"The feedback store {place} is locked by another process; close what holds it, or try again."
-        )
-    if code in ("SQLITE_FULL", _DISK_IS_FULL):
-        return StoreFullError(
-            f"The disk of the feedback store {place} is full; free some space and go on: what was stored is kept."
-        )
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or code == _READ_ONLY_TRANSACTION:
-        return StoreReadOnlyError(
-            f"The feedback store {place} cannot be written ({cause}); its directory and file must both be writable, "
-            "even to read it."
-        )
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return StoreDamagedError(
-            f"The file {place} is damaged or is not a feedback store ({cause}); it was left as it is, "
-            "restore it from a copy or recover it with sqlite3's .recover."
-        )
-    if code.startswith("SQLITE_IOERR"):
-        return StoreError(
-            f"The disk of the feedback store {place} failed ({cause}); if it is full, free some space, and go on: what "
-            "was stored is kept."
-        )
-    return StoreError(f"The feedback store {place} failed: {cause}.")
-
-
-def _code(cause: BaseException | None) -> str:
-    if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorname", "") or ""
-    return getattr(cause, "sqlstate", "") or ""
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    kind, sentence = next((kind, sentence) for starts, kind, sentence in _CAUSES if code.startswith(starts))
+    return kind(sentence.format(place=place, cause=cause))

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, select
+from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, case, func, select
 
 from rlhf_envs.feedback.store.asking import content_digest
+from rlhf_envs.feedback.store.database import MOST_VALUES, batches
 from rlhf_envs.feedback.store.errors import StoreDamagedError
 from rlhf_envs.feedback.store.schema import answers, is_live, queries, query_segments, segments
-from rlhf_envs.queries import DEMONSTRATOR, Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Tally
+from rlhf_envs.queries import (
+    DEMONSTRATOR,
+    Answer,
+    Choice,
+    LiveAnswer,
+    Purpose,
+    Query,
+    QueryCounts,
+    Tally,
+    seconds_taken,
+)
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
-_MOST_VALUES = 10_000  # SQLite takes at most 32,766 values in one statement
+
+# Statements that runs and annotators need all the time are built once.
+_ids: BindParameter[int] = bindparam("ids", expanding=True)
+_QUERIES = select(queries).where(queries.c.id.in_(_ids))
+_SHOWN = (
+    select(query_segments.c.query_id, query_segments.c.segment_id)
+    .where(query_segments.c.query_id.in_(_ids))
+    .order_by(query_segments.c.query_id, query_segments.c.position)
+)
+_ANSWERS_BETWEEN = (
+    select(answers).where(answers.c.id > bindparam("cursor"), answers.c.id < bindparam("end")).order_by(answers.c.id)
+)
+_FIRST_OF_A_LATER_ROUND = (
+    select(func.min(answers.c.id))
+    .join(queries, queries.c.id == answers.c.query_id)
+    .where(answers.c.id > bindparam("cursor"), queries.c.round > bindparam("round"))
+)
 
 
 class SegmentCache:
@@ -53,54 +79,29 @@ class SegmentCache:
                 self._bytes -= freed
 
 
-def load_queries(connection: Connection, wanted: Select[Any], cache: SegmentCache) -> list[Query]:
-    """The queries whose ids a SELECT gives, oldest first, with their segments."""
-    rows = connection.execute(select(queries).where(queries.c.id.in_(wanted)).order_by(queries.c.id)).all()
-    return _with_segments(connection, rows, _segment_ids(connection, wanted), cache)
+def load_queries(connection: Connection, ids: Sequence[int], cache: SegmentCache) -> list[Query]:
+    """The queries with these ids, in this order, with their segments; those that are not there are left out."""
+    rows: dict[int, Row[Any]] = {}
+    for some in batches(ids, MOST_VALUES):
+        rows |= {row.id: row for row in connection.execute(_QUERIES, {"ids": some})}
+    shown = load_shown(connection, rows)
+    loaded = load_segments(connection, {id for segment_ids in shown.values() for id in segment_ids}, cache)
+    found = []
+    for row in (rows[id] for id in ids if id in rows):
+        segment_ids = shown[row.id]
+        columns = {name: row._mapping[name] for name in ("id", "key", "round", "kind", "context", "only_for")}
+        segments = tuple(loaded[id] for id in segment_ids)
+        found.append(Query(**columns, purpose=Purpose(row.purpose), segments=segments, segment_ids=segment_ids))
+    return found
 
 
-def load_queries_by_id(connection: Connection, ids: Sequence[int], cache: SegmentCache) -> list[Query]:
-    """The queries with these ids, in this order, with their segments; those that the store does not have are left out.
-
-    Every annotator asks this all the time, so its statements are built once.
-    """
-    rows = {row.id: row for row in connection.execute(_queries_by_id(), {"ids": ids})}
-    shown = _positions(connection.execute(_segments_by_query_id(), {"ids": ids}))
-    return _with_segments(connection, [rows[id] for id in ids if id in rows], shown, cache)
-
-
-@functools.cache
-def _queries_by_id() -> Select[Any]:
-    return select(queries).where(queries.c.id.in_(bindparam("ids", expanding=True)))
-
-
-@functools.cache
-def _segments_by_query_id() -> Select[Any]:
-    return (
-        select(query_segments.c.query_id, query_segments.c.segment_id)
-        .where(query_segments.c.query_id.in_(bindparam("ids", expanding=True)))
-        .order_by(query_segments.c.query_id, query_segments.c.position)
-    )
-
-
-def _with_segments(
-    connection: Connection, rows: Sequence[Row[Any]], shown: Mapping[int, tuple[int, ...]], cache: SegmentCache
-) -> list[Query]:
-    loaded = load_segments(connection, {id for ids in shown.values() for id in ids}, cache)
-    return [
-        Query(
-            key=row.key,
-            round=row.round,
-            segments=tuple(loaded[id] for id in shown[row.id]),
-            kind=row.kind,
-            purpose=Purpose(row.purpose),
-            context=row.context,
-            only_for=row.only_for,
-            id=row.id,
-            segment_ids=shown[row.id],
-        )
-        for row in rows
-    ]
+def load_shown(connection: Connection, query_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """The ids of the segments that each of these queries shows, in screen order."""
+    shown: dict[int, list[int]] = defaultdict(list)
+    for some in batches(query_ids, MOST_VALUES):
+        for query_id, segment_id in connection.execute(_SHOWN, {"ids": some}):
+            shown[query_id].append(segment_id)
+    return {query_id: tuple(segment_ids) for query_id, segment_ids in shown.items()}
 
 
 def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCache) -> dict[int, Segment]:
@@ -111,9 +112,7 @@ def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCach
     """
     ids = list(dict.fromkeys(ids))
     loaded = cache.get(ids)
-    missing = [id for id in ids if id not in loaded]
-    for start in range(0, len(missing), _MOST_VALUES):
-        some = missing[start : start + _MOST_VALUES]
+    for some in batches((id for id in ids if id not in loaded), MOST_VALUES):
         for row in connection.execute(select(segments).where(segments.c.id.in_(some))):
             if content_digest(row.content) != row.digest:
                 raise StoreDamagedError(f"Segment {row.id} of the feedback store is damaged; restore it from a copy.")
@@ -126,32 +125,9 @@ def load_answers_since(connection: Connection, cursor: int, up_to_round: int | N
     """Rows after the cursor, in order, and with `up_to_round` only those before the first answer to a later round."""
     end = None
     if up_to_round is not None:
-        limits = {"cursor": cursor, "round": up_to_round}
-        end = connection.execute(_first_answer_to_a_later_round(), limits).scalar()
+        end = connection.execute(_FIRST_OF_A_LATER_ROUND, {"cursor": cursor, "round": up_to_round}).scalar()
     between = {"cursor": cursor, "end": _NO_END if end is None else end}
-    return [_answer(row) for row in connection.execute(_answers_between(), between)]
-
-
-@functools.cache
-def _answers_between() -> Select[Any]:
-    """Rows after `:cursor` and before `:end`. A run asks this after every rollout, so it is built once."""
-    after, before = answers.c.id > bindparam("cursor"), answers.c.id < bindparam("end")
-    return select(answers).where(after, before).order_by(answers.c.id)
-
-
-@functools.cache
-def _first_answer_to_a_later_round() -> Select[Any]:
-    """The first row after `:cursor` that belongs to a round after `:round`."""
-    return (
-        select(func.min(answers.c.id))
-        .join(queries, queries.c.id == answers.c.query_id)
-        .where(answers.c.id > bindparam("cursor"), queries.c.round > bindparam("round"))
-    )
-
-
-def load_answer(connection: Connection, id: int) -> Answer:
-    """One row of the answers."""
-    return _answer(connection.execute(select(answers).where(answers.c.id == id)).one())
+    return [Answer.of({**row._mapping}) for row in connection.execute(_ANSWERS_BETWEEN, between)]
 
 
 def load_live_answers(
@@ -166,40 +142,24 @@ def load_live_answers(
     )
     if purpose is not None:
         given = given.where(queries.c.purpose == purpose.value)
-    of_queries = select(answers.c.query_id).where(is_live(answers, as_of))
     if annotator is not None:
         given = given.where(answers.c.annotator == annotator)
-        of_queries = of_queries.where(answers.c.annotator == annotator)
-    shown = _segment_ids(connection, of_queries)
+    rows = connection.execute(given).all()
+    shown = load_shown(connection, {row.query_id for row in rows})
     return [
-        LiveAnswer(
-            answer_id=row.id,
-            query_id=row.query_id,
-            annotator=row.annotator,
-            choice=None if row.choice is None else Choice(row.choice),
-            payload=row.payload,
-            segment_ids=shown[row.query_id],
-            round=row.round,
-            kind=row.kind,
-            purpose=Purpose(row.purpose),
-            context=row.context,
-            reasons=tuple(row.reasons),
-            shown_at=row.shown_at,
-            answered_at=row.answered_at,
-        )
-        for row in connection.execute(given)
+        LiveAnswer.of({**row._mapping, "purpose": Purpose(row.purpose), "segment_ids": shown[row.query_id]})
+        for row in rows
     ]
 
 
 def load_tally(connection: Connection, annotator: str, latest: int, purposes: Collection[Purpose]) -> Tally:
-    """How many answers of an annotator to queries of these purposes stand, and the times of the latest of them."""
+    """How many answers of an annotator to queries of these purposes stand, and how long the latest of them took."""
     asked = select(queries.c.id).where(queries.c.purpose.in_([purpose.value for purpose in purposes]))
     theirs = and_(answers.c.annotator == annotator, is_live(answers), answers.c.query_id.in_(asked))
     given = connection.execute(select(func.count()).select_from(answers).where(theirs)).scalar_one()
-    times = connection.execute(
-        select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)
-    )
-    return Tally(given, tuple((row.shown_at, row.answered_at) for row in times))
+    times = select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)
+    seconds = [seconds_taken(shown_at, answered_at) for shown_at, answered_at in connection.execute(times)]
+    return Tally(given, tuple(taken for taken in seconds if taken is not None))
 
 
 def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
@@ -223,35 +183,3 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     for purpose, name, number, wanted in rows:
         counted[purpose] += Counter({name: number, "asked": number, "wanted": wanted})
     return {purpose: QueryCounts(**counted[purpose]) for purpose in Purpose}
-
-
-def _segment_ids(connection: Connection, query_ids: Select[Any]) -> dict[int, tuple[int, ...]]:
-    return _positions(
-        connection.execute(
-            select(query_segments.c.query_id, query_segments.c.segment_id)
-            .where(query_segments.c.query_id.in_(query_ids))
-            .order_by(query_segments.c.query_id, query_segments.c.position)
-        )
-    )
-
-
-def _positions(rows: Iterable[Row[Any]]) -> dict[int, tuple[int, ...]]:
-    """The segments of each query, from rows in the order of their positions."""
-    shown: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        shown[row.query_id].append(row.segment_id)
-    return {query_id: tuple(ids) for query_id, ids in shown.items()}
-
-
-def _answer(row: Row[Any]) -> Answer:
-    return Answer(
-        id=row.id,
-        query_id=row.query_id,
-        annotator=row.annotator,
-        choice=None if row.choice is None else Choice(row.choice),
-        undoes=row.undoes,
-        reasons=tuple(row.reasons),
-        shown_at=row.shown_at,
-        answered_at=row.answered_at,
-        payload=row.payload,
-    )

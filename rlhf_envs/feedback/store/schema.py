@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 2
-"""Raised by every change to the tables; a store of a newer version is not opened."""
+"""Raised by every change to the tables; only stores of this version are opened."""
 
 metadata = MetaData()
 

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, insert, inspect, select, update
+from sqlalchemy import Connection, Select, insert, inspect, select
 
 from rlhf_envs.environment import StoredEnvironment
-from rlhf_envs.feedback.store import answering, leases, reading, schema, status
+from rlhf_envs.feedback.store import answering, reading, schema, status
 from rlhf_envs.feedback.store.asking import PreparedQueries
-from rlhf_envs.feedback.store.database import Database
+from rlhf_envs.feedback.store.database import MOST_VALUES, Database
 from rlhf_envs.feedback.store.errors import (
     StoreDamagedError,
     StoreExistsError,
@@ -31,7 +31,6 @@ QUEUE = (Purpose.TRAIN, Purpose.TEST, Purpose.CHECK)
 """What a training run wants answered."""
 
 _CACHED_BYTES = 256 * 2**20
-_MOST_AT_ONCE = 10_000
 
 
 class PreferenceStore:
@@ -42,11 +41,12 @@ class PreferenceStore:
 
     Attributes:
         environment: the environment that the segments are from, as far as the store's creator described it.
+        database: for what else is kept in it, such as who may answer over the network.
     """
 
     def __init__(self, database: Database, environment: StoredEnvironment) -> None:
         self.environment = environment
-        self._database = database
+        self.database = database
         self._cache = SegmentCache(_CACHED_BYTES)
 
     @classmethod
@@ -83,7 +83,7 @@ class PreferenceStore:
         Raises:
             ValueError: if the URL is not understood.
             StoreMissingError: if there is none.
-            StoreVersionError: if a newer version of this library made it.
+            StoreVersionError: if another version of this library made it.
             StoreDamagedError: if it is something else, or damaged.
         """
         database = Database(url_or_path, patience)
@@ -95,7 +95,7 @@ class PreferenceStore:
 
     def close(self) -> None:
         """Close the connections of this process."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -104,11 +104,6 @@ class PreferenceStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def database(self) -> Database:
-        """For what else is kept in the same database, such as who may answer over the network."""
-        return self._database
 
     # What a training run does: ask, and read what was answered.
 
@@ -125,7 +120,7 @@ class PreferenceStore:
             ValueError: if a query is not well formed, or two of them share a key.
         """
         prepared = PreparedQueries(asked, wanted)
-        return self._database.write(prepared.store) if asked else []
+        return self.database.write(prepared.store) if asked else []
 
     def read_since(self, cursor: int, *, up_to_round: int | None = None) -> tuple[list[Answer], int]:
         """What arrived after the cursor, in order of arrival, and the cursor for the next call. Start with 0.
@@ -140,7 +135,7 @@ class PreferenceStore:
         """
         if cursor < 0:
             raise ValueError(f"A cursor is the id of the last row read, or 0 at the beginning, not {cursor}.")
-        rows = self._database.read(lambda connection: reading.load_answers_since(connection, cursor, up_to_round))
+        rows = self.database.read(reading.load_answers_since, cursor, up_to_round)
         return rows, rows[-1].id if rows else cursor
 
     def live_answers(
@@ -153,11 +148,11 @@ class PreferenceStore:
             as_of: a cursor of `read_since`: answers and undos that came after it are left out.
             annotator: only answers by this one.
         """
-        return self._database.read(lambda connection: reading.load_live_answers(connection, purpose, as_of, annotator))
+        return self.database.read(reading.load_live_answers, purpose, as_of, annotator)
 
     def tally(self, annotator: str, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> Tally:
         """How many queries of these purposes an annotator has answered, and when they answered the latest of them."""
-        return self._database.read(lambda connection: reading.load_tally(connection, annotator, latest, purposes))
+        return self.database.read(reading.load_tally, annotator, latest, purposes)
 
     # What an annotator does: take, answer, undo, leave.
 
@@ -202,19 +197,12 @@ class PreferenceStore:
         Raises:
             ValueError: if the annotator has no name, or limit or lease are out of range.
         """
-        leases.check_annotator(annotator)
-        leases.check_lease(lease_seconds)
-        if not 1 <= limit <= _MOST_AT_ONCE:
-            raise ValueError(f"Take between 1 and {_MOST_AT_ONCE:,} queries at a time, not {limit:,}.")
+        answering.check_annotator(annotator, lease_seconds)
+        if not 1 <= limit <= MOST_VALUES:
+            raise ValueError(f"Take between 1 and {MOST_VALUES:,} queries at a time, not {limit:,}.")
         now = time.time() if now is None else now
-        ids = self._database.write(
-            lambda connection: leases.lease_next(
-                connection, annotator, limit, purposes, kinds, now, now + lease_seconds
-            )
-        )
-        if not ids:
-            return []
-        return self._database.read(lambda connection: reading.load_queries_by_id(connection, ids, self._cache))
+        ids = self.database.write(answering.take, annotator, limit, purposes, kinds, now, now + lease_seconds)
+        return self.database.read(reading.load_queries, ids, self._cache) if ids else []
 
     def answer(
         self,
@@ -244,8 +232,8 @@ class PreferenceStore:
             AnswerRefusedError: if there is no such query, the answer does not fit its kind, or this annotator has
                 answered it already and not taken that back.
         """
-        prepared = answering.PreparedAnswers(submissions)
-        return self._database.write(prepared.store) if submissions else []
+        rows = answering.prepare_answers(submissions)
+        return self.database.write(answering.store_answers, rows) if rows else []
 
     def undo(
         self, annotator: str, *, lease_seconds: float = 60.0, now: float | None = None, token: str | None = None
@@ -255,15 +243,9 @@ class PreferenceStore:
         The query is open again, and kept for this annotator first. Returns the added row (its `undoes` names the
         answer), or None if there is nothing to take back. A token makes a repeated call harmless.
         """
-        leases.check_annotator(annotator)
-        leases.check_lease(lease_seconds)
+        answering.check_annotator(annotator, lease_seconds)
         now = time.time() if now is None else now
-
-        def take_back(connection: Connection) -> Answer | None:
-            id = answering.take_back(connection, annotator, token, now, now + lease_seconds)
-            return None if id is None else reading.load_answer(connection, id)
-
-        return self._database.write(take_back)
+        return self.database.write(answering.take_back, annotator, token, now, now + lease_seconds)
 
     def release(self, annotator: str, *, keeping: Collection[int] = ()) -> int:
         """Let others have what is kept for an annotator who leaves, and return how many queries that are.
@@ -271,8 +253,8 @@ class PreferenceStore:
         Queries whose answer they took back stay theirs until the lease ends, and so do those of `keeping`: ids of
         queries whose answer is on its way. An answer is taken without a lease, too.
         """
-        leases.check_annotator(annotator)
-        return self._database.write(lambda connection: leases.release_all(connection, annotator, keeping))
+        answering.check_annotator(annotator)
+        return self.database.write(answering.release, annotator, keeping)
 
     # Status messages between processes.
 
@@ -283,7 +265,7 @@ class PreferenceStore:
             ValueError: if the value is not JSON.
         """
         checked = require_json(dict(value), f"status message {name!r}")
-        self._database.write(lambda connection: status.post(connection, name, checked, time.time()))
+        self.database.write(status.post, name, checked, time.time())
 
     def update_status(self, name: str, changed: Mapping[str, Any]) -> dict[str, Any]:
         """Change some values of a status message, leave the others, and return all of them as they are then.
@@ -292,17 +274,17 @@ class PreferenceStore:
             ValueError: if the values are not JSON.
         """
         checked = require_json(dict(changed), f"status message {name!r}")
-        return self._database.write(lambda connection: status.update(connection, name, checked, time.time()))
+        return self.database.write(status.update, name, checked, time.time())
 
     def statuses(self) -> dict[str, StatusMessage]:
         """All status messages by name, each the newest of its name."""
-        return self._database.read(status.load)
+        return self.database.read(status.load)
 
     # What anyone may look at.
 
     def query(self, id: int) -> Query:
         """One query with its segments. Raises `KeyError` if there is none of this id."""
-        found = self._load(select(schema.queries.c.id).where(schema.queries.c.id == id))
+        found = self.database.read(reading.load_queries, [id], self._cache)
         if not found:
             raise KeyError(f"There is no query {id} in this store.")
         return found[0]
@@ -314,13 +296,14 @@ class PreferenceStore:
             wanted = wanted.where(schema.queries.c.round == round)
         if purpose is not None:
             wanted = wanted.where(schema.queries.c.purpose == purpose.value)
-        return self._load(wanted)
+        ids = self.database.read(_first_column, wanted.order_by(schema.queries.c.id))
+        return self.database.read(reading.load_queries, ids, self._cache)
 
     def keys(self, purpose: Purpose) -> list[str]:
         """The keys of the queries of a purpose, oldest first, without loading any segment."""
         wanted = select(schema.queries.c.key).where(schema.queries.c.purpose == purpose.value)
         ordered = wanted.order_by(schema.queries.c.id)
-        return self._database.read(lambda connection: list(connection.execute(ordered).scalars()))
+        return self.database.read(_first_column, ordered)
 
     def segment(self, id: int) -> Segment:
         """One segment; those used lately stay in memory. Raises `KeyError` if there is none of this id."""
@@ -331,7 +314,7 @@ class PreferenceStore:
         ids = list(ids)
         loaded = self._cache.get(ids)
         if len(loaded) < len(set(ids)):
-            loaded = self._database.read(lambda connection: reading.load_segments(connection, ids, self._cache))
+            loaded = self.database.read(reading.load_segments, ids, self._cache)
         for id in ids:
             if id not in loaded:
                 raise KeyError(f"There is no segment {id} in this store.")
@@ -339,10 +322,11 @@ class PreferenceStore:
 
     def counts(self) -> dict[Purpose, QueryCounts]:
         """How far the queries of each purpose have come."""
-        return self._database.read(reading.count_queries)
+        return self.database.read(reading.count_queries)
 
-    def _load(self, wanted: Select[Any]) -> list[Query]:
-        return self._database.read(lambda connection: reading.load_queries(connection, wanted, self._cache))
+
+def _first_column(connection: Connection, statement: Select[Any]) -> list[Any]:
+    return list(connection.execute(statement).scalars())
 
 
 def create_tables(database: Database, environment: StoredEnvironment) -> StoredEnvironment:
@@ -389,13 +373,10 @@ def read_environment(database: Database) -> StoredEnvironment:
     except ValueError:
         facts = {}
     version = facts.get("schema_version")
-    if version == 1:
-        database.write(_upgrade_from_1)
-        version = SCHEMA_VERSION
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, int) and version != SCHEMA_VERSION:
         raise StoreVersionError(
-            f"The feedback store {database.place} has version {version}, newer than version {SCHEMA_VERSION} of this "
-            "library: install a newer rlhf-envs to open it."
+            f"The feedback store {database.place} has version {version}, and this library reads version "
+            f"{SCHEMA_VERSION}: open it with the rlhf-envs that made it."
         )
     if version != SCHEMA_VERSION or "environment" not in facts:
         raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
@@ -403,12 +384,3 @@ def read_environment(database: Database) -> StoredEnvironment:
         return StoredEnvironment.from_json(facts["environment"])
     except ValueError as error:
         raise StoreDamagedError(f"{database.place} is damaged: {error}") from error
-
-
-def _upgrade_from_1(connection: Connection) -> None:
-    """Version 1 had no notices, no annotators with tokens, and no queries for one annotator alone."""
-    columns = {column["name"] for column in inspect(connection).get_columns("queries")}
-    if "only_for" not in columns:  # another process may have upgraded it in the meantime
-        connection.exec_driver_sql("ALTER TABLE queries ADD COLUMN only_for VARCHAR")
-        metadata.create_all(connection, tables=[schema.annotators, schema.notices])
-        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=SCHEMA_VERSION))

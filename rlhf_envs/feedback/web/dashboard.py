@@ -49,8 +49,8 @@ class Overview:
     def progress(self, annotator: str = "") -> SessionProgress:
         """How far things are, as an annotator sees it."""
         answers = self.answers.get(annotator, ())
-        times = tuple((live.shown_at, live.answered_at) for live in answers[-PACE_OVER:])
-        return session_progress(Tally(len(answers), times), self.counts, self.statuses, self.purposes)
+        seconds = tuple(live.seconds for live in answers[-PACE_OVER:] if live.seconds is not None)
+        return session_progress(Tally(len(answers), seconds), self.counts, self.statuses, self.purposes)
 
     @cached_property
     def agreement(self) -> dict[str, tuple[int, int]]:

@@ -27,7 +27,7 @@ def say() -> Say:
     ) -> LiveAnswer:
         id = next(numbers)
         return LiveAnswer(
-            answer_id=id,
+            id=id,
             query_id=id if query is None else query,
             annotator=annotator,
             choice=None if choice is None else Choice(choice),

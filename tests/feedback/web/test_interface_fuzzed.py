@@ -27,7 +27,7 @@ def test_no_request_makes_the_server_fail(store: PreferenceStore, served: Served
         "owner": lambda: served.tokens.create(OWNER, OWNER),
         "stranger": lambda: "no-token-of-anybody",
     }[role]()
-    before = {live.answer_id for live in store.live_answers()}
+    before = {live.id for live in store.live_answers()}
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{served.port}/api/openapi.json")
     schemathesis.checks.load_all_checks()
     chosen = (
@@ -62,6 +62,6 @@ def test_no_request_makes_the_server_fail(store: PreferenceStore, served: Served
     if role == "stranger":
         # What cannot be read is refused before anybody looks at who sent it.
         assert all(seen <= {400, 401, 404, 405, 413, 422} for seen in statuses.values()), statuses
-        assert {live.answer_id for live in store.live_answers()} == before
+        assert {live.id for live in store.live_answers()} == before
     else:
         assert 200 in set().union(*statuses.values())
