@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from gymnasium import Space
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+Given = TypeVar("Given")
 
 Terms = dict[str, NDArray[Any]]
 """Named reward terms, each (N,)."""
@@ -173,6 +175,14 @@ class Draws(SimpleNamespace):
     With `step_draws = {"gust": (), "jitter": (12,)}`, `draws.gust` is (N,) and `draws.jitter` is (12, N). They belong
     to one call and may be changed in place. `normals_from` makes a normal number of two of them.
     """
+
+
+def key_combinations(*groups: Mapping[str, Given]) -> Iterator[tuple[tuple[str, ...], tuple[Given, ...]]]:
+    """Every way to hold one key of some of the groups, and what each group then gives; "" stands for none of its
+    keys."""
+    for keys in product(*groups):
+        if any(keys):
+            yield tuple(filter(None, keys)), tuple(group[key] for group, key in zip(groups, keys, strict=True))
 
 
 _CLOCK = {**numbers("stream_key", "stream_counter", dtype=np.uint64), "elapsed": Field(np.int32)}

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations, numbers
 
 CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
 """Metres from car to car in one lane, on average."""
@@ -197,16 +197,14 @@ class Driving(Task):
 
     def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
         pace = state.speed * (1.0 / self.speed_limit)
-        off_centre = state.lateral - own_lane
-        off_centre *= 2.0
-        off_centre *= off_centre
+        off_centre = (state.lateral - own_lane) * 2.0
         return {
             "progress": np.minimum(pace, 1.0),
             "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
             "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
             "comfort": -discomfort,
             "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
-            "lane": -np.minimum(off_centre, 1.0),
+            "lane": -np.minimum(off_centre * off_centre, 1.0),
             "collision": -state.collided,
         }
 
@@ -218,14 +216,11 @@ class Driving(Task):
         np.multiply(state.acceleration, 1.0 / BRAKE, out=seen[1])
         np.multiply(state.heading, 1.0 / MOST_HEADING, out=seen[2])
         np.subtract(state.lateral, self._nearest_lane(state), out=seen[3])
-        np.divide(state.gaps[0, 1], np.maximum(state.speed, 1.0), out=seen[4])
-        seen[4] *= 2.0 / 3.0
+        seen[4] = state.gaps[0, 1] / np.maximum(state.speed, 1.0) * (2.0 / 3.0)
         np.multiply(state.gaps[0], 2.0 / SIGHT_AHEAD, out=seen[5:8])
         np.multiply(state.gaps[1], 2.0 / SIGHT_BEHIND, out=seen[8:11])
         seen[4:11] -= 1.0
-        relative = seen[11:].reshape(2, 3, -1)
-        np.subtract(state.speeds, state.speed, out=relative)
-        relative *= 1.0 / half_limit
+        np.multiply(state.speeds - state.speed, 1.0 / half_limit, out=seen[11:].reshape(2, 3, -1))
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -272,16 +267,12 @@ class Driving(Task):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W and S for the pedals, A and D to steer left and right."""
-        pedals, wheel = {"w": 0.6, "s": -0.6, "": 0.0}, {"a": -0.5, "d": 0.5, "": 0.0}
-        pairs = [(pedal, side) for pedal in pedals for side in wheel if pedal or side]
-        return {
-            tuple(key for key in (pedal, side) if key): np.array([pedals[pedal], wheel[side]], dtype=np.float32)
-            for pedal, side in pairs
-        }
+        held = key_combinations({"w": 0.6, "s": -0.6, "": 0.0}, {"a": -0.5, "d": 0.5, "": 0.0})
+        return {keys: np.array(action, dtype=np.float32) for keys, action in held}
 
     def _nearest_lane(self, state: State) -> Array:
-        lane: Array = np.rint(state.lateral)
-        return np.clip(lane, 0.0, self.lanes - 1.0, out=lane)
+        lane: Array = np.clip(np.rint(state.lateral), 0.0, self.lanes - 1.0)
+        return lane
 
     def _steer_to(self, state: State, lane: Array, seconds: float) -> Array:
         """The steering that would reach the centre of `lane` (N,) in about this time."""
@@ -292,9 +283,7 @@ class Driving(Task):
 
 def _shortfall(room: Array, needed: Array) -> Array:
     """-1 to 0: the share of the needed room that is missing; both (N,) in metres."""
-    missing: Array = np.divide(room, np.maximum(needed, 0.1))
-    missing -= 1.0
-    return np.clip(missing, -1.0, 0.0, out=missing)
+    return np.clip(room / np.maximum(needed, 0.1) - 1.0, -1.0, 0.0)
 
 
 def _actions(pedal: Array, wheel: Array) -> Array:
@@ -315,23 +304,18 @@ def control(state: State, actions: NDArray[Any], lanes: int, top_speed: float) -
     """
     pedals = actions[:, 0]
     jolt = _approach(state.acceleration, np.where(pedals > 0.0, pedals * THROTTLE, pedals * BRAKE), _PEDAL_LAG)
-    swerve = _approach(state.heading, np.multiply(actions[:, 1], MOST_HEADING), _STEERING_LAG)
-    swerve *= state.speed
-    state.lateral += state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
-    np.clip(state.lateral, -_SHOULDER, lanes - 1.0 + _SHOULDER, out=state.lateral)
+    swerve = _approach(state.heading, np.multiply(actions[:, 1], MOST_HEADING), _STEERING_LAG) * state.speed
+    lateral = state.lateral + state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
+    np.clip(lateral, -_SHOULDER, lanes - 1.0 + _SHOULDER, out=state.lateral)
     grass = np.abs(state.lateral - 0.5 * (lanes - 1.0)) > 0.5 * lanes
     drag = grass * (_GRASS_DRAG * STEP_SECONDS)
     state.speed += state.acceleration * STEP_SECONDS
     state.speed -= drag * state.speed
     np.clip(state.speed, 0.0, top_speed, out=state.speed)
-    state.travelled += state.speed * STEP_SECONDS
-    np.fmod(state.travelled, SCENERY_LENGTH, out=state.travelled)
+    np.fmod(state.travelled + state.speed * STEP_SECONDS, SCENERY_LENGTH, out=state.travelled)
     jolt *= 1.0 / (STEP_SECONDS * _HARD_JERK)
     swerve *= 1.0 / (STEP_SECONDS * _HARD_SWERVE)
-    jolt *= jolt
-    swerve *= swerve
-    jolt += swerve
-    return np.minimum(jolt, 1.0, out=jolt)
+    return np.minimum(jolt * jolt + swerve * swerve, 1.0)
 
 
 def follow(speed: Array, desired: Array, gap: Array, leader_speed: Array) -> Array:
@@ -368,6 +352,7 @@ def advance_traffic(
             other.
     """
     along, lane, lateral, speed, desired, acceleration = cars
+    # Large arrays: here and in `follow` they are changed in place, which saves allocating others.
     gap, leader_speed = _leaders(cars, ego_lane, ego_speed)
     acceleration[...] = follow(speed, desired, gap, leader_speed)
     _change_lanes(cars, gap, ego_lane, driver, side, lanes)
@@ -389,8 +374,7 @@ def advance_traffic(
 
 def put_in_order(cars: Array) -> None:
     """Sort the cars (6, CARS, N) of every copy by lane and position, in place."""
-    key = cars[1] * _LANE_STRIDE
-    key += cars[0]
+    key = cars[1] * _LANE_STRIDE + cars[0]
     rows = np.flatnonzero((key[1:] < key[:-1]).any(axis=0))
     if len(rows):
         order = key[:, rows].argsort(axis=0)
@@ -440,16 +424,13 @@ def look_around(cars: Array, ego_lane: Array, lanes: int, speed_limit: float) ->
 def room_behind(speed: Array, speed_behind: Array) -> Array:
     """The room (m) that a car behind needs: 0.8 s, and what braking gently to the speed ahead takes; speeds in m/s."""
     closing = np.maximum(speed_behind - speed, 0.0)
-    closing *= closing
-    closing *= 0.5 / _GENTLE_BRAKING
-    needed: Array = closing + _LEAST_TIME_GAP * speed_behind
+    needed: Array = closing * closing * (0.5 / _GENTLE_BRAKING) + _LEAST_TIME_GAP * speed_behind
     return needed
 
 
 def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Array]:
     along, lane, _, speed, _, _ = cars
-    key = lane * _LANE_STRIDE
-    key += along
+    key = lane * _LANE_STRIDE + along
     gap = np.empty_like(key)
     np.subtract(key[1:], key[:-1], out=gap[:-1])
     gap[-1] = _NO_CAR
@@ -470,10 +451,8 @@ def _change_lanes(cars: Array, gap: Array, ego_lane: Array, driver: Array, side:
     along, lane, _, speed, desired, _ = cars
     copies = along.shape[1]
     number: NDArray[Any] = (driver * CARS).astype(np.int64)
-    slot = number * copies
-    slot += np.arange(copies)
-    held_up = gap.take(slot) < 1.5 * speed.take(slot)
-    held_up &= speed.take(slot) < desired.take(slot) - 1.0
+    slot = number * copies + np.arange(copies)
+    held_up = (gap.take(slot) < 1.5 * speed.take(slot)) & (speed.take(slot) < desired.take(slot) - 1.0)
     rows = np.flatnonzero(held_up)
     if not len(rows):
         return
@@ -488,8 +467,7 @@ def _change_lanes(cars: Array, gap: Array, ego_lane: Array, driver: Array, side:
 
 
 def _approach(value: Array, aim: Array, share: float) -> Array:
-    """Bring `value` nearer to `aim` in place; returns the change, in the array of `aim`."""
-    aim -= value
-    aim *= share
-    value += aim
-    return aim
+    """Bring `value` nearer to `aim` in place; returns the change."""
+    change: Array = (aim - value) * share
+    value += change
+    return change

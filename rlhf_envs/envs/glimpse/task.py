@@ -364,11 +364,8 @@ def _tile_indices(pictures: Pictures, state: State) -> NDArray[np.intp]:
     """Which tile is seen in each place, (N, PLACES)."""
     level = np.where(state.verdict > LOOKING, IN_WINDOW, state.seen * REMEMBERED)
     level[state.place, np.arange(state.copies)] = IN_WINDOW
-    level *= len(pictures.labels)
-    level += state.picture
-    level *= PLACES
-    level += np.arange(PLACES)[:, None]
-    return level.T
+    indices = (level * len(pictures.labels) + state.picture) * PLACES + np.arange(PLACES)[:, None]
+    return indices.T
 
 
 def _light(view: NDArray[np.uint8], rows: slice, columns: slice, brightness: NDArray[np.uint8]) -> None:

@@ -10,7 +10,6 @@ field-of-view modification").
 
 from __future__ import annotations
 
-from itertools import product
 from math import tau
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations, numbers
 
 STEP_SECONDS = 0.2
 
@@ -192,23 +191,13 @@ class Headset(Task):
         """Move the ride, then the wearer's sensory conflict and sickness; then compute the terms."""
         jolts = ride(self.scenery, state, actions)
         upset(state, jolts, self.scenery.nearness, self.delay)
-        facing = state.gaze * (1.0 / SEAT_STOP)
-        facing *= facing
-        facing *= _FACING_SHARPNESS
-        facing += 1.0
-        np.reciprocal(facing, out=facing)
-        immersion = state.speed - PLEASANT_PACE
-        immersion *= 1.0 / PACE_SPREAD
-        immersion *= immersion
-        np.maximum(1.0 - immersion, 0.0, out=immersion)
-        immersion *= 1.0 - 0.6 * state.vignette * state.vignette
-        immersion *= 0.5 + 0.5 * facing
+        aside = state.gaze * (1.0 / SEAT_STOP)
+        facing = np.reciprocal(aside * aside * _FACING_SHARPNESS + 1.0)
+        off_pace = (state.speed - PLEASANT_PACE) * (1.0 / PACE_SPREAD)
+        liveliness = np.maximum(1.0 - off_pace * off_pace, 0.0)
+        immersion = liveliness * (1.0 - 0.6 * state.vignette * state.vignette) * (0.5 + 0.5 * facing)
         state.immersion = immersion
-        stimulation: Array = np.abs(state.turning)
-        stimulation *= 0.4
-        stimulation += 0.6 * state.speed
-        stimulation *= 1.0 - state.vignette
-        stimulation *= facing
+        stimulation: Array = (0.4 * np.abs(state.turning) + 0.6 * state.speed) * (1.0 - state.vignette) * facing
         terms = {"immersion": immersion, "sickness": state.sickness, "disorientation": 1.0 - facing, "jolts": jolts}
         return terms, stimulation
 
@@ -252,17 +241,12 @@ class Headset(Task):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """W and S for the pace, A and D to turn, Q and E to narrow and to open the view."""
-        choices = product(((), ("w",), ("s",)), ((), ("a",), ("d",)), ((), ("q",), ("e",)))
-        effect = {"w": (0, 0.7), "s": (0, -0.7), "a": (1, -0.6), "d": (1, 0.6), "q": (2, 0.7), "e": (2, -0.7)}
-        keys_to_action = {}
-        for keys in (sum(choice, ()) for choice in choices):
-            action = np.zeros(3, dtype=np.float32)
-            for key in keys:
-                number, amount = effect[key]
-                action[number] = amount
-            if keys:
-                keys_to_action[keys] = action
-        return keys_to_action
+        pace, wheel, view = (
+            {"": 0.0, "w": 0.7, "s": -0.7},
+            {"": 0.0, "a": -0.6, "d": 0.6},
+            {"": 0.0, "q": 0.7, "e": -0.7},
+        )
+        return {keys: np.array(action, dtype=np.float32) for keys, action in key_combinations(pace, wheel, view)}
 
     def _follow_gaze(self, state: State) -> Array:
         """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""
@@ -296,8 +280,7 @@ def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     """One step of the ride, in place, for actions (N, 3); returns how abrupt it was, 0 to 1, (N,)."""
     push: Array = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
     state.speed += push
-    swing: Array = np.subtract(actions[:, 1], state.turning)
-    swing *= _TURN_LAG
+    swing: Array = (actions[:, 1] - state.turning) * _TURN_LAG
     narrowing: Array = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
     state.vignette += narrowing
     state.travelled += state.speed * (TOP_SPEED * STEP_SECONDS)
@@ -306,18 +289,14 @@ def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     view = state.view + (state.turning + swing) * (TOP_TURN * STEP_SECONDS)
     np.clip(view, along - SEAT_STOP, along + SEAT_STOP, out=view)
     # At its stop the seat turns only with the path, whatever the action.
-    turning = (view - state.view) * (1.0 / (TOP_TURN * STEP_SECONDS))
-    state.turning = np.clip(turning, -1.0, 1.0, out=turning)
+    state.turning = np.clip((view - state.view) * (1.0 / (TOP_TURN * STEP_SECONDS)), -1.0, 1.0)
     state.view = view
     state.gaze = direction(scene, state, GAZE_METRES) - view
 
     push *= _PUSH_JOLT / _PUSH
     swing *= _SWING_JOLT
     narrowing *= _NARROWING_JOLT / _NARROWING
-    jolts = push * push
-    jolts += swing * swing
-    jolts += narrowing * narrowing
-    return np.minimum(jolts, 1.0, out=jolts)
+    return np.minimum(push * push + swing * swing + narrowing * narrowing, 1.0)
 
 
 def upset(state: State, jolts: Array, nearness: float, delay: float) -> None:
@@ -329,12 +308,9 @@ def upset(state: State, jolts: Array, nearness: float, delay: float) -> None:
         nearness: how fast the surroundings seem to pass.
         delay: by how many seconds the reading of sickness lags.
     """
-    conflict = state.speed * state.speed
-    conflict *= _FROM_SPEED * nearness
-    conflict += _FROM_TURNING * state.turning * state.turning
-    conflict += _FROM_JOLTS * jolts
-    conflict *= 1.0 - _RELIEF * state.vignette
-    state.conflict = np.minimum(conflict, 1.0, out=conflict)
+    moving = state.speed * state.speed * (_FROM_SPEED * nearness) + _FROM_TURNING * state.turning * state.turning
+    conflict = np.minimum((moving + _FROM_JOLTS * jolts) * (1.0 - _RELIEF * state.vignette), 1.0)
+    state.conflict = conflict
     # Two lags in a row, so that the onset is late, however rough the ride.
     state.onset += (STEP_SECONDS / _FAST_SECONDS) * (conflict - state.onset)
     state.fast += (STEP_SECONDS / _FAST_SECONDS) * (state.onset - state.fast)
@@ -346,14 +322,8 @@ def upset(state: State, jolts: Array, nearness: float, delay: float) -> None:
 
 def felt_sickness(state: State) -> Array:
     """Sickness from 0 to 1, (N,): what both paths bring beyond the threshold, squared, and levelling off."""
-    drive = state.susceptibility * state.slow
-    drive *= _SENSITISING
-    drive += 1.0
-    drive *= state.susceptibility
-    drive *= state.fast
-    drive -= _THRESHOLD
-    np.maximum(drive, 0.0, out=drive)
-    drive *= _STEEPNESS
+    both = (state.susceptibility * state.slow * _SENSITISING + 1.0) * state.susceptibility * state.fast
+    drive = np.maximum(both - _THRESHOLD, 0.0) * _STEEPNESS
     drive *= drive
     sickness: Array = drive / (1.0 + drive)
     return sickness

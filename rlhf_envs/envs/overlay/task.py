@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms
+from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations
 
 MOST_OBJECTS = 4
 STEP_SECONDS = 1.0 / 15.0
@@ -235,8 +235,7 @@ class Overlay(Task):
         place_objects(self.scenery, state, draws, objects)
         things, labels = state.seen[1 : objects + 1], state.labels[:objects]
         state.tracked[:objects] = things
-        np.add(things, (draws.labels - 0.5) * _SCATTER, out=labels)
-        np.clip(labels, -HALF_VIEW, HALF_VIEW, out=labels)
+        np.clip(things + (draws.labels - 0.5) * _SCATTER, -HALF_VIEW, HALF_VIEW, out=labels)
         state.slip = state.qualities = 0.0
         self.judge.judge(state)
 
@@ -255,10 +254,7 @@ class Overlay(Task):
         slip += labels
         slip -= seen
         feel_trembling(state, objects)
-        noise = draws.noise
-        noise -= 0.5
-        noise *= 2.0 * self.tracking_noise
-        np.add(seen, noise, out=state.tracked[:objects])
+        state.tracked[:objects] = seen + (draws.noise - 0.5) * (2.0 * self.tracking_noise)
         self.judge.judge(state)
         return terms, proxy
 
@@ -272,11 +268,8 @@ class Overlay(Task):
         places, offsets, qualities = np.split(seen[6:], [2 * objects, 4 * objects])
         tracked = state.tracked[:objects]
         np.divide(tracked, HALF_VIEW, out=places.reshape(objects, 2, -1))
-        np.subtract(state.labels[:objects], tracked, out=offsets.reshape(objects, 2, -1))
-        offsets *= 1.0 / 12.0
-        qualities.reshape(QUALITIES, objects, -1)[...] = state.qualities[:, :objects]
-        qualities *= 2.0
-        qualities -= 1.0
+        np.multiply(state.labels[:objects] - tracked, 1.0 / 12.0, out=offsets.reshape(objects, 2, -1))
+        np.subtract(state.qualities[:, :objects] * 2.0, 1.0, out=qualities.reshape(QUALITIES, objects, -1))
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -314,12 +307,13 @@ class Overlay(Task):
         """One label at a time, a cross of keys for each: WASD, IJKL, TFGH and 8456; two of a cross move it aslant."""
         keys_to_action = {}
         for label, (up, left, down, right) in enumerate(_KEYS[: self.objects]):
-            for across, sideways in ((), 0), ((left,), -_KEY_SPEED), ((right,), _KEY_SPEED):
-                for along, upright in ((), 0), ((up,), -_KEY_SPEED), ((down,), _KEY_SPEED):
-                    if across or along:
-                        action = np.zeros(2 * self.objects, dtype=np.float32)
-                        action[2 * label : 2 * label + 2] = sideways, upright
-                        keys_to_action[across + along] = action
+            sideways, upright = (
+                {"": 0.0, left: -_KEY_SPEED, right: _KEY_SPEED},
+                {"": 0.0, up: -_KEY_SPEED, down: _KEY_SPEED},
+            )
+            for keys, speeds in key_combinations(sideways, upright):
+                keys_to_action[keys] = np.zeros(2 * self.objects, dtype=np.float32)
+                keys_to_action[keys][2 * label : 2 * label + 2] = speeds
         return keys_to_action
 
     def _scenery_speed(self, state: State) -> Array:
@@ -368,9 +362,7 @@ def move_head(state: State, draws: Draws, intensity: float) -> None:
     """
     new_aim = (2.0 * draws.aim - 1.0) * _GLANCE_REACH
     np.copyto(state.glance, new_aim, where=draws.glance < STEP_SECONDS / _SECONDS_TO_GLANCE)
-    pull = state.glance - state.gaze
-    pull *= _EAGERNESS
-    pull -= 2.0 * state.gaze_rate
+    pull = (state.glance - state.gaze) * _EAGERNESS - 2.0 * state.gaze_rate
     state.gaze_rate += (STEP_SECONDS * _EAGERNESS) * pull
     state.gaze += STEP_SECONDS * state.gaze_rate
     state.tremor *= _TREMOR_KEPT
@@ -379,8 +371,7 @@ def move_head(state: State, draws: Draws, intensity: float) -> None:
     head = state.gaze + state.tremor
     head[0] += (_SWAY * intensity) * np.sin(state.stride)
     head[1] += (_NOD * intensity) * np.sin(2.0 * state.stride)
-    rate = head - state.head
-    rate *= 1.0 / STEP_SECONDS
+    rate = (head - state.head) * (1.0 / STEP_SECONDS)
     np.subtract(rate, state.head_rate, out=state.head_change)
     state.head_rate = rate
     state.head = head
@@ -439,18 +430,12 @@ class Judge:
         Returns:
             (..., objects + 1, N), 0 to 1.
         """
-        apart = np.abs(places - seen)
-        np.subtract(self.touching, apart, out=apart)
-        apart *= self._room
-        np.clip(apart, 0.0, 1.0, out=apart)
-        return apart[..., 0, :] * apart[..., 1, :]
+        shared = np.clip((self.touching - np.abs(places - seen)) * self._room, 0.0, 1.0)
+        return shared[..., 0, :] * shared[..., 1, :]
 
     def inside(self, places: Array) -> Array:
         """The share, 0 to 1, of labels at places (..., 2, N) that is within the display."""
-        within = np.abs(places)
-        np.subtract(HALF_VIEW + HALF_LABEL, within, out=within)
-        within *= 0.5 / HALF_LABEL
-        np.clip(within, 0.0, 1.0, out=within)
+        within = np.clip((HALF_VIEW + HALF_LABEL - np.abs(places)) * (0.5 / HALF_LABEL), 0.0, 1.0)
         return within[..., 0, :] * within[..., 1, :]
 
     def judge(self, state: State) -> None:
@@ -460,14 +445,9 @@ class Judge:
         shares = self.overlaps(labels[:, None], seen)
         np.minimum(shares[:, 1:].sum(axis=1), 1.0, out=covering)
         np.multiply(self.inside(labels), 1.0 - shares[:, 0], out=readable)
-        gap = np.abs(labels - seen[1:])
-        gap -= self._comfort
-        np.maximum(gap, 0.0, out=gap)
-        gap *= 1.0 / _LONG_LEADER
+        gap = np.maximum(np.abs(labels - seen[1:]) - self._comfort, 0.0) * (1.0 / _LONG_LEADER)
         gap *= gap
-        np.add(gap[:, 0], gap[:, 1], out=attached)
-        attached += 1.0
-        np.reciprocal(attached, out=attached)
+        np.reciprocal(gap[:, 0] + gap[:, 1] + 1.0, out=attached)
         crowding[...] = 0.0
         for (first, second), share in zip(self._pairs, self._shared(labels), strict=True):
             crowding[first] += share
@@ -475,11 +455,8 @@ class Judge:
         np.minimum(crowding, 1.0, out=crowding)
 
     def _shared(self, labels: Array) -> Array:
-        apart = np.abs(labels[self._first] - labels[self._second])
-        apart *= -0.5 / HALF_LABEL
-        apart += 1.0
-        np.maximum(apart, 0.0, out=apart)
-        shared: Array = apart[:, 0] * apart[:, 1]
+        apart = np.abs(labels[self._first] - labels[self._second]) * (0.5 / HALF_LABEL)
+        shared: Array = np.maximum(1.0 - apart, 0.0).prod(axis=1)
         return shared
 
 
@@ -490,8 +467,7 @@ def feel_trembling(state: State, objects: int) -> None:
     retina (Westheimer & McKee 1975, "Visual acuity in the presence of retinal-image motion"); at 8 it is half lost.
     """
     slip = state.slip[:objects]
-    speed = (slip * slip).sum(axis=1)
-    speed *= 1.0 / (STEP_SECONDS * _FAST) ** 2
+    speed = (slip * slip).sum(axis=1) * (1.0 / (STEP_SECONDS * _FAST) ** 2)
     speed /= speed + 1.0
     trembling = state.qualities[TREMBLING, :objects]
     trembling += (1.0 - _TREMBLING_KEPT) * (speed - trembling)
@@ -499,10 +475,7 @@ def feel_trembling(state: State, objects: int) -> None:
 
 def nearness(state: State, objects: int) -> Array:
     """What the hasty engineer counts, (N,): 1 where every label's centre is that of its object, half at 5 degrees."""
-    offset = state.labels[:objects] - state.seen[1 : objects + 1]
-    offset *= 1.0 / _NEAR
+    offset = (state.labels[:objects] - state.seen[1 : objects + 1]) * (1.0 / _NEAR)
     offset *= offset
-    near = offset[:, 0] + offset[:, 1]
-    near += 1.0
-    proxy: Array = np.reciprocal(near, out=near).mean(axis=0)
+    proxy: Array = np.reciprocal(offset[:, 0] + offset[:, 1] + 1.0).mean(axis=0)
     return proxy

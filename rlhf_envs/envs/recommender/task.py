@@ -134,13 +134,10 @@ class Recommender(Task):
         """A new, rested reader with an empty history."""
         order = draws.taste[: self.topics].argsort(axis=0)
         state.taste[: self.topics] = self._tastes[order]
-        state.recent = 0
-        state.interest = 0
+        state.recent = state.interest = state.annoyance = 0
+        state.clicked = state.share_read = state.story = state.past_shares = 0
         state.mood = 0.4 * draws.mood - 0.2
-        state.annoyance = 0
         state.fatigue = 0.2 * draws.fatigue
-        for nothing_yet in (state.clicked, state.share_read, state.story, state.past_shares):
-            nothing_yet[...] = 0
         state.past_items = -1
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
@@ -179,11 +176,8 @@ class Recommender(Task):
         seen = np.empty((2 * topics + 5, state.copies), dtype=np.float32)
         seen[:topics] = state.recent[:topics]
         seen[topics : 2 * topics] = state.interest[:topics]
-        seen[-5] = state.mood
-        seen[-4] = state.annoyance
-        seen[-3] = state.fatigue
-        seen[-2] = state.clicked
-        seen[-1] = state.share_read
+        seen[-5], seen[-4], seen[-3] = state.mood, state.annoyance, state.fatigue
+        seen[-2], seen[-1] = state.clicked, state.share_read
         return np.ascontiguousarray(seen.T)
 
     drawing = "rlhf_envs.envs.recommender.drawing:draw"
@@ -219,11 +213,8 @@ class Recommender(Task):
         state.past_shares[slot, rows] = state.share_read
 
     def _feel(self, state: State, satisfaction: Array, regret: Array, effort: Array) -> None:
-        state.annoyance *= np.float32(ANNOYANCE_KEPT)
-        state.annoyance += np.float32(ANNOYANCE_PER_TEASER * self.annoyance) * regret
-        np.minimum(state.annoyance, 1, out=state.annoyance)
-        state.fatigue *= np.float32(FATIGUE_KEPT)
-        state.fatigue += effort
-        np.minimum(state.fatigue, 1, out=state.fatigue)
+        annoyance = state.annoyance * ANNOYANCE_KEPT + (ANNOYANCE_PER_TEASER * self.annoyance) * regret
+        np.minimum(annoyance, 1, out=state.annoyance)
+        np.minimum(state.fatigue * FATIGUE_KEPT + effort, 1, out=state.fatigue)
         experience = np.clip(2 * satisfaction - state.annoyance, -1, 1)
         state.mood += MOOD_RATE * (experience - state.mood)

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Flags, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Flags, State, Task, Terms, key_combinations, numbers
 
 Number = TypeVar("Number", float, Array)
 
@@ -221,8 +221,7 @@ class Rival(Task):
         live = state.direction * (state.pause < 0.5)
         seen[0], seen[1], seen[5], seen[6] = state.ball_x, state.ball_y, state.own_y, state.player_y
         seen[14], seen[15], seen[16], seen[17] = state.engagement, state.frustration, state.suspicion, state.known_skill
-        np.maximum(state.own_score, state.player_score, out=seen[10])
-        seen[10] *= 1.0 / self.game_points
+        seen[10] = np.maximum(state.own_score, state.player_score) * (1.0 / self.game_points)
         np.multiply(state.hits, 0.05, out=seen[11])
         np.multiply(state.strain, 0.5, out=seen[13])
         seen[_SHARES] *= 2.0
@@ -230,14 +229,9 @@ class Rival(Task):
         seen[2], seen[12] = live, state.comeback
         np.multiply(state.slope, 5.0, out=seen[3])
         np.multiply(state.left, 0.1, out=seen[4])
-        np.subtract(state.landing, state.own_y, out=seen[7])
-        seen[7] *= live > 0.0
-        seen[7] *= 3.0
-        np.subtract(state.landing, state.player_y, out=seen[8])
-        seen[8] *= live < 0.0
-        seen[8] *= 2.0
-        np.subtract(state.own_score, state.player_score, out=seen[9])
-        seen[9] *= 0.25
+        seen[7] = (state.landing - state.own_y) * (live > 0.0) * 3.0
+        seen[8] = (state.landing - state.player_y) * (live < 0.0) * 2.0
+        seen[9] = (state.own_score - state.player_score) * 0.25
         np.multiply(state.pause, 1.0 / PAUSE, out=seen[18])
         seen[19] = closeness(state)
         np.clip(seen, -1.0, 1.0, out=seen)
@@ -268,18 +262,13 @@ class Rival(Task):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """W and S to move; D to smash and A to play softly, else it is a drive."""
-        moves, strokes = {"": 0, "w": 1, "s": 2}, {"a": 0, "": 1, "d": 2}
-        return {
-            tuple(key for key in (up, stroke) if key): moves[up] * len(STROKES) + strokes[stroke]
-            for up in moves
-            for stroke in strokes
-            if up or stroke
-        }
+        held = key_combinations({"": 0, "w": 1, "s": 2}, {"a": 0, "": 1, "d": 2})
+        return {keys: move * len(STROKES) + stroke for keys, (move, stroke) in held}
 
 
 def _choose(state: State, goal: Array) -> tuple[Array, NDArray[Any]]:
     """Where on the paddle to take the ball and with which stroke, to strain the player by `goal`, each (N,)."""
-    line = state.landing + aim(_OFFSETS[:, None].copy(), 0.0)
+    line = state.landing + aim(_OFFSETS[:, None], 0.0)
     landing = fold(np.broadcast_to(line[:, None], (len(_OFFSETS), len(FLIGHTS), state.copies)))
     asked = strain(state, landing, FLIGHTS[:, None])
     error = np.abs(asked - goal)
@@ -313,23 +302,15 @@ def strain(state: State, landing: Array, flight: Array) -> Array:
         landing: where the ball crosses the player's line, (..., N).
         flight: steps until then, (..., N).
     """
-    distance = np.abs(landing - state.player_y)
-    distance -= 0.4 * PLAYER_REACH
-    np.maximum(distance, 0.0, out=distance)
-    distance /= running_speed(state.pace) * (flight - hesitation(state.eye))
-    return np.minimum(distance, 2.0, out=distance)
+    distance = np.maximum(np.abs(landing - state.player_y) - 0.4 * PLAYER_REACH, 0.0)
+    return np.minimum(distance / (running_speed(state.pace) * (flight - hesitation(state.eye))), 2.0)
 
 
 def misjudgement(state: State, flight: Array, bell: Array) -> Array:
     """By how much the player misreads where a ball goes: more when it is fast or the rally long, (N,)."""
-    tired = np.maximum(state.hits - _FRESH_FOR, 0.0)
-    tired *= 0.12
-    tired += 1.0
-    tired *= 0.10 - 0.08 * state.eye
-    tired *= bell
-    tired *= 7.0
-    tired /= flight
-    return tired
+    tiring = np.maximum(state.hits - _FRESH_FOR, 0.0) * 0.12 + 1.0
+    misread: Array = np.divide(tiring * (0.10 - 0.08 * state.eye) * bell * 7.0, flight)
+    return misread
 
 
 def shot(state: State, bell: Array) -> tuple[Array, Array]:
@@ -341,26 +322,16 @@ def shot(state: State, bell: Array) -> tuple[Array, Array]:
     landing = np.copysign(_OPEN_SIDE + _PLACING * state.aim, 0.5 - state.own_y)
     landing += (0.22 - 0.12 * state.aim) * bell
     landing += 0.5
-    np.clip(landing, 0.05, 0.95, out=landing)
-    flight = 10.0 - 3.0 * state.aim
-    flight += np.minimum(state.strain, 1.0)
-    return landing, np.rint(flight, out=flight)
+    return np.clip(landing, 0.05, 0.95), np.rint(10.0 - 3.0 * state.aim + np.minimum(state.strain, 1.0))
 
 
 def run(state: State) -> None:
     """Run to where the ball is expected, or back to the middle when none is coming; in place."""
-    coming = state.direction < 0.0
-    coming &= state.pause < 0.5
-    goal = np.where(coming, state.expected, np.float32(0.5))
-    goal -= state.player_y
-    pace = running_speed(state.pace)
-    pace *= state.wait < 0.5
-    np.minimum(goal, pace, out=goal)
-    np.negative(pace, out=pace)
-    np.maximum(goal, pace, out=goal)
-    state.player_y += goal
-    state.wait -= 1.0
-    np.maximum(state.wait, 0.0, out=state.wait)
+    coming = (state.direction < 0.0) & (state.pause < 0.5)
+    way = np.where(coming, state.expected, np.float32(0.5)) - state.player_y
+    pace = running_speed(state.pace) * (state.wait < 0.5)
+    state.player_y += np.maximum(np.minimum(way, pace), -pace)
+    np.maximum(state.wait - 1.0, 0.0, out=state.wait)
 
 
 def learn(state: State, played: NDArray[Any], growth: float) -> None:
@@ -369,45 +340,33 @@ def learn(state: State, played: NDArray[Any], growth: float) -> None:
     for trait in (state.pace, state.eye, state.aim):
         trait += gain
         np.minimum(trait, 1.0, out=trait)
-    surprise = state.pace + state.eye
-    surprise += state.aim
-    surprise *= 1.0 / 3.0
-    surprise -= state.known_skill
-    surprise *= played
-    surprise *= 0.3
-    state.known_skill += surprise
+    surprise = (state.pace + state.eye + state.aim) * (1.0 / 3.0) - state.known_skill
+    state.known_skill += surprise * played * 0.3
 
 
 def fold(place: Array) -> Array:
     """Where in the court (0 to 1) a straight line ends that reached `place` (-1 to 2), bounces included."""
-    folded = np.abs(place)
-    np.subtract(1.0, folded, out=folded)
-    np.abs(folded, out=folded)
-    return np.subtract(1.0, folded, out=folded)
+    folded: Array = np.subtract(1.0, np.abs(1.0 - np.abs(place)))
+    return folded
 
 
 def aim(offset: Array, move: Array | float) -> Array:
     """How far across (court widths) a ball goes that meets the agent's paddle at `offset` (-1 to 1, in reaches)."""
-    steer: Array = offset + SPIN * move
-    np.clip(steer, -1.0, 1.0, out=steer)
-    steer *= SPREAD
-    return steer
+    across: Array = np.multiply(np.clip(offset + SPIN * move, -1.0, 1.0), SPREAD)
+    return across
 
 
 def fly(state: State) -> Flags:
     """Move the ball on, in place; returns where it has arrived at a paddle's line, (N,)."""
     flying = state.pause < 0.5
     state.left -= flying
-    pace = state.direction / state.flight
-    pace *= flying
-    state.ball_x += pace
+    state.ball_x += state.direction / state.flight * flying
     state.ball_y += state.slope * flying
     bounced = fold(state.ball_y)
     turned = bounced != state.ball_y
     state.ball_y = bounced
     np.negative(state.slope, out=state.slope, where=turned)
-    flying &= state.left < 0.5
-    return flying
+    return flying & (state.left < 0.5)
 
 
 def play_on(state: State, arrived: Flags, move: Array, stroke: NDArray[Any], chance: Array) -> tuple[Flags, Flags]:
@@ -423,20 +382,16 @@ def play_on(state: State, arrived: Flags, move: Array, stroke: NDArray[Any], cha
     Returns:
         Where a ball was missed, and where one was struck or served, each (N,).
     """
-    bell = chance.sum(axis=0)
-    bell -= 1.5
-    bell *= 2.0
+    bell = (chance.sum(axis=0) - 1.5) * 2.0
     at_own = state.direction > 0.0
-    offset = state.landing - state.own_y
-    offset *= 1.0 / OWN_REACH
+    offset = (state.landing - state.own_y) * (1.0 / OWN_REACH)
     returned = np.abs(offset) <= SWEET_SPOT.take(stroke)
     np.copyto(returned, np.abs(state.landing - state.player_y) <= PLAYER_REACH, where=~at_own)
     missed = arrived & ~returned
     returned &= arrived
 
     serves = (state.pause > 0.5) & (state.pause < 1.5)
-    state.pause -= 1.0
-    np.maximum(state.pause, 0.0, out=state.pause)
+    np.maximum(state.pause - 1.0, 0.0, out=state.pause)
     np.copyto(state.pause, np.float32(PAUSE), where=missed)
 
     line, flight = shot(state, bell)
@@ -459,9 +414,7 @@ def _launch(state: State, rows: Flags, origin: Array, line: Array, flight: Array
     np.copyto(state.ball_y, origin, where=rows)
     np.copyto(state.ball_x, state.direction > 0.0, where=rows)
     np.copyto(state.landing, fold(line), where=rows)
-    line -= origin
-    line /= flight
-    np.copyto(state.slope, line, where=rows)
+    np.copyto(state.slope, (line - origin) / flight, where=rows)
     np.copyto(state.flight, flight, where=rows)
     np.copyto(state.left, flight, where=rows)
     np.negative(state.direction, out=state.direction, where=rows)
@@ -470,10 +423,8 @@ def _launch(state: State, rows: Flags, origin: Array, line: Array, flight: Array
 def _challenge(state: State, rows: Flags, bell: Array) -> None:
     """The player sees a new ball: how hard it is to reach, where they think it goes, and how long they hesitate."""
     np.copyto(state.strain, strain(state, state.landing, state.flight), where=rows)
-    expected = misjudgement(state, state.flight, bell)
-    expected += state.landing
-    np.clip(expected, 0.0, 1.0, out=expected)
-    np.copyto(state.expected, expected, where=rows)
+    expected = misjudgement(state, state.flight, bell) + state.landing
+    np.copyto(state.expected, np.clip(expected, 0.0, 1.0), where=rows)
     np.copyto(state.wait, hesitation(state.eye), where=rows)
 
 
@@ -481,9 +432,7 @@ def score(state: State, missed: Flags) -> None:
     """Count the points of the balls that were `missed` (N,); in place."""
     own_point = missed & (state.direction < 0.0)
     player_point = missed & (state.direction > 0.0)
-    lead = state.own_score - state.player_score
-    lead *= 0.5
-    np.clip(lead, -1.0, 1.0, out=lead)
+    lead = np.clip((state.own_score - state.player_score) * 0.5, -1.0, 1.0)
     np.copyto(state.comeback, lead, where=player_point)
     np.copyto(state.comeback, -lead, where=own_point)
     state.own_score += own_point
@@ -506,48 +455,28 @@ def next_game(state: State, launched: Flags, game_points: int) -> None:
 def watch_for_slacking(state: State, move: Array, missed: Flags, launched: Flags) -> None:
     """The player's suspicion grows while the agent does not go for a ball that it does not yet cover; in place."""
     distance = state.landing - state.own_y
-    slacking = np.abs(distance) > OWN_REACH
-    slacking &= distance * move <= 0.0
-    slacking &= state.direction > 0.0
-    slacking &= (state.pause < 0.5) | missed
-    slacking &= ~launched
+    slacking = (np.abs(distance) > OWN_REACH) & (distance * move <= 0.0) & (state.direction > 0.0)
+    slacking &= ((state.pause < 0.5) | missed) & ~launched
     state.suspicion *= _SUSPICION_KEPT
     state.suspicion += _SLACKING * slacking
-    slacking &= missed
-    state.suspicion += _GIVEN_AWAY * slacking
+    state.suspicion += _GIVEN_AWAY * (slacking & missed)
     np.minimum(state.suspicion, 1.0, out=state.suspicion)
 
 
 def closeness(state: State) -> Array:
     """1 at level score, 0.5 less for each point between the two, at least -1; (N,)."""
-    close = np.abs(state.own_score - state.player_score)
-    close *= -0.5
-    close += 1.0
-    return np.maximum(close, -1.0, out=close)
+    return np.maximum(1.0 - 0.5 * np.abs(state.own_score - state.player_score), -1.0)
 
 
 def enjoy(state: State) -> Terms:
     """Let the player's mood follow the match, in place; returns the named terms of the true reward, each (N,)."""
     close = closeness(state)
-    rally = np.minimum(state.hits * 0.125, 2.5 - 0.125 * state.hits)
-    np.clip(rally, 0.0, 1.0, out=rally)
-    challenge = state.strain - GOOD_STRAIN
-    challenge *= 1.0 / STRAIN_WIDTH
-    challenge *= challenge
-    np.subtract(1.0, challenge, out=challenge)
-    np.maximum(challenge, -1.0, out=challenge)
-
-    mood = 0.25 * challenge
-    mood += 0.4 * rally
-    mood += 0.15 * close
-    mood -= 0.4 * state.suspicion
-    mood += 0.3
-    np.clip(mood, 0.0, 1.0, out=mood)
-    mood -= state.engagement
-    mood *= _ENGAGEMENT_RATE
-    state.engagement += mood
-    state.frustration *= _FRUSTRATION_KEPT
-    np.clip(state.frustration, 0.0, 1.0, out=state.frustration)
+    rally = np.clip(np.minimum(state.hits * 0.125, 2.5 - 0.125 * state.hits), 0.0, 1.0)
+    off_best = (state.strain - GOOD_STRAIN) * (1.0 / STRAIN_WIDTH)
+    challenge = np.maximum(1.0 - off_best * off_best, -1.0)
+    mood = 0.25 * challenge + 0.4 * rally + 0.15 * close - 0.4 * state.suspicion + 0.3
+    state.engagement += (np.clip(mood, 0.0, 1.0) - state.engagement) * _ENGAGEMENT_RATE
+    np.clip(state.frustration * _FRUSTRATION_KEPT, 0.0, 1.0, out=state.frustration)
     return {
         "close": close,
         "rally": rally,

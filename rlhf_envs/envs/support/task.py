@@ -397,12 +397,8 @@ def listen(issue: Array, anger: Array, draws: Array, clarity: float) -> tuple[Ar
 
     Angry customers say little about what happened.
     """
-    truth = anger * (-_DISTRACTION * clarity)
-    truth += clarity
-    other = np.floor(draws[1] * _OTHERS)
-    other += 1
-    other *= draws[0] >= truth
-    other += issue
+    truth: Array = anger * (-_DISTRACTION * clarity) + clarity
+    other = (np.floor(draws[1] * _OTHERS) + 1) * (draws[0] >= truth) + issue
     other -= len(ISSUES) * (other >= len(ISSUES))
     return other, truth
 
@@ -486,9 +482,7 @@ def feel(desk: Array, turn: Turn, annoyance: float) -> None:
     irritation += HELD_UP_ANGER * (turn.solved & (turn.actions != CLOSE))
     irritation *= annoyance
     apology = turn.actions == APOLOGISE
-    relief = APOLOGY_RELIEF * anger
-    relief *= 1 - desk[APOLOGIES]
-    relief *= apology
+    relief = APOLOGY_RELIEF * anger * (1 - desk[APOLOGIES]) * apology
     anger += irritation
     anger -= relief
     anger *= 1 - RELIEF * turn.settles

@@ -179,7 +179,8 @@ class Writing(Task):
         over = written.closes | (state.length >= self.page_words)
         if over.any():
             rows = np.flatnonzero(over)
-            turn_page(state, rows, _stamps(written, rows))
+            closed = np.where(written.fits[rows], SENT, HASTY)
+            turn_page(state, rows, np.where(written.closes[rows], closed, PAGE_FULL))
             ask(state, rows, self._drawn_requests(draws.request[rows]))
         return terms, np.float32(ANY_WORD) + np.float32(KEYWORD) * written.on_topic
 
@@ -245,11 +246,6 @@ class Writing(Task):
 
     def _drawn_requests(self, draws: Array) -> NDArray[np.intp]:
         return self._requests.take((draws * len(self._requests)).astype(np.intp))
-
-
-def _stamps(written: Written, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    closed = np.where(written.fits[rows], SENT, HASTY)
-    return np.where(written.closes[rows], closed, PAGE_FULL)
 
 
 def _whims(state: State) -> Array:
@@ -416,14 +412,10 @@ def write(state: State, words: NDArray[Any]) -> Written:
     """Append one word (N,) to every note, in place, and update the margin."""
     word_class, topic, tone = CLASS_OF.take(words), TOPIC_OF.take(words), TONE_OF.take(words)
     closes = word_class == CLOSING
-    step = state.place.astype(np.intp)
-    step *= CLASSES
-    step += word_class
-    fits = _FITS.take(step)
+    step = state.place.astype(np.intp) * CLASSES + word_class
     # A closing where the note says nothing yet is a slip like a word in the wrong place.
-    fits &= ~closes | (state.length >= SHORTEST - 1)
-    repeated = (state.words == words).any(axis=0)
-    repeated &= ~IS_REPEATABLE.take(words)
+    fits = _FITS.take(step) & (~closes | (state.length >= SHORTEST - 1))
+    repeated = (state.words == words).any(axis=0) & ~IS_REPEATABLE.take(words)
     on_topic = topic == state.topic
     new = ~repeated
     _mark(state.topic_marks, on_topic, (topic != NONE) & new)
@@ -435,8 +427,7 @@ def write(state: State, words: NDArray[Any]) -> Written:
     state.words[slot, rows] = words
     state.flaws[slot, rows] = SQUIGGLE * ~fits + REPEATED * repeated
     state.length += 1
-    for place in range(LAST - 1, 0, -1):
-        state.last[place] = state.last[place - 1]
+    state.last[1:] = state.last[:-1]
     state.last[0] = words + 1
     return Written(fits, on_topic, closes)
 
@@ -452,6 +443,5 @@ def turn_page(state: State, rows: NDArray[np.intp], stamps: NDArray[Any]) -> Non
 
 def _mark(marks: NDArray[np.int8], right: Flags, where: Flags) -> None:
     """Insert a mark before the others, 1 for right and -1 for wrong, in the copies of `where`."""
-    for place in range(len(marks) - 1, 0, -1):
-        np.copyto(marks[place], marks[place - 1], where=where)
+    np.copyto(marks[1:], marks[:-1], where=where)
     np.copyto(marks[0], np.where(right, np.int8(1), np.int8(-1)), where=where)
