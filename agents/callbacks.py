@@ -158,7 +158,7 @@ class ProgressCallback(BaseCallback):
     Attributes:
         scoring: computes the rewards; it must be set, and come before this one in the list of callbacks.
         last_round: what the last visit to the feedback loop did; None before the first.
-        learned_return: mean score of the last rollout, as the return of a whole episode.
+        learned_return: `ScoringCallback.mean_return` of the last rollout.
         before: figures of what came before this process: pretraining, and `state` at the checkpoint that the run
             resumes from.
     """
@@ -223,7 +223,7 @@ class ProgressCallback(BaseCallback):
         self._rollout_at, self._rollout_steps = now, self.num_timesteps
         returns = self.scoring.env.true_returns
         true_return = float(np.mean(returns)) if returns else None
-        self.learned_return = float(self.scoring.last_scores.mean()) * self.scoring.env.horizon
+        self.learned_return = self.scoring.mean_return
         report, spent = self.last_round, self.state()
         fit = report.fit if report else None
         self._table.add(
@@ -306,10 +306,10 @@ class ConvergenceCallback(BaseCallback):
 
 
 class EarlyEndCallback(BaseCallback):
-    """Reports once, when the first episode has ended before the horizon, what follows until the horizon.
+    """Reports once, when the first episode has ended before the horizon, what follows.
 
     Args:
-        environment: a third-party environment. With "leak" nothing follows, and nothing is reported.
+        environment: a third-party environment.
         report: called with the sentence.
     """
 
@@ -320,7 +320,10 @@ class EarlyEndCallback(BaseCallback):
         self._reported = False
 
     def _on_step(self) -> bool:
-        if not self._reported and any(info.get("absorbed") or info.get("restarted") for info in self.locals["infos"]):
+        if not self._reported and any(
+            info.get("restarted") or (done and not info.get("TimeLimit.truncated"))
+            for info, done in zip(self.locals["infos"], self.locals["dones"], strict=True)
+        ):
             self._reported = True
             self._report(f"{self._sentence} To change that, give --horizon or --on-termination.")
         return True

@@ -165,6 +165,11 @@ def open_answers(offline: str, place: str) -> PreferenceStore:
     return store
 
 
+def shows_terminations(store: PreferenceStore) -> bool:
+    """Whether any segment that was asked about goes on after the termination of its episode."""
+    return any(segment.absorbing is not None for query in store.queries() for segment in query.segments)
+
+
 def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:
     """Learn a reward model, judge it on answers that it has not seen, and leave both in the run directory.
 
@@ -190,8 +195,10 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
     offline = config.offline or ""
     with directory.locked(), open_answers(offline, directory.store_place) as store:
         observation_space, action_space = _spaces(offline, store)
-        ensemble = RewardEnsemble(observation_space, action_space, config.ensemble, config.seed)
         training, held_out, source = _divided(store)
+        ensemble = RewardEnsemble(
+            observation_space, action_space, config.ensemble, config.seed, absorbing=shows_terminations(store)
+        )
         dataset = PreferenceDataset(ensemble.encoder)
         dataset.add_answers(training, store)
         console.print(f"Learning from {len(dataset)} answers.", highlight=False)
@@ -223,7 +230,7 @@ def _spaces(offline: str, store: PreferenceStore) -> tuple[Space[Any], Space[Any
     if described is not None:
         return described
     try:
-        env = store.environment.required.make(fixed_length=False)
+        env = store.environment.required.make(limited=False)
     except (ValueError, ImportError) as error:
         raise ValueError(
             f"{offline} does not say what its observations and actions are, and its environment cannot be made "
@@ -254,10 +261,16 @@ def _divided(store: PreferenceStore) -> tuple[list[LiveAnswer], list[LiveAnswer]
 
 
 def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Sequence[LiveAnswer]) -> float:
-    """Correlation of the learned with the recorded true rewards, over the segments of the training answers."""
+    """Correlation of the learned with the recorded true rewards, over the segments of the training answers.
+
+    Steps after a termination do not count: their reward is 0 by definition.
+    """
     ids = dict.fromkeys(id for live in training for id in live.segment_ids)
     pairs = [
-        (ensemble.reward(segment.observations, segment.actions), segment.true_rewards)
+        (
+            ensemble.reward(segment.observations, segment.actions, segment.absorbing)[: segment.lived],
+            segment.true_rewards[: segment.lived],
+        )
         for segment in store.segments(ids)
     ]
     return correlation(*(np.concatenate(side) for side in zip(*pairs, strict=True))).pearson

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
 from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
-from agents.offline import check_answers_fit, open_answers
+from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, pretrain
 from rlhf_envs.cli.flags import check_screen
@@ -117,7 +117,7 @@ def check_settings(config: RunConfig) -> None:
         env, _ = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
         with closing(env):
             spaces = env.observation_space, env.action_space
-            encoder = RewardEnsemble(*spaces, config.ensemble, config.seed).encoder
+            encoder = RewardEnsemble(*spaces, config.ensemble, config.seed, absorbing=env.terminates).encoder
             if config.offline is not None:
                 check_answers_fit(config.offline, environment.id, encoder)
             if config.reward == "learned":
@@ -195,12 +195,14 @@ def build_scoring(
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
     described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
+    store = open_store(directory, described, config.offline, resume)
+    absorbing = env.terminates or (config.offline is not None and shows_terminations(store))
     callback = PreferenceCallback(
         env,
-        open_store(directory, described, config.offline, resume),
+        store,
         config.labels,
         config.annotator(),
-        RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed),
+        RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed, absorbing=absorbing),
         config.seed,
         progress.on_round,
         progress.on_wait,

@@ -20,12 +20,12 @@ from gymnasium.wrappers import TimeLimit
 from rlhf_envs.envs.registration import find_spec, is_native
 from rlhf_envs.json_values import require_json
 from rlhf_envs.registry import import_object
-from rlhf_envs.wrappers.fixed_horizon import AFTER_TERMINATION, FixedHorizon
+from rlhf_envs.wrappers.fixed_horizon import FixedHorizon
 from rlhf_envs.wrappers.rewards import COPY_INFOS
 
-OnTermination = Literal["absorb", "restart", "leak"]
-"""What a third-party environment does when it ends an episode before the horizon: the first two are those of
-`FixedHorizon`; with "leak" the episode ends there, although its length then tells about the reward."""
+OnTermination = Literal["terminate", "restart"]
+"""What follows when a third-party environment ends an episode before the horizon: nothing, the episode is over; or the
+environment begins anew, and the episode goes on (`FixedHorizon`)."""
 
 _NO_INFO: dict[str, Any] = {}
 
@@ -91,8 +91,9 @@ class WrapperRef:
 class EnvironmentRef:
     """Names an environment so that training, evaluation, films and stores all make the same.
 
-    Episodes have a fixed length, because one that ends early would tell the agent something about the reward. The
-    suite's environments never end early. Others are held to `horizon` steps as `on_termination` says.
+    The suite's environments never end an episode early. Where others do, what the end is worth is part of what people
+    judge and the reward model learns (see `Segment.absorbing`): otherwise the arbitrary offset of a learned reward
+    would decide whether it pays to end an episode.
 
     Attributes:
         id: any registered id; that of an environment of another package is written as "package:id".
@@ -110,7 +111,7 @@ class EnvironmentRef:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     wrappers: tuple[WrapperRef, ...] = ()
     horizon: int | None = None
-    on_termination: str = "absorb"
+    on_termination: str = "terminate"
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
@@ -196,24 +197,30 @@ class EnvironmentRef:
             )
         return limit
 
+    @property
+    def terminates(self) -> bool:
+        """Whether episodes may end before the horizon: those of the suite only if a wrapper ends them.
+
+        Raises:
+            ValueError: if no such environment is registered.
+        """
+        return bool(self.wrappers) if self.is_native else self.on_termination == "terminate"
+
     def about_episodes(self) -> str:
-        """One sentence on how the episodes of a third-party environment are held to one length."""
-        if self.on_termination == "leak":
+        """One sentence on how the episodes of a third-party environment end."""
+        if self.on_termination == "terminate":
             return f"Episodes end when the environment ends them, after {self.episode_length()} steps at the latest."
         return (
-            f"Episodes are held to {self.episode_length()} steps, because an early end would tell the agent something "
-            f"about the reward: after one, {AFTER_TERMINATION[self.on_termination]}."
+            f"Episodes are held to {self.episode_length()} steps: when the environment ends one, it begins anew, and "
+            "the episode goes on."
         )
 
-    def make(
-        self, render_mode: str | None = None, absorbed_steps: int | None = None, fixed_length: bool = True
-    ) -> gym.Env[Any, Any]:
-        """One copy, with its wrappers and episodes of fixed length.
+    def make(self, render_mode: str | None = None, limited: bool = True) -> gym.Env[Any, Any]:
+        """One copy, with its wrappers and episodes that end as the reference says.
 
         Args:
             render_mode: None for that of the arguments, "human" or "rgb_array".
-            absorbed_steps: see `FixedHorizon`.
-            fixed_length: False leaves episodes as long as the environment makes them, for drawing and describing it.
+            limited: False leaves episodes as long as the environment makes them, for drawing and describing it.
 
         Raises:
             ValueError: for an unknown id, arguments, wrappers or a render mode that it does not take, or a horizon
@@ -227,7 +234,7 @@ class EnvironmentRef:
         if native:
             self._refuse_horizon()
         # The length is held outside the wrappers, some of which take several steps at a time.
-        limit = None if native or not fixed_length else -1
+        limit = None if native or not limited else -1
         horizon = self.episode_length() if limit else 0
         with self._refused_arguments():
             env = gym.make(self.id, max_episode_steps=limit, disable_env_checker=True, **arguments)
@@ -235,17 +242,10 @@ class EnvironmentRef:
             env = wrapper.wrap(env)
         if limit is None:
             return env
-        if self.on_termination == "leak":
-            return TimeLimit(env, horizon)
-        return FixedHorizon(env, horizon, self.on_termination, absorbed_steps)
+        return TimeLimit(env, horizon) if self.on_termination == "terminate" else FixedHorizon(env, horizon)
 
     def make_vector(
-        self,
-        num_envs: int,
-        *,
-        processes: bool = False,
-        render_mode: str | None = None,
-        absorbed_steps: int | None = None,
+        self, num_envs: int, *, processes: bool = False, render_mode: str | None = None
     ) -> VectorEnv[Any, Any, Any]:
         """Many copies, stepped together, each of which begins a new episode in the step that ends one (SAME_STEP).
 
@@ -256,7 +256,7 @@ class EnvironmentRef:
         Args:
             num_envs: how many copies, N.
             processes: separate copies run in processes of their own; worth it where a step takes over about 0.2 ms.
-            render_mode, absorbed_steps: as in `make`, for separate copies.
+            render_mode: as in `make`, for separate copies.
 
         Returns:
             A vector environment with an attribute `horizon`: the steps in an episode.
@@ -270,7 +270,7 @@ class EnvironmentRef:
             self._refuse_horizon()
             with self._refused_arguments():
                 return gym.make_vec(self.id, num_envs=num_envs, **self.kwargs)
-        makers = [partial(self.make, render_mode, absorbed_steps)] * num_envs
+        makers = [partial(self.make, render_mode)] * num_envs
         copies = CopiesInProcesses(makers) if processes else SeparateCopies(makers)
         copies.horizon = self.episode_length()
         return copies

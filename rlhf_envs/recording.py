@@ -13,6 +13,8 @@ from rlhf_envs.observations import Observations, map_observations, merge_leading
 from rlhf_envs.segments import Segment
 
 _MOST_TRIES = 20
+_MOST_BEYOND_TERMINATION = 0.5
+"""The part of all windows that may end with absorbing steps: people should mostly be shown what the agent does."""
 
 
 class SnapshotSource(Protocol):
@@ -50,18 +52,37 @@ class Windows:
         starts: the first step of each, counted from the oldest step that is remembered, (M,).
         rows: the copy of each, (M,).
         length: T.
+        lived: how many steps of each were lived, (M,). Those after them come after the environment has terminated the
+            episode: they are absorbing (see `Segment.absorbing`). All steps were lived where None.
     """
 
     starts: NDArray[np.intp]
     rows: NDArray[np.intp]
     length: int
+    lived: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def take(self, indices: NDArray[np.intp]) -> Windows:
         """Some of the windows, in the order of `indices`."""
-        return Windows(self.starts[indices], self.rows[indices], self.length)
+        lived = None if self.lived is None else self.lived[indices]
+        return Windows(self.starts[indices], self.rows[indices], self.length, lived)
+
+    @property
+    def lived_steps(self) -> NDArray[np.intp]:
+        """`lived`, or the whole length of each, (M,)."""
+        return np.full(len(self), self.length) if self.lived is None else self.lived
+
+    @property
+    def absorbing(self) -> NDArray[np.bool_]:
+        """Which steps of each window come after a termination, (M, T) bool."""
+        return np.arange(self.length) >= self.lived_steps[:, None]
+
+    @property
+    def steps(self) -> NDArray[np.intp]:
+        """The steps of each window, counted as `starts`, (M, T); in place of absorbing ones the last that was lived."""
+        return self.starts[:, None] + np.minimum(np.arange(self.length), self.lived_steps[:, None] - 1)
 
 
 class SegmentRecorder:
@@ -96,6 +117,7 @@ class SegmentRecorder:
         # this number at its last step is at least its length.
         self._age = np.zeros(lead, dtype=np.int32)
         self._next_age = np.ones(copies, dtype=np.int32)
+        self._terminated = np.zeros(lead, dtype=np.bool_)
         self._snapshots = snapshots
         self._captured = np.zeros((capacity_steps, snapshots.size if snapshots else 0), dtype=np.uint8)
         self._frames = frames
@@ -115,7 +137,12 @@ class SegmentRecorder:
             self._frames.capture(self._pictures[self._position])
 
     def record(
-        self, observations: Observations, actions: NDArray[Any], true_rewards: NDArray[Any], dones: NDArray[Any]
+        self,
+        observations: Observations,
+        actions: NDArray[Any],
+        true_rewards: NDArray[Any],
+        dones: NDArray[Any],
+        terminated: NDArray[Any] | None = None,
     ) -> None:
         """Remember one step of all copies.
 
@@ -124,6 +151,8 @@ class SegmentRecorder:
             actions: (N, *act).
             true_rewards: (N,).
             dones: (N,) bool, whether the step ended the episode.
+            terminated: (N,) bool, whether the step ended it by termination, so that windows may go on with absorbing
+                steps; None for no.
 
         Raises:
             ValueError: if a reward is not a finite number.
@@ -136,6 +165,7 @@ class SegmentRecorder:
         if not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
             _refuse_reward(rewards)
         self._age[at] = self._next_age
+        self._terminated[at] = False if terminated is None else terminated
         self._next_age += 1
         self._next_age[dones] = 1
         self._position = (at + 1) % self.capacity
@@ -163,41 +193,57 @@ class SegmentRecorder:
         return observations, actions, rewards  # type: ignore[return-value]
 
     def sample_windows(self, count: int, length: int, rng: np.random.Generator) -> Windows:
-        """Up to `count` windows of `length` steps within one episode, drawn uniformly with replacement.
+        """Up to `count` windows of `length` steps, each of one episode, drawn with replacement.
 
-        Returns fewer (or none) where hardly any window fits, such as just after a reset.
+        A window may go on beyond the termination of its episode with absorbing steps. As many do as there are such
+        windows among all, but at most half, unless hardly any other fits. Returns fewer than `count` (or none) where
+        hardly any window fits, such as just after a reset.
         """
-        starts = np.empty(0, dtype=np.intp)
-        rows = np.empty(0, dtype=np.intp)
-        if self._filled < length:
-            return Windows(starts, rows, length)
-        shown = self.copies if self._frames is None else self._frames.copies
-        for _ in range(_MOST_TRIES):
-            ends = rng.integers(length - 1, self._filled, size=2 * count)
-            drawn = rng.integers(0, shown, size=2 * count)
-            fits = self._age[self._places(ends), drawn] >= length
-            starts = np.concatenate([starts, ends[fits] - length + 1])
-            rows = np.concatenate([rows, drawn[fits]])
-            if len(starts) >= count:
-                break
-        return Windows(starts[:count], rows[:count], length)
+        # Nothing is drawn for these where nothing was terminated.
+        beyond, share = self._windows_beyond_termination(count, length, rng)
+        within = self._windows_within_episodes(count, length, rng)
+        if not len(beyond):
+            return within
+        kept = min(len(within), count - round(count * share))
+        windows = Windows(
+            np.concatenate([within.starts[:kept], beyond.starts[kept:]]),
+            np.concatenate([within.rows[:kept], beyond.rows[kept:]]),
+            length,
+            np.concatenate([within.lived_steps[:kept], beyond.lived_steps[kept:]]),
+        )
+        return windows.take(rng.permutation(count))
 
     def gather(self, windows: Windows) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
-        """What happened in M windows: observations (M, T, *obs), actions (M, T, *act), true rewards (M, T)."""
-        steps = self._places(windows.starts[:, None] + np.arange(windows.length))
-        rows = windows.rows[:, None]
-        return self._pick((steps, rows)), self._actions[steps, rows], self._true_rewards[steps, rows]
+        """What happened in M windows: observations (M, T, *obs), actions (M, T, *act), true rewards (M, T).
+
+        They are 0 at absorbing steps.
+        """
+        index = (self._places(windows.steps), windows.rows[:, None])
+        absorbing = windows.absorbing
+
+        def pick(array: NDArray[Any]) -> NDArray[Any]:
+            picked = array[index]
+            picked[absorbing] = 0
+            return picked
+
+        observations: Observations = map_observations(pick, self._observations)
+        return observations, pick(self._actions), pick(self._true_rewards)
 
     def segment(self, windows: Windows, index: int) -> Segment:
         """One window as a segment of its own, with its states and pictures where there are any."""
-        row = int(windows.rows[index])
-        steps = self._places(windows.starts[index] + np.arange(windows.length))
+        window = windows.take(np.array([index]))
+        row, steps, absorbing = int(window.rows[0]), self._places(window.steps[0]), window.absorbing[0]
+        observations, actions, true_rewards = self.gather(window)
         states = None
         if self._snapshots is not None:
             states = self._snapshots.extract(self._captured[steps], row)
-        frames = None if self._pictures is None else self._pictures[steps, row]
         return Segment(
-            self._pick((steps, row)), self._actions[steps, row], self._true_rewards[steps, row], states, frames
+            map_observations(lambda array: array[0], observations),
+            actions[0],
+            true_rewards[0],
+            states,
+            None if self._pictures is None else self._pictures[steps, row],
+            absorbing if absorbing.any() else None,
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -207,6 +253,7 @@ class SegmentRecorder:
             "actions": self._actions,
             "true_rewards": self._true_rewards,
             "age": self._age,
+            "terminated": self._terminated,
             "next_age": self._next_age,
             "captured": self._captured,
             "place": np.array([self._position, self._filled], dtype=np.int64),
@@ -224,6 +271,43 @@ class SegmentRecorder:
                 raise ValueError(f"The checkpoint's recorded {name} is {given}, but this run needs {array.shape}.")
             array[...] = arrays[name]
         self._position, self._filled = (int(value) for value in arrays["place"])
+
+    @property
+    def _shown(self) -> int:
+        """How many copies segments are cut out of; the first ones."""
+        return self.copies if self._frames is None else self._frames.copies
+
+    def _windows_within_episodes(self, count: int, length: int, rng: np.random.Generator) -> Windows:
+        """Up to `count` windows without absorbing steps, drawn uniformly."""
+        starts = np.empty(0, dtype=np.intp)
+        rows = np.empty(0, dtype=np.intp)
+        for _ in range(_MOST_TRIES if self._filled >= length else 0):
+            ends = rng.integers(length - 1, self._filled, size=2 * count)
+            drawn = rng.integers(0, self._shown, size=2 * count)
+            fits = self._age[self._places(ends), drawn] >= length
+            starts = np.concatenate([starts, ends[fits] - length + 1])
+            rows = np.concatenate([rows, drawn[fits]])
+            if len(starts) >= count:
+                break
+        return Windows(starts[:count], rows[:count], length)
+
+    def _windows_beyond_termination(self, count: int, length: int, rng: np.random.Generator) -> tuple[Windows, float]:
+        """`count` windows that end with absorbing steps, and what part of all windows should be such ones.
+
+        Each termination is drawn as often as any other, and for each how many of the episode's last steps are shown.
+        """
+        places = self._places(np.arange(self._filled))
+        steps, rows = np.nonzero(self._terminated[places, : self._shown])
+        if length < 2 or not len(steps):
+            nothing = np.empty(0, dtype=np.intp)
+            return Windows(nothing, nothing, length), 0.0
+        remembered = np.minimum(self._age[places[steps], rows], steps + 1)
+        most = np.minimum(remembered, length - 1)
+        drawn = rng.integers(0, len(steps), size=count)
+        lived = 1 + (rng.random(count) * most[drawn]).astype(np.intp)
+        within = np.count_nonzero(self._age[places[length - 1 :], : self._shown] >= length)
+        share = float(most.sum() / (most.sum() + within))
+        return Windows(steps[drawn] - lived + 1, rows[drawn], length, lived), min(share, _MOST_BEYOND_TERMINATION)
 
     def _places(self, logical: NDArray[np.intp]) -> NDArray[np.intp]:
         """Positions in the ring of steps counted from the oldest."""

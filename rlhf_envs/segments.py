@@ -33,6 +33,12 @@ class Segment:
             only; it is never shown to the agent or to a person.
         states: simulator snapshots before each action, (T, size), or None where the environment offers none.
         frames: captured pictures, (T, height, width, 3) uint8, or None. Used only where there are no states.
+        absorbing: (T,) bool, the steps that come after the environment has terminated the episode, all at the end; None
+            where there are none. Nothing happens in them: observations, actions and rewards are 0, and what is shown is
+            the last state, dimmed. By them people say what the end is worth.
+
+    Raises:
+        ValueError: if `absorbing` is of another shape or type, or lets an episode go on after its end.
     """
 
     observations: Observations
@@ -40,20 +46,44 @@ class Segment:
     true_rewards: NDArray[np.float32]
     states: NDArray[Any] | None = None
     frames: NDArray[np.uint8] | None = None
+    absorbing: NDArray[np.bool_] | None = None
     _digest: list[str] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.absorbing is None:
+            return
+        if self.absorbing.dtype != np.bool_ or self.absorbing.shape != (len(self),):
+            raise ValueError(
+                f"absorbing must say of each of {len(self)} steps whether it comes after the end of the episode, which "
+                f"{self.absorbing.dtype} of shape {self.absorbing.shape} does not."
+            )
+        if (self.absorbing[:-1] & ~self.absorbing[1:]).any():
+            raise ValueError("The absorbing steps of a segment must be its last: no episode goes on after its end.")
 
     def __len__(self) -> int:
         return len(self.true_rewards)
 
     @property
+    def is_absorbing(self) -> NDArray[np.bool_]:
+        """`absorbing`, or none of the steps, (T,) bool."""
+        return np.zeros(len(self), dtype=np.bool_) if self.absorbing is None else self.absorbing
+
+    @property
+    def lived(self) -> int:
+        """How many steps come before the end of the episode."""
+        return len(self) - int(self.is_absorbing.sum())
+
+    @property
     def digest(self) -> str:
-        """A hex fingerprint of observations and actions: equal digests mean equal behaviour."""
+        """A hex fingerprint of observations, actions and absorbing steps: equal digests mean equal behaviour."""
         if not self._digest:
             content = hashlib.blake2b(digest_size=16)
             for name, array in sorted(_observation_tensors(self.observations).items()):
                 content.update(name.encode())
                 content.update(np.ascontiguousarray(array).tobytes())
             content.update(np.ascontiguousarray(self.actions).tobytes())
+            if self.absorbing is not None:
+                content.update(self.absorbing.tobytes())
             self._digest.append(content.hexdigest())
         return self._digest[0]
 
@@ -64,6 +94,8 @@ class Segment:
         tensors["true_rewards"] = np.asarray(self.true_rewards, dtype=np.float32)
         if self.states is not None:
             tensors["states"] = self.states
+        if self.absorbing is not None:
+            tensors["absorbing"] = self.absorbing
         if self.frames is not None:
             # Pictures of most simulators are flat areas: they shrink to a few percent.
             packed = zlib.compress(np.ascontiguousarray(self.frames).tobytes(), level=1)
@@ -95,6 +127,7 @@ class Segment:
                 tensors["true_rewards"],
                 tensors.get("states"),
                 _unpacked(tensors),
+                tensors.get("absorbing"),
             )
         except (SafetensorError, KeyError, zlib.error) as error:
             raise ValueError(f"These {len(content)} bytes are not a stored segment: {error}.") from error

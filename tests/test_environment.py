@@ -68,7 +68,7 @@ def test_a_reference_is_the_same_after_json() -> None:
         ({"id": "a", "kwargs": []}, "arguments of a must be an object"),
         ({"id": "a", "horizon": True}, "horizon of a must be a whole number, not True"),
         ({"id": "a", "horizon": 0}, "at least 1 step, not 0"),
-        ({"id": "a", "on_termination": "explode"}, "one of absorb, restart, leak, not 'explode'"),
+        ({"id": "a", "on_termination": "explode"}, "one of terminate, restart, not 'explode'"),
         ({"id": "a", "colour": "red"}, "has no colour"),
         ({"id": "a", "wrappers": "b:C"}, "must be a list of objects"),
         ({"id": "a", "wrappers": [{"class": "b:C"}]}, 'described by "wrapper" and "kwargs"'),
@@ -97,7 +97,7 @@ def test_a_wrapper_is_read_from_text() -> None:
         WrapperRef.of("b:C size=84")
 
 
-def test_wrappers_are_put_around_each_copy_inside_the_fixed_length() -> None:
+def test_wrappers_are_put_around_each_copy_inside_the_limit_of_steps() -> None:
     env = FULL.make()
     assert list(env.observation_space) == ["place"]  # type: ignore[call-overload]
     assert env.get_wrapper_attr("horizon") == FULL.episode_length() == 12
@@ -151,7 +151,7 @@ def test_separate_copies_begin_anew_in_the_step_that_ends_an_episode_and_keep_it
     assert truncated.all() and not terminated.any()
     assert [last.tolist() for last in info["final_obs"]] == (first + 5).tolist()
     assert np.abs(observations).max() <= 3
-    assert vector.call_copies([1], "horizon") == [5]
+    assert vector.call_copies([1], "broken_at") == [None]
     assert vector.call_copies([0, 1], "get_wrapper_attr", "kind") == ["vector", "vector"]
     vector.close()
 
@@ -172,8 +172,16 @@ def test_an_error_in_a_process_is_raised_as_what_it_is(capfd: pytest.CaptureFixt
         EnvironmentRef("CartPole-v1", {"colour": 3}).make_vector(2, processes=True)
 
 
+def test_episodes_of_other_environments_and_of_wrapped_ones_may_terminate() -> None:
+    halved = (WrapperRef("tests.test_environment:halved"),)
+    assert EnvironmentRef("CartPole-v1").terminates
+    assert not EnvironmentRef("CartPole-v1", on_termination="restart").terminates
+    assert not EnvironmentRef("rlhf/Driving-v0").terminates
+    assert EnvironmentRef("rlhf/Driving-v0", wrappers=halved).terminates
+
+
 def test_what_an_environment_looks_like_needs_no_horizon() -> None:
-    env = EnvironmentRef("tests.sb3.environments:test/Endless-v0").make("rgb_array", fixed_length=False)
+    env = EnvironmentRef("tests.sb3.environments:test/Endless-v0").make("rgb_array", limited=False)
     env.reset(seed=0)
     picture: Any = env.render()
     assert picture.shape == (36, 72, 3)

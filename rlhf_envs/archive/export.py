@@ -159,7 +159,7 @@ def _spaces(environment: EnvironmentRef | None) -> tuple[dict[str, Any] | None, 
     if environment is None:
         return None, None
     try:
-        env = environment.make(fixed_length=False)
+        env = environment.make(limited=False)
     except (ValueError, ImportError, gym.error.Error):
         return None, None
     try:

@@ -15,7 +15,7 @@ from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.versions import software_versions
 
 FORMAT = "rlhf-envs archive"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised by every change to the files; only archives of this version are read."""
 
 MANIFEST = "manifest.json"

@@ -32,8 +32,8 @@ try:
 except ImportError:
     pa = pq = None
 
-SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards")
-"""Columns of segments.parquet besides the arrays."""
+SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards", "absorbing")
+"""Columns of segments.parquet besides the arrays that `layout` describes."""
 
 _COMPRESSION = "zstd"
 _ROWS_PER_GROUP = 10_000
@@ -233,6 +233,10 @@ class SegmentWriter:
             "clip": pa.array(clips, pa.string()),
             "layout": [json.dumps(_layout(held)) for held in arrays],
             "true_rewards": _lists([np.asarray(segment.true_rewards, np.float32) for _, segment in numbered]),
+            "absorbing": pa.array(
+                [None if segment.absorbing is None else segment.absorbing.tolist() for _, segment in numbered],
+                pa.list_(pa.bool_()),
+            ),
         }
         for name in self._schema.names[len(columns) :]:
             is_bytes = pa.types.is_binary(self._schema.field(name).type.value_type)
@@ -257,18 +261,20 @@ def segment_from_row(batch: Any, row: int) -> tuple[int, Segment]:
     """
     layout = json.loads(batch.column("layout")[row].as_py())
     arrays = {name: _array(batch.column(name)[row], described) for name, described in layout.items()}
+    absorbing = batch.column("absorbing")[row].as_py()
     segment = Segment(
         _with_prefix(arrays, "observations/") or arrays["observations"],
         arrays["actions"],
         np.array(batch.column("true_rewards")[row].values.to_numpy(zero_copy_only=False), np.float32),
         arrays.get("states"),
         arrays.get("frames"),
+        None if absorbing is None else np.array(absorbing, np.bool_),
     )
     lengths = {len(array) for array in arrays.values()} | {batch.column("length")[row].as_py()}
     if lengths != {len(segment)}:
         raise ValueError(f"its arrays have {len(segment)} and {', '.join(map(str, sorted(lengths)))} steps")
     if segment.digest != batch.column("digest")[row].as_py():
-        raise ValueError("its observations and actions do not have its digest")
+        raise ValueError("its observations, actions and absorbing steps do not have its digest")
     return batch.column("id")[row].as_py(), segment
 
 
@@ -295,6 +301,7 @@ def _segment_schema(segment: Segment) -> Any:
                 clip=(pa.string(),),
                 layout=pa.string(),
                 true_rewards=pa.list_(pa.float32()),
+                absorbing=(pa.list_(pa.bool_()),),
                 **{name: pa.list_(_step_type(array)) for name, array in arrays.items()},
                 **{name: (pa.list_(pa.binary()),) for name in _RAW},
             )

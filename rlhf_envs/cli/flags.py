@@ -82,16 +82,15 @@ class EnvironmentFlags:
         wrapper: a Gymnasium wrapper around each copy, as "module:Class" or 'module:Class {"argument": 1}'; repeatable,
             the first one innermost.
         horizon: steps in an episode of a third-party environment; its registered limit where None.
-        on_termination: what a third-party environment does when it terminates before the horizon: "absorb" repeats the
-            last observation, which pays 0, "restart" begins anew, and "leak" ends the episode, although its length then
-            tells about the reward.
+        on_termination: what a third-party environment does when it terminates before the horizon: "terminate" ends the
+            episode, and what that is worth is asked about like everything else; "restart" begins anew until then.
     """
 
     env: str = ""
     env_kwargs: JSONArguments = field(default_factory=dict)
     wrapper: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     horizon: int | None = None
-    on_termination: OnTermination = "absorb"
+    on_termination: OnTermination = "terminate"
 
     @classmethod
     def of(cls, environment: EnvironmentRef | None) -> EnvironmentFlags:

@@ -188,8 +188,9 @@ def _report(args: Arguments, store: PreferenceStore) -> None:
     if model is not None:
         # A fresh model of many members, each fitted to other answers: what it says of an answer that it has not seen
         # tells most about who gave it.
-        spaces = (model.encoder.observation_space, model.encoder.action_space)
-        fresh = RewardEnsemble(*spaces, EnsembleConfig(members=_MEMBERS))
+        encoder = model.encoder
+        spaces = (encoder.observation_space, encoder.action_space)
+        fresh = RewardEnsemble(*spaces, EnsembleConfig(members=_MEMBERS), absorbing=encoder.absorbing)
         reliability = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
     report = quality_report(store, reliability)
     print_quality(report, Console())

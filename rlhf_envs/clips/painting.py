@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -20,6 +20,12 @@ from rlhf_envs.segments import Segment
 
 _MAX_RATE = 40.0
 _DEFAULT_RATE = 15.0
+
+OVER = "The episode is over"
+"""What the frames of absorbing steps say."""
+
+_OVER_SIZE = 34.0
+_LEFT_OF_PICTURE = 0.4
 
 Draw = Callable[[NDArray[Any]], NDArray[np.uint8]]
 """Draws states (T, size) as frames (T, height, width, 3)."""
@@ -51,7 +57,7 @@ class ClipPainter:
         self.environment_id = environment_id
         self.frame_size = frame_size
         self.frames_per_second = min(frames_per_second, _MAX_RATE)
-        self._background = THEMES[theme].background
+        self._theme = theme
         self._draw = draw
 
     def frames(self, segment: Segment) -> NDArray[np.uint8]:
@@ -60,14 +66,32 @@ class ClipPainter:
         Raises:
             ValueError: if the segment holds neither, or states of another environment.
         """
-        if segment.states is not None:
-            return self.paint(segment.states)
-        if segment.frames is not None:
-            return np.stack([letterbox(frame, self.frame_size, self._background) for frame in segment.frames])
-        raise ValueError(
-            f"This segment of {self.environment_id} cannot be shown, because it was recorded with neither simulator "
-            f"states nor frames; record it from an environment made with render_mode='rgb_array'."
-        )
+        return np.stack(list(self.each_frame(segment)))
+
+    def each_frame(self, segment: Segment) -> Iterator[NDArray[np.uint8]]:
+        """The same frame by frame, each drawn when it is asked for.
+
+        Absorbing steps show the last state, dimmed, and that the episode is over.
+
+        Raises:
+            ValueError: as `frames`.
+        """
+        pictures = segment.frames if segment.states is None else segment.states
+        show = self._fitted if segment.states is None else self.frame
+        if pictures is None:
+            raise ValueError(
+                f"This segment of {self.environment_id} cannot be shown, because it was recorded with neither "
+                "simulator states nor frames; record it from an environment made with render_mode='rgb_array'."
+            )
+        for picture in pictures[: segment.lived]:
+            yield show(picture)
+        if segment.lived < len(segment):
+            over = draw_over(show(pictures[-1]), self._theme)
+            for _ in range(segment.lived, len(segment)):
+                yield over
+
+    def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return letterbox(picture, self.frame_size, THEMES[self._theme].background)
 
     def frame(self, state: NDArray[Any]) -> NDArray[np.uint8]:
         """One state (size,) drawn, (height, width, 3) uint8."""
@@ -107,16 +131,34 @@ def clip_painter(
     ref = EnvironmentRef.of(environment)
     draw: Draw | None = None
     try:
-        env = ref.make("rgb_array", fixed_length=False)
+        env = ref.make("rgb_array", limited=False)
     except ValueError:
         # Perhaps it takes no render mode and cannot be drawn; segments may still have captured frames.
-        env = ref.make(fixed_length=False)
+        env = ref.make(limited=False)
     else:
         if isinstance(env.unwrapped, TaskEnv):
             draw = _task_drawing(Painter(env.unwrapped.task, size, theme))
         elif (adapter := state_adapter(env)) is not None:
             draw = _simulator_drawing(ref.id, env, adapter, size, theme)
     return ClipPainter(ref.id, size, theme, float(env.metadata.get("render_fps") or _DEFAULT_RATE), draw)
+
+
+def draw_over(frame: NDArray[np.uint8], theme: str) -> NDArray[np.uint8]:
+    """A frame (height, width, 3) uint8 as it is shown once the episode has ended: dimmed, and saying so."""
+    from rlhf_envs.envs.canvas import Canvas
+
+    height, width = frame.shape[:2]
+    canvas = Canvas(width, height, theme)
+    colors = canvas.colors
+    across, down = width / canvas.scale, height / canvas.scale
+    dimmed = _LEFT_OF_PICTURE * frame + (1 - _LEFT_OF_PICTURE) * np.array(colors.background)
+    canvas.image(0, 0, across, down, np.rint(dimmed).astype(np.uint8))
+    room, tall = canvas.text_width(OVER, _OVER_SIZE) + 2 * _OVER_SIZE, 2 * _OVER_SIZE
+    if room <= across:
+        # At the top it hides little of how the episode ended.
+        canvas.rectangle((across - room) / 2, _OVER_SIZE, room, tall, colors.ink, radius=_OVER_SIZE / 2)
+        canvas.text(across / 2, _OVER_SIZE + tall / 2, OVER, colors.background, size=_OVER_SIZE, anchor="center")
+    return canvas.pixels()
 
 
 def _task_drawing(painter: Painter) -> Draw:

@@ -88,13 +88,14 @@ def reward_correlation(
         random behaviour (`MixedPolicy`), which say more about the reward as such.
 
     Raises:
-        ValueError: as `evaluate`; or if episodes are shorter than a segment.
+        ValueError: as `evaluate`; or if even the longest episodes are shorter than a segment.
     """
     agreements = {}
+    horizon = EnvironmentRef.of(environment).episode_length()
     for name, acting in (("policy", policy), ("mixture", MixedPolicy(policy, seed))):
         with closing(make_copies(environment, episodes)) as copies:
             transitions = list(play(bind(acting, copies), copies, seed))
-        agreements[name] = _agreement(ensemble, transitions, segment_length)
+        agreements[name] = _agreement(ensemble, transitions, segment_length, horizon)
     return agreements
 
 
@@ -109,14 +110,18 @@ def correlation_metrics(agreements: Mapping[str, RewardAgreement]) -> dict[str, 
     }
 
 
-def _agreement(ensemble: RewardEnsemble, transitions: list[Transition], segment_length: int) -> RewardAgreement:
+def _agreement(
+    ensemble: RewardEnsemble, transitions: list[Transition], segment_length: int, horizon: int
+) -> RewardAgreement:
     running = np.stack([transition.running for transition in transitions])
     true = np.stack([transition.result.true_rewards for transition in transitions])
     actions = np.concatenate([transition.actions for transition in transitions])
     observations = concatenate_observations([transition.observations for transition in transitions])
     learned = np.asarray(ensemble.reward(observations, actions), dtype=np.float64).reshape(true.shape)
-    true_segments = _segment_sums(true, running, segment_length)
-    learned_segments = _segment_sums(learned, running, segment_length)
+    # After its end an episode is worth nothing more, to the learner as in truth.
+    learned[~running] = 0
+    true_segments = _segment_sums(true, running, segment_length, horizon)
+    learned_segments = _segment_sums(learned, running, segment_length, horizon)
     true_steps, learned_steps = true[running], learned[running]
     return RewardAgreement(
         true_steps,
@@ -128,12 +133,17 @@ def _agreement(ensemble: RewardEnsemble, transitions: list[Transition], segment_
     )
 
 
-def _segment_sums(rewards: NDArray[np.float64], running: NDArray[np.bool_], length: int) -> NDArray[np.float64]:
-    """Sums over segments that do not overlap, of rewards (T, N); segments that outlast their episode are left out."""
-    count = len(rewards) // length
+def _segment_sums(
+    rewards: NDArray[np.float64], running: NDArray[np.bool_], length: int, horizon: int
+) -> NDArray[np.float64]:
+    """Sums over segments that do not overlap, of rewards (T, N).
+
+    Where an episode has ended early, its last segment goes on beyond the end; the horizon cuts off what does not fit.
+    """
+    count = min(-(-len(rewards) // length), horizon // length)
     if count == 0:
-        raise ValueError(f"Segments of {length} steps do not fit into episodes of {len(rewards)}; choose shorter ones.")
-    tiles = rewards[: count * length].reshape(count, length, -1)
-    whole = running[: count * length].reshape(count, length, -1).all(axis=1)
-    sums: NDArray[np.float64] = tiles.sum(axis=1)[whole]
+        raise ValueError(f"Segments of {length} steps do not fit into episodes of {horizon}; choose shorter ones.")
+    missing = max(count * length - len(rewards), 0)
+    tiles = np.pad(rewards, ((0, missing), (0, 0)))[: count * length].reshape(count, length, -1)
+    sums: NDArray[np.float64] = tiles.sum(axis=1)[running[: count * length : length]]
     return sums

@@ -85,4 +85,4 @@ def native_task(environment: EnvironmentRef | None) -> Task | None:
 def make_described(environment: EnvironmentRef) -> gym.Env[Any, Any]:
     """One copy of a store's environment, to be asked about; it opens no window, however it was rendered."""
     kwargs = {name: value for name, value in environment.kwargs.items() if name != "render_mode"}
-    return replace(environment, kwargs=kwargs).make(fixed_length=False)
+    return replace(environment, kwargs=kwargs).make(limited=False)

@@ -178,7 +178,7 @@ class SegmentPool:
     Attributes:
         observations, actions: of all segments, (P, T, *obs) and (P, T, *act).
         true_rewards: of the recent segments, (R, T).
-        windows: where they lie; past segments have rows below 0, each its own.
+        windows: where they lie, and how much of them was lived; past segments have rows below 0, each its own.
         mean_reward: mean true reward of a step in the recent segments.
     """
 
@@ -208,6 +208,7 @@ class SegmentPool:
             np.concatenate([recent.starts, np.zeros(count, dtype=np.intp)]),
             np.concatenate([recent.rows, -1 - np.arange(count)]),
             length,
+            np.concatenate([recent.lived_steps, [segment.lived for segment in self._past]]).astype(np.intp),
         )
 
     def __len__(self) -> int:

@@ -37,6 +37,7 @@ class Candidates:
         returns: of the pool's segments under each member of the ensemble, (members, P) float32.
         preferences: each member's probability that the later of two segments of a group is better, for every two of
             them, (members, M, pairs) float32. A group of one is set against the mean of the pool.
+        absorbing: the steps of the pool after a termination, (P, T) bool; None for none.
     """
 
     groups: NDArray[np.intp]
@@ -45,6 +46,7 @@ class Candidates:
     described: NDArray[np.float32]
     returns: NDArray[np.float32]
     preferences: NDArray[np.float32]
+    absorbing: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -144,25 +146,35 @@ def make_candidates(
     Args:
         ensemble: what predicts the answers.
         observations, actions: of the pool, (P, T, *obs) and (P, T, *act).
-        windows: where the segments of the pool lie, in the order of the pool.
+        windows: where the segments of the pool lie, in the order of the pool, and which of their steps are absorbing.
         segments: k, how many segments a query shows.
         rng: draws the screen order.
     """
-    described = describe_segments(observations, actions)
+    absorbing = windows.absorbing
+    described = describe_segments(observations, actions, absorbing)
     groups = group_segments(windows, described, segments)
     if segments == 2:
         swapped = rng.random(len(groups)) < 0.5
         groups[swapped] = groups[swapped, ::-1]
     else:
         groups = rng.permuted(groups, axis=1)
-    returns = ensemble.segment_returns(observations, actions)
-    return Candidates(groups, observations, actions, described, returns, group_preferences(ensemble, returns, groups))
+    returns = ensemble.segment_returns(observations, actions, absorbing)
+    preferences = group_preferences(ensemble, returns, groups)
+    return Candidates(groups, observations, actions, described, returns, preferences, absorbing)
 
 
-def describe_segments(observations: Observations, actions: NDArray[np.generic]) -> NDArray[np.float32]:
-    """What happens at each step of M segments as standardised numbers, (M, T, F) float32."""
+def describe_segments(
+    observations: Observations, actions: NDArray[np.generic], absorbing: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """What happens at each step of M segments as standardised numbers, (M, T, F) float32.
+
+    Args:
+        observations, actions: of the segments, (M, T, *obs) and (M, T, *act).
+        absorbing: their steps after a termination, (M, T); None for none.
+    """
     count, length = actions.shape[:2]
-    parts = [*(array for _, array in named_arrays(observations)), actions]
+    ended = [] if absorbing is None else [absorbing]
+    parts = [*(array for _, array in named_arrays(observations)), actions, *ended]
     flat = np.concatenate([np.asarray(part, dtype=np.float32).reshape(count, length, -1) for part in parts], axis=2)
     spread = flat.std(axis=(0, 1))
     varied = spread > 1e-8
@@ -176,7 +188,7 @@ def group_segments(windows: Windows, described: NDArray[np.float32], size: int) 
     or show nothing that moves at all. Segments of a group come from different parts of the pool, in their order.
 
     Args:
-        windows: where the segments of the pool lie.
+        windows: where the segments of the pool lie; absorbing steps overlap with nothing.
         described: from `describe_segments`, (segments, T, F).
         size: k, how many segments a group has: 2 for a comparison.
 
@@ -184,6 +196,7 @@ def group_segments(windows: Windows, described: NDArray[np.float32], size: int) 
         Indices, (up to segments / k, k).
     """
     count = len(windows) // size
+    ends = windows.starts + windows.lived_steps
     groups = np.arange(count)[:, None] + count * np.arange(size)
     if described.shape[2] == 0:
         return groups[:0]
@@ -192,7 +205,8 @@ def group_segments(windows: Windows, described: NDArray[np.float32], size: int) 
     for left, right in _every_two(groups):
         overlapping.append(
             (windows.rows[left] == windows.rows[right])
-            & (np.abs(windows.starts[left] - windows.starts[right]) < windows.length)
+            & (windows.starts[left] < ends[right])
+            & (windows.starts[right] < ends[left])
         )
         difference = np.abs(described[left] - described[right]).mean(axis=(1, 2))
         dull.append(~(difference > _NEAR_IDENTICAL) | (frozen[left] & frozen[right]))

@@ -278,7 +278,9 @@ class _EncodedSegments:
                 f"not {' and '.join(str(len(segment)) for segment in segments)}."
             )
         encoded = [
-            None if segment.digest in self._rows else self.encoder.encode(segment.observations, segment.actions)
+            None
+            if segment.digest in self._rows
+            else self.encoder.encode(segment.observations, segment.actions, segment.absorbing)
             for segment in segments
         ]
         if any(steps is not None and not np.isfinite(steps.vector).all() for steps in encoded):

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Observations, map_observations, named_arrays
 
 ONE_HOT_LIMIT = 64
 """A category of up to this many values becomes a one-hot; a larger one gets an embedding table, because most columns of
@@ -52,6 +52,12 @@ class Encoded:
 class InputEncoder:
     """Turns batches of observations and actions of two given spaces into `Encoded` batches. Holds no learned state.
 
+    Args:
+        observation_space, action_space: of the environment.
+        absorbing: whether it terminates episodes. The last column then says which steps come after a termination, an
+            indicator of the absorbing state (Kostrikov et al. 2019, "Discriminator-actor-critic", section 4.1), and
+            everything else is 0 in these.
+
     Attributes:
         columns: width of `Encoded.vector`.
         normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen.
@@ -63,7 +69,10 @@ class InputEncoder:
         ValueError: if a space, or a part of it, is of a kind that cannot be encoded.
     """
 
-    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], absorbing: bool = False
+    ) -> None:
+        self.absorbing = absorbing
         self.observation_space = observation_space
         self.action_space = action_space
         self._parts = list(_observation_parts(observation_space))
@@ -75,27 +84,80 @@ class InputEncoder:
             normalised += part.normalised
             self.image_shapes += part.image_shapes
             self.vocabularies += part.vocabularies
+        if absorbing:
+            normalised.append(False)
         self.normalised = np.array(normalised, dtype=bool)
         self.columns = len(normalised)
 
-    def encode(self, observations: Observations, actions: NDArray[Any]) -> Encoded:
+    def encode(
+        self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
+    ) -> Encoded:
         """Encode B steps.
 
         Args:
             observations: (B, *observation shape), or a dict of such arrays for a Dict space.
             actions: (B, *action shape).
+            absorbing: (B,) bool, which steps come after a termination; None for none of them. Their observations and
+                actions are not looked at.
 
         Raises:
-            ValueError: if a key is missing, a shape is not the space's, or the two batches differ in length.
+            ValueError: if a key is missing, a shape is not the space's, the batches differ in length, or there are
+                steps after a termination which the encoder was not made for.
         """
+        if absorbing is not None and absorbing.any():
+            return self._encode_around(observations, actions, absorbing)
         batch = len(actions)
         encoded = [part.encode(_pick(observations, key), batch) for key, part in self._parts]
         encoded.append(self._action_part.encode(actions, batch))
+        vectors = [part.vector for part in encoded]
+        if self.absorbing:
+            vectors.append(np.zeros((batch, 1), np.float32))
         return Encoded(
-            np.concatenate([part.vector for part in encoded], axis=1),
+            np.concatenate(vectors, axis=1),
             tuple(image for part in encoded for image in part.images),
             np.concatenate([part.categories for part in encoded], axis=1),
         )
+
+    def absorbing_steps(self, batch: int) -> Encoded:
+        """B steps after a termination, which are all alike.
+
+        Raises:
+            ValueError: if the encoder was not made for them.
+        """
+        if not self.absorbing:
+            raise ValueError(
+                "A segment goes on after the termination of its episode, which this reward model was not made for; "
+                "make it with absorbing=True."
+            )
+        vector = np.zeros((batch, self.columns), np.float32)
+        vector[:, -1] = 1
+        return Encoded(
+            vector,
+            tuple(np.zeros((batch, *shape), np.uint8) for shape in self.image_shapes),
+            np.zeros((batch, len(self.vocabularies)), np.int64),
+        )
+
+    def lived_steps(self, steps: Encoded) -> Encoded:
+        """Those of B encoded steps that do not come after a termination."""
+        return steps[np.flatnonzero(steps.vector[:, -1] == 0)] if self.absorbing else steps
+
+    def _encode_around(
+        self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_]
+    ) -> Encoded:
+        """`encode` where some of the steps come after a termination."""
+        encoded, lived = self.absorbing_steps(len(absorbing)), np.flatnonzero(~absorbing)
+        arrays = [actions, *(array for _, array in named_arrays(observations))]
+        if any(len(array) != len(absorbing) for array in arrays):
+            raise ValueError(
+                f"{len(absorbing)} steps have as many observations and actions, not {[len(array) for array in arrays]}."
+            )
+        shown: Observations = map_observations(lambda array: np.asarray(array)[lived], observations)
+        before = self.encode(shown, np.asarray(actions)[lived])
+        encoded.vector[lived] = before.vector
+        encoded.categories[lived] = before.categories
+        for image, seen in zip(encoded.images, before.images, strict=True):
+            image[lived] = seen
+        return encoded
 
 
 class _Part:

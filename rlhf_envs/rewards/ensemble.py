@@ -81,10 +81,16 @@ class RewardEnsemble:
     that a person prefers one. Preferences leave a reward's shift and scale open, so each member is normalised to mean 0
     and std 1 over recent experience, and so is the reward that is made of them (`normalise`).
 
+    Where episodes terminate, the shift decides whether ending is worth it: for every learner a terminal state is worth
+    0. As soon as answers were about steps after a termination, the reward is therefore anchored there: it is measured
+    from what the model learned of these steps, so that theirs is 0 (Knox et al. 2023, arXiv 2310.02456, section 4), and
+    scaled to a root mean square of 1 instead of a standard deviation.
+
     Args:
         observation_space, action_space: of the environment; see `InputEncoder` for the kinds supported.
         config: the size.
         objective: in place of the one that the configuration names.
+        absorbing: whether the environment terminates episodes, see `InputEncoder`.
         seed: decides initial parameters, resampling and mini-batches. The global random state is never touched.
 
     Attributes:
@@ -93,6 +99,8 @@ class RewardEnsemble:
         input_mean, input_std: (columns,) float32 tensors, frozen between fits.
         member_mean, member_std: (K,) float32 tensors, of raw rewards over recent experience.
         offset, scale: bring the reward to zero mean and unit std over recent experience.
+        anchored: whether the reward is measured from that of steps after a termination, see above. `member_mean` then
+            is each member's raw reward of these, `member_std` the root mean square from there, and `offset` 0.
         fits: how many fits there were; part of the seed of the next one.
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
 
@@ -107,13 +115,15 @@ class RewardEnsemble:
         config: EnsembleConfig | None = None,
         seed: int = 0,
         objective: Objective | None = None,
+        absorbing: bool = False,
     ) -> None:
         self.config = config or EnsembleConfig()
         self.objective = objective or OBJECTIVES.resolve(self.config.objective)
         self.seed = seed
         self.fits = 0
         self.labels_at_fresh_start = 0
-        self.encoder = InputEncoder(observation_space, action_space)
+        self.encoder = InputEncoder(observation_space, action_space, absorbing)
+        self.anchored = False
         self.input_mean = torch.zeros(self.encoder.columns)
         self.input_std = torch.ones(self.encoder.columns)
         self.member_mean = torch.zeros(self.config.members)
@@ -130,36 +140,48 @@ class RewardEnsemble:
         state = np.random.SeedSequence([self.seed % 2**64, self.fits, stream]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
-    def member_rewards(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """Rewards of B steps under each member, each normalised to mean 0 and std 1 over recent experience: (K, B).
+    def member_rewards(
+        self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Rewards of B steps under each member, each normalised over recent experience: (K, B).
 
         Args:
             observations: (B, *observation shape), or a dict of such arrays.
             actions: (B, *action shape).
+            absorbing: (B,) bool, the steps after a termination, whose rewards are 0; None for none.
 
         Raises:
             ValueError: if the arrays do not belong to the spaces.
         """
-        raw = self.raw_rewards(self.encoder.encode(observations, actions))
+        raw = self.raw_rewards(self.encoder.encode(observations, actions, absorbing))
         normalised: NDArray[np.float32] = ((raw - self.member_mean[:, None]) / self.member_std[:, None]).numpy()
+        if absorbing is not None:
+            normalised[:, absorbing] = 0
         return normalised
 
-    def reward(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def reward(
+        self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """The learned reward of B steps, (B,) float32; arguments as above.
 
-        It is the members' mean less `pessimism` times their spread, of zero mean and unit std over recent experience.
+        It is the members' mean less `pessimism` times their spread, normalised over recent experience.
         """
-        rewards = self.member_rewards(observations, actions)
+        rewards = self.member_rewards(observations, actions, absorbing)
         cautious = rewards.mean(axis=0)
         if self.config.pessimism:
             cautious -= np.float32(self.config.pessimism) * rewards.std(axis=0)
-        return (cautious - np.float32(self.offset)) * np.float32(self.scale)
+        learned = (cautious - np.float32(self.offset)) * np.float32(self.scale)
+        if absorbing is not None:
+            learned[absorbing] = 0
+        return learned
 
     def spread(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
         """How far the members disagree about B steps: their std, (B,) float32, in units of the learned reward."""
         return self.member_rewards(observations, actions).std(axis=0) * np.float32(self.scale)
 
-    def segment_returns(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def segment_returns(
+        self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """Raw returns of M segments under each member, (K, M) float32.
 
         The objective makes the difference of two the probability that a person prefers one of them.
@@ -167,10 +189,12 @@ class RewardEnsemble:
         Args:
             observations: (M, T, *observation shape), or a dict of such arrays.
             actions: (M, T, *action shape).
+            absorbing: (M, T) bool, the steps after a termination; None for none.
         """
         segments, steps = actions.shape[:2]
+        ended = None if absorbing is None else absorbing.reshape(-1)
         flat_actions = actions.reshape(-1, *actions.shape[2:])
-        raw = self.raw_rewards(self.encoder.encode(merge_leading_axes(observations), flat_actions))
+        raw = self.raw_rewards(self.encoder.encode(merge_leading_axes(observations), flat_actions, ended))
         returns: NDArray[np.float32] = raw.view(len(raw), segments, steps).sum(dim=2).numpy()
         return returns
 
@@ -194,22 +218,31 @@ class RewardEnsemble:
         self.normalise_encoded(self.encoder.encode(observations, actions))
 
     def normalise_encoded(self, steps: Encoded) -> None:
-        """`normalise` for steps that are encoded already."""
+        """`normalise` for steps that are encoded already; those after a termination do not count."""
+        steps = self.encoder.lived_steps(steps)
         if not len(steps):
             raise ValueError("Normalising the reward needs at least one step of experience.")
         raw = self.raw_rewards(steps).double()
-        deviations = raw.std(dim=1, correction=0)
-        self.member_mean = raw.mean(dim=1).float()
+        if self.anchored:
+            self.member_mean = self.raw_rewards(self.encoder.absorbing_steps(1))[:, 0]
+            deviations = (raw - self.member_mean[:, None]).square().mean(dim=1).sqrt()
+        else:
+            self.member_mean = raw.mean(dim=1).float()
+            deviations = raw.std(dim=1, correction=0)
         self.member_std = torch.where(deviations > _SMALLEST_STD, deviations, 1.0).float()
         normalised = (raw - self.member_mean[:, None]) / self.member_std[:, None]
         cautious = normalised.mean(dim=0) - self.config.pessimism * normalised.std(dim=0, correction=0)
-        deviation = float(cautious.std(correction=0))
-        self.offset = float(np.float32(cautious.mean()))
+        self.offset = 0.0 if self.anchored else float(np.float32(cautious.mean()))
+        deviation = float(cautious.square().mean().sqrt() if self.anchored else cautious.std(correction=0))
         self.scale = float(np.float32(1 / deviation)) if deviation > _SMALLEST_STD else 1.0
 
     def normalise_inputs(self, vector: Tensor) -> Tensor:
         """Vector columns (B, columns) in standard deviations from the mean of the data seen, cut at `INPUT_CLIP`."""
-        return ((vector - self.input_mean) / self.input_std).clamp_(-INPUT_CLIP, INPUT_CLIP)
+        normalised = ((vector - self.input_mean) / self.input_std).clamp_(-INPUT_CLIP, INPUT_CLIP)
+        if self.encoder.absorbing:
+            # After a termination nothing but the indicator is seen.
+            normalised[..., :-1] *= 1 - vector[..., -1:]
+        return normalised
 
     def raw_rewards(self, steps: Encoded) -> Tensor:
         """Rewards of B encoded steps under each member as they come out of the network, (K, B)."""
@@ -230,6 +263,7 @@ class RewardEnsemble:
         returns = self.segment_returns(
             stack_observations([segment.observations for segment in segments]),
             np.stack([segment.actions for segment in segments]),
+            np.stack([segment.is_absorbing for segment in segments]),
         )
         return torch.from_numpy(returns)
 

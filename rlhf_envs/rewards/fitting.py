@@ -150,6 +150,8 @@ def fit(
     problem = _Problem(ensemble, dataset, config)
     steps = _train(problem, labels, config, ensemble.generator(stream=1), 1.0 if fresh else config.warm_start_share)
     ensemble.fits += 1
+    # Nobody has said what a termination is worth before an answer was about one.
+    ensemble.anchored = ensemble.encoder.absorbing and bool(dataset.flat_steps.vector[:, -1].any())
     ensemble.normalise_encoded(dataset.flat_steps)
     train_loss, held_out_loss, accuracy = problem.summary()
     return FitReport(labels, steps, train_loss, held_out_loss, accuracy, time.perf_counter() - started)
@@ -342,7 +344,7 @@ def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, keep_function: bool) -> None:
-    columns = torch.from_numpy(dataset.flat_steps.vector).double()
+    columns = torch.from_numpy(ensemble.encoder.lived_steps(dataset.flat_steps).vector).double()
     deviations = columns.std(dim=0, correction=0)
     wanted = torch.from_numpy(ensemble.encoder.normalised)
     mean = torch.where(wanted, columns.mean(dim=0), 0.0).float()
@@ -352,8 +354,12 @@ def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, 
         with torch.no_grad():
             columns_in = ensemble.network.weights[0][:, : len(mean)]
             shift = ((mean - ensemble.input_mean) / ensemble.input_std).expand(ensemble.config.members, 1, -1)
-            ensemble.network.biases[0] += shift @ columns_in
+            moved = shift @ columns_in
+            ensemble.network.biases[0] += moved
             columns_in *= (std / ensemble.input_std)[:, None]
+            if ensemble.encoder.absorbing:
+                # Steps after a termination are not normalised: only their indicator comes in.
+                columns_in[:, -1:] -= moved
     ensemble.input_mean, ensemble.input_std = mean, std
 
 

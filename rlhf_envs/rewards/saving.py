@@ -47,6 +47,8 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
         "seed": ensemble.seed,
         "fits": ensemble.fits,
         "labels_at_fresh_start": ensemble.labels_at_fresh_start,
+        "absorbing": ensemble.encoder.absorbing,
+        "anchored": ensemble.anchored,
         "offset": ensemble.offset,
         "scale": ensemble.scale,
         **{name: getattr(ensemble, name).tolist() for name in _NORMALISERS},
@@ -124,6 +126,7 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
         config,
         description["seed"],
         objective,
+        bool(description["absorbing"]),
     )
     prefix = "network."
     ensemble.network.load_state_dict(
@@ -134,7 +137,7 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
             raise ValueError(f"{name} has the wrong shape")
         setattr(ensemble, name, tensors[name])
     ensemble.offset, ensemble.scale = description["offset"], description["scale"]
-    ensemble.fits = description["fits"]
+    ensemble.fits, ensemble.anchored = description["fits"], bool(description["anchored"])
     ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
     return ensemble
 

@@ -43,7 +43,8 @@ class PreferenceCallback(ScoringCallback):
         loop: the feedback loop; `loop.ensemble` is the reward model.
 
     Raises:
-        ValueError: if the segments do not fit the episodes, or the spaces are not supported.
+        ValueError: if the segments do not fit the episodes, the spaces are not supported, or episodes may terminate
+            and the given model was not made for that.
     """
 
     def __init__(
@@ -63,7 +64,14 @@ class PreferenceCallback(ScoringCallback):
         feedback = feedback or FeedbackConfig()
         feedback.check_fits(env.horizon, env.num_envs)
         if not isinstance(ensemble, RewardEnsemble):
-            ensemble = RewardEnsemble(env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed)
+            ensemble = RewardEnsemble(
+                env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed, absorbing=env.terminates
+            )
+        if env.terminates and not ensemble.encoder.absorbing:
+            raise ValueError(
+                "Episodes of this environment may terminate, and what that is worth has to be learned as well; make "
+                "the reward model with absorbing=True."
+            )
         if not isinstance(store, PreferenceStore):
             store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.segment_length, feedback.rubric))
         self.on_round = on_round
@@ -126,7 +134,7 @@ class PreferenceCallback(ScoringCallback):
             timesteps=self.num_timesteps,
             labels=len(self.loop.dataset),
             test_accuracy=self.loop.progress.test_accuracy,
-            learned_return=float(self.last_scores.mean()) * self.env.horizon,
+            learned_return=self.mean_return,
             true_return=float(np.mean(true_returns)) if true_returns else None,
         )
 

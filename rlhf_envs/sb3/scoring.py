@@ -136,6 +136,11 @@ class ScoringCallback(BaseCallback):
     def close(self) -> None:
         """Close what the callback has opened."""
 
+    @property
+    def mean_return(self) -> float:
+        """What the rewards of the last rollout sum up to in an episode of average length."""
+        return float(self.last_scores.mean()) * self.env.mean_episode_length
+
     def _on_training_start(self) -> None:
         if self.rewards is None:
             self.connect(reward_sink(self.model))
@@ -173,27 +178,10 @@ def _wraps(outer: VecEnv, inner: VecEnv) -> bool:
 
 
 class EnvironmentRewardCallback(ScoringCallback):
-    """Trains on what the environment pays, standardised as learned rewards are: the baseline to compare them with.
+    """Trains on what the environment pays: the baseline, which is what plain Stable-Baselines3 gives.
 
     With the environment's default objective that is the true reward; with `objective="proxy"` the proxy.
-
-    Attributes:
-        mean, variance, count: of the rewards seen so far.
     """
-
-    def __init__(self, env: PreferenceVecEnv) -> None:
-        super().__init__(env)
-        self.mean, self.variance, self.count = 0.0, 0.0, 0
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """The figures by which rewards are standardised."""
-        return {"mean": self.mean, "variance": self.variance, "count": self.count}
-
-    def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
-        """Take back what `save` returned."""
-        if any(type(state[name]) not in (int, float) for name in ("mean", "variance", "count")):
-            raise ValueError(f"state.json: {dict(state)} must be numbers")
-        self.mean, self.variance, self.count = state["mean"], state["variance"], state["count"]
 
     def before_scoring(self) -> None:
         """Nothing has to be learned first."""
@@ -202,13 +190,5 @@ class EnvironmentRewardCallback(ScoringCallback):
     def score(
         self, observations: Observations, actions: NDArray[Any], env_rewards: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The environment's rewards with zero mean and unit deviation over all that was seen."""
-        new_mean, new_variance, new_count = float(env_rewards.mean()), float(env_rewards.var()), len(env_rewards)
-        total = self.count + new_count
-        shift = new_mean - self.mean
-        self.variance = (
-            self.variance * self.count + new_variance * new_count + shift**2 * self.count * new_count / total
-        ) / total
-        self.mean += shift * new_count / total
-        self.count = total
-        return (env_rewards - np.float32(self.mean)) / np.float32(max(self.variance**0.5, 1e-8))
+        """The environment's rewards as they are."""
+        return env_rewards

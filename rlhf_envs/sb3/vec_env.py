@@ -168,7 +168,7 @@ class PreferenceVecEnv(VectorEnvBridge):
 
     Attributes:
         horizon: steps in an episode.
-        true_returns: of the last episodes that ended, for telling how training goes.
+        true_returns, episode_lengths: of the last episodes that ended, for telling how training goes.
     """
 
     def __init__(
@@ -182,9 +182,21 @@ class PreferenceVecEnv(VectorEnvBridge):
         self.horizon, self.ref = horizon, ref
         self._recording = env
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
+        self.episode_lengths: deque[int] = deque(maxlen=_REMEMBERED_EPISODES)
         self._running_returns = np.zeros(self.num_envs, dtype=np.float64)
+        self._running_lengths = np.zeros(self.num_envs, dtype=np.int64)
         # Staggered first episodes are cut short; their returns would say nothing about the policy.
         self._whole = np.ones(self.num_envs, dtype=np.bool_)
+
+    @property
+    def terminates(self) -> bool:
+        """Whether episodes may end before the horizon, as far as is known."""
+        return self.ref is None or self.ref.terminates
+
+    @property
+    def mean_episode_length(self) -> float:
+        """Of the last episodes that ended; the horizon before there was one."""
+        return float(np.mean(self.episode_lengths)) if self.episode_lengths else float(self.horizon)
 
     @property
     def recorder(self) -> SegmentRecorder:
@@ -199,6 +211,7 @@ class PreferenceVecEnv(VectorEnvBridge):
     def reset(self) -> VecEnvObs:
         """Reset every copy."""
         self._running_returns[:] = 0.0
+        self._running_lengths[:] = 0
         self._whole[:] = not self.stagger
         return super().reset()
 
@@ -206,17 +219,25 @@ class PreferenceVecEnv(VectorEnvBridge):
         """Step every copy; `info["true_reward"]` has the true reward."""
         observations, rewards, dones, infos = super().step_wait()
         self._running_returns += self.true_rewards
+        self._running_lengths += 1
         for row in np.flatnonzero(dones):
             if self._whole[row]:
                 self.true_returns.append(float(self._running_returns[row]))
+                self.episode_lengths.append(int(self._running_lengths[row]))
             self._whole[row] = True
             self._running_returns[row] = 0.0
+            self._running_lengths[row] = 0
         return observations, rewards, dones, infos
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint needs of the recording; `restore` takes it back."""
-        returns = np.array(self.true_returns, dtype=np.float64)
-        own = {"running_returns": self._running_returns, "true_returns": returns, "whole": self._whole}
+        own = {
+            "running_returns": self._running_returns,
+            "running_lengths": self._running_lengths,
+            "true_returns": np.array(self.true_returns, dtype=np.float64),
+            "episode_lengths": np.array(self.episode_lengths, dtype=np.int64),
+            "whole": self._whole,
+        }
         return {**{f"recorder/{name}": array for name, array in self.recorder.arrays().items()}, **own}
 
     def restore(self, arrays: dict[str, NDArray[Any]], observations: Any) -> None:
@@ -227,8 +248,10 @@ class PreferenceVecEnv(VectorEnvBridge):
             observations: what the environment showed last, (N, *obs).
         """
         self._running_returns[:] = arrays["running_returns"]
+        self._running_lengths[:] = arrays["running_lengths"]
         self._whole[:] = arrays["whole"]
         self.true_returns.extend(arrays["true_returns"].tolist())
+        self.episode_lengths.extend(arrays["episode_lengths"].tolist())
         prefix = "recorder/"
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
         self._recording.observations = observations
@@ -239,7 +262,6 @@ def make_vec_env(
     num_envs: int,
     seed: int = 0,
     *,
-    absorbed_steps: int | None = 25,
     processes: bool = False,
     snapshots: bool = True,
     frames: bool = False,
@@ -249,14 +271,12 @@ def make_vec_env(
     """Copies of an environment for Stable-Baselines3, true reward hidden, segments recorded.
 
     The suite's environments run as one batch. Third-party ones run one after another, or with `processes` in as many
-    processes; their episodes are held to a fixed length, see `EnvironmentRef`.
+    processes; their episodes may end early, see `EnvironmentRef`.
 
     Args:
         environment: any registered id, or a reference with arguments.
         num_envs: how many copies.
         seed: copy i starts from seed + i.
-        absorbed_steps: how many absorbed steps of a third-party environment are shown before the episode is truncated;
-            None for all up to the horizon. See `FixedHorizon`.
         processes: run third-party copies in processes of their own; worth it where a step takes over about 0.2 ms.
         snapshots: record simulator states, where they can be had, so that segments can be drawn later.
         frames: take pictures during rollouts where no states can be had, which people need to see segments of such
@@ -277,12 +297,7 @@ def make_vec_env(
         drawable = _try_one_copy(ref)
         # Only pictures need a render mode; where states can be had, they are cheaper.
         frames = frames and not (drawable and snapshots and not processes)
-    env = ref.make_vector(
-        num_envs,
-        processes=processes,
-        render_mode="rgb_array" if frames else None,
-        absorbed_steps=absorbed_steps,
-    )
+    env = ref.make_vector(num_envs, processes=processes, render_mode="rgb_array" if frames else None)
     try:
         separate = isinstance(env, SeparateCopies)
         if separate or frames:

@@ -77,7 +77,7 @@ class RecordSegments(gym.vector.VectorWrapper):
             raise ResetNeeded("Call reset() before the first step().")
         self.recorder.capture()
         observations, rewards, terminated, truncated, info = self.env.step(actions)
-        self.recorder.record(self.observations, np.asarray(actions), rewards, terminated | truncated)
+        self.recorder.record(self.observations, np.asarray(actions), rewards, terminated | truncated, terminated)
         self.observations = observations
         return observations, rewards, terminated, truncated, info
 

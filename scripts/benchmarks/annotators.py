@@ -106,7 +106,9 @@ class Annotators:
             found: dict[str, Any] = {"true_return": judged.mean}
             if labels.reliability:
                 many = EnsembleConfig(members=_MEMBERS)
-                fresh = RewardEnsemble(env.observation_space, env.action_space, many, config.seed)
+                fresh = RewardEnsemble(
+                    env.observation_space, env.action_space, many, config.seed, absorbing=env.terminates
+                )
                 estimates = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
                 found["estimated"] = {name: estimates[name].error_rate for name in estimates}
                 found["wrong"] = {teacher.name: _share_wrong(store, teacher.name) for teacher in team}

@@ -181,7 +181,9 @@ class Inference:
         ppo = replace(config.learner_settings, n_epochs=1)
         env, model = build(replace(config, learner_settings=ppo))
         try:
-            ensemble = RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed)
+            ensemble = RewardEnsemble(
+                env.observation_space, env.action_space, config.ensemble, config.seed, absorbing=env.terminates
+            )
             timed = _TimedScoring(env, ensemble)
             steps = ppo.num_envs * ppo.n_steps
             model.learn(steps * (_UNCOUNTED_ROLLOUTS + self.rollouts), callback=timed)

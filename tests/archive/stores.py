@@ -11,7 +11,7 @@ from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, Query
 from rlhf_envs.segments import Segment
 
-ENVIRONMENT = {"id": "CartPole-v1", "kwargs": {}, "segment_length": 4, "horizon": 500, "on_termination": "absorb"}
+ENVIRONMENT = {"id": "CartPole-v1", "kwargs": {}, "segment_length": 4, "horizon": 500, "on_termination": "terminate"}
 
 
 def segment(seed: int, steps: int = 4) -> Segment:

@@ -49,12 +49,12 @@ def files(content: dict[str, Any]) -> dict[str, Any]:
 
 MANIFESTS: dict[str, tuple[Change, str]] = {
     "newer": (
-        lambda c: c.update(format_version=3),
-        "version 3 of the export format, but .* reads version 2",
+        lambda c: c.update(format_version=4),
+        "version 4 of the export format, but .* reads version 3",
     ),
     "older": (
         lambda c: c.update(format_version=1),
-        "version 1 of the export format, but .* reads version 2",
+        "version 1 of the export format, but .* reads version 3",
     ),
     "wordy": (lambda c: c.update(format_version="one"), "manifest.json is damaged: its format_version is 'one'"),
     "foreign": (lambda c: c.update(format="zip"), "does not belong to an export"),
@@ -116,7 +116,7 @@ def test_a_table_that_is_no_parquet_file_is_refused(exported: Path) -> None:
         )
         refused(exported, f"{name} is damaged and cannot be read")
         rewrite(exported, name, table.drop_columns("id"))
-        refused(exported, "no column id" if name == "segments.parquet" else "does not have the columns of version 2")
+        refused(exported, "no column id" if name == "segments.parquet" else "does not have the columns of version 3")
         (exported / name).write_bytes(kept)
         change_manifest(
             exported, lambda content, name=name: files(content).update({name: describe_file(exported / name)})
@@ -127,7 +127,7 @@ def test_columns_of_other_types_are_refused(exported: Path) -> None:
     table = pq.read_table(exported / "answers.parquet")
     place = table.schema.get_field_index("query_id")
     rewrite(exported, "answers.parquet", table.set_column(place, "query_id", table["query_id"].cast(pa.string())))
-    refused(exported, "answers.parquet does not have the columns of version 2, but .*query_id string")
+    refused(exported, "answers.parquet does not have the columns of version 3, but .*query_id string")
 
 
 SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
@@ -164,7 +164,7 @@ SENSELESS: dict[str, tuple[str, int, dict[str, Any], str]] = {
     "token": ("answers", 1, {"token": "browser-1"}, "the token 'browser-1' does not name one answer alone"),
     "endless": ("answers", 0, {"answered_at": float("inf")}, "its answered_at is inf, which is no time"),
     "payload": ("answers", 6, {"payload": "3"}, "its payload is no JSON object, but 3"),
-    "digest": ("segments", 0, {"digest": "0"}, "its observations and actions do not have its digest"),
+    "digest": ("segments", 0, {"digest": "0"}, "its observations, actions and absorbing steps do not have its digest"),
     "length": ("segments", 0, {"length": 5}, "its arrays have 4 and 4, 5 steps"),
     "layout": ("segments", 0, {"layout": "{}"}, "segments.parquet holds a row that makes no sense"),
     "dtype": (

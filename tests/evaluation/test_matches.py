@@ -57,13 +57,26 @@ def test_other_peoples_environments_are_shown_from_states_or_from_pictures(env: 
     assert not np.array_equal(first[-1], second[-1])
 
 
-@pytest.mark.parametrize("on_termination", ["absorb", "leak"])
-def test_an_episode_that_ended_stands_still_and_still_makes_a_clip(on_termination: str) -> None:
-    environment = EnvironmentRef("CartPole-v1", horizon=200, on_termination=on_termination)
+def test_a_clip_that_begins_after_the_end_of_an_episode_shows_how_it_ended() -> None:
+    environment = EnvironmentRef("CartPole-v1", horizon=200)
     with closing(ClipRecorder(environment, clip_seconds=0.4, moments=2, needs_pictures=True)) as recorder:
         clip = recorder.clip(RandomPolicy(0), 0, recorder.starts[-1])
-    assert isinstance(clip.observations, np.ndarray) and len(clip) == recorder.length
-    assert (clip.observations == clip.observations[0]).all() and not clip.true_rewards.any()
+        assert len(clip) == recorder.length and clip.lived == 1
+    assert clip.absorbing is not None and clip.absorbing.tolist() == [False] + [True] * (len(clip) - 1)
+    assert isinstance(clip.observations, np.ndarray) and clip.states is not None
+    assert clip.observations[0].any() and not clip.observations[1:].any() and not clip.true_rewards[1:].any()
+    # CartPole ends an episode at an angle of 12 degrees or 2.4 from the middle, and that is what is shown.
+    place, _, angle, _ = clip.states[0][:4]
+    assert abs(angle) > np.deg2rad(12) or abs(place) > 2.4
+
+
+def test_a_clip_goes_on_after_the_end_of_an_episode_with_absorbing_steps() -> None:
+    environment = EnvironmentRef("CartPole-v1", horizon=200)
+    with closing(ClipRecorder(environment, clip_seconds=1.5, moments=1, needs_pictures=False)) as recorder:
+        clip = recorder.clip(RandomPolicy(0), 0, 0)
+    assert 1 < clip.lived < len(clip) and clip.absorbing is not None
+    assert clip.absorbing.tolist() == [False] * clip.lived + [True] * (len(clip) - clip.lived)
+    assert clip.true_rewards.tolist() == [1.0] * clip.lived + [0.0] * (len(clip) - clip.lived)
 
 
 def test_every_pair_meets_equally_often_and_at_the_same_starts() -> None:

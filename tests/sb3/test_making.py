@@ -122,14 +122,27 @@ def lengths(venv: Any, action: NDArray[Any], episodes: int) -> list[int]:
     return found
 
 
-def test_episodes_of_other_environments_all_have_one_length_unless_they_may_leak() -> None:
+def test_episodes_of_other_environments_end_early_unless_they_restart() -> None:
     left = np.array([0])
-    held = make_vec_env("test/Walk-v0", 1, absorbed_steps=None)
-    assert lengths(held, left, 3) == [30, 30, 30]
-    assert lengths(make_vec_env(EnvironmentRef("test/Walk-v0", on_termination="restart"), 1), left, 3) == [30, 30, 30]
-    leaking = make_vec_env(EnvironmentRef("test/Walk-v0", on_termination="leak"), 1)
-    assert max(lengths(leaking, left, 3)) < 30
-    assert leaking.horizon == 30
+    ending = make_vec_env("test/Walk-v0", 1)
+    found = lengths(ending, left, 3)
+    assert max(found) < 30 and ending.horizon == 30
+    assert ending.terminates and list(ending.episode_lengths) == found
+    assert ending.mean_episode_length == np.mean(found)
+    restarting = make_vec_env(EnvironmentRef("test/Walk-v0", on_termination="restart"), 1)
+    assert restarting.mean_episode_length == 30
+    assert lengths(restarting, left, 3) == [30, 30, 30] and not restarting.terminates
+
+
+def test_an_end_is_told_apart_from_the_limit_of_steps() -> None:
+    venv = make_vec_env("test/Walk-v0", 2)
+    venv.reset()
+    ended: list[tuple[int, bool]] = []
+    for _ in range(30):
+        _, _, dones, infos = venv.step(np.array([0, 1]))
+        ended += [(row, infos[row]["TimeLimit.truncated"]) for row in np.flatnonzero(dones).tolist()]
+    assert (0, False) in ended and (1, True) in ended and (1, False) not in ended
+    assert venv.recorder.arrays()["terminated"][:30].sum(axis=0).tolist() == [ended.count((0, False)), 0]
 
 
 def test_a_horizon_beyond_the_registered_limit_lifts_it() -> None:
@@ -138,11 +151,14 @@ def test_a_horizon_beyond_the_registered_limit_lifts_it() -> None:
     assert lengths(venv, np.zeros((1, 1)), 1) == [230]
 
 
-def test_how_episodes_are_held_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_how_episodes_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         make_vec_env("CartPole-v1", 2)
         make_vec_env("rlhf/Driving-v0", 2)
     assert [record.message.partition(":")[0] for record in caplog.records] == ["CartPole-v1"]
+    assert "Episodes end when the environment ends them, after 500 steps at the latest." in caplog.text
+    with caplog.at_level(logging.INFO):
+        make_vec_env(EnvironmentRef("CartPole-v1", on_termination="restart"), 2)
     assert "held to 500 steps" in caplog.text
 
 
@@ -155,7 +171,7 @@ def test_how_episodes_are_held_is_logged(caplog: pytest.LogCaptureFixture) -> No
         ("no_such_package:CartPole-v1", {}, 2, "cannot be imported"),
         ("test/Endless-v0", {}, 2, "test/Endless-v0 was registered without a limit .* --horizon N"),
         ("CartPole-v1", {"horizon": 0}, 2, "at least 1 step, not 0"),
-        ("CartPole-v1", {"on_termination": "explode"}, 2, "absorb, restart, leak"),
+        ("CartPole-v1", {"on_termination": "explode"}, 2, "terminate, restart"),
         ("rlhf/Driving-v0", {"horizon": 10}, 2, "an argument of its own"),
         ("CartPole-v1", {}, 0, "at least 1, not 0"),
     ],

@@ -46,7 +46,7 @@ def test_how_early_ends_are_held_is_said_once_where_there_are_some(trainer: Trai
         arguments = ["--run-dir", str(tmp_path / env), "--env", env, *TINY, "--reward", "true"]
         assert trainer.run(arguments, said, report=False) == 0, said.read_text()
         text = " ".join(said.read_text().split())
-        assert text.count("Episodes are held to") == text.count("--on-termination") == expected
+        assert text.count("Episodes end when the environment ends them") == text.count("--on-termination") == expected
 
 
 def test_metrics_and_configuration_are_strict_json(finished: Path) -> None:

@@ -227,9 +227,9 @@ def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[
 def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    cart_pole = [
+    pendulum = [
         "--env",
-        "CartPole-v1",
+        "Pendulum-v1",
         *TINY,
         "--segment-length",
         "200",
@@ -239,7 +239,7 @@ def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
         "32",
     ]
     with pytest.raises(SystemExit):
-        train.main(["--run-dir", str(tmp_path / "run"), *cart_pole])
+        train.main(["--run-dir", str(tmp_path / "run"), *pendulum])
     assert "Nothing was asked, so nothing was learned" in " ".join(capsys.readouterr().err.split())
 
 

@@ -28,8 +28,8 @@ def drawn(env: RecordSegments, count: int, length: int, seed: int = 0) -> list[S
 
 
 def is_one_stretch_of_cartpole(segment: Segment) -> bool:
-    """Whether every observation follows from the one before: a place moves by 0.02 s times the speed."""
-    places, speeds = seen(segment)[:, 0], seen(segment)[:, 1]
+    """Whether every observation of a life follows from the one before: a place moves by 0.02 s times the speed."""
+    places, speeds = seen(segment)[: segment.lived, 0], seen(segment)[: segment.lived, 1]
     return bool(np.allclose(places[1:], places[:-1] + 0.02 * speeds[:-1], atol=1e-6))
 
 
@@ -54,6 +54,8 @@ def test_segments_of_every_copy_hold_steps_of_one_episode_only(
     segments = drawn(env, 300, length)
     assert len(segments) == 300
     assert all(is_one_stretch_of_cartpole(segment) for segment in segments)
+    # Every episode has ended by termination, and segments of more than one step may go on beyond it.
+    assert any(segment.lived < length for segment in segments) == (length > 1)
 
 
 def test_no_segment_reaches_across_a_reset_in_the_middle_of_an_episode() -> None:

@@ -49,7 +49,7 @@ class SharedArrayEnv(gym.Env[Any, Any]):
 
 def separate(copies: int = 3) -> Any:
     """Copies whose infos are kept apart."""
-    return EnvironmentRef("CartPole-v1", horizon=20, on_termination="leak").make_vector(copies)
+    return EnvironmentRef("CartPole-v1", horizon=20).make_vector(copies)
 
 
 def test_the_truth_of_every_copy_is_kept_across_the_ends_of_episodes(

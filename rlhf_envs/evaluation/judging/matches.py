@@ -64,8 +64,8 @@ def pair_prefix(first: Participant, second: Participant) -> str:
 class ClipRecorder:
     """One copy of an environment, in which a clip of a policy begins at a chosen step of an episode.
 
-    Episodes that end before the horizon repeat their last observation, so that the clips of two policies have the same
-    length and show the same steps.
+    Clips go on with absorbing steps where an episode ends before they do (see `Segment`), so that those of two policies
+    have the same length and show the same moment.
 
     Args:
         environment: which one, or its id.
@@ -102,7 +102,10 @@ class ClipRecorder:
         self.starts = tuple(np.unique(np.linspace(0, steps - self.length, moments).round().astype(int)).tolist())
 
     def clip(self, policy: AnyPolicy, seed: int, start: int) -> Segment:
-        """The `length` steps of a policy after step `start` of the episode that begins with `seed`."""
+        """The `length` steps of a policy after step `start` of the episode that begins with `seed`.
+
+        Where the episode is over by then, its last step is shown instead, and with it how it ended.
+        """
         spaces = (self.copies.observation_space, self.copies.action_space)
         recorder = SegmentRecorder(*spaces, 1, self.length, self._snapshots, self._frames)
         act = bind(policy, self.copies)
@@ -113,11 +116,16 @@ class ClipRecorder:
                 recorder.capture()
             actions = act(observations)
             result = self.copies.step(actions, running)
-            if step >= start:
+            over = bool(result.done[0])
+            if over and step < start:
+                recorder.capture()
+            if over or step >= start:
                 recorder.record(observations, actions, result.true_rewards, result.done)
+            if over:
+                break
             observations = result.observations
         first = np.zeros(1, dtype=np.intp)
-        return recorder.segment(Windows(first, first, self.length), 0)
+        return recorder.segment(Windows(first, first, self.length, first + len(recorder)), 0)
 
     def close(self) -> None:
         """Close the environment."""
@@ -126,8 +134,6 @@ class ClipRecorder:
 
 def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
     """The environment after a reset, and the source of its states; without one it renders pictures if it can."""
-    if ref.on_termination == "leak":
-        ref = replace(ref, on_termination="absorb")
     env = ref.make()
     env.reset(seed=0)
     source = snapshot_source(env)

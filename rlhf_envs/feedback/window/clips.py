@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pygame
-from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import StoredEnvironment
@@ -125,7 +123,7 @@ class ClipCache:
         try:
             painter = self._painter(look)
             frames = []
-            for pixels in _frames(painter, segment):
+            for pixels in painter.each_frame(segment):
                 if self._closing:
                     break
                 if not urgent:
@@ -143,15 +141,6 @@ class ClipCache:
                 self._painters.popitem(last=False)
         self._painters.move_to_end(look)
         return self._painters[look]
-
-
-def _frames(painter: ClipPainter, segment: Segment) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a segment, each painted when it is asked for, where there are states to paint it from."""
-    if segment.states is None:
-        yield from painter.frames(segment)
-    else:
-        for state in segment.states:
-            yield painter.frame(state)
 
 
 def _within_memory(requests: Sequence[ClipRequest]) -> tuple[ClipRequest, ...]:
