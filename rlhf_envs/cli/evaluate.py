@@ -31,7 +31,8 @@ class Arguments:
     Attributes:
         run_dir: the run to evaluate.
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
-            training: random, and where the environment defines them expert and proxy.
+            training: random, idle (the constant action that earns most), and where the environment defines them
+            expert and proxy.
         episodes: how many each policy plays; all play the same ones.
         seed: episode i begins with seed + i.
         env_kwargs: arguments of the environment that differ from those of training, as JSON, such as

@@ -32,7 +32,8 @@ class Arguments:
     Attributes:
         run_dir: the run whose policy is judged.
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
-            training: random, and where the environment defines them expert and proxy.
+            training: random, idle (the constant action that earns most), and where the environment defines them
+            expert and proxy.
         feedback: who judges: people in a window or on a web page, or a scripted judge, who knows the true reward.
         judging: how policies are compared. On the command line these have no prefix.
         screen: the window and the web page. On the command line these have no prefix.

@@ -33,8 +33,9 @@ class Arguments:
     Attributes:
         run_dir: a run to watch; give either this or --env.
         environment: an environment to watch. On the command line these have no prefix.
-        policy: whose actions: random ones, or those of the scripted policies that an environment may define: an expert,
-            and one that maximises the proxy reward. By default the run's own policy, or random actions.
+        policy: whose actions: random ones, the constant one that earns most ("idle"), or those of the scripted policies
+            that an environment may define: an expert, and one that maximises the proxy reward. By default the run's own
+            policy, or random actions.
         film: write an MP4 file there, such as film.mp4, instead of opening a window.
         seed: episode i begins with seed + i.
         episodes: how many to watch.
@@ -43,7 +44,7 @@ class Arguments:
 
     run_dir: Path | None = None
     environment: Annotated[EnvironmentFlags, tyro.conf.arg(name="")] = field(default_factory=EnvironmentFlags)
-    policy: Literal["random", "expert", "proxy"] | None = None
+    policy: Literal["random", "idle", "expert", "proxy"] | None = None
     film: Path | None = None
     seed: int = FIRST_SEED
     episodes: int = 1

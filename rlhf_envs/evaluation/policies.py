@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from gymnasium import Space
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.task import SCRIPTED_POLICIES
-from rlhf_envs.evaluation.episodes import Copies
+from rlhf_envs.evaluation.episodes import Copies, make_copies, play
 from rlhf_envs.observations import Observations
 
 if TYPE_CHECKING:
@@ -20,8 +26,13 @@ if TYPE_CHECKING:
 Policy = Callable[[Observations], NDArray[Any]]
 """From observations (N, *obs), or a dict of such, to actions (N, *act)."""
 
-POLICY_NAMES = ("random", *SCRIPTED_POLICIES)
+POLICY_NAMES = ("random", "idle", *SCRIPTED_POLICIES)
 """The policies that need no training."""
+
+_TRIAL_SEED = 2_000_000
+"""Far from the seeds of training and of evaluation."""
+
+_TRIALS = 2
 
 
 @runtime_checkable
@@ -70,6 +81,74 @@ class RandomPolicy:
         space = batch_space(copies.action_space, copies.count)
         space.seed(self.seed)
         return lambda observations: np.asarray(space.sample())
+
+
+def constant_actions(space: Space[Any], most: int = 32) -> NDArray[Any]:
+    """Actions that a policy which never looks may repeat, (K, *act) in the dtype of the space.
+
+    All actions of a Discrete space, and every value of each component of a MultiDiscrete one while the others are at
+    their first. Of a Box rest (zero, or what is nearest to it within the bounds), the middle, both ends, and each
+    component at either end while the others rest; an infinite bound counts as 1. Of any other space, samples.
+
+    Args:
+        space: of a single action.
+        most: that many at most, spread evenly over all of them.
+    """
+    if isinstance(space, Discrete):
+        found = np.arange(space.start, space.start + space.n, dtype=space.dtype)
+    elif isinstance(space, MultiDiscrete):
+        first, ends = space.start.reshape(-1), (space.start + space.nvec).reshape(-1)
+        changed = [(part, value) for part in range(len(first)) for value in range(first[part] + 1, ends[part])]
+        flat = np.repeat(first[None], len(changed) + 1, axis=0)
+        for row, (part, value) in enumerate(changed, start=1):
+            flat[row, part] = value
+        found = flat.reshape(-1, *space.shape)
+    elif isinstance(space, Box):
+        low, high = (np.where(np.isfinite(end), end, sign) for end, sign in ((space.low, -1.0), (space.high, 1.0)))
+        rest = np.clip(0.0, low, high).reshape(-1)
+        flat = np.repeat(rest[None], 4 + 2 * rest.size, axis=0)
+        flat[1], flat[2], flat[3] = ((low + high) / 2).reshape(-1), low.reshape(-1), high.reshape(-1)
+        parts = np.arange(rest.size)
+        flat[4 + 2 * parts, parts], flat[5 + 2 * parts, parts] = low.reshape(-1), high.reshape(-1)
+        found = flat.reshape(-1, *space.shape)
+    else:
+        space.seed(0)
+        found = np.stack([np.asarray(space.sample()) for _ in range(most)])
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(int))
+    return found[chosen].astype(space.dtype)
+
+
+@dataclass(frozen=True)
+class IdlePolicy:
+    """Repeats one action whatever happens: the constant action that earns most, as no one knows which one is rest.
+
+    It is found by playing two episodes with each of `constant_actions`, in copies and on seeds of their own. What does
+    not beat it has learned nothing.
+
+    Attributes:
+        seed: added to the seeds of these episodes.
+    """
+
+    seed: int = 0
+
+    def bind(self, copies: Copies) -> Policy:
+        """The policy for these copies."""
+        best = _best_constant_action(json.dumps(copies.environment.to_json()), self.seed)
+        repeated = np.repeat(best[None], copies.count, axis=0)
+        return lambda observations: repeated
+
+
+@lru_cache(maxsize=32)
+def _best_constant_action(environment: str, seed: int) -> NDArray[Any]:
+    ref = EnvironmentRef.from_json(json.loads(environment))
+    with closing(make_copies(ref, 1)) as copies:
+        candidates = constant_actions(copies.action_space)
+    repeated = np.repeat(candidates, _TRIALS, axis=0)
+    with closing(make_copies(ref, len(repeated))) as copies:
+        steps = play(lambda observations: repeated, copies, _TRIAL_SEED + seed)
+        returns = sum((step.result.true_rewards for step in steps), np.zeros(len(repeated)))
+    best: NDArray[Any] = candidates[int(np.argmax(returns.reshape(len(candidates), _TRIALS).mean(axis=1)))]
+    return best
 
 
 @dataclass(frozen=True)
@@ -133,7 +212,7 @@ class MixedPolicy:
         return act
 
 
-def named_policy(name: str, seed: int = 0) -> RandomPolicy | ScriptedPolicy:
+def named_policy(name: str, seed: int = 0) -> RandomPolicy | IdlePolicy | ScriptedPolicy:
     """A policy of `POLICY_NAMES`.
 
     Args:
@@ -145,4 +224,6 @@ def named_policy(name: str, seed: int = 0) -> RandomPolicy | ScriptedPolicy:
     """
     if name not in POLICY_NAMES:
         raise ValueError(f"policy must be one of {', '.join(POLICY_NAMES)}, not {name!r}.")
+    if name == "idle":
+        return IdlePolicy(seed)
     return RandomPolicy(seed) if name == "random" else ScriptedPolicy(name)

@@ -89,13 +89,13 @@ def evaluate(
 def baselines(
     environment: EnvironmentRef | str, *, episodes: int = 50, seed: int = FIRST_SEED
 ) -> dict[str, Evaluation]:
-    """Policies that need no training, by name: "random", and the scripted ones that the environment defines.
+    """Policies that need no training, by name: "random", "idle", and the scripted ones that the environment defines.
 
     Args:
         environment, episodes, seed: as in `evaluate`.
     """
     with closing(make_copies(environment, episodes)) as copies:
-        names = ("random", *copies.scripted_policies)
+        names = ("random", "idle", *copies.scripted_policies)
         return {name: _evaluate(named_policy(name, seed), copies, seed) for name in names}
 
 

@@ -32,6 +32,7 @@ _THIS_RUN = "this policy"
 _FILM_SECONDS = 20.0
 _BASELINES = {
     "random": "random actions",
+    "idle": "best constant action",
     "pretrained": "pretrained start",
     "proxy": "gaming the proxy",
     "ppo": "PPO on the true reward",

@@ -229,7 +229,7 @@ def test_bad_input_is_refused_in_one_sentence(
     assert "brings no scripted expert" in refused(capsys, watch.main, "--env", "CartPole-v1", "--policy", "expert")
     assert "holds no run" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(tmp_path))
     nobody = refused(capsys, evaluate.main, "--run-dir", path, "--against", "nobody")
-    assert "nobody holds no run" in nobody and "none of random, expert, proxy either" in nobody
+    assert "nobody holds no run" in nobody and "none of random, idle, expert, proxy either" in nobody
     assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--episodes", "0")
     other = RunDirectory(tmp_path / "other")
     other.create(RunConfig(EnvironmentRef("CartPole-v1")).to_json())

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium import Space
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, make_copies, play
-from rlhf_envs.evaluation.policies import MixedPolicy, RandomPolicy, ScriptedPolicy, bind, named_policy
+from rlhf_envs.evaluation.policies import (
+    IdlePolicy,
+    MixedPolicy,
+    RandomPolicy,
+    ScriptedPolicy,
+    bind,
+    constant_actions,
+    named_policy,
+)
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
@@ -67,15 +77,15 @@ def test_the_named_terms_add_up_to_the_true_reward() -> None:
 
 def test_the_expert_beats_random_actions_and_who_games_the_proxy() -> None:
     scores = baselines("rlhf/Driving-v0", episodes=10)
-    assert list(scores) == ["random", "expert", "proxy"]
+    assert list(scores) == ["random", "idle", "expert", "proxy"]
     assert scores["expert"].mean > scores["proxy"].mean
     assert scores["expert"].interval()[0] > scores["random"].interval()[1]
     assert (scores["proxy"].proxy_mean or 0) > (scores["expert"].proxy_mean or 0)
 
 
-def test_a_third_party_environment_has_random_actions_to_compare_with_and_nothing_else() -> None:
+def test_a_third_party_environment_has_random_and_constant_actions_to_compare_with() -> None:
     scores = baselines("Pendulum-v1", episodes=2)
-    assert list(scores) == ["random"]
+    assert list(scores) == ["random", "idle"]
     assert scores["random"].proxy_returns is None
     with pytest.raises(ValueError, match="brings no scripted expert policy"):
         evaluate(ScriptedPolicy("expert"), "Pendulum-v1", episodes=1)
@@ -184,9 +194,33 @@ def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore,
     [
         (lambda: evaluate(RandomPolicy(), "rlhf/Drivin-v0"), "Did you mean rlhf/Driving-v0"),
         (lambda: evaluate(RandomPolicy(), DRIVING, episodes=0), "At least 1 episode must be played, not 0"),
-        (lambda: named_policy("best"), "policy must be one of random, expert, proxy, not 'best'"),
+        (lambda: named_policy("best"), "policy must be one of random, idle, expert, proxy, not 'best'"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(ask: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         ask()
+
+
+def test_idle_repeats_the_constant_action_that_earns_most() -> None:
+    with closing(make_copies("MountainCarContinuous-v0", 3)) as copies:
+        # Every push costs its square, and none that is constant reaches the goal.
+        act = IdlePolicy().bind(copies)
+        assert np.array_equal(act(copies.reset(0)), np.zeros((3, 1), np.float32))
+    scores = baselines("rlhf/Driving-v0", episodes=10)
+    assert scores["random"].mean < scores["idle"].mean < scores["expert"].mean
+
+
+@pytest.mark.parametrize(
+    "space, count",
+    [
+        (Discrete(4, start=2), 4),
+        (MultiDiscrete([3, 2]), 4),
+        (Box(-2.0, 1.0, (2,)), 8),
+        (Box(-np.inf, np.inf, (30,)), 32),
+        (MultiBinary(3), 32),
+    ],
+)
+def test_constant_actions_are_actions_and_not_too_many(space: Space[Any], count: int) -> None:
+    actions = constant_actions(space)
+    assert len(actions) == count and all(action in space for action in actions)
