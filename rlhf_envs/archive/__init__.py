@@ -7,8 +7,8 @@ functions say so.
 from rlhf_envs.archive.export import export_store
 from rlhf_envs.archive.importing import ImportReport, import_archive, import_records
 from rlhf_envs.archive.manifest import FORMAT_VERSION, Manifest
-from rlhf_envs.archive.reading import Archive, check_records
-from rlhf_envs.archive.records import QueryRecord, RecordSource, StoreSnapshot
+from rlhf_envs.archive.reading import Archive, RecordSource, check_records
+from rlhf_envs.archive.records import QueryRecord, StoreSnapshot
 
 __all__ = [
     "FORMAT_VERSION",

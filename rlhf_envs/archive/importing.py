@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
 
-from rlhf_envs.archive.reading import Archive, check_records
-from rlhf_envs.archive.records import REPEATS, QueryRecord, RecordSource
+from rlhf_envs.archive.reading import Archive, RecordSource, check_records
+from rlhf_envs.archive.records import REPEATS, QueryRecord
 from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
 from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segments, store_shown
 from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches

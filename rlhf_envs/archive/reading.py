@@ -21,7 +21,7 @@ from rlhf_envs.archive.manifest import (
     Manifest,
     check_file,
 )
-from rlhf_envs.archive.records import QueryRecord, RecordSource
+from rlhf_envs.archive.records import QueryRecord, StoreSnapshot
 from rlhf_envs.archive.tables import (
     SEGMENT_COLUMNS,
     answer_from_row,
@@ -151,6 +151,10 @@ class Archive:
                 with _row_errors(path, number):
                     record = read(row)
                 yield record
+
+
+RecordSource = Archive | StoreSnapshot
+"""Where records are read from. Every method starts from the beginning whenever it is called."""
 
 
 @contextmanager

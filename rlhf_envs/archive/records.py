@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Row, Select, Table, func, select
 
-from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback.store.database import Database, batches
 from rlhf_envs.feedback.store.reading import SegmentCache, load_segments, load_shown
 from rlhf_envs.feedback.store.schema import answers, queries, segments
@@ -58,32 +57,6 @@ class QueryRecord:
         """The id of the query that a CHECK query repeats; None for all others."""
         repeated = self.context.get(REPEATS) if self.purpose is Purpose.CHECK else None
         return repeated if type(repeated) is int else None
-
-
-class RecordSource(Protocol):
-    """A store or an archive. Every method starts from the beginning whenever it is called."""
-
-    @property
-    def place(self) -> str:
-        """Where the records come from, for messages."""
-        ...
-
-    @property
-    def environment(self) -> StoredEnvironment:
-        """What the store says about its environment."""
-        ...
-
-    def queries(self) -> Iterator[QueryRecord]:
-        """All queries, oldest first."""
-        ...
-
-    def answers(self) -> Iterator[Answer]:
-        """All answers, undone ones too, in order of arrival."""
-        ...
-
-    def segments(self) -> Iterator[tuple[int, Segment]]:
-        """All segments with their numbers, a few in memory at a time."""
-        ...
 
 
 class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):

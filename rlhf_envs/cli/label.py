@@ -192,7 +192,7 @@ def _report(args: Arguments, store: PreferenceStore) -> None:
         spaces = (encoder.observation_space, encoder.action_space)
         fresh = RewardEnsemble(*spaces, EnsembleConfig(members=_MEMBERS), absorbing=encoder.absorbing)
         reliability = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
-    report = quality_report(store, reliability)
+    report = quality_report(store.live_answers(), reliability)
     print_quality(report, Console())
     if report.answers:
         print(f"Report: {write_quality_report(report, _report_folder(args, store) / 'quality.html')}")

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.kinds import Comparison, FeedbackKind
-from rlhf_envs.loop.selection import SelectionRule, make_candidates, select_uniform
+from rlhf_envs.loop.config import FeedbackConfig
+from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, make_candidates, select_uniform
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder, Windows
@@ -25,11 +26,8 @@ class QueryChooser:
     """Cuts segments out of recent rollouts and chooses which of them to ask about.
 
     Args:
-        rule: which candidates are asked.
-        kinds: the kinds of feedback by name.
-        segment_length: steps in a segment.
-        candidates_per_query: how many times more candidates are considered than asked.
-        past_segment_share: see `SegmentPool`.
+        config: what is asked.
+        kinds: the kinds of feedback by name (`FeedbackConfig.resolved_kinds`).
         horizon: steps in an episode, for the thresholds of scripted teachers.
         seed: of the candidates that are drawn.
 
@@ -37,20 +35,10 @@ class QueryChooser:
         rng: what draws them; a checkpoint holds its state.
     """
 
-    def __init__(
-        self,
-        rule: SelectionRule,
-        kinds: Mapping[str, FeedbackKind],
-        segment_length: int,
-        candidates_per_query: int,
-        past_segment_share: float,
-        horizon: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, config: FeedbackConfig, kinds: Mapping[str, FeedbackKind], horizon: int, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
-        self._rule, self._kinds = rule, kinds
-        self._segment_length, self._horizon = segment_length, horizon
-        self._candidates_per_query, self._past_segment_share = candidates_per_query, past_segment_share
+        self._config, self._kinds, self._horizon = config, kinds, horizon
+        self._rule = SELECTION_RULES.resolve(config.selection)
         self._asked: list[Query] = []
         self._contexts: dict[str, dict[str, Any]] = {}
 
@@ -122,8 +110,9 @@ class QueryChooser:
         return self._queries(pool, round, Purpose.TEST, Comparison.name, groups[:count], {})
 
     def _pool(self, recorder: SegmentRecorder, count: int, segments: int, past: Sequence[Segment]) -> SegmentPool:
-        size = segments * max(self._candidates_per_query * count, _FEWEST_CANDIDATES)
-        return SegmentPool(recorder, size, self._segment_length, past, self._past_segment_share, self.rng)
+        config = self._config
+        size = segments * max(config.candidates_per_query * count, _FEWEST_CANDIDATES)
+        return SegmentPool(recorder, size, config.segment_length, past, config.past_segment_share, self.rng)
 
     def _past_segments(self, kind: FeedbackKind) -> list[Segment]:
         """What may be asked about again: each segment once where many are shown, and nothing where one is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -12,6 +11,7 @@ import tyro
 
 from rlhf_envs.kinds import KINDS, Comparison, FeedbackKind, find_kind
 from rlhf_envs.loop.selection import SELECTION_RULES
+from rlhf_envs.registry import Registry
 
 LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""
@@ -33,8 +33,11 @@ def hyperbolic(progress: float) -> float:
     return math.log1p(progress / _HALF_RATE_AT) / math.log1p(1 / _HALF_RATE_AT)
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "hyperbolic": hyperbolic}
+SCHEDULES: Registry[Callable[[float], float]] = Registry("schedule")
 """Label schedules by name. Each rises from 0 at 0 to 1 at 1."""
+
+SCHEDULES.register("constant", constant)
+SCHEDULES.register("hyperbolic", hyperbolic)
 
 
 def due(
@@ -63,10 +66,7 @@ def due(
     Raises:
         ValueError: if the schedule is unknown or a figure is out of its range.
     """
-    if schedule not in SCHEDULES:
-        near = difflib.get_close_matches(schedule, SCHEDULES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(SCHEDULES)}."
-        raise ValueError(f"There is no schedule {schedule!r}; {hint}")
+    share_asked = SCHEDULES.named(schedule)
     if timesteps < 0 or total_timesteps < 1 or answers < 0:
         raise ValueError(
             "A schedule needs timesteps and answers of at least 0 and total_timesteps of at least 1, "
@@ -79,7 +79,7 @@ def due(
     progress = timesteps / (ask_until * total_timesteps)
     if progress >= 1:
         return answers
-    share = initial_share + (1 - initial_share) * SCHEDULES[schedule](progress)
+    share = initial_share + (1 - initial_share) * share_asked(progress)
     # Without the small step back, a product such as 0.1 * 30 = 3.0000000000000004 would round up to 4.
     return min(answers, math.ceil(answers * share - 1e-9))
 

@@ -17,7 +17,6 @@ from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import FeedbackKind
 from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.config import FeedbackConfig, due
-from rlhf_envs.loop.selection import SELECTION_RULES
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
@@ -126,16 +125,12 @@ class FeedbackLoop:
         self._answers = AnswerReader(store, ensemble.encoder, kinds)
         self.progress = LoopState()
         self.status = StatusReporter(store)
-        self._chooser = QueryChooser(
-            SELECTION_RULES.resolve(config.selection),
-            kinds,
-            config.segment_length,
-            config.candidates_per_query,
-            config.past_segment_share,
-            horizon,
-            seed,
-        )
-        self._demonstrator = _demonstrator(config, demonstrations)
+        self._chooser = QueryChooser(config, kinds, horizon, seed)
+        self._demonstrator: Demonstrator | None = None
+        if config.demonstration_comparisons:
+            if demonstrations is None:
+                raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
+            self._demonstrator = Demonstrator(demonstrations, config.segment_length)
         self._served = False
         self._requests = OwnerRequests()
         withdraw_stop(store)
@@ -221,7 +216,7 @@ class FeedbackLoop:
 
     def _fit(self) -> FitReport:
         if self.config.reliability:
-            return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1).report
+            return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1)
         return fit_reward(self.ensemble, self.dataset, self.fit)
 
     def _held_out_accuracy(self) -> float | None:
@@ -388,11 +383,3 @@ class AnswerReader:
     def _add(self, since: int) -> None:
         answers = self._store.live_answers(Purpose.TRAIN, as_of=self.cursor)
         self.dataset.add_answers((answer for answer in answers if answer.id >= since), self._store)
-
-
-def _demonstrator(config: FeedbackConfig, demonstrations: Demonstrations | None) -> Demonstrator | None:
-    if config.demonstration_comparisons == 0:
-        return None
-    if demonstrations is None:
-        raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
-    return Demonstrator(demonstrations, config.segment_length)

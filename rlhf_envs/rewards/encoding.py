@@ -76,7 +76,7 @@ class InputEncoder:
         self.observation_space = observation_space
         self.action_space = action_space
         self._parts = list(_observation_parts(observation_space))
-        self._action_part = _action_part(action_space)
+        self._action_part = _part("actions", action_space, _SUPPORTED_ACTIONS, is_action=True)
         normalised: list[bool] = []
         self.image_shapes: list[tuple[int, int, int]] = []
         self.vocabularies: list[int] = []
@@ -267,39 +267,19 @@ def is_image(space: spaces.Space[Any]) -> bool:
 def _observation_parts(space: spaces.Space[Any]) -> Iterator[tuple[str | None, _Part]]:
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
-            yield key, _observation_part(f"observations[{key!r}]", part)
+            yield key, _part(f"observations[{key!r}]", part, _SUPPORTED_OBSERVATIONS)
     else:
-        yield None, _observation_part("observations", space)
+        yield None, _part("observations", space, _SUPPORTED_OBSERVATIONS)
 
 
-def _observation_part(name: str, space: spaces.Space[Any]) -> _Part:
-    if is_image(space):
-        return _Image(name, space)  # type: ignore[arg-type]
+def _part(name: str, space: spaces.Space[Any], supported: str, is_action: bool = False) -> _Part:
     if isinstance(space, spaces.Box):
-        return _Floats(name, space, bounded=False)
-    part = _category_part(name, space)
-    if part is None:
-        raise ValueError(
-            f"The reward model cannot read {name} of space {space}; supported are {_SUPPORTED_OBSERVATIONS}."
-        )
-    return part
-
-
-def _action_part(space: spaces.Space[Any]) -> _Part:
-    if isinstance(space, spaces.Box):
-        return _Floats("actions", space, bounded=True)
-    part = _category_part("actions", space)
-    if part is None:
-        raise ValueError(f"The reward model cannot read actions of space {space}; supported are {_SUPPORTED_ACTIONS}.")
-    return part
-
-
-def _category_part(name: str, space: spaces.Space[Any]) -> _Part | None:
+        return _Image(name, space) if is_image(space) and not is_action else _Floats(name, space, bounded=is_action)
     if isinstance(space, spaces.Discrete):
         return _Categories(name, (), np.array([space.n]), np.array([space.start]))
     if isinstance(space, spaces.MultiDiscrete):
         return _Categories(name, space.shape, space.nvec, space.start)
-    return None
+    raise ValueError(f"The reward model cannot read {name} of space {space}; supported are {supported}.")
 
 
 def _pick(observations: Observations, key: str | None) -> NDArray[Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +18,6 @@ ROUNDS = 2
 """Alternations of a joint fit from nothing: a third one costs as much again and finds no better reward."""
 
 
-@dataclass(frozen=True)
-class JointFit:
-    """What a joint fit did.
-
-    Attributes:
-        report: of the last fit of the reward.
-        reliability: the estimates, by annotator, that the last fit went by.
-    """
-
-    report: FitReport
-    reliability: Mapping[str, ReliabilityEstimate]
-
-
 def fit_with_reliability(
     ensemble: RewardEnsemble,
     dataset: PreferenceDataset,
@@ -39,7 +25,7 @@ def fit_with_reliability(
     *,
     fresh: bool | None = None,
     rounds: int = ROUNDS,
-) -> JointFit:
+) -> FitReport:
     """Estimate from the reward how reliable everybody is, fit the reward to answers weighed by that, and so on.
 
     This climbs the joint likelihood of reward and reliability one block of parameters at a time, as the EM algorithms
@@ -54,6 +40,9 @@ def fit_with_reliability(
         rounds: how many times to estimate and fit. Where fits follow each other as answers come in, 1 is enough, and
             costs what `fit` costs.
 
+    Returns:
+        What the last fit did; it went by the estimates that the dataset has now (`PreferenceDataset.reliability`).
+
     Raises:
         ValueError: if there are no rounds, or the reward cannot be fitted.
     """
@@ -63,10 +52,9 @@ def fit_with_reliability(
         dataset.set_reliability({})
         fit(ensemble, dataset, config, fresh=fresh)
     for _ in range(rounds):
-        estimates = estimate_from_held_out(ensemble, dataset, config)
-        dataset.set_reliability(estimates)
+        dataset.set_reliability(estimate_from_held_out(ensemble, dataset, config))
         report = fit(ensemble, dataset, config, fresh=fresh)
-    return JointFit(report, estimates)
+    return report
 
 
 def estimate_from_answers(

@@ -83,14 +83,6 @@ class ReliabilityEstimate(Reliability):
     answers: int = 0
 
 
-def estimate_reliability(
-    differences: NDArray[np.floating], said_right: NDArray[np.bool_], *, scale: float | None = None
-) -> ReliabilityEstimate:
-    """The reliability of one annotator from their N decisive answers; arguments as in `estimate_reliabilities`."""
-    alone = [""] * len(differences)
-    return estimate_reliabilities(alone, differences, said_right, scale=scale).get("", ReliabilityEstimate())
-
-
 def estimate_reliabilities(
     annotators: Sequence[str],
     differences: NDArray[np.floating],

@@ -104,10 +104,11 @@ def mixed_dataset(ensemble: RewardEnsemble, count: int = 240) -> PreferenceDatas
 
 def test_a_joint_fit_tells_a_careless_annotator_from_a_careful_one() -> None:
     ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE)
-    joint = fit_with_reliability(ensemble, mixed_dataset(ensemble))
-    rates = {name: estimate.error_rate for name, estimate in joint.reliability.items()}
+    dataset = mixed_dataset(ensemble)
+    report = fit_with_reliability(ensemble, dataset)
+    rates = {name: estimate.error_rate for name, estimate in dataset.reliability.items()}
     assert rates["oracle"] < 0.12 < 0.18 < rates["careless"] < 0.42 < rates["lefty"]
-    assert joint.report.labels == 240
+    assert report.labels == 240
 
 
 def test_a_joint_fit_does_not_depend_on_what_was_believed_before() -> None:
@@ -116,9 +117,9 @@ def test_a_joint_fit_does_not_depend_on_what_was_believed_before() -> None:
         ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE)
         dataset = mixed_dataset(ensemble, 90)
         if before:
-            joint = fit_with_reliability(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=5), dataset)
-            assert joint.reliability
-        results.append(fit_with_reliability(ensemble, dataset, rounds=1).report.train_loss)
+            fit_with_reliability(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, seed=5), dataset)
+            assert dataset.reliability
+        results.append(fit_with_reliability(ensemble, dataset, rounds=1).train_loss)
     assert results[0] == results[1]
 
 

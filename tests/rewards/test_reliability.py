@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlhf_envs.rewards.reliability import estimate_reliabilities, estimate_reliability
+from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities
 
 
 def answers(rng: np.random.Generator, differences: np.ndarray, temperature: float, error_rate: float) -> np.ndarray:
@@ -11,11 +11,15 @@ def answers(rng: np.random.Generator, differences: np.ndarray, temperature: floa
     return rng.random(len(differences)) < probability
 
 
+def of_one(differences: np.ndarray, said_right: np.ndarray, scale: float | None = None) -> ReliabilityEstimate:
+    return estimate_reliabilities(["ann"] * len(differences), differences, said_right, scale=scale)["ann"]
+
+
 @pytest.mark.parametrize(("temperature", "error_rate"), [(1.0, 0.0), (1.3, 0.1), (0.8, 0.3)])
 def test_what_answers_were_drawn_from_is_found_again(temperature: float, error_rate: float) -> None:
     rng = np.random.default_rng(3)
     differences = rng.normal(scale=4, size=5000)
-    found = estimate_reliability(differences, answers(rng, differences, temperature, error_rate), scale=1.0)
+    found = of_one(differences, answers(rng, differences, temperature, error_rate), scale=1.0)
     assert found.error_rate == pytest.approx(error_rate, abs=0.025)
     assert found.temperature == pytest.approx(temperature, rel=0.2)
     assert abs(found.error_rate - error_rate) < 4 * found.error_rate_std_error + 0.005
@@ -27,7 +31,7 @@ def test_standard_errors_tell_how_far_estimates_scatter() -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
         differences = rng.normal(scale=4, size=300)
-        found.append(estimate_reliability(differences, answers(rng, differences, 1.0, 0.25), scale=1.0))
+        found.append(of_one(differences, answers(rng, differences, 1.0, 0.25), scale=1.0))
     scatter = np.std([one.error_rate for one in found])
     stated = np.mean([one.error_rate_std_error for one in found])
     assert 0.6 < stated / scatter < 1.6
@@ -35,7 +39,7 @@ def test_standard_errors_tell_how_far_estimates_scatter() -> None:
 
 def test_who_always_says_left_is_a_coin_and_known_to_guess_left() -> None:
     rng = np.random.default_rng(0)
-    found = estimate_reliability(rng.normal(size=200), np.zeros(200, bool))
+    found = of_one(rng.normal(size=200), np.zeros(200, bool))
     assert found.error_rate == pytest.approx(0.5, abs=0.02)
     assert found.guesses_right < 0.05
 
@@ -65,7 +69,7 @@ def test_temperatures_are_relative_to_everybody() -> None:
 def test_five_answers_give_no_extremes() -> None:
     right = np.array([1.0, 2.0, -1.0, -3.0, 2.0])
     for said in (right > 0, right < 0, np.ones(5, bool)):
-        found = estimate_reliability(right, said)
+        found = of_one(right, said)
         assert 0 < found.error_rate < 0.48
         assert 0.5 < found.temperature < 2
         assert found.error_rate_std_error > 0.01
@@ -73,13 +77,12 @@ def test_five_answers_give_no_extremes() -> None:
 
 def test_without_answers_nothing_is_claimed() -> None:
     assert estimate_reliabilities([], np.zeros(0), np.zeros(0, bool)) == {}
-    assert estimate_reliability(np.zeros(0), np.zeros(0, bool)).error_rate == 0
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="lists of one length"):
-        estimate_reliability(np.zeros(3), np.zeros(2, bool))
+        of_one(np.zeros(3), np.zeros(2, bool))
     with pytest.raises(ValueError, match="NaN or infinite"):
-        estimate_reliability(np.array([np.nan]), np.zeros(1, bool))
+        of_one(np.array([np.nan]), np.zeros(1, bool))
     with pytest.raises(ValueError, match="must be positive"):
-        estimate_reliability(np.zeros(1), np.zeros(1, bool), scale=0.0)
+        of_one(np.zeros(1), np.zeros(1, bool), scale=0.0)

@@ -1,7 +1,13 @@
 """Annotators that are code: scripted teachers, demonstrations as preferences, and a user's own."""
 
-from rlhf_envs.feedback.annotators.annotator import ANNOTATORS, Annotator, Clip, FunctionAnnotator, make_annotator
-from rlhf_envs.feedback.annotators.teacher import ScriptedTeacher
+from rlhf_envs.feedback.annotators.annotator import (
+    ANNOTATORS,
+    Annotator,
+    Clip,
+    FunctionAnnotator,
+    ScriptedTeacher,
+    make_annotator,
+)
 from rlhf_envs.kinds import TeacherConfig
 
 __all__ = [

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.feedback.annotators.teacher import ScriptedTeacher
 from rlhf_envs.feedback.store import PreferenceStore
-from rlhf_envs.kinds import Comparison, TeacherConfig
+from rlhf_envs.kinds import KINDS, Comparison, Judgement, TeacherConfig
 from rlhf_envs.observations import Observations
-from rlhf_envs.queries import Choice
+from rlhf_envs.queries import Choice, Query, Submission
 from rlhf_envs.registry import Registry
 from rlhf_envs.segments import Segment
+
+_AT_ONCE = 1000
 
 
 @runtime_checkable
@@ -30,6 +31,44 @@ class Annotator(Protocol):
         A training run calls it after each time that it has asked. Raise what you like: the run stops with it, and can
         be resumed.
         """
+
+
+class ScriptedTeacher:
+    """An annotator that answers from the true reward, see `TeacherConfig`.
+
+    What it says to a query depends on its seed and the query alone, not on the order of queries: a run that is resumed
+    gets the same answers again.
+
+    Args:
+        config: how it judges.
+        name: the annotator that its answers are stored under.
+    """
+
+    def __init__(self, config: TeacherConfig, name: str = "oracle") -> None:
+        self.config = config
+        self.name = name
+        self._judgement = Judgement(config)
+
+    def answer(self, query: Query) -> Submission:
+        """What the teacher submits to a query of any kind.
+
+        Raises:
+            ValueError: if the store does not know the query, its true rewards are not finite, or a threshold needs a
+                figure that its context does not have.
+        """
+        if query.id is None:
+            raise ValueError(f"Query {query.key!r} must be asked in a store before it is answered.")
+        if self._judgement.skips(query):
+            return Submission(query.id, self.name, Choice.SKIP)
+        choice, payload = KINDS.named(query.kind).scripted_answer(self._judgement, query)
+        return Submission(query.id, self.name, choice, payload=payload)
+
+    def serve(self, store: PreferenceStore) -> int:
+        """Answer everything that is open to this teacher; return how many queries that was."""
+        served = 0
+        while taken := store.take_many(self.name, _AT_ONCE):
+            served += len(store.answer_many([self.answer(query) for query in taken]))
+        return served
 
 
 class Clip:

@@ -23,7 +23,6 @@ from rlhf_envs.feedback.quality.report import (
     print_quality,
     quality_report,
     quality_warnings,
-    report_on,
 )
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "print_quality",
     "quality_report",
     "quality_warnings",
-    "report_on",
     "write_quality_report",
 ]
 

@@ -15,7 +15,6 @@ from rlhf_envs.feedback.quality.annotators import (
     by_annotator,
     without_practice,
 )
-from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.queries import LiveAnswer
 
 if TYPE_CHECKING:
@@ -123,21 +122,14 @@ class QualityReport:
 
 
 def quality_report(
-    store: PreferenceStore, reliability: Mapping[str, ReliabilityEstimate] | None = None
-) -> QualityReport:
-    """The quality of all answers in a store that were not undone, practice left out.
-
-    Args:
-        store: the store.
-        reliability: estimates to show besides (`rlhf_envs.rewards.joint_fitting`).
-    """
-    return report_on(store.live_answers(), reliability)
-
-
-def report_on(
     answers: Iterable[LiveAnswer], reliability: Mapping[str, ReliabilityEstimate] | None = None
 ) -> QualityReport:
-    """The quality of some answers; see `quality_report`."""
+    """The quality of answers, practice left out.
+
+    Args:
+        answers: that were not undone, of all annotators (`PreferenceStore.live_answers`).
+        reliability: estimates to show besides (`rlhf_envs.rewards.joint_fitting`).
+    """
     answers = without_practice(answers)
     agreed = agreement(answers)
     return QualityReport(

@@ -99,7 +99,7 @@ class LabellingService:
         session = await self.session(annotator)
         shown = await self.thread.run(lambda: session.upcoming(kinds))
         for number, query in enumerate(shown):
-            _remember(self._queries, query.id, _without_segments(query))
+            _remember(self._queries, query.id, replace(query, segments=()))
             _remember(self._shown, (annotator, query.id), True)
             if number < _FILMS_AHEAD:
                 for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
@@ -158,7 +158,7 @@ class LabellingService:
         """A query without its segments; many are remembered."""
         query = self._queries.get(query_id)
         if query is None:
-            query = _without_segments(await asyncio.to_thread(self.store.query, query_id))
+            query = replace(await asyncio.to_thread(self.store.query, query_id), segments=())
             _remember(self._queries, query_id, query)
         return query
 
@@ -293,10 +293,6 @@ def _was_shown(connection: Connection, annotator: str, query_id: int) -> bool:
 
 def _itself(segment: Segment) -> Segment:
     return segment
-
-
-def _without_segments(query: Query) -> Query:
-    return replace(query, segments=())
 
 
 def _remember(recent: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -17,7 +17,6 @@ from rlhf_envs.feedback.quality import (
     print_quality,
     quality_report,
     quality_warnings,
-    report_on,
     write_quality_report,
 )
 from rlhf_envs.rewards.reliability import ReliabilityEstimate
@@ -34,7 +33,7 @@ def report(say: Any) -> QualityReport:
         answers.append(say("ann", "left" if number % 6 else "right", pair, seconds=float(rng.lognormal(1, 0.4))))
         answers.append(say("<b>bob</b> [red]", ("left", "right")[number % 2], pair, seconds=0.3))
     answers += [say("ann", "left", pair) for pair in ((1, 3), (3, 5), (5, 1))]
-    return report_on(answers, RELIABILITY)
+    return quality_report(answers, RELIABILITY)
 
 
 def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
@@ -47,11 +46,11 @@ def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
 def test_good_work_gives_no_reason_to_worry(say: Any) -> None:
     choices = ("left", "right")
     good = [say(name, choices[n % 2], (2 * n, 2 * n + 1), seconds=3.0) for n in range(60) for name in ("ann", "bob")]
-    assert quality_warnings(report_on(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
+    assert quality_warnings(quality_report(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
 
 
 def test_a_few_answers_are_not_held_against_anybody(say: Any) -> None:
-    assert quality_warnings(report_on([say("ann", "left", seconds=0.1) for _ in range(5)])) == []
+    assert quality_warnings(quality_report([say("ann", "left", seconds=0.1) for _ in range(5)])) == []
 
 
 def test_the_printed_report_names_everybody_and_lists_cycles(report: QualityReport) -> None:
@@ -82,7 +81,7 @@ def test_four_annotators_with_long_names_can_be_read_on_80_columns(say: Any) -> 
     names = [f"{name}.van.der.berg@a-university.example.org" for name in ("ann", "bob", "cleo", "dora")]
     answers = [say(name, "left", (2 * n, 2 * n + 1), seconds=2.5) for n in range(1200) for name in names]
     reliability = {name: ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120) for name in names}
-    text = printed(report_on(answers, reliability), 80)
+    text = printed(quality_report(answers, reliability), 80)
     figures = column(text, 1)
     for figure in ("answers", "left share", "agrees", "seconds", "too fast", "error rate", "temperature", "on cycles"):
         assert figure in figures
@@ -95,10 +94,10 @@ def test_four_annotators_with_long_names_can_be_read_on_80_columns(say: Any) -> 
 
 def test_more_annotators_than_fit_stand_in_several_tables(say: Any) -> None:
     names = [f"annotator-{number}" for number in range(9)]
-    text = printed(report_on([say(name, "left", seconds=2.5) for name in names], {}), 80)
+    text = printed(quality_report([say(name, "left", seconds=2.5) for name in names], {}), 80)
     assert text.count("annotator  ┃") == 3
     assert sorted(name for name in names if any(name in column(text, place) for place in range(2, 6))) == names
-    assert printed(report_on([say(name, "left") for name in names], {}), 30).count("┏") == len(names)
+    assert printed(quality_report([say(name, "left") for name in names], {}), 30).count("┏") == len(names)
 
 
 def test_the_page_is_whole_and_runs_nobodys_markup(report: QualityReport, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_other_file_types_are_refused(report: QualityReport, tmp_path: Path) -> 
 
 
 def test_a_store_without_answers_says_so(store: PreferenceStore, tmp_path: Path) -> None:
-    empty = quality_report(store)
+    empty = quality_report(store.live_answers())
     assert empty.answers == 0
     with pytest.raises(ValueError, match="Nobody has answered yet"):
         write_quality_report(empty, tmp_path / "quality.html")
@@ -144,5 +143,5 @@ def test_ten_thousand_answers_are_reported_on_in_seconds(say: Any) -> None:
         for who in rng.choice(8, 2, replace=False)
     ]
     started = time.perf_counter()
-    assert report_on(answers).answers == 10_000
+    assert quality_report(answers).answers == 10_000
     assert time.perf_counter() - started < 6
