@@ -26,6 +26,7 @@ from scripts.benchmarks.markdown import around_markers, write_between_markers
 from scripts.benchmarks.overhead import Inference, Overhead
 from scripts.benchmarks.robustness import Robustness
 from scripts.benchmarks.screens import Page, Window
+from scripts.benchmarks.third_party import ThirdParty
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
@@ -33,7 +34,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but robustness and variants, the quick ones first."""
+    """All of them but robustness, variants and third-party, the quick ones first."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -63,6 +64,7 @@ class Arguments:
         | Overhead
         | Learning
         | Variants
+        | ThirdParty
         | Annotators
         | Window
         | Page

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +14,8 @@ from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
-from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure
+from scripts.benchmarks.markdown import markdown_table, mean_and_spread
+from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure, finish_all, run_record
 
 VARIANTS = (
     EnvironmentRef("rlhf/Driving-v0", {"traffic": "dense"}),
@@ -69,14 +66,8 @@ class Learning:
             RunInterrupted: if it was stopped.
         """
         planned = list(self.plan(out / self.name))
-        missing = [run for run in planned if not run.is_finished]
-        log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
-        for count, (run, metrics) in enumerate(self._finish(missing), start=len(planned) - len(missing) + 1):
-            log(
-                f"{count} of {len(planned)}: {run.path.relative_to(out)}: true return "
-                f"{figure(metrics['true_return_mean'])} in {metrics['wall_seconds']:.0f} s"
-            )
-        return {"runs": [_record(run, out) for run in planned]}
+        finish_all(planned, self.jobs, out, log)
+        return {"runs": [run_record(run, out) for run in planned]}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
@@ -109,37 +100,6 @@ class Learning:
                 for count in dict.fromkeys(budgets):
                     config = configure(environment_id, "learned", seed, answers=count, **common)
                     yield TrainingRun(config, parent / f"preferences-{count}-{seed}")
-
-    def _finish(self, runs: list[TrainingRun]) -> Iterator[tuple[TrainingRun, dict[str, Any]]]:
-        """Finish runs, and give the figures of each as soon as they are there."""
-        if self.jobs == 1:
-            yield from ((run, run.finish()) for run in runs)
-            return
-        # A forked copy of a process with PyTorch's threads can hang.
-        with ProcessPoolExecutor(self.jobs, multiprocessing.get_context("spawn")) as pool:
-            waiting = deque(runs)
-            running: dict[Future[dict[str, Any]], TrainingRun] = {}
-            while waiting or running:
-                # No more are submitted than can run, because a pool that is stopped first does what was submitted.
-                while waiting and len(running) < self.jobs:
-                    run = waiting.popleft()
-                    running[pool.submit(run.finish)] = run
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-
-
-def _record(run: TrainingRun, out: Path) -> dict[str, Any]:
-    config = run.config
-    return {
-        "env": config.required_environment.id,
-        "reward": config.reward,
-        "answers": config.labels.answers if config.reward == "learned" else 0,
-        "timesteps": config.timesteps,
-        "seed": config.seed,
-        "folder": str(run.path.relative_to(out)),
-        "config": config.to_json(),
-        "metrics": run.directory.read_metrics(),
-    }
 
 
 def _figures(runs: list[dict[str, Any]], reward: str, name: str, answers: int = 0) -> list[float | None]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.runs import RunDirectory
+from scripts.benchmarks import Log
+from scripts.benchmarks.markdown import figure
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""
@@ -124,3 +130,58 @@ class TrainingRun:
         if not started:
             self.directory.create(self.config.to_json())
         return train(self.config, self.directory, Console(quiet=True), resume=started, report=False)
+
+
+def finish_all(planned: list[TrainingRun], jobs: int, out: Path, log: Log) -> None:
+    """Do every run that has not been done yet, and say how each ended.
+
+    Args:
+        planned: all runs of a benchmark.
+        jobs: how many at a time, each in a process of its own if more than one.
+        out: the folder that holds them all.
+        log: for a line about each.
+
+    Raises:
+        ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
+        RunInterrupted: if it was stopped.
+    """
+    missing = [run for run in planned if not run.is_finished]
+    log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
+    for count, (run, metrics) in enumerate(_finish(missing, jobs), start=len(planned) - len(missing) + 1):
+        log(
+            f"{count} of {len(planned)}: {run.path.relative_to(out)}: true return "
+            f"{figure(metrics['true_return_mean'])} in {metrics['wall_seconds']:.0f} s"
+        )
+
+
+def _finish(runs: list[TrainingRun], jobs: int) -> Iterator[tuple[TrainingRun, dict[str, Any]]]:
+    """Finish runs, and give the figures of each as soon as they are there."""
+    if jobs == 1:
+        yield from ((run, run.finish()) for run in runs)
+        return
+    # A forked copy of a process with PyTorch's threads can hang.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = deque(runs)
+        running: dict[Future[dict[str, Any]], TrainingRun] = {}
+        while waiting or running:
+            # No more are submitted than can run, because a pool that is stopped first does what was submitted.
+            while waiting and len(running) < jobs:
+                run = waiting.popleft()
+                running[pool.submit(run.finish)] = run
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+
+def run_record(run: TrainingRun, out: Path) -> dict[str, Any]:
+    """A run as values of JSON: what it was, and its figures."""
+    config = run.config
+    return {
+        "env": config.required_environment.id,
+        "reward": config.reward,
+        "answers": config.labels.answers if config.reward == "learned" else 0,
+        "timesteps": config.timesteps,
+        "seed": config.seed,
+        "folder": str(run.path.relative_to(out)),
+        "config": config.to_json(),
+        "metrics": run.directory.read_metrics(),
+    }

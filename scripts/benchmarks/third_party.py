@@ -1,0 +1,175 @@
+"""How good policies become that learn from preferences in environments of other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from agents.config import Reward, RunConfig, RunOptions
+from rlhf_envs.environment import EnvironmentRef, WrapperRef
+from rlhf_envs.evaluation.returns import normalised
+from scripts.benchmarks import Log, require_positive
+from scripts.benchmarks.markdown import NOTHING, figure, markdown_table
+from scripts.benchmarks.runs import TrainingRun, finish_all, run_record
+
+
+@dataclass(frozen=True)
+class Case:
+    """An environment and how it is learned.
+
+    Attributes:
+        timesteps: environment steps of a run.
+        answers: everything that is asked.
+        learner: the algorithm.
+        feedback: the scripted teacher.
+        wrappers: around each copy.
+    """
+
+    timesteps: int
+    answers: int = 200
+    learner: str = "ppo"
+    feedback: str = "oracle"
+    wrappers: tuple[str, ...] = ()
+
+
+CASES: dict[str, Case] = {
+    "CartPole-v1": Case(100_000),
+    "Pendulum-v1": Case(100_000),
+    "Acrobot-v1": Case(200_000),
+    "MountainCarContinuous-v0": Case(100_000, learner="sac"),
+    "LunarLander-v3": Case(1_000_000),
+    "minigrid:MiniGrid-Empty-8x8-v0": Case(200_000, wrappers=("minigrid.wrappers:FlatObsWrapper",)),
+    "HalfCheetah-v5": Case(1_000_000, answers=400),
+    "Hopper-v5": Case(1_000_000, answers=400),
+    "Walker2d-v5": Case(1_000_000, answers=400),
+    "Ant-v5": Case(1_000_000, answers=400),
+    "shimmy:dm_control/walker-walk-v0": Case(500_000, answers=100, learner="sac"),
+    "shimmy:dm_control/cheetah-run-v0": Case(500_000, answers=100, learner="sac"),
+}
+"""What is measured by default, by environment id."""
+
+
+@dataclass(frozen=True)
+class ThirdParty:
+    """Train on preferences in environments of other packages, and the same learner on the true reward beside it.
+
+    Runs that are in the folder already are used as they are, so the same command with the same --out finishes a
+    benchmark that was stopped. Environments whose package is not installed are refused before any work.
+
+    Attributes:
+        env: the environments; those of the table have steps, learner and wrappers of their own there.
+        answers: the budget; that of the table where None.
+        timesteps: environment steps of a run; those of the table where None.
+        learner: the algorithm; that of the table where None.
+        feedback: the scripted teacher; that of the table where None.
+        first_seed: of the runs; the others follow.
+        seeds: how many runs of each kind.
+        jobs: how many runs at a time, each in a process of its own.
+        episodes: on new seeds in which each policy is evaluated.
+    """
+
+    name: ClassVar[str] = "third-party"
+    env: tuple[str, ...] = tuple(CASES)
+    answers: int | None = None
+    timesteps: int | None = None
+    learner: str | None = None
+    feedback: str | None = None
+    first_seed: int = 0
+    seeds: int = 3
+    jobs: int = 1
+    episodes: int = 100
+
+    def __post_init__(self) -> None:
+        require_positive(self, "seeds", "jobs", "episodes")
+
+    def measure(self, out: Path, log: Log) -> dict[str, Any]:
+        """Do every run that has not been done yet; the figures of all.
+
+        Raises:
+            ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
+            RunInterrupted: if it was stopped.
+        """
+        planned = list(self.plan(out / self.name))
+        for run in planned:
+            run.config.required_environment.make().close()
+        finish_all(planned, self.jobs, out, log)
+        return {"runs": [run_record(run, out) for run in planned]}
+
+    @staticmethod
+    def table(measured: dict[str, Any]) -> str:
+        """A row for each environment: medians over seeds, with the range in brackets."""
+        rows = []
+        for environment_id in dict.fromkeys(run["env"] for run in measured["runs"]):
+            runs = [run for run in measured["runs"] if run["env"] == environment_id]
+            plain, learned = ([run for run in runs if run["reward"] == reward] for reward in ("true", "learned"))
+            trivial = {name: _median(plain, f"{name}_return_mean") for name in ("random", "idle")}
+            best = max(value for value in trivial.values() if value is not None)
+            one = _median(plain, "true_return_mean")
+            config = learned[0]["config"]
+            scores = [
+                score
+                for run in learned
+                if one is not None and (score := normalised(run["metrics"]["true_return_mean"], best, one)) is not None
+            ]
+            rows.append(
+                {
+                    "environment": f"`{environment_id}`, {learned[0]['timesteps']:,} steps",
+                    "learner": config["learner"],
+                    "answers": str(learned[0]["answers"]),
+                    "random": _cell([trivial["random"]]),
+                    "constant": _cell([trivial["idle"]]),
+                    "true reward": _cell([run["metrics"]["true_return_mean"] for run in plain]),
+                    "preferences": _cell([run["metrics"]["true_return_mean"] for run in learned]),
+                    "normalised": _cell(scores),
+                    "test accuracy": _cell([run["metrics"].get("test_accuracy") for run in learned]),
+                    "seconds": _cell([run["metrics"]["wall_seconds"] for run in learned]),
+                }
+            )
+        seeds = sorted({run["seed"] for run in measured["runs"]})
+        return (
+            f"Training seeds {', '.join(map(str, seeds))}; medians, and the range over seeds in brackets. *Normalised* "
+            "is 0 for the better of random actions and the best constant action, and 1 for the median of the same "
+            "learner with the same settings on the environment's own reward.\n\n"
+            f"{markdown_table(rows)}"
+        )
+
+    def plan(self, folder: Path) -> Iterator[TrainingRun]:
+        """Every run, each in a folder of its own, seed by seed, so that early results show all environments."""
+        for seed in range(self.first_seed, self.first_seed + self.seeds):
+            for environment_id in dict.fromkeys(self.env):
+                parent = folder / environment_id.replace("/", "-").replace(":", "-")
+                case = CASES.get(environment_id, Case(RunConfig.timesteps))
+                for reward in ("true", "learned"):
+                    config = self._configure(environment_id, case, reward, seed)
+                    asked = "" if reward == "true" else f"-{config.labels.answers}-{config.feedback}"
+                    yield TrainingRun(config, parent / f"{config.learner}-{reward}{asked}-{seed}")
+
+    def _configure(self, environment_id: str, case: Case, reward: Reward, seed: int) -> RunConfig:
+        environment = EnvironmentRef(environment_id, wrappers=tuple(map(WrapperRef.of, case.wrappers)))
+        config = RunConfig.for_environment(environment, self.learner or case.learner)
+        return replace(
+            config,
+            reward=reward,
+            feedback=self.feedback or case.feedback,
+            labels=replace(config.labels, answers=self.answers or case.answers),
+            timesteps=self.timesteps or case.timesteps,
+            seed=seed,
+            run=RunOptions(evaluation_episodes=self.episodes),
+        )
+
+
+def _median(runs: list[dict[str, Any]], name: str) -> float | None:
+    values = [run["metrics"][name] for run in runs if run["metrics"].get(name) is not None]
+    return float(np.median(values)) if values else None
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return NOTHING
+    middle = figure(float(np.median(known)))
+    return middle if len(known) == 1 else f"{middle} ({figure(min(known))} to {figure(max(known))})"
