@@ -8,7 +8,7 @@ import pytest
 
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.evaluation.judging.matches import ClipRecorder, Participant, pair_prefix, plan_matches
+from rlhf_envs.evaluation.judging.session import ClipRecorder, Participant, pair_prefix, plan_matches
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 
 NAMES = ("a", "b", "c")

@@ -13,8 +13,7 @@ import pytest
 from rlhf_envs.cli import judge as judge_command
 from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.evaluation.judging.matches import ClipRecorder
-from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge
+from rlhf_envs.evaluation.judging.session import PURPOSES, ClipRecorder, JudgingConfig, judge
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, StoreError, web
 from tests.sb3.environments import Walk
 

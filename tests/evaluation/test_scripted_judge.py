@@ -10,8 +10,7 @@ import torch
 
 from rlhf_envs.cli import judge as judge_command
 from rlhf_envs.cli.judge import FIGURES, PAGE
-from rlhf_envs.evaluation.judging.matches import ClipRecorder
-from rlhf_envs.evaluation.judging.session import JudgingConfig, judge, scripted_judge
+from rlhf_envs.evaluation.judging.session import ClipRecorder, JudgingConfig, judge, scripted_judge
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.report.judgement import write_judgement
 from rlhf_envs.runs import RunDirectory, read_json, write_json

@@ -26,8 +26,7 @@ from rlhf_envs.feedback import PreferenceStore, Query, ranking_payload, rating_p
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report import run_report
-from rlhf_envs.report.queries import query_pictures
-from rlhf_envs.report.run_report import write_report
+from rlhf_envs.report.run_report import query_pictures, write_report
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
 

@@ -7,16 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rlhf_envs.evaluation.judging.matches import Participant
 from rlhf_envs.evaluation.reward_model import ModelScores
 from rlhf_envs.feedback.quality import Agreement, AnnotatorFigures, agreement, annotator_figures
 from rlhf_envs.queries import Choice, LiveAnswer
+
+if TYPE_CHECKING:
+    from rlhf_envs.evaluation.judging.session import Participant
 
 REFERENCE = "random"
 """The policy whose score is 0 where it is among those compared; otherwise their mean is."""
