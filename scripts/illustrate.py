@@ -107,7 +107,7 @@ def environments_page(pictures: str) -> str:
     Args:
         pictures: the folder of the pictures, as seen from the page.
     """
-    parts = [_PAGE_START, *(f"- [`{id}`](#{_anchor(id)})\n" for id in ENVIRONMENTS)]
+    parts = [_PAGE_START, *(f"- [`{id}`](#{id.lower().replace('/', '')})\n" for id in ENVIRONMENTS)]
     for environment_id in ENVIRONMENTS:
         parts.append(f"\n## {environment_id}\n\n![Expert and proxy]({pictures}/{picture_name(environment_id)})\n\n")
         parts.append(_docstring(environment_id))
@@ -123,10 +123,6 @@ def _docstring(environment_id: str) -> str:
     text = inspect.getdoc(type(_suite_env(environment_id).task)) or ""
     # One level deeper than in the docstring, where the environment's name is not a heading.
     return "\n".join(f"#{line}" if line.startswith("## ") else line for line in text.splitlines()) + "\n"
-
-
-def _anchor(environment_id: str) -> str:
-    return environment_id.lower().replace("/", "")
 
 
 def _suite_env(environment_id: str, **arguments: Any) -> TaskEnv:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -95,7 +94,8 @@ def _play(args: Arguments, environment: EnvironmentRef, path: Path) -> int:
     """Record episodes until the player ends it; how many were recorded."""
     with closing(environment.make("rgb_array")) as env:
         task = getattr(env.unwrapped, "task", None)
-        controls = Controls(env, _keys(args.keys) or None, args.gamepad)
+        keys = {tuple(part.strip() for part in names.split("+")): action for names, action in args.keys.items()}
+        controls = Controls(env, keys or None, args.gamepad)
         rate = args.fps if args.fps is not None else float(env.metadata.get("render_fps") or _USUAL_RATE)
         spaces = env.observation_space, env.action_space
 
@@ -105,7 +105,3 @@ def _play(args: Arguments, environment: EnvironmentRef, path: Path) -> int:
 
         with closing(PlayWindow(env, controls, rate, bool(getattr(task, "in_turns", False)), args.theme)) as window:
             return window.record(args.seed, args.episodes, keep)
-
-
-def _keys(spoken: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
-    return {tuple(part.strip() for part in keys.split("+")): action for keys, action in spoken.items()}

@@ -167,7 +167,8 @@ class PlayWindow:
             pygame.font.init()
             pygame.joystick.init()
         self._font = pygame.font.Font(None, _FONT_SIZE + 4)
-        self._keys_line = f"keys  {'  '.join(_key_label(key) for key in controls.keys)}" if controls.keys else ""
+        labels = [key.upper() if len(key) == 1 else key for key in controls.keys]
+        self._keys_line = f"keys  {'  '.join(labels)}" if labels else ""
         # A gamepad sends events only as long as its object exists.
         self._gamepads = [pygame.joystick.Joystick(number) for number in range(pygame.joystick.get_count())]
 
@@ -275,7 +276,3 @@ class PlayWindow:
         if has_last:
             self._screen.blit(last, (_MARGIN, top + line_height + (line_height - last.get_height()) / 2))
         pygame.display.flip()
-
-
-def _key_label(key: str) -> str:
-    return key.upper() if len(key) == 1 else key

@@ -55,9 +55,7 @@ class Canvas:
 
     def background(self, name: str, paint: Callable[[], None]) -> None:
         """Begin a picture with what never changes: `paint` is called once per name, then its result is reused."""
-        if name not in self._backgrounds:
-            self._backgrounds[name] = self._painted(paint)
-        self.surface.blit(self._backgrounds[name], (0, 0))
+        self.surface.blit(self._painted_once(name, paint), (0, 0))
 
     def cached(self, name: str, area: Area, paint: Callable[[], None], ground: Color | None = None) -> None:
         """Blit a part that has few variants onto an area: painted once per name, on `ground`, then reused.
@@ -75,6 +73,11 @@ class Canvas:
             self._newest[place] = name
             self._backgrounds.pop(place, None)
         self.cached(place, area, paint)
+
+    def _painted_once(self, name: str, paint: Callable[[], None], width: int = 0, height: int = 0) -> pygame.Surface:
+        if name not in self._backgrounds:
+            self._backgrounds[name] = self._painted(paint, width, height)
+        return self._backgrounds[name]
 
     def _painted(
         self, paint: Callable[[], None], width: int = 0, height: int = 0, ground: Color | None = None
@@ -96,10 +99,8 @@ class Canvas:
         """
         left, top, width, height = (round(value * self.scale) for value in area)
         around = round(length * self.scale)
-        if name not in self._backgrounds:
-            self._backgrounds[name] = self._painted(paint, around + width, height)
-        start = round(shift * self.scale) % around
-        self.surface.blit(self._backgrounds[name], (left, top), (start, 0, width, height))
+        strip = self._painted_once(name, paint, around + width, height)
+        self.surface.blit(strip, (left, top), (round(shift * self.scale) % around, 0, width, height))
 
     def panorama(self, name: str, area: Area, size: Point, corner: Point, paint: Callable[[], None]) -> None:
         """A view of a larger picture, whose point `corner` lies in the top left corner of the view's area.
@@ -108,11 +109,9 @@ class Canvas:
         """
         left, top, width, height = (round(value * self.scale) for value in area)
         across, down = (round(value * self.scale) for value in size)
-        if name not in self._backgrounds:
-            self._backgrounds[name] = self._painted(paint, across, down)
         x = min(max(round(corner[0] * self.scale), 0), across - width)
         y = min(max(round(corner[1] * self.scale), 0), down - height)
-        self.surface.blit(self._backgrounds[name], (left, top), (x, y, width, height))
+        self.surface.blit(self._painted_once(name, paint, across, down), (left, top), (x, y, width, height))
 
     def stamp(self, name: str, x: float, y: float, size: Point, ground: Color, paint: Callable[[], None]) -> None:
         """Blit a small picture of `size` (width, height) with its middle on (x, y): painted once per name, then reused.

@@ -262,27 +262,16 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
         return self._frames()
 
     def _information(self, step: Step) -> dict[str, Any]:
-        terms: dict[str, Any] = {}
-        for name, values in zip(self.task.reward_weights, step.terms, strict=True):
-            terms[name] = values
-            terms["_" + name] = self._all
-        info: dict[str, Any] = {
-            "true_reward": step.true_rewards,
-            "_true_reward": self._all,
-            "reward_terms": terms,
-            "_reward_terms": self._all,
-        }
+        terms = dict(zip(self.task.reward_weights, step.terms, strict=True))
+        info = {"true_reward": step.true_rewards, "reward_terms": _with_masks(terms, self._all)}
         if step.proxy_rewards is not None:
             info["proxy_reward"] = step.proxy_rewards
-            info["_proxy_reward"] = self._all
+        info = _with_masks(info, self._all)
         if len(step.ended):
             final = np.full(self.num_envs, None, dtype=object)
             for row, observation in zip(step.ended, step.final_observations, strict=True):
                 final[row] = observation
-            info["final_info"] = dict(info)
-            info["_final_info"] = step.truncated.copy()
-            info["final_obs"] = final
-            info["_final_obs"] = step.truncated.copy()
+            info |= _with_masks({"final_info": dict(info), "final_obs": final}, step.truncated.copy())
         return info
 
     def _seed_rows(self, seeds: Sequence[int | None], among: NDArray[np.intp] | None) -> None:
@@ -304,6 +293,11 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
                 f"reset_mask must be a bool array of shape ({self.num_envs},), not {mask.dtype} {mask.shape}."
             )
         return np.flatnonzero(mask)
+
+
+def _with_masks(info: dict[str, Any], rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """An info with Gymnasium's masks in it, which say for which rows, (N,) bool, each key holds."""
+    return {**info, **{f"_{name}": rows for name in info}}
 
 
 def load_task(task_class: type[Task] | str) -> type[Task]:

@@ -20,7 +20,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
 from rlhf_envs.envs.rendering import FRAME_SIZE, checked_frame_size
-from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, Transition, play
+from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
 from rlhf_envs.wrappers import UncertainRewardFunction
 
@@ -74,7 +74,9 @@ class EpisodeRenderer:
         trace = Trace()
         chart: StripChart | None = None
         for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
-            self._extend(trace, transition)
+            result, model, acted = transition.result, self._reward_model, (transition.observations, transition.actions)
+            learned = () if model is None else (float(model.reward(*acted)[0]), float(model.spread(*acted)[0]))
+            trace.add(result.true_rewards[0], {name: values[0] for name, values in result.terms.items()}, *learned)
             if chart is None:
                 chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
             if step % every == 0:
@@ -83,12 +85,6 @@ class EpisodeRenderer:
     def close(self) -> None:
         """Close the environment."""
         self._copies.close()
-
-    def _extend(self, trace: Trace, transition: Transition) -> None:
-        result, model = transition.result, self._reward_model
-        step = transition.observations, transition.actions
-        learned = () if model is None else (float(model.reward(*step)[0]), float(model.spread(*step)[0]))
-        trace.add(result.true_rewards[0], {name: values[0] for name, values in result.terms.items()}, *learned)
 
     def _frame(self, chart: StripChart, trace: Trace) -> NDArray[np.uint8]:
         width, height = self.picture_size

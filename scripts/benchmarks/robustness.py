@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -193,13 +194,10 @@ def disturbed_round(folder: Path, kills: Sequence[Kill], answers: int, seconds: 
 
 def _new_folder(parent: Path, number: int) -> Path:
     """A new folder; those of an earlier measurement stay as they are."""
-    attempt = 0
-    while True:
-        folder = parent / (f"round-{number + 1}" + (f"-{attempt + 1}" if attempt else ""))
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            return folder
-        attempt += 1
+    names = (f"round-{number + 1}" + (f"-{attempt + 1}" if attempt else "") for attempt in count())
+    folder = next(folder for name in names if not (folder := parent / name).exists())
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _is_store(run: Path) -> bool:

@@ -127,14 +127,8 @@ class Trainer(SubProcess):
         place = ["scripts.train", "--run-dir", str(self.run)]
         if RunDirectory(self.run).config_path.exists():
             return [*place, "--resume"]
-        return [
-            *place,
-            *_SMALL,
-            "--answers",
-            str(self._answers),
-            "--queries-per-round",
-            str(max(self._answers // 6, 1)),
-        ]
+        per_round = str(max(self._answers // 6, 1))
+        return [*place, *_SMALL, "--answers", str(self._answers), "--queries-per-round", per_round]
 
 
 class Server(SubProcess):

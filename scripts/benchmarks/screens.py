@@ -96,6 +96,16 @@ class _Screen(ABC):
                     rows.append({"other load": load, **self._answer(f"{folder}/{len(rows)}.db")})
         return {"rows": rows}
 
+    @classmethod
+    def table(cls, measured: dict[str, Any]) -> str:
+        """One row for each load."""
+        return markdown_table([{"other load": row["other load"], **cls._cells(row)} for row in measured["rows"]])
+
+    @staticmethod
+    @abstractmethod
+    def _cells(row: dict[str, Any]) -> dict[str, str]:
+        """What the table says of one load."""
+
     @abstractmethod
     def _prepare(self) -> None:
         """Raise `ValueError` where something is missing on this machine."""
@@ -117,21 +127,14 @@ class Window(_Screen):
     pause: float = 0.8
 
     @staticmethod
-    def table(measured: dict[str, Any]) -> str:
-        """One row for each load."""
-        return markdown_table(
-            [
-                {
-                    "other load": row["other load"],
-                    "ms from an answer to the next pair, median": f"{row['median_ms']:.1f}",
-                    "95%": f"{row['p95_ms']:.1f}",
-                    "frames a second": f"{row['per_second']:.1f}",
-                    "missed frames": f"{row['missed']} of {row['due']}",
-                    "skipped frames of clips": f"{row['skipped']} of {row['frames']}",
-                }
-                for row in measured["rows"]
-            ]
-        )
+    def _cells(row: dict[str, Any]) -> dict[str, str]:
+        return {
+            "ms from an answer to the next pair, median": f"{row['median_ms']:.1f}",
+            "95%": f"{row['p95_ms']:.1f}",
+            "frames a second": f"{row['per_second']:.1f}",
+            "missed frames": f"{row['missed']} of {row['due']}",
+            "skipped frames of clips": f"{row['skipped']} of {row['frames']}",
+        }
 
     def _prepare(self) -> None:
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and sys.platform == "linux":
@@ -161,20 +164,13 @@ class Page(_Screen):
     pause: float = 1.5
 
     @staticmethod
-    def table(measured: dict[str, Any]) -> str:
-        """One row for each load."""
-        return markdown_table(
-            [
-                {
-                    "other load": row["other load"],
-                    "ms from an answer to the next pair, median": f"{np.median(row['waits']):.1f}",
-                    "95%": f"{np.percentile(row['waits'], 95):.1f}",
-                    "missed frames of the page": f"{row['missed']:,} of {row['ticks'] + row['missed']:,}",
-                    "dropped frames of films": f"{row['dropped']:,} of {row['shown']:,}",
-                }
-                for row in measured["rows"]
-            ]
-        )
+    def _cells(row: dict[str, Any]) -> dict[str, str]:
+        return {
+            "ms from an answer to the next pair, median": f"{np.median(row['waits']):.1f}",
+            "95%": f"{np.percentile(row['waits'], 95):.1f}",
+            "missed frames of the page": f"{row['missed']:,} of {row['ticks'] + row['missed']:,}",
+            "dropped frames of films": f"{row['dropped']:,} of {row['shown']:,}",
+        }
 
     def _prepare(self) -> None:
         if _chromium() is None or importlib.util.find_spec("playwright") is None:
