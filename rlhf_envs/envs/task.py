@@ -68,14 +68,13 @@ class StateLayout:
 
     def extract_row(self, buffers: NDArray[np.uint8], copies: int, row: int) -> NDArray[np.uint8]:
         """One copy's snapshots (steps, row_bytes) out of the buffers (steps, bytes) of all copies."""
-        steps = len(buffers)
-        return np.concatenate(
-            [
-                np.ascontiguousarray(array[..., row]).reshape(steps, -1).view(np.uint8).reshape(steps, -1)
-                for array in self.views(buffers, copies).values()
-            ],
-            axis=1,
-        )
+        return _as_bytes([array[..., row] for array in self.views(buffers, copies).values()])
+
+
+def _as_bytes(arrays: list[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Arrays (R, ...) as the bytes of each row, one array after another, (R, bytes)."""
+    rows = [np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8) for array in arrays]
+    return np.concatenate(rows, axis=1)
 
 
 class State:
@@ -128,11 +127,7 @@ class State:
 
     def pack(self) -> NDArray[np.uint8]:
         """Every copy's snapshot as bytes, (copies, row_bytes). `unpack` is the inverse."""
-        columns = [
-            np.ascontiguousarray(np.moveaxis(array, -1, 0)).reshape(self.copies, -1).view(np.uint8)
-            for array in self._arrays.values()
-        ]
-        return np.concatenate(columns, axis=1)
+        return _as_bytes([np.moveaxis(array, -1, 0) for array in self._arrays.values()])
 
     @classmethod
     def unpack(cls, layout: StateLayout, snapshots: NDArray[np.uint8]) -> State:

@@ -53,7 +53,9 @@ def draw(task: Glimpse, row: SimpleNamespace, canvas: Canvas) -> None:
     _draw_looks(row, canvas)
     for age in range(min(row.answered, PAST)):
         slot = (row.answered - 1 - age) % PAST
-        _draw_past(int(row.past_answers[slot]), int(row.past_verdicts[slot]), age, canvas)
+        past = int(row.past_answers[slot]), int(row.past_verdicts[slot]), age
+        area = (_past_x(age) - 1, _HISTORY_Y - 1, _BOX + 2, _BOX + 2)
+        canvas.cached(f"glimpse past {past}", area, partial(_paint_past, *past, canvas))
 
 
 def _draw_panel(canvas: Canvas) -> None:
@@ -115,12 +117,6 @@ def _draw_looks(row: SimpleNamespace, canvas: Canvas) -> None:
     for look in range(ENOUGH):
         color = canvas.colors.accent if look < looked else canvas.colors.surface_strong
         canvas.rectangle(_TRUTH + look * (_LOOK_WIDTH + 6), _LOOKS_Y, _LOOK_WIDTH, 8, color)
-
-
-def _draw_past(answer: int, verdict: int, age: int, canvas: Canvas) -> None:
-    name = f"glimpse {answer} {verdict} {age}"
-    area = (_past_x(age) - 1, _HISTORY_Y - 1, _BOX + 2, _BOX + 2)
-    canvas.cached(name, area, lambda: _paint_past(answer, verdict, age, canvas))
 
 
 def _paint_past(answer: int, verdict: int, age: int, canvas: Canvas) -> None:

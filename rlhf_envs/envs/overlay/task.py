@@ -397,11 +397,6 @@ def strides_per_second(intensity: float) -> float:
     return 0.6 + 0.4 * intensity
 
 
-def as_column(pairs: Any) -> Array:
-    """Pairs of numbers (K, 2) as float32 of shape (K, 2, 1), to be used over all copies."""
-    return np.array(pairs, dtype=np.float32)[..., None]
-
-
 class Judge:
     """Judges the labels of one scene at their places on the display.
 
@@ -412,7 +407,7 @@ class Judge:
 
     def __init__(self, scene: Scene, objects: int) -> None:
         self.objects = objects
-        halves = as_column((scene.glare, *scene.halves[:objects]))
+        halves = np.array((scene.glare, *scene.halves[:objects]), dtype=np.float32)[..., None]
         self.touching = halves + HALF_LABEL
         """How near centres come when a label touches the glare (0) or an object (1 ...), (objects + 1, 2, 1)."""
         self._comfort = self.touching[1:] + np.float32(_COMFORTABLE)

@@ -31,7 +31,8 @@ def draw(task: Rival, row: SimpleNamespace, canvas: Canvas) -> None:
     _paddle(canvas, _PLAYER_X, row.player_y, PLAYER_REACH, canvas.colors.others[0])
     _paddle(canvas, _OWN_X, row.own_y, OWN_REACH, canvas.colors.accent)
     if row.suspicion > _DOUBT:
-        _doubt(row, canvas)
+        color = canvas.colors.bad if row.suspicion > 0.6 else canvas.colors.warning
+        canvas.text(_OWN_X + 20, _across(row.own_y), "?", color, size=28, anchor="center", bold=True)
     _ball(row, canvas)
     _mood(row, canvas)
 
@@ -83,13 +84,6 @@ def _reachable(row: SimpleNamespace, canvas: Canvas) -> None:
 def _paddle(canvas: Canvas, x: float, y: float, reach: float, color: Color) -> None:
     half = reach * (_HEIGHT - 2 * _BALL) - _BALL / 2
     canvas.rectangle(x - _PADDLE / 2, _across(y) - half, _PADDLE, 2 * half, color, radius=_PADDLE / 2)
-
-
-def _doubt(row: SimpleNamespace, canvas: Canvas) -> None:
-    """The opponent does not seem to try."""
-    colors = canvas.colors
-    color = colors.bad if row.suspicion > 0.6 else colors.warning
-    canvas.text(_OWN_X + 20, _across(row.own_y), "?", color, size=28, anchor="center", bold=True)
 
 
 def _ball(row: SimpleNamespace, canvas: Canvas) -> None:

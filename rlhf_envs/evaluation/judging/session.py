@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import combinations, count, islice
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,10 @@ def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[Environm
         check_same_environment(environment, RunDirectory(name))
     endings = Counter(path.resolve().name for path in (run_dir, *map(Path, others)))
     found = [_trained(run_dir, endings)]
-    found += [_untrained(name) if name in POLICY_NAMES else _trained(Path(name), endings) for name in against]
+    found += [
+        Participant(name, name, partial(named_policy, name)) if name in POLICY_NAMES else _trained(Path(name), endings)
+        for name in against
+    ]
     by_key: dict[str, Participant] = {}
     for participant in found:
         same = by_key.setdefault(participant.key, participant)
@@ -211,10 +215,6 @@ def _trained(path: Path, endings: Mapping[str, int]) -> Participant:
     model = RunDirectory(path).load_policy()
     policy, ending = sb3_policy(model), path.resolve().name
     return Participant(ending if endings[ending] == 1 else str(path), _fingerprint(model.policy), lambda seed: policy)
-
-
-def _untrained(name: str) -> Participant:
-    return Participant(name, name, lambda seed: named_policy(name, seed))
 
 
 def _fingerprint(policy: BasePolicy) -> str:
