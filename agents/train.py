@@ -82,6 +82,8 @@ def train(
             progress.before = _pretrain(config, model)
         saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        for note in env.notes:
+            progress.message(f"{environment.id}: {note}")
         if not environment.is_native:
             callbacks.append(EarlyEndCallback(environment, progress.message))
         if config.asks_people:

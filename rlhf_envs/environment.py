@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
 from gymnasium.wrappers import TimeLimit
 
 from rlhf_envs.envs.registration import find_spec, is_native
 from rlhf_envs.json_values import require_json
 from rlhf_envs.registry import import_object
+from rlhf_envs.wrappers.faults import EnvironmentFault, ReportFaults, described, user_line
 from rlhf_envs.wrappers.fixed_horizon import FixedHorizon
 from rlhf_envs.wrappers.rewards import COPY_INFOS
+from rlhf_envs.wrappers.spaces import AdaptSpaces, adapt
 
 OnTermination = Literal["terminate", "restart"]
 """What follows when a third-party environment ends an episode before the horizon: nothing, the episode is over; or the
@@ -51,37 +56,38 @@ class WrapperRef:
 
     @classmethod
     def of(cls, wanted: str | WrapperRef) -> WrapperRef:
-        """A reference as it is, or one from text: 'module:Class', or 'module:Class {"size": 84}'.
+        """A reference as it is, or one from text: 'module:Class', or with arguments 'module:Class={"size": 84}'.
 
         Raises:
             ValueError: if what follows the class is not a JSON object.
         """
         if isinstance(wanted, WrapperRef):
             return wanted
-        wrapper, _, arguments = wanted.strip().partition(" ")
+        wrapper, arguments = re.fullmatch(r"([^\s=]*)[\s=]*(.*)", wanted.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
         try:
             kwargs = json.loads(arguments or "{}")
         except ValueError as error:
             raise ValueError(
-                f"The arguments of a wrapper are a JSON object, as in 'module:Class {{\"size\": 84}}', not "
+                f"The arguments of a wrapper are a JSON object, as in 'module:Class={{\"size\": 84}}', not "
                 f"{arguments!r}: {error}."
             ) from error
         return cls(wrapper, kwargs)
 
     def __str__(self) -> str:
-        return f"{self.wrapper} {json.dumps(dict(self.kwargs))}" if self.kwargs else self.wrapper
+        return f"{self.wrapper}={json.dumps(dict(self.kwargs))}" if self.kwargs else self.wrapper
 
     def wrap(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         """The environment inside the wrapper.
 
         Raises:
-            ValueError: if there is no such wrapper, it does not take these arguments, or it gives no environment.
+            ValueError: if there is no such wrapper, it refuses these arguments, or it gives no environment.
         """
         wrapper = import_object(self.wrapper, "wrapper")
         try:
             wrapped = wrapper(env, **self.kwargs)
-        except TypeError as error:
-            raise ValueError(f"The wrapper {self} cannot be used: {error}.") from error
+        except Exception as error:  # whatever the wrapper refuses its arguments by
+            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            raise ValueError(f"The wrapper {self} cannot be used: {reason}.") from error
         if not isinstance(wrapped, gym.Env):
             raise ValueError(f"The wrapper {self} gives {wrapped!r}, which is no Gymnasium environment.")
         return wrapped
@@ -118,6 +124,11 @@ class EnvironmentRef:
             raise ValueError(f"An environment is named by its id, such as rlhf/Driving-v0, not by {self.id!r}.")
         if not isinstance(self.kwargs, Mapping) or not all(isinstance(name, str) for name in self.kwargs):
             raise ValueError(f"The arguments of {self.id} must be an object, not {self.kwargs!r}.")
+        if "render_mode" in self.kwargs:
+            raise ValueError(
+                f"Leave render_mode out of the arguments of {self.id}: whether and how it is drawn is decided where it "
+                "is needed, by --feedback, --film and the like."
+            )
         object.__setattr__(self, "wrappers", tuple(WrapperRef.of(wrapper) for wrapper in self.wrappers))
         if self.horizon is not None and type(self.horizon) is not int:
             raise ValueError(f"The horizon of {self.id} must be a whole number, not {self.horizon!r}.")
@@ -183,13 +194,28 @@ class EnvironmentRef:
             ValueError: if there is no such environment, or neither a horizon nor a registered limit.
         """
         if self.is_native:
-            self._refuse_horizon()
             env = self.make()
             try:
                 return int(env.get_wrapper_attr("horizon"))
             finally:
                 env.close()
-        limit = find_spec(self.id).max_episode_steps if self.horizon is None else self.horizon
+        limit = self._known_length
+        if limit is not None:
+            return limit
+        env = self._make_wrapped(None, -1)
+        try:
+            return self._length_in(env)
+        finally:
+            env.close()
+
+    @property
+    def _known_length(self) -> int | None:
+        """Steps in an episode of a third-party environment, where they are known before one is made."""
+        return find_spec(self.id).max_episode_steps if self.horizon is None else self.horizon
+
+    def _length_in(self, env: gym.Env[Any, Any]) -> int:
+        """Steps in an episode of a third-party environment, of which this is a copy."""
+        limit = self._known_length or _own_limit(env)
         if limit is None:
             raise ValueError(
                 f"{self.id} was registered without a limit of steps, so the length of its episodes has to be given: "
@@ -206,43 +232,73 @@ class EnvironmentRef:
         """
         return bool(self.wrappers) if self.is_native else self.on_termination == "terminate"
 
-    def about_episodes(self) -> str:
-        """One sentence on how the episodes of a third-party environment end."""
-        if self.on_termination == "terminate":
-            return f"Episodes end when the environment ends them, after {self.episode_length()} steps at the latest."
-        return (
-            f"Episodes are held to {self.episode_length()} steps: when the environment ends one, it begins anew, and "
-            "the episode goes on."
-        )
-
-    def make(self, render_mode: str | None = None, limited: bool = True) -> gym.Env[Any, Any]:
-        """One copy, with its wrappers and episodes that end as the reference says.
-
-        Args:
-            render_mode: None for that of the arguments, "human" or "rgb_array".
-            limited: False leaves episodes as long as the environment makes them, for drawing and describing it.
+    def about_spaces(self) -> tuple[str, ...]:
+        """Sentences on what is otherwise than in the environment itself, where its spaces had to be adapted.
 
         Raises:
-            ValueError: for an unknown id, arguments, wrappers or a render mode that it does not take, or a horizon
-                that is not known.
+            ValueError: as `make`.
         """
+        env = self.make(limited=False)
+        try:
+            return env.space_notes if isinstance(env, AdaptSpaces) else ()
+        finally:
+            env.close()
+
+    def about_episodes(self) -> str:
+        """One sentence on how the episodes of a third-party environment end."""
+        length = self.episode_length()
+        counted = "" if self._known_length else ", the limit that the environment itself has"
+        if self.on_termination == "terminate":
+            return f"Episodes end when the environment ends them, after {length} steps at the latest{counted}."
+        return (
+            f"Episodes are held to {length} steps{counted}: when the environment ends one, it begins anew, and the "
+            "episode goes on."
+        )
+
+    def make(self, render_mode: str | None = None, limited: bool = True, copy: int | None = None) -> gym.Env[Any, Any]:
+        """One copy, with its wrappers and episodes that end as the reference says.
+
+        Third-party environments, and any with wrappers, are made such that what they show and take can be learned from
+        (`rlhf_envs.wrappers.adapt`), and what goes wrong in them is told as theirs (`EnvironmentFault`).
+
+        Args:
+            render_mode: None, "human" or "rgb_array".
+            limited: False leaves episodes as long as the environment makes them, for drawing and describing it.
+            copy: which of several it is, for messages.
+
+        Raises:
+            ValueError: for an unknown id, arguments, wrappers or a render mode that it does not take, spaces that
+                cannot be learned from, or a horizon that is not known.
+        """
+        return self._make_copy(render_mode, copy, limited=limited)
+
+    def _make_copy(
+        self, render_mode: str | None, copy: int | None, plain_infos: bool = False, limited: bool = True
+    ) -> gym.Env[Any, Any]:
         native = self.is_native
+        # The length is held outside the wrappers, some of which take several steps at a time.
+        own_limit = native or not limited
+        env = self._make_wrapped(render_mode, None if own_limit else -1)
+        if native and not self.wrappers:
+            return env
+        horizon = 0 if own_limit else self._length_in(env)
+        env = adapt(ReportFaults(env, self.id, copy, native, plain_infos), self.id)
+        if own_limit:
+            return env
+        return TimeLimit(env, horizon) if self.on_termination == "terminate" else FixedHorizon(env, horizon)
+
+    def _make_wrapped(self, render_mode: str | None, limit: int | None) -> gym.Env[Any, Any]:
+        """One copy in its wrappers, with the time limit that `gym.make` takes."""
         arguments = dict(self.kwargs)
         if render_mode is not None:
             # Not every environment takes this argument.
             arguments["render_mode"] = render_mode
-        if native:
-            self._refuse_horizon()
-        # The length is held outside the wrappers, some of which take several steps at a time.
-        limit = None if native or not limited else -1
-        horizon = self.episode_length() if limit else 0
+        self._refuse_arguments()
         with self._refused_arguments():
             env = gym.make(self.id, max_episode_steps=limit, disable_env_checker=True, **arguments)
         for wrapper in self.wrappers:
             env = wrapper.wrap(env)
-        if limit is None:
-            return env
-        return TimeLimit(env, horizon) if self.on_termination == "terminate" else FixedHorizon(env, horizon)
+        return env
 
     def make_vector(
         self, num_envs: int, *, processes: bool = False, render_mode: str | None = None
@@ -267,15 +323,20 @@ class EnvironmentRef:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
         if self.is_native and not self.wrappers:
-            self._refuse_horizon()
+            self._refuse_arguments()
             with self._refused_arguments():
                 return gym.make_vec(self.id, num_envs=num_envs, **self.kwargs)
-        makers = [partial(self.make, render_mode)] * num_envs
-        copies = CopiesInProcesses(makers) if processes else SeparateCopies(makers)
+        makers = [partial(self._make_copy, render_mode, row, processes) for row in range(num_envs)]
+        copies = CopiesInProcesses(makers, self.id) if processes else SeparateCopies(makers)
         copies.horizon = self.episode_length()
         return copies
 
-    def _refuse_horizon(self) -> None:
+    def _refuse_arguments(self) -> None:
+        """Refuse what a task of the suite is not asked for by an argument."""
+        if not self.is_native:
+            return
+        if "task_class" in self.kwargs:
+            raise ValueError(f"Leave task_class out of the arguments of {self.id}: its id says which task it is.")
         if self.horizon is not None:
             raise ValueError(
                 f"{self.id} takes the length of its episodes as an argument of its own, such as "
@@ -287,8 +348,16 @@ class EnvironmentRef:
         """Say it in one sentence where an environment is made with arguments that it does not have."""
         try:
             yield
-        except TypeError as error:
-            raise ValueError(f"{self.id} does not take these arguments: {error}.") from error
+        except gym.error.Error:
+            raise
+        except Exception as error:  # whatever a third-party environment raises
+            if user_line(error) and not self.is_native:
+                raise ValueError(f"{self.id} cannot be made, it raised {described(error)}.") from error
+            if isinstance(error, TypeError):
+                taken = "argument" not in str(error)
+                problem = "cannot be made" if taken else "does not take these arguments"
+                raise ValueError(f"{self.id} {problem}: {str(error).rstrip('.')}.") from error
+            raise
 
 
 class _CopyInfos(VectorEnv[Any, Any, Any]):
@@ -328,21 +397,116 @@ class SeparateCopies(_CopyInfos, SyncVectorEnv):
 
 
 class CopiesInProcesses(_CopyInfos, AsyncVectorEnv):
-    """Copies of any environment, each stepped in a process of its own."""
+    """Copies of any environment, each stepped in a process of its own.
 
-    def __init__(self, makers: Sequence[Callable[[], gym.Env[Any, Any]]]) -> None:
+    Args:
+        makers: make the copies.
+        name: what the environment is called in messages.
+
+    Raises:
+        EnvironmentFault: here and in every method, if a process ends by itself.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], gym.Env[Any, Any]]], name: str = "The environment") -> None:
+        self._name = name
         # Forked from this process, they would share the state of its threads.
         context = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         makers = [partial(_make_in_process, make, os.getpid()) for make in makers]
-        AsyncVectorEnv.__init__(self, makers, context=context, autoreset_mode=AutoresetMode.SAME_STEP)
+        with self._deaths_told():
+            AsyncVectorEnv.__init__(self, makers, context=context, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def reset_async(self, *arguments: Any, **keywords: Any) -> None:
+        """Ask every copy to begin an episode."""
+        with self._deaths_told():
+            super().reset_async(*arguments, **keywords)
+
+    def reset_wait(self, timeout: float | None = None) -> tuple[Any, dict[str, Any]]:
+        """The first observations."""
+        with self._deaths_told():
+            return super().reset_wait(timeout)
+
+    def step_async(self, actions: Any) -> None:
+        """Ask every copy to act for one step."""
+        with self._deaths_told():
+            super().step_async(actions)
+
+    def step_wait(self, timeout: float | None = None) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """What the step returned."""
+        with self._deaths_told():
+            return super().step_wait(timeout)
 
     def call_copies(self, rows: Sequence[int], name: str, *arguments: Any, **keywords: Any) -> list[Any]:
         """Call a method of some of the copies, or read an attribute, by its name."""
-        for row in rows:
-            self.parent_pipes[row].send(("_call", (name, arguments, keywords)))
-        results, successes = zip(*[self.parent_pipes[row].recv() for row in rows], strict=True)
+        with self._deaths_told():
+            for row in rows:
+                self.parent_pipes[row].send(("_call", (name, arguments, keywords)))
+            results, successes = zip(*[self.parent_pipes[row].recv() for row in rows], strict=True)
         self._raise_if_errors(successes)
         return list(results)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise what the first of the copies raised, without printing what all of them did."""
+        failures = sum(not success for success in successes)
+        if not failures:
+            return
+        errors = sorted((self.error_queue.get() for _ in range(failures)), key=lambda each: each[0])
+        for row, *_ in errors:
+            self.parent_pipes[row].close()
+            self.parent_pipes[row] = None  # type: ignore[call-overload]
+        self._state = AsyncState.DEFAULT
+        _, kind, error, _ = errors[0]
+        raise error if isinstance(error, Exception) else kind(error)
+
+    @contextmanager
+    def _deaths_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            # Nothing more is waited for, so that closing does not wait for what will never come.
+            self._state = AsyncState.DEFAULT
+            codes = {
+                row: process.exitcode
+                for row, process in enumerate(getattr(self, "processes", ()))
+                if _has_ended(process)
+            }
+            for row in codes:
+                self.parent_pipes[row].close()
+            ended = [
+                f"copy {row} (exit code {code})"
+                if code is not None and code >= 0
+                else f"copy {row} (signal {-(code or 0)})"
+                for row, code in codes.items()
+            ]
+            raise EnvironmentFault(
+                f"{self._name} ended the process of {' and of '.join(ended) or 'one of its copies'}; without "
+                "--processes it would have ended the whole training."
+            ) from error
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """End the processes, those that no longer answer as well."""
+        try:
+            super().close_extras(timeout, terminate)
+        except (EOFError, ConnectionError):
+            super().close_extras(terminate=True)
+
+
+def _has_ended(process: BaseProcess) -> bool:
+    process.join(timeout=0.2)
+    return not process.is_alive()
+
+
+def _own_limit(env: gym.Env[Any, Any]) -> int | None:
+    """The limit of steps that an environment has without having been registered with it, if it says so."""
+    layer: Any = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, TimeLimit):
+            return int(layer._max_episode_steps)
+        layer = layer.env
+    for name in ("max_steps", "max_episode_steps", "_max_episode_steps"):
+        limit = getattr(layer, name, None)
+        if isinstance(limit, int | np.integer) and not isinstance(limit, bool) and limit > 0:
+            return int(limit)
+    return None
 
 
 def _make_in_process(make: Callable[[], gym.Env[Any, Any]], trainer: int) -> gym.Env[Any, Any]:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 Observations = NDArray[Any] | dict[str, NDArray[Any]]
 """Observations of several steps or copies: one array (N, *obs), or for a flat Dict space one such array per key."""
+
+SMALLEST_IMAGE = 12
+"""A uint8 array with a shorter side than this many pixels is a grid of symbols, and read as a vector."""
 
 
 def map_observations(function: Callable[..., Any], *observations: Any) -> Any:
@@ -54,3 +58,10 @@ def named_arrays(observations: Observations) -> Iterator[tuple[str, NDArray[Any]
 def batch_size(observations: Observations) -> int:
     """N of observations (N, *obs)."""
     return len(next(array for _, array in named_arrays(observations)))
+
+
+def is_image(space: Space[Any]) -> bool:
+    """Whether a space is read as a picture: uint8, two or three axes, both sides at least `SMALLEST_IMAGE` pixels."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+        return False
+    return sorted(space.shape)[-2] >= SMALLEST_IMAGE

@@ -13,7 +13,7 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
     """A JSON object that `space_from_json` turns into an equal space.
 
     Raises:
-        ValueError: if the space is not a Box, Discrete, MultiDiscrete or Dict of these.
+        ValueError: if the space is not a Box, Discrete, MultiDiscrete, MultiBinary or Dict of these.
     """
     if isinstance(space, spaces.Box):
         return {
@@ -27,10 +27,12 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
         return {"kind": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
     raise ValueError(
-        f"The space {space} cannot be saved; supported are Box, Discrete, MultiDiscrete and Dict of these."
+        f"The space {space} cannot be saved; supported are Box, Discrete, MultiDiscrete, MultiBinary and Dict of these."
     )
 
 
@@ -51,6 +53,8 @@ def space_from_json(content: dict[str, Any]) -> spaces.Space[Any]:
         return spaces.Discrete(content["n"], start=content["start"])
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(np.array(content["nvec"]), start=np.array(content["start"]))
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(content["n"])
     if kind == "Dict":
         return spaces.Dict([(key, space_from_json(part)) for key, part in content["spaces"]])
     raise ValueError(f"unknown kind of space {kind!r}")

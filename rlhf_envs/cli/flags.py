@@ -79,7 +79,7 @@ class EnvironmentFlags:
         env: the environment's id, from this suite or any that is registered with Gymnasium. An id of another package is
             written as "package:id".
         env_kwargs: arguments of the environment, as JSON.
-        wrapper: a Gymnasium wrapper around each copy, as "module:Class" or 'module:Class {"argument": 1}'; repeatable,
+        wrapper: a Gymnasium wrapper around each copy, as "module:Class" or 'module:Class={"argument": 1}'; repeatable,
             the first one innermost.
         horizon: steps in an episode of a third-party environment; its registered limit where None.
         on_termination: what a third-party environment does when it terminates before the horizon: "terminate" ends the

@@ -14,6 +14,7 @@ from rlhf_envs.demonstrations.episodes import Episode
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.observations import map_observations, stack_observations
+from rlhf_envs.wrappers import AdaptSpaces
 
 KeysToAction = Mapping[tuple[str, ...], Any]
 """Key combinations, as pygame names their keys, and the action of each; the form of `gymnasium.utils.play`."""
@@ -53,15 +54,19 @@ class Controls:
                 f"{name} does not say which keys mean which action; say it, such as --keys "
                 """'{"left": 0, "right": 1}' for a Discrete action."""
             )
+        adapted = _adapted(env)
         self.keys_to_action: dict[frozenset[str], Any] = {}
         for keys, action in (found or {}).items():
             held = frozenset(_KEY_NAMES.get(key, key) for key in ((keys,) if isinstance(keys, str) else keys))
             if not held:
                 raise ValueError("A key combination must have at least one key.")
-            fitting = np.asarray(action, dtype=space.dtype)
-            if not space.contains(fitting if fitting.ndim else fitting[()]):
-                raise ValueError(f"{action!r} is no action of {name}, whose action space is {space}.")
-            self.keys_to_action[held] = fitting if fitting.ndim else fitting[()]
+            # Keys mean actions of the environment itself, as its people know them.
+            own_space = space if adapted is None else adapted.env.action_space
+            fitting = np.asarray(action, dtype=own_space.dtype)
+            if not own_space.contains(fitting if fitting.ndim else fitting[()]):
+                raise ValueError(f"{action!r} is no action of {name}, whose action space is {own_space}.")
+            own = fitting if fitting.ndim else fitting[()]
+            self.keys_to_action[held] = own if adapted is None else adapted.adapted_action(own)
         self.idle_action = _idle_action(env)
         self._space = space
         self._gamepad = gamepad
@@ -119,6 +124,9 @@ class Controls:
 def _idle_action(env: gym.Env[Any, Any]) -> Any:
     """The action while no key is held: the environment's own idle action, or else the action 0."""
     idle = getattr(getattr(env.unwrapped, "task", None), "idle_action", None)
+    adapted = _adapted(env)
+    if adapted is not None and isinstance(adapted.env.action_space, spaces.Box):
+        return adapted.adapted_action(_idle_action(adapted.env))
     space = env.action_space
     if idle is not None:
         return space.dtype.type(idle) if isinstance(space, spaces.Discrete) else np.asarray(idle, dtype=space.dtype)
@@ -127,6 +135,14 @@ def _idle_action(env: gym.Env[Any, Any]) -> Any:
     if isinstance(space, spaces.Box):
         return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
     return np.zeros(space.shape or (), dtype=space.dtype)
+
+
+def _adapted(env: gym.Env[Any, Any]) -> AdaptSpaces | None:
+    """The wrapper that has adapted the actions of an environment, if there is one."""
+    layer: Any = env
+    while isinstance(layer, gym.Wrapper) and not isinstance(layer, AdaptSpaces):
+        layer = layer.env
+    return layer if isinstance(layer, AdaptSpaces) else None
 
 
 class _Ended(Exception):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gymnasium import Space
 
 from rlhf_envs.demonstrations.episodes import SUFFIX, Demonstrations, Episode, load_demonstrations
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.views import TaskVectorEnv
-from rlhf_envs.observations import map_observations
+from rlhf_envs.observations import map_observations, stack_observations
+from rlhf_envs.wrappers.spaces import Adaptation, adapt_actions, adapt_observations
 
 EXPERT = "expert"
 MINARI = "minari:"
@@ -103,15 +107,35 @@ def from_minari(dataset: str | os.PathLike[str], episodes: int | None = None) ->
         _check_count(episodes)
         if len(found) < episodes:
             raise ValueError(f"{episodes} episodes of demonstrations were asked for, but {found.id} has {len(found)}.")
+    # As the environment is made for training, see rlhf_envs.wrappers.adapt.
+    shown, taken = adapt_observations(found.observation_space, found.id), adapt_actions(found.action_space, found.id)
     recorded = []
     for one in found.iterate_episodes(found.episode_indices[:episodes]):
         # Minari stores the observation after the last action, too.
-        steps = slice(len(one.rewards))
-        observations = map_observations(lambda array, steps=steps: np.asarray(array)[steps], one.observations)
-        recorded.append(Episode(observations, one.actions, one.rewards))
+        observations = _adapted(one.observations, shown, found.observation_space, len(one.rewards))
+        actions = _adapted(one.actions, taken, found.action_space, len(one.rewards))
+        recorded.append(Episode(observations, actions, one.rewards))
     spec = found.env_spec
-    ref = EnvironmentRef(found.id) if spec is None else EnvironmentRef(spec.id, spec.kwargs)
-    return Demonstrations.from_episodes(ref, found.observation_space, found.action_space, recorded)
+    ref = EnvironmentRef(found.id) if spec is None else EnvironmentRef(spec.id, _arguments(spec.kwargs))
+    return Demonstrations.from_episodes(ref, shown.space, taken.space, recorded)
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if name != "render_mode"}
+
+
+def _adapted(values: Any, adaptation: Adaptation, space: Space[Any], steps: int) -> Any:
+    """The first steps of observations or actions of a space in its adaptation."""
+    if adaptation.space is space:
+        return map_observations(lambda array: np.asarray(array)[:steps], values)
+    return stack_observations([adaptation.forward(_step(values, step)) for step in range(steps)])
+
+
+def _step(values: Any, step: int) -> Any:
+    """One step of nested values, which are arrays or lists over steps at the leaves."""
+    if isinstance(values, Mapping):
+        return {key: _step(part, step) for key, part in values.items()}
+    return tuple(_step(part, step) for part in values) if isinstance(values, tuple) else values[step]
 
 
 def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium import Space, spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor
 from torch import nn
 
 SMALLEST_FOR_NATURE_CNN = 36
@@ -76,12 +76,37 @@ class TokenExtractor(BaseFeaturesExtractor):
         return torch.cat(read, dim=1)
 
 
+class DictExtractor(CombinedExtractor):
+    """Stable-Baselines3's network for Dict observations, for pictures among them that are too small for its own.
+
+    Args:
+        observation_space: a flat Dict.
+    """
+
+    def __init__(self, observation_space: spaces.Dict) -> None:
+        small = {key: part for key, part in observation_space.spaces.items() if _is_small_image(part)}
+        rest = {key: part for key, part in observation_space.spaces.items() if key not in small}
+        super().__init__(spaces.Dict(rest))
+        self._observation_space = observation_space
+        for key, part in small.items():
+            extractor = SmallImageExtractor(part)  # type: ignore[arg-type]
+            self.extractors[key] = extractor
+            self._features_dim += extractor.features_dim
+
+
+def _is_small_image(space: Space[Any]) -> bool:
+    if not (isinstance(space, spaces.Box) and is_image_space(space)):
+        return False
+    return sorted(space.shape)[-2] < SMALLEST_FOR_NATURE_CNN
+
+
 def policy_for(observation_space: Space[Any]) -> tuple[str, dict[str, Any]]:
     """Which of Stable-Baselines3's policies reads this kind of observation, and the arguments that this takes."""
     if isinstance(observation_space, spaces.Dict):
-        return "MultiInputPolicy", {}
+        small = any(_is_small_image(part) for part in observation_space.spaces.values())
+        return "MultiInputPolicy", {"features_extractor_class": DictExtractor} if small else {}
     if isinstance(observation_space, spaces.Box) and is_image_space(observation_space):
-        small = sorted(observation_space.shape)[-2] < SMALLEST_FOR_NATURE_CNN
+        small = _is_small_image(observation_space)
         return "CnnPolicy", {"features_extractor_class": SmallImageExtractor} if small else {}
     if isinstance(observation_space, spaces.MultiDiscrete) and np.any(observation_space.nvec >= FEWEST_TOKENS):
         return "MlpPolicy", {"features_extractor_class": TokenExtractor}

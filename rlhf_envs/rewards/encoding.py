@@ -14,17 +14,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations, map_observations, named_arrays
+from rlhf_envs.observations import Observations, is_image, map_observations, named_arrays
 
 ONE_HOT_LIMIT = 64
 """A category of up to this many values becomes a one-hot; a larger one gets an embedding table, because most columns of
 its one-hot would never be seen among the few hundred clips that people compare."""
 
-SMALLEST_IMAGE = 12
-"""A uint8 array with a shorter side than this many pixels is a grid of symbols, and read as a vector."""
-
-_SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete and flat Dict of these"
-_SUPPORTED_ACTIONS = "Box, Discrete and MultiDiscrete"
+_SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary and flat Dict of these"
+_SUPPORTED_ACTIONS = "Box, Discrete, MultiDiscrete and MultiBinary"
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,11 +254,15 @@ class _Categories(_Part):
         return indices
 
 
-def is_image(space: spaces.Space[Any]) -> bool:
-    """Whether a space is read as a picture: uint8, two or three axes, both sides at least `SMALLEST_IMAGE` pixels."""
-    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
-        return False
-    return sorted(space.shape)[-2] >= SMALLEST_IMAGE
+class _Bits(_Part):
+    """Numbers that are 0 or 1, as columns."""
+
+    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
+        super().__init__(name, shape)
+        self.normalised = [False] * int(np.prod(shape))
+
+    def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        return values.reshape(len(values), len(self.normalised)).astype(np.float32)
 
 
 def _observation_parts(space: spaces.Space[Any]) -> Iterator[tuple[str | None, _Part]]:
@@ -279,6 +280,8 @@ def _part(name: str, space: spaces.Space[Any], supported: str, is_action: bool =
         return _Categories(name, (), np.array([space.n]), np.array([space.start]))
     if isinstance(space, spaces.MultiDiscrete):
         return _Categories(name, space.shape, space.nvec, space.start)
+    if isinstance(space, spaces.MultiBinary):
+        return _Bits(name, space.shape)
     raise ValueError(f"The reward model cannot read {name} of space {space}; supported are {supported}.")
 
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.clips import FrameCapture, snapshot_source
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef
 from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
 from rlhf_envs.wrappers import HideReward, LearnedReward, RecordSegments, true_rewards
 from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
 
-_ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-_ARRAY_NAMES = "Box, Discrete, MultiDiscrete, MultiBinary"
 _REMEMBERED_EPISODES = 100
 
 _logger = logging.getLogger(__name__)
@@ -165,9 +163,11 @@ class PreferenceVecEnv(VectorEnvBridge):
         horizon: steps in an episode.
         ref: which environment it is, for stores; None where that has no name.
         stagger: see `VectorEnvBridge`.
+        notes: sentences on what is otherwise than in the environment itself, for people.
 
     Attributes:
         horizon: steps in an episode.
+        ref, notes: as given.
         true_returns, episode_lengths: of the last episodes that ended, for telling how training goes.
     """
 
@@ -177,9 +177,10 @@ class PreferenceVecEnv(VectorEnvBridge):
         horizon: int,
         ref: EnvironmentRef | None = None,
         stagger: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
         super().__init__(HideReward(env), stagger)
-        self.horizon, self.ref = horizon, ref
+        self.horizon, self.ref, self.notes = horizon, ref, tuple(notes)
         self._recording = env
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
         self.episode_lengths: deque[int] = deque(maxlen=_REMEMBERED_EPISODES)
@@ -267,6 +268,7 @@ def make_vec_env(
     frames: bool = False,
     stagger: bool = True,
     capacity_steps: int = 512,
+    wrappers: Sequence[str | WrapperRef] = (),
 ) -> PreferenceVecEnv:
     """Copies of an environment for Stable-Baselines3, true reward hidden, segments recorded.
 
@@ -283,17 +285,24 @@ def make_vec_env(
             environments. It costs the time of rendering some of the copies at every step.
         stagger: spread the first episodes of the suite's environments over the horizon.
         capacity_steps: how many steps of every copy are remembered.
+        wrappers: put around each copy, outside those of the reference: as "module:Class" or
+            'module:Class={"argument": 1}'.
 
     Raises:
         ValueError: for an unknown id, no copies, arguments that the environment does not take, a horizon that is not
-            known or that the environment sets itself, or spaces that are not supported.
+            known or that the environment sets itself, or spaces that cannot be learned from.
     """
     ref = EnvironmentRef.of(environment)
+    ref = replace(ref, wrappers=(*ref.wrappers, *map(WrapperRef.of, wrappers)))
+    notes: tuple[str, ...] = ()
     if ref.is_native and not ref.wrappers:
         frames = False
     else:
         if not ref.is_native:
             _logger.info("%s: %s", ref.id, ref.about_episodes())
+        notes = ref.about_spaces()
+        for note in notes:
+            _logger.info("%s: %s", ref.id, note)
         drawable = _try_one_copy(ref)
         # Only pictures need a render mode; where states can be had, they are cheaper.
         frames = frames and not (drawable and snapshots and not processes)
@@ -306,7 +315,7 @@ def make_vec_env(
         unwrapped: Any = env.unwrapped
         pictures = partial(FrameCapture, partial(_render, unwrapped), num_envs) if frames and source is None else None
         recording = RecordSegments(env, capacity_steps, source, pictures)
-        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate)
+        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate, notes)
         venv.seed(seed)
         return venv
     except ValueError:
@@ -319,29 +328,10 @@ def _render(copies: SeparateCopies | CopiesInProcesses, rows: Sequence[int]) -> 
 
 
 def _try_one_copy(ref: EnvironmentRef) -> bool:
-    """Refuse spaces that are not supported, and find out whether the simulator's states can be taken."""
+    """Refuse what cannot be learned in, and find out whether the simulator's states can be taken."""
     env = ref.make()
     try:
-        _check_supported(env.observation_space, env.action_space)
         env.reset(seed=0)
         return snapshot_source(env) is not None
     finally:
         env.close()
-
-
-def _check_supported(observation_space: Space[Any], action_space: Space[Any]) -> None:
-    shown = observation_space
-    parts = list(shown.values()) if isinstance(shown, spaces.Dict) else [shown]
-    if not all(isinstance(part, _ARRAY_SPACES) for part in parts):
-        raise ValueError(
-            f"The observation space is {observation_space}, but it must be {_ARRAY_NAMES} or a flat Dict of these; "
-            "a Gymnasium wrapper such as FilterObservation or FlattenObservation makes it one."
-        )
-    if not isinstance(action_space, _ARRAY_SPACES):
-        raise ValueError(f"The action space is {action_space}, but it must be {_ARRAY_NAMES}.")
-    for what, space in [*(("observation", part) for part in parts), ("action", action_space)]:
-        if np.any(getattr(space, "start", 0)):
-            raise ValueError(
-                f"The {what} space {space} does not start at 0, which Stable-Baselines3 takes for granted; a Gymnasium "
-                f"wrapper such as Transform{what.title()} can count from 0."
-            )

@@ -1,9 +1,11 @@
-"""Gymnasium wrappers: hide the true reward, pay a learned one, record segments, give every episode the same length.
+"""Gymnasium wrappers: hide the true reward, pay a learned one, record segments, adapt spaces, tell faults.
 
-All but `FixedHorizon` are for vector environments; that of the training is made of them. One copy is a vector
+`FixedHorizon`, `AdaptSpaces`, `BoundActions` and `ReportFaults` are for single environments, `EnvironmentRef` puts them
+around its copies; the others are for vector environments, of which that of the training is made. One copy is a vector
 environment too: `EnvironmentRef("CartPole-v1").make_vector(1)`.
 """
 
+from rlhf_envs.wrappers.faults import EnvironmentFault, ReportFaults
 from rlhf_envs.wrappers.fixed_horizon import FixedHorizon
 from rlhf_envs.wrappers.recording import RecordSegments
 from rlhf_envs.wrappers.rewards import (
@@ -14,14 +16,20 @@ from rlhf_envs.wrappers.rewards import (
     true_reward,
     true_rewards,
 )
+from rlhf_envs.wrappers.spaces import AdaptSpaces, BoundActions, adapt
 
 __all__ = [
+    "AdaptSpaces",
+    "BoundActions",
+    "EnvironmentFault",
     "FixedHorizon",
     "HideReward",
     "LearnedReward",
     "RecordSegments",
+    "ReportFaults",
     "RewardFunction",
     "UncertainRewardFunction",
+    "adapt",
     "true_reward",
     "true_rewards",
 ]

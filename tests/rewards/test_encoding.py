@@ -91,7 +91,7 @@ def test_a_discrete_start_other_than_zero_is_the_first_one_hot_column() -> None:
 def test_a_space_that_cannot_be_read_is_named_with_what_is_supported(space: spaces.Space) -> None:
     with pytest.raises(ValueError, match=r"cannot read observations.*supported are Box, Discrete, MultiDiscrete"):
         InputEncoder(space, spaces.Discrete(2))
-    with pytest.raises(ValueError, match=r"cannot read actions.*supported are Box, Discrete and MultiDiscrete"):
+    with pytest.raises(ValueError, match=r"cannot read actions.*supported are Box, Discrete, MultiDiscrete and MultiB"):
         InputEncoder(spaces.Discrete(2), space)
 
 

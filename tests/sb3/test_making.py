@@ -6,7 +6,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
@@ -181,33 +180,6 @@ def test_what_cannot_be_made_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         make_vec_env(EnvironmentRef(env, **arguments), copies)
-
-
-class Spaces(gym.Env[Any, Any]):
-    """Nothing but the spaces that it is given."""
-
-    def __init__(self, shown: spaces.Space[Any], action: spaces.Space[Any]) -> None:
-        self.observation_space, self.action_space = shown, action
-
-
-@pytest.mark.parametrize(
-    "shown, action, said",
-    [
-        (spaces.Text(5), spaces.Discrete(2), "observation space is Text"),
-        (spaces.Dict({"mission": spaces.Text(5)}), spaces.Discrete(2), "observation space is Dict"),
-        (spaces.Discrete(3, start=1), spaces.Discrete(2), "observation space .* does not start at 0"),
-        (spaces.Dict({"die": spaces.Discrete(6, start=1)}), spaces.Discrete(2), "observation .* does not start at 0"),
-        (spaces.Discrete(2), spaces.Discrete(2, start=-1), "action space .* does not start at 0"),
-    ],
-)
-def test_spaces_that_ppo_cannot_read_are_refused_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, shown: spaces.Space[Any], action: spaces.Space[Any], said: str
-) -> None:
-    spec = gym.envs.registration.EnvSpec("Spaces-v0", entry_point=Spaces, max_episode_steps=5)
-    monkeypatch.setitem(gym.registry, "Spaces-v0", spec)
-    for processes in (False, True):
-        with pytest.raises(ValueError, match=said):
-            make_vec_env(EnvironmentRef("Spaces-v0", {"shown": shown, "action": action}), 2, processes=processes)
 
 
 def test_a_scalar_environment_has_the_same_length_of_episodes() -> None:
