@@ -10,6 +10,7 @@ OBSERVATIONS: dict[str, spaces.Space] = {
     "one hot": spaces.Discrete(6, start=-2),
     "large discrete": spaces.Discrete(1000),
     "multi": spaces.MultiDiscrete([3, 500, 4]),
+    "bits": spaces.MultiBinary(9),
     "grey image": spaces.Box(0, 255, (28, 20), np.uint8),
     "image, channels last": spaces.Box(0, 255, (84, 84, 3), np.uint8),
     "image, channels first": spaces.Box(0, 255, (4, 36, 36), np.uint8),
@@ -27,6 +28,7 @@ ACTIONS: dict[str, spaces.Space] = {
     "unbounded box": spaces.Box(-np.inf, np.inf, (2,), np.float32),
     "discrete": spaces.Discrete(4),
     "multi": spaces.MultiDiscrete([2, 3]),
+    "bits": spaces.MultiBinary(3),
 }
 
 
