@@ -427,7 +427,8 @@ def write(state: State, words: NDArray[Any]) -> Written:
     state.words[slot, rows] = words
     state.flaws[slot, rows] = SQUIGGLE * ~fits + REPEATED * repeated
     state.length += 1
-    state.last[1:] = state.last[:-1]
+    for place in range(LAST - 1, 0, -1):
+        state.last[place] = state.last[place - 1]
     state.last[0] = words + 1
     return Written(fits, on_topic, closes)
 
@@ -443,5 +444,6 @@ def turn_page(state: State, rows: NDArray[np.intp], stamps: NDArray[Any]) -> Non
 
 def _mark(marks: NDArray[np.int8], right: Flags, where: Flags) -> None:
     """Insert a mark before the others, 1 for right and -1 for wrong, in the copies of `where`."""
-    np.copyto(marks[1:], marks[:-1], where=where)
+    for place in range(len(marks) - 1, 0, -1):
+        np.copyto(marks[place], marks[place - 1], where=where)
     np.copyto(marks[0], np.where(right, np.int8(1), np.int8(-1)), where=where)
