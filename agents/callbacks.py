@@ -148,7 +148,7 @@ class ProgressDisplay:
 
 
 class ProgressCallback(BaseCallback):
-    """Reports after every rollout how the run is going.
+    """Reports after every round (see `ScoringCallback`) how the run is going.
 
     Args:
         total_timesteps: of the whole run.
@@ -158,7 +158,7 @@ class ProgressCallback(BaseCallback):
     Attributes:
         scoring: computes the rewards; it must be set, and come before this one in the list of callbacks.
         last_round: what the last visit to the feedback loop did; None before the first.
-        learned_return: `ScoringCallback.mean_return` of the last rollout.
+        learned_return: `ScoringCallback.mean_return` of the last round.
         before: figures of what came before this process: pretraining, and `state` at the checkpoint that the run
             resumes from.
     """
@@ -218,6 +218,8 @@ class ProgressCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        if not self.scoring.round_ended:
+            return
         now = time.perf_counter()
         speed = (self.num_timesteps - self._rollout_steps) / max(now - self._rollout_at, 1e-9)
         self._rollout_at, self._rollout_steps = now, self.num_timesteps
@@ -249,7 +251,7 @@ class Converged(Exception):
 
 @dataclass
 class _Convergence:
-    """What a checkpoint keeps: the best learned return (None before there is one), and the rollouts since."""
+    """What a checkpoint keeps: the best learned return (None before there is one), and the rounds since."""
 
     best: float | None = None
     waited: int = 0
@@ -257,14 +259,14 @@ class _Convergence:
 
 
 class ConvergenceCallback(BaseCallback):
-    """Stops training once all labels are in and the learned return has not risen for some rollouts.
+    """Stops training once all labels are in and the learned return has not risen for some rounds.
 
     The rollout that decides is still learned from. When the next one would begin, `Converged` leaves
     Stable-Baselines3's loop, which by itself could only be stopped a step into that rollout.
 
     Args:
         scoring, progress: the run's other callbacks, which must come before this one.
-        patience: that many rollouts; None never stops.
+        patience: that many rounds (see `ScoringCallback`); None never stops.
     """
 
     def __init__(self, scoring: ScoringCallback, progress: ProgressCallback, patience: int | None) -> None:
@@ -290,6 +292,8 @@ class ConvergenceCallback(BaseCallback):
             raise Converged
 
     def _on_rollout_end(self) -> None:
+        if not self._scoring.round_ended:
+            return
         now, learned_return = self._convergence, self._progress.learned_return
         if isinstance(self._scoring, PreferenceCallback) and not self._scoring.loop.finished_asking:
             # A reward that is still being learned has no return that could be compared with an earlier one.

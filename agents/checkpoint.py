@@ -19,15 +19,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecTransposeImage
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 
 from agents.callbacks import StopRequest
 from rlhf_envs.learners import Learner
+from rlhf_envs.observations import Observations
 from rlhf_envs.runs import complete_checkpoints, read_json, strict_json
 from rlhf_envs.sb3 import ScoringCallback
 
 _MOST = 2
 _UNFINISHED = "."
+_COUNTS = ("_n_calls", "_episode_num", "_current_progress_remaining", "exploration_rate")
+"""What algorithms count besides timesteps and updates, where they have it."""
+_NOISE = ("exploration_mat", "exploration_matrices")
+"""The state-dependent noise of a rollout."""
 _DAMAGE = (
     *(OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RuntimeError),
     SafetensorError,
@@ -51,6 +58,8 @@ class RandomState:
         """The state at this moment."""
         kind, numbers, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
         arrays = {"torch_random": torch.get_rng_state().numpy(), "numpy_random": np.asarray(numbers)}
+        if torch.cuda.is_available():
+            arrays["cuda_random"] = torch.cuda.get_rng_state().numpy()
         return cls({"python": random.getstate(), "numpy": [kind, *rest]}, arrays)
 
     def restore(self) -> None:
@@ -60,6 +69,8 @@ class RandomState:
         kind, *rest = self.values["numpy"]
         np.random.set_state((kind, self.arrays["numpy_random"], *rest))  # noqa: NPY002
         torch.set_rng_state(torch.from_numpy(self.arrays["torch_random"]))
+        if "cuda_random" in self.arrays and torch.cuda.is_available():
+            torch.cuda.set_rng_state(torch.from_numpy(self.arrays["cuda_random"]))
 
 
 class Resumable(Protocol):
@@ -148,6 +159,8 @@ class Checkpoints:
         state = {
             "timesteps": self.model.num_timesteps,
             "updates": self.model._n_updates,
+            "counts": {name: getattr(self.model, name) for name in _COUNTS if hasattr(self.model, name)},
+            "action_space": self.model.action_space.np_random.bit_generator.state,
             "scoring": scoring,
             "random": random_state.values,
             "parts": {name: strict_json(part.state()) for name, part in self.parts.items()},
@@ -164,6 +177,10 @@ class Checkpoints:
         self.learner.restore(self.model, folder)
         self.model.num_timesteps = state["timesteps"]
         self.model._n_updates = state["updates"]
+        for name in _COUNTS:
+            if hasattr(self.model, name):
+                setattr(self.model, name, state["counts"][name])
+        self.model.action_space.np_random.bit_generator.state = state["action_space"]
         self._restore_environment(arrays)
         self.scoring.restore(folder, state["scoring"])
         self.random_state = RandomState(state["random"], arrays)
@@ -175,6 +192,15 @@ class Checkpoints:
             before.restore()
         for name, part in self.parts.items():
             part.restore(state["parts"][name])
+        self._noise = arrays
+
+    def resume(self) -> None:
+        """Restore what beginning to train again has drawn anew: the random states, and the noise of this rollout."""
+        self.random_state.restore()
+        distribution = _noise_distribution(self.model)
+        if distribution is not None:
+            for name in _NOISE:
+                setattr(distribution, name, torch.from_numpy(self._noise[f"noise/{name}"]).to(self.model.device))
 
     def _clear(self) -> None:
         """Delete what an earlier process has left half written or half deleted."""
@@ -196,25 +222,28 @@ class Checkpoints:
         if snapshot is not None:
             arrays["simulation"] = snapshot
         arrays["episode_starts"] = np.asarray(self.model._last_episode_starts)
-        return arrays
+        return {**arrays, **_exploration(self.model)}
 
     def _restore_environment(self, arrays: dict[str, NDArray[Any]]) -> None:
         model = self.model
-        # Stable-Baselines3 puts a wrapper of its own around environments with image observations.
-        outer = model.get_env()
+        outer: Any = model.get_env()
         if "simulation" in arrays:
             shown = self.env.restore_snapshot(arrays["simulation"])
             own = {name.removeprefix("env/"): array for name, array in arrays.items() if name.startswith("env/")}
             self.env.restore(own, shown)
-            model._last_obs = outer.transpose_observations(shown) if isinstance(outer, VecTransposeImage) else shown
+            model._last_obs = shown_to_model(outer, self.env, shown)
             model._last_episode_starts = arrays["episode_starts"]
         else:
             # The state of such an environment cannot be restored: its copies begin new episodes, from seeds that
             # neither they nor the evaluation have used, so that the same starts are not seen again.
             seeds = np.random.SeedSequence([self.seed, model.num_timesteps]).generate_state(1)
             self.env.seed(int(seeds[0]))
-            model._last_obs = (outer or self.env).reset()  # type: ignore[assignment]
+            model._last_obs = outer.reset()
             model._last_episode_starts = np.ones(self.env.num_envs, dtype=bool)
+        normaliser = model.get_vec_normalize_env()
+        if normaliser is not None:
+            model._last_original_obs = normaliser.get_original_obs()
+        _restore_exploration(model, arrays)
 
 
 class CheckpointCallback(BaseCallback):
@@ -252,18 +281,72 @@ class CheckpointCallback(BaseCallback):
         if self._resumed:
             self._resumed = False
             # Only now, because building the run again has drawn numbers that the first run did not draw.
-            self._checkpoints.random_state.restore()
+            self._checkpoints.resume()
         if self._stop.requested or time.monotonic() - self._last >= self._every:
             self.save_now()
             self._stop.check()
-        model: Any = self.model
-        if getattr(model, "use_sde", False):
-            # Stable-Baselines3 drew the noise of this rollout just before the checkpoint; drawn again after it, the
-            # noise is the same in a run that goes on from there.
-            model.policy.reset_noise(model.n_envs)
 
     def _on_step(self) -> bool:
         return True
+
+
+def shown_to_model(outer: VecEnv, env: VecEnv, observations: Observations) -> Observations:
+    """What the wrappers around an environment make of its observations, (N, *obs), without taking a step.
+
+    Args:
+        outer: what the model trains on: the environment, in wrappers of Stable-Baselines3.
+        env: the environment.
+        observations: of the environment.
+    """
+    if outer is env or not isinstance(outer, VecEnvWrapper):
+        return observations
+    inner: Any = shown_to_model(outer.venv, env, observations)
+    if isinstance(outer, VecTransposeImage):
+        shown: Observations = outer.transpose_observations(inner)
+        return shown
+    if isinstance(outer, VecNormalize):
+        outer.old_obs = inner
+        shown = outer.normalize_obs(inner)
+        return shown
+    return inner
+
+
+def _noise_distribution(model: Any) -> Any:
+    """What draws state-dependent noise; None where there is none."""
+    if not getattr(model, "use_sde", False):
+        return None
+    return (model.actor if isinstance(model, OffPolicyAlgorithm) else model.policy).action_dist
+
+
+def _correlated_noise(model: Any) -> list[OrnsteinUhlenbeckActionNoise]:
+    """The noise of actions that depends on what it was before."""
+    noise = getattr(model, "action_noise", None)
+    each = noise.noises if isinstance(noise, VectorizedActionNoise) else [noise]
+    return [one for one in each if isinstance(one, OrnsteinUhlenbeckActionNoise)]
+
+
+def _exploration(model: Any) -> dict[str, NDArray[Any]]:
+    """What a policy remembers between two steps besides its parameters: memory and noise."""
+    arrays: dict[str, NDArray[Any]] = {}
+    memory = getattr(model, "_last_lstm_states", None)
+    if memory is not None:
+        for place, tensor in enumerate((*memory.pi, *memory.vf)):
+            arrays[f"memory/{place}"] = tensor.cpu().numpy()
+    for place, noise in enumerate(_correlated_noise(model)):
+        arrays[f"correlated_noise/{place}"] = noise.noise_prev
+    distribution = _noise_distribution(model)
+    if distribution is not None:
+        arrays |= {f"noise/{name}": getattr(distribution, name).detach().cpu().numpy() for name in _NOISE}
+    return arrays
+
+
+def _restore_exploration(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    memory = getattr(model, "_last_lstm_states", None)
+    if memory is not None:
+        tensors = [torch.from_numpy(arrays[f"memory/{place}"]).to(model.device) for place in range(4)]
+        model._last_lstm_states = type(memory)(tuple(tensors[:2]), tuple(tensors[2:]))
+    for place, noise in enumerate(_correlated_noise(model)):
+        noise.noise_prev = arrays[f"correlated_noise/{place}"]
 
 
 def _check_state(state: dict[str, Any]) -> None:

@@ -62,11 +62,13 @@ class RunOptions:
         demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
             "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
-            rollouts; None trains for all timesteps.
+            rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: run third-party copies in processes of their own.
         checkpoint_seconds: at least this time lies between two checkpoints.
         threads: of PyTorch; small networks run fastest on one.
+        device: where policy and reward model compute: "cpu", "cuda", or "auto" for a GPU where there is one. Networks
+            as small as the usual ones run fastest on the CPU.
 
     Raises:
         ValueError: if a value is out of range.
@@ -79,6 +81,7 @@ class RunOptions:
     processes: bool = False
     checkpoint_seconds: float = 15.0
     threads: int = 1
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
 
     def __post_init__(self) -> None:
         for name, least in (("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1)):
@@ -156,6 +159,8 @@ class RunConfig:
                 f"The settings of the learner {self.learner} must be a {settings_class.__name__}, not "
                 f"{self.learner_settings!r}."
             )
+        if self.labels.answers == 0 and self.reward == "learned" and self.offline is None:
+            raise ValueError("answers must be at least 1, not 0: without any there is nothing to learn a reward from.")
         _ = self.teacher_config  # refuses what cannot be
 
     @classmethod

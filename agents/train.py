@@ -29,6 +29,7 @@ from rlhf_envs.evaluation.reward_model import correlation_metrics
 from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
+from rlhf_envs.learners.normaliser import normalised, save_normaliser
 from rlhf_envs.queries import Purpose
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
@@ -49,8 +50,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a policy, evaluate it, and write everything into the run's folder; the figures, as in metrics.json.
 
-    In each round of `model.learn` the policy rolls out; then the callback `scoring` selects queries, asks, reads
-    answers, fits the reward, and scores the rollout with it; then the learner improves the policy on those scores.
+    In each turn of `model.learn` the policy rolls out; then the callback `scoring` selects queries, asks, reads
+    answers, fits the reward, and writes rewards into the learner's buffer; then the learner improves the policy.
 
     Args:
         config: the run; with `resume` the one that the folder holds.
@@ -71,7 +72,8 @@ def train(
         progress = ProgressCallback(config.timesteps, console, stop)
         scoring = progress.scoring = build_scoring(config, directory, env, progress, resume)
         cleanup.callback(scoring.close)
-        scoring.connect(learner.rewards(model))
+        if isinstance(scoring, PreferenceCallback):
+            scoring.connect(learner.rewards(model, env))
         convergence = ConvergenceCallback(scoring, progress, config.run.patience)
         parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
         checkpoints = Checkpoints(directory.checkpoints_path, learner, model, scoring, parts, config.seed)
@@ -97,6 +99,7 @@ def train(
         saving.save_now()
         stop.check()
         scoring.save_result(directory.reward_model_path)
+        save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
         metrics = _metrics(config, model, scoring, progress.state())
     write_json(directory.metrics_path, metrics)
@@ -159,9 +162,12 @@ def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
         processes=config.run.processes,
         capacity_steps=4 * config.labels.segment_length,
         frames=config.needs_pictures,
+        hide_reward=config.reward == "learned",
     )
+    settings = config.learner_settings
     try:
-        return env, find_learner(config.learner).build(env, config.learner_settings, config.seed)
+        seen = normalised(env, settings, rewards=config.reward != "learned")
+        return env, find_learner(config.learner).build(seen, settings, config.seed, config.run.device)
     except BaseException:
         env.close()
         raise

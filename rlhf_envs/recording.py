@@ -129,6 +129,12 @@ class SegmentRecorder:
         """Steps that are remembered of every copy."""
         return self._filled
 
+    @property
+    def step_bytes(self) -> int:
+        """Memory that a step of all copies takes."""
+        pictures = () if self._pictures is None else (self._pictures,)
+        return sum(array.nbytes for array in (*self.arrays().values(), *pictures)) // self.capacity
+
     def capture(self) -> None:
         """Remember states and pictures; to be called before the step that is recorded next."""
         if self._snapshots is not None:

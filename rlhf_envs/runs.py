@@ -36,7 +36,7 @@ PROGRESS_COLUMNS = (
     "steps_per_second",
     "fit_seconds",
 )
-"""The columns of progress.csv, one row per rollout. Empty where there is no figure yet."""
+"""The columns of progress.csv, one row per rollout, or per round of short ones. Empty where there is no figure yet."""
 
 PACKAGES = ("gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
 """Those whose versions can change the numbers of a run."""
@@ -110,6 +110,7 @@ class RunDirectory:
         self.store_path = self.path / "feedback.db"
         self.reward_model_path = self.path / "reward_model.safetensors"
         self.policy_path = self.path / "policy.zip"
+        self.normaliser_path = self.path / "normaliser.safetensors"
         self.checkpoints_path = self.path / "checkpoints"
         self.tensorboard_path = self.path / "tensorboard"
         self.report_path = self.path / "report.html"
@@ -286,6 +287,7 @@ class RunDirectory:
                 config.json says.
         """
         from rlhf_envs.learners import find_learner
+        from rlhf_envs.learners.normaliser import load_normaliser, normalised
         from rlhf_envs.sb3 import VectorEnvBridge
 
         environment, run = self.read_environment(), self.read_settings()
@@ -294,8 +296,10 @@ class RunDirectory:
         settings = settings_from_json(learner.settings_class, run.learner_settings, "learner_settings")
         env = VectorEnvBridge(environment.make_vector(1))
         try:
-            model = learner.build(env, learner.for_trial(settings), run.seed)
+            trial = learner.for_trial(settings)
+            model = learner.build(normalised(env, trial), trial, run.seed)
             learner.load_for_acting(model, self.policy_path)
+            load_normaliser(model, self.normaliser_path, acting=True)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{self.policy_path} is damaged or does not fit the run's settings: {reason}.") from error

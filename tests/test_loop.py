@@ -316,7 +316,7 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"answers": 0}, "answers must be at least 1, not 0"),
+        ({"answers": -1}, "answers must be at least 0, not -1"),
         ({"held_out_share": 1.0}, "held_out_share is a share from 0 to below 1, not 1.0"),
         ({"answers": 2, "overlap": 3}, "2 answers are not enough for an overlap of 3"),
         ({"segment_length": 0}, "segment_length"),

@@ -114,6 +114,14 @@ class Copies:
         """The action of a scripted policy in the current states, (N, *act)."""
         return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions are allowed in the current states, (N, actions), as environments with masks say.
+
+        Raises:
+            AttributeError: if the environment has no method `action_masks`.
+        """
+        return np.stack([env.get_wrapper_attr("action_masks")() for env in self._envs])
+
     def close(self) -> None:
         """Close the environments, but those of classic control that have drawn: closing one ends all of pygame.
 
@@ -154,6 +162,11 @@ class BatchedCopies(Copies):
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy, (N, *act)."""
         return np.asarray(getattr(self._env.unwrapped, f"{role}_action")())
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which actions are allowed, (N, actions)."""
+        env: Any = self._env.unwrapped
+        return np.asarray(env.action_masks())
 
     def close(self) -> None:
         """Close the environments."""

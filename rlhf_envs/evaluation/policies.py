@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -52,18 +53,43 @@ def bind(policy: AnyPolicy, copies: Copies) -> Policy:
     return policy.bind(copies) if isinstance(policy, BindablePolicy) else policy
 
 
-def sb3_policy(model: BaseAlgorithm, deterministic: bool = True) -> Policy:
-    """The policy of a Stable-Baselines3 model.
+@dataclass(frozen=True, eq=False)
+class SB3Policy:
+    """The policy of a Stable-Baselines3 model, with whatever it acts by besides observations as they are.
 
-    Args:
+    That is the model's normalisation of observations (`VecNormalize`), and for algorithms of sb3-contrib the memory of
+    a recurrent policy, which is empty when an episode begins, and the masks of actions that are allowed.
+
+    Attributes:
         model: trained on the environment's spaces.
         deterministic: take the most likely action instead of sampling one.
     """
 
-    def act(observations: Observations) -> NDArray[Any]:
-        return model.predict(observations, deterministic=deterministic)[0]
+    model: BaseAlgorithm
+    deterministic: bool = True
 
-    return act
+    def bind(self, copies: Copies) -> Policy:
+        """The policy for these copies, from the first step of their episodes on."""
+        predict: Any = self.model.predict
+        names = inspect.signature(predict).parameters
+        normaliser = self.model.get_vec_normalize_env()
+        memory: Any = None
+
+        def act(observations: Observations) -> NDArray[Any]:
+            nonlocal memory
+            seen: Any = observations if normaliser is None else normaliser.normalize_obs(observations)
+            masks = {"action_masks": copies.action_masks()} if "action_masks" in names else {}
+            # A memory of None marks the beginning of all episodes.
+            actions, memory = predict(seen, state=memory, deterministic=self.deterministic, **masks)
+            chosen: NDArray[Any] = actions
+            return chosen
+
+        return act
+
+
+def sb3_policy(model: BaseAlgorithm, deterministic: bool = True) -> SB3Policy:
+    """The policy of a Stable-Baselines3 model, see `SB3Policy`."""
+    return SB3Policy(model, deterministic)
 
 
 @dataclass(frozen=True)

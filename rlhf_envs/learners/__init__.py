@@ -5,8 +5,54 @@ as `--learner module:Class`.
 """
 
 from rlhf_envs.learners.learner import LEARNERS, Learner, find_learner
-from rlhf_envs.learners.ppo import PPOConfig, PPOLearner
+from rlhf_envs.learners.off_policy import (
+    DQNConfig,
+    DQNLearner,
+    SACConfig,
+    SACLearner,
+    TD3Config,
+    TD3Learner,
+    TQCConfig,
+    TQCLearner,
+)
+from rlhf_envs.learners.on_policy import (
+    A2CConfig,
+    A2CLearner,
+    MaskablePPOConfig,
+    MaskablePPOLearner,
+    PPOConfig,
+    PPOLearner,
+    RecurrentPPOConfig,
+    RecurrentPPOLearner,
+)
 
 LEARNERS.register("ppo", PPOLearner())
+LEARNERS.register("a2c", A2CLearner())
+LEARNERS.register("sac", SACLearner())
+LEARNERS.register("td3", TD3Learner())
+LEARNERS.register("dqn", DQNLearner())
+LEARNERS.register("tqc", TQCLearner())
+LEARNERS.register("recurrent-ppo", RecurrentPPOLearner())
+LEARNERS.register("maskable-ppo", MaskablePPOLearner())
 
-__all__ = ["LEARNERS", "Learner", "PPOConfig", "PPOLearner", "find_learner"]
+__all__ = [
+    "LEARNERS",
+    "A2CConfig",
+    "A2CLearner",
+    "DQNConfig",
+    "DQNLearner",
+    "Learner",
+    "MaskablePPOConfig",
+    "MaskablePPOLearner",
+    "PPOConfig",
+    "PPOLearner",
+    "RecurrentPPOConfig",
+    "RecurrentPPOLearner",
+    "SACConfig",
+    "SACLearner",
+    "TD3Config",
+    "TD3Learner",
+    "TQCConfig",
+    "TQCLearner",
+    "find_learner",
+]

@@ -9,14 +9,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlhf_envs.learners.normaliser import load_normaliser, save_normaliser
+from rlhf_envs.learners.replay import restore_replay, save_replay
 from rlhf_envs.registry import Registry
-from rlhf_envs.sb3 import RewardSink, reward_sink
+from rlhf_envs.sb3 import PreferenceVecEnv, RewardSink, reward_sink
 
 Settings = TypeVar("Settings")
 
 _PARAMETERS = "policy.pt"
+_NORMALISER = "normaliser.safetensors"
 
 
 class Learner(ABC, Generic[Settings]):
@@ -42,7 +47,9 @@ class Learner(ABC, Generic[Settings]):
         """The algorithm, untrained.
 
         Args:
-            env: `settings.num_envs` copies that pay nothing; when a policy is loaded for acting, a single one.
+            env: `settings.num_envs` copies that pay nothing, or as a baseline the environment's own rewards; when a
+                policy is loaded for acting, a single one. Observations are normalised already where the settings have a
+                field `normalize_observations` that is true.
             settings: of `settings_class`.
             seed: of everything random in it.
             device: where it computes, as PyTorch names it.
@@ -51,33 +58,51 @@ class Learner(ABC, Generic[Settings]):
             ValueError: if the settings do not fit the environment.
         """
 
-    def rewards(self, model: BaseAlgorithm) -> RewardSink:
+    def rewards(self, model: BaseAlgorithm, env: PreferenceVecEnv) -> RewardSink:
         """How rewards reach the algorithm: by default, into whichever buffer it learns from.
+
+        Args:
+            model: the algorithm.
+            env: the environment that it trains on, without wrappers such as `VecNormalize`.
 
         Raises:
             ValueError: if there is no buffer of a known kind.
         """
-        return reward_sink(model)
+        return reward_sink(model, env)
 
     def for_trial(self, settings: Settings) -> Settings:
         """Settings of the same policy for one or two copies and a rollout of a few steps, to try or to load it."""
         return settings
 
     def save(self, model: BaseAlgorithm, folder: Path) -> None:
-        """Write what `restore` needs to go on training, the networks and their optimisers, into a checkpoint's folder.
+        """Write what `restore` needs to go on training into a checkpoint's folder.
+
+        That is the networks and their optimisers, the statistics of observations where these are normalised, and the
+        replay buffer, most of which goes into files beside the folder that the next checkpoints share.
 
         Raises:
             OSError, RuntimeError: if it cannot be written.
         """
-        torch.save(model.get_parameters(), folder / _PARAMETERS)
+        variables = {name: recursive_getattr(model, name) for name in model._get_torch_save_params()[1]}
+        torch.save({"parameters": model.get_parameters(), "variables": variables}, folder / _PARAMETERS)
+        save_normaliser(model, folder / _NORMALISER)
+        if isinstance(model, OffPolicyAlgorithm):
+            save_replay(model, folder)
 
     def restore(self, model: BaseAlgorithm, folder: Path) -> None:
         """Take back what `save` wrote, into a new model of the same settings. Nothing is unpickled.
 
         Raises:
-            ValueError, KeyError, RuntimeError: if the files are damaged or of other settings.
+            ValueError, KeyError, RuntimeError, OSError: if the files are damaged or of other settings.
         """
-        model.set_parameters(_load_tensors(folder / _PARAMETERS), exact_match=True)
+        saved = _load_tensors(folder / _PARAMETERS)
+        model.set_parameters(saved["parameters"], exact_match=True)
+        for name, variable in saved["variables"].items():
+            # Optimisers hold on to these tensors, so only their content is replaced.
+            recursive_getattr(model, name).data.copy_(variable.data)
+        load_normaliser(model, folder / _NORMALISER)
+        if isinstance(model, OffPolicyAlgorithm):
+            restore_replay(model, folder)
 
     def load_for_acting(self, model: BaseAlgorithm, path: Path) -> None:
         """Read the networks of a finished policy.zip into a new model.

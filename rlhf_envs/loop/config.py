@@ -91,7 +91,8 @@ class FeedbackConfig:
     Attributes:
         answers: the budget: everything that people are asked to answer, whatever it is used for: to train the reward
             model, to test it, to check an annotator with a repeated pair, to practise. A query that several are asked
-            (`overlap`) costs as many answers.
+            (`overlap`) costs as many answers. With 0 nothing is asked, which needs a reward model that was learned
+            before.
         held_out_share: the part of the queries, from 0 to below 1, whose answers test the reward model instead of
             training it.
         segment_length: steps in a segment.
@@ -117,6 +118,8 @@ class FeedbackConfig:
             on with the reward that it has while they answer, but not further ahead of them than `max_open`.
         max_open: how many queries may be open while training goes on; a round's where None. There is always something
             learned before the policy is trained: training waits for the first answer in any case.
+        visit_every: environment steps, over all copies, between two visits to the feedback loop at least; a hundredth
+            of the training, but no more than 1,000, where None. A rollout of an on-policy learner is never cut.
         overlap: how many annotators should answer each query.
         rubric: one sentence that tells people what to look for, with a tie-breaker; the environment's own, or a general
             one, where empty.
@@ -139,24 +142,26 @@ class FeedbackConfig:
     demonstration_comparisons: int = 0
     wait_for_answers: bool = False
     max_open: int | None = None
+    visit_every: int | None = None
     overlap: int = 1
     rubric: str = ""
     target_accuracy: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (
-            ("answers", 1),
+            ("answers", 0),
             ("segment_length", 1),
             ("candidates_per_query", 1),
             ("queries_per_round", 1),
             ("demonstration_comparisons", 0),
             ("max_open", 0),
+            ("visit_every", 1),
             ("overlap", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}.")
-        if self.overlap > self.answers:
+        if self.overlap > self.answers > 0:
             raise ValueError(f"{self.answers} answers are not enough for an overlap of {self.overlap} on any query.")
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is a share from 0 to below 1, not {self.held_out_share}.")

@@ -146,6 +146,11 @@ class FeedbackLoop:
         return len(self.dataset) > 0
 
     @property
+    def has_reward(self) -> bool:
+        """Whether a reward has been learned, here or before."""
+        return self.ensemble.fits > 0
+
+    @property
     def budget(self) -> int:
         """Answers to ask for in all: what the configuration says, and what the owner of the run requested besides."""
         return self.config.answers + self._requests.extra_answers

@@ -1,13 +1,21 @@
 """The bridge to Stable-Baselines3: environments, learned rewards and the feedback loop, for any training script."""
 
 from rlhf_envs.sb3.callback import PreferenceCallback
-from rlhf_envs.sb3.scoring import EnvironmentRewardCallback, RewardSink, RolloutRewards, ScoringCallback, reward_sink
+from rlhf_envs.sb3.scoring import (
+    EnvironmentRewardCallback,
+    ReplayRewards,
+    RewardSink,
+    RolloutRewards,
+    ScoringCallback,
+    reward_sink,
+)
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv, VectorEnvBridge, make_vec_env
 
 __all__ = [
     "EnvironmentRewardCallback",
     "PreferenceCallback",
     "PreferenceVecEnv",
+    "ReplayRewards",
     "RewardSink",
     "RolloutRewards",
     "ScoringCallback",

@@ -24,7 +24,10 @@ _REWARD_MODEL = "reward_model.safetensors"
 
 
 class PreferenceCallback(ScoringCallback):
-    """After every rollout: asks about it, reads answers, fits the reward, and scores the rollout with it.
+    """After every round: asks about it, reads answers, fits the reward, and pays the algorithm by it.
+
+    On-policy algorithms (PPO, A2C, ...) are paid at the end of each rollout. The replay buffer of off-policy ones (SAC,
+    TD3, DQN, ...) is paid anew after each fit; before the first one they act at random and learn nothing.
 
     Args:
         env: the environment that the algorithm trains on, from `make_vec_env`.
@@ -32,7 +35,8 @@ class PreferenceCallback(ScoringCallback):
         feedback: how much is asked, when, and what.
         annotator: answers at once what was asked: anything that `rlhf_envs.feedback.make_annotator` takes, such as
             "oracle" or a function of two clips; None when people answer in processes of their own.
-        ensemble: the reward model's settings, or a model to go on training.
+        ensemble: the reward model's settings, or a model to go on with, such as a loaded one: it pays from the
+            beginning, and learns from what is asked besides, if anything (`FeedbackConfig(answers=0)` asks nothing).
         seed: of the reward model and of the candidates that are drawn.
         on_round: called after each visit to the loop, with what it did.
         on_wait: called several times a second while training waits, with what it waits for, in words.
@@ -60,8 +64,8 @@ class PreferenceCallback(ScoringCallback):
         fit: FitConfig | None = None,
         demonstrations: Demonstrations | None = None,
     ) -> None:
-        super().__init__(env)
         feedback = feedback or FeedbackConfig()
+        super().__init__(env, feedback.visit_every)
         feedback.check_fits(env.horizon, env.num_envs)
         if not isinstance(ensemble, RewardEnsemble):
             ensemble = RewardEnsemble(
@@ -71,6 +75,10 @@ class PreferenceCallback(ScoringCallback):
             raise ValueError(
                 "Episodes of this environment may terminate, and what that is worth has to be learned as well; make "
                 "the reward model with absorbing=True."
+            )
+        if feedback.answers == 0 and ensemble.fits == 0:
+            raise ValueError(
+                "With answers=0 nothing is asked, so there has to be a reward model that was learned before."
             )
         if not isinstance(store, PreferenceStore):
             store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.segment_length, feedback.rubric))
@@ -92,13 +100,14 @@ class PreferenceCallback(ScoringCallback):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the reward model; how far the feedback loop has come."""
         save(self.loop.ensemble, folder / _REWARD_MODEL)
-        return asdict(self.loop.state())
+        return {**super().save(folder), "loop": asdict(self.loop.state())}
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Take back what `save` wrote and returned."""
-        _check_state(state)
+        super().restore(folder, state)
+        _check_state(state["loop"])
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=self.loop.ensemble.objective)
-        self.loop.restore(LoopState(**state))
+        self.loop.restore(LoopState(**state["loop"]))
 
     def save_result(self, path: Path) -> None:
         """Write the reward model.
@@ -106,7 +115,7 @@ class PreferenceCallback(ScoringCallback):
         Raises:
             ValueError: if nothing was asked.
         """
-        if self.loop.progress.asked == 0:
+        if not self.loop.has_reward:
             raise ValueError(
                 "Nothing was asked, so nothing was learned: no segment of "
                 f"{self.loop.config.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
@@ -118,16 +127,26 @@ class PreferenceCallback(ScoringCallback):
         """Close the store."""
         self.loop.store.close()
 
+    def steps_in_round(self) -> int:
+        """Environment steps in a round; before anything was asked, so many that there is a choice."""
+        steps = super().steps_in_round()
+        if self.rewards is None or self.loop.progress.asked or self.loop.finished_asking:
+            return steps
+        return max(steps, self.rewards.first_steps)
+
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self.env.remember(4 * self.loop.config.segment_length)
         self.loop.status.begin_at(self.num_timesteps)
+        self._hold_or_release()
 
     def _on_step(self) -> bool:
         return not self._stop_requested
 
     def _on_rollout_end(self) -> None:
         super()._on_rollout_end()
+        if not self.round_ended:
+            return
         true_returns = self.env.true_returns
         self.loop.status.report(
             "training",
@@ -139,10 +158,12 @@ class PreferenceCallback(ScoringCallback):
         )
 
     def _on_training_end(self) -> None:
+        assert self.rewards is not None
+        self.rewards.release()
         self.loop.status.report("stopped" if self._stop_requested else "finished", immediately=True)
 
-    def before_scoring(self) -> None:
-        """Visit the feedback loop, so that the rollout is scored by the newest reward."""
+    def before_scoring(self) -> bool:
+        """Visit the feedback loop, so that the round is scored by the newest reward; whether there is a new one."""
         report = self.loop.visit(self.env.recorder, self.num_timesteps, self.model._total_timesteps)
         self.fit_seconds += report.fit_seconds
         self.logger.record("feedback/labels", report.labels)
@@ -150,16 +171,23 @@ class PreferenceCallback(ScoringCallback):
             self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)
             self.logger.record("feedback/held_out_accuracy", report.fit.held_out_accuracy)
         self._stop_requested = report.stop_requested
+        self._hold_or_release()
         if self.on_round is not None:
             self.on_round(report)
+        return report.fit is not None
 
-    def score(
-        self, observations: Observations, actions: NDArray[Any], env_rewards: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """The learned reward; 0 as long as there is no label."""
-        if not self.loop.has_labels:
-            return np.zeros(len(env_rewards), dtype=np.float32)
+    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """The learned reward; 0 as long as there is none."""
+        if not self.loop.has_reward:
+            return np.zeros(len(actions), dtype=np.float32)
         return self.loop.ensemble.reward(observations, actions)
+
+    def _hold_or_release(self) -> None:
+        assert self.rewards is not None
+        if self.loop.has_reward:
+            self.rewards.release()
+        else:
+            self.rewards.hold()
 
 
 def _check_state(state: Mapping[str, Any]) -> None:

@@ -85,7 +85,7 @@ class VectorEnvBridge(VecEnv):
         if hidden:
             truth = self.true_rewards.tolist()
             infos = [{**own, "true_reward": reward} for own, reward in zip(infos, truth, strict=True)]
-        return observations, rewards, dones, infos
+        return observations, rewards.astype(np.float32), dones, infos
 
     @property
     def can_restore(self) -> bool:
@@ -126,6 +126,13 @@ class VectorEnvBridge(VecEnv):
         value = getattr(env, attr_name)
         return [value for _ in rows]
 
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether every copy has an attribute or method of this name."""
+        env = self.env.unwrapped
+        if isinstance(env, SeparateCopies):
+            return all(copy.has_wrapper_attr(attr_name) for copy in env.envs)
+        return hasattr(env, attr_name) if not isinstance(env, CopiesInProcesses) else super().has_attr(attr_name)
+
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of each of these copies; where they run as one batch, they share it."""
         env = self.env.unwrapped
@@ -154,9 +161,8 @@ class VectorEnvBridge(VecEnv):
 class PreferenceVecEnv(VectorEnvBridge):
     """Hides the true reward from the algorithm, and records what segments and scores are made from.
 
-    The reward it pays is 0: the `PreferenceCallback` scores each whole rollout at once when it is complete, with the
-    newest reward model, which is many times faster than scoring every step and never trains on an outdated reward.
-    `make_vec_env` makes one.
+    The reward it pays is 0: the `PreferenceCallback` scores whole rollouts and buffers with the newest reward model,
+    which is many times faster than scoring every step and never trains on an outdated reward. `make_vec_env` makes one.
 
     Args:
         env: a vector environment whose segments are recorded.
@@ -164,10 +170,12 @@ class PreferenceVecEnv(VectorEnvBridge):
         ref: which environment it is, for stores; None where that has no name.
         stagger: see `VectorEnvBridge`.
         notes: sentences on what is otherwise than in the environment itself, for people.
+        hide_reward: False pays what the environment pays.
 
     Attributes:
         horizon: steps in an episode.
         ref, notes: as given.
+        hides_reward: whether it pays 0.
         true_returns, episode_lengths: of the last episodes that ended, for telling how training goes.
     """
 
@@ -178,8 +186,10 @@ class PreferenceVecEnv(VectorEnvBridge):
         ref: EnvironmentRef | None = None,
         stagger: bool = False,
         notes: Sequence[str] = (),
+        hide_reward: bool = True,
     ) -> None:
-        super().__init__(HideReward(env), stagger)
+        super().__init__(HideReward(env) if hide_reward else env, stagger)
+        self.hides_reward = hide_reward
         self.horizon, self.ref, self.notes = horizon, ref, tuple(notes)
         self._recording = env
         self.true_returns: deque[float] = deque(maxlen=_REMEMBERED_EPISODES)
@@ -254,6 +264,7 @@ class PreferenceVecEnv(VectorEnvBridge):
         self.true_returns.extend(arrays["true_returns"].tolist())
         self.episode_lengths.extend(arrays["episode_lengths"].tolist())
         prefix = "recorder/"
+        self.remember(len(arrays[f"{prefix}actions"]))
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
         self._recording.observations = observations
 
@@ -269,6 +280,7 @@ def make_vec_env(
     stagger: bool = True,
     capacity_steps: int = 512,
     wrappers: Sequence[str | WrapperRef] = (),
+    hide_reward: bool = True,
 ) -> PreferenceVecEnv:
     """Copies of an environment for Stable-Baselines3, true reward hidden, segments recorded.
 
@@ -287,6 +299,7 @@ def make_vec_env(
         capacity_steps: how many steps of every copy are remembered.
         wrappers: put around each copy, outside those of the reference: as "module:Class" or
             'module:Class={"argument": 1}'.
+        hide_reward: False pays what the environment pays, for a baseline.
 
     Raises:
         ValueError: for an unknown id, no copies, arguments that the environment does not take, a horizon that is not
@@ -315,7 +328,7 @@ def make_vec_env(
         unwrapped: Any = env.unwrapped
         pictures = partial(FrameCapture, partial(_render, unwrapped), num_envs) if frames and source is None else None
         recording = RecordSegments(env, capacity_steps, source, pictures)
-        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate, notes)
+        venv = PreferenceVecEnv(recording, unwrapped.horizon, ref, stagger and not separate, notes, hide_reward)
         venv.seed(seed)
         return venv
     except ValueError:

@@ -203,12 +203,7 @@ class _TimedScoring(ScoringCallback):
         self.seconds: dict[str, list[float]] = {name: [] for name in self.PARTS}
         self._ensemble = ensemble
 
-    def before_scoring(self) -> None:
-        """Nothing: the reward model is not trained here."""
-
-    def score(
-        self, observations: Observations, actions: NDArray[Any], env_rewards: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
         """The learned reward."""
         return self._ensemble.reward(observations, actions)
 

@@ -24,7 +24,7 @@ SETTINGS = {
     "rlhf/Recommender-v0": ["--timesteps", "2048", "--learner.num-envs", "4", "--learner.n-steps", "32"],
 }
 COMMON = [
-    *("--answers", "36", "--segment-length", "6"),
+    *("--answers", "36", "--segment-length", "6", "--visit-every", "1"),
     *("--feedback", "boltzmann", "--checkpoint-seconds", "0", "--evaluation-episodes", "2"),
     *(
         "--learner.batch-size",
