@@ -1,6 +1,5 @@
 """Rewards that are filled in when a rollout is complete are worth what they would have been worth step by step."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from rlhf_envs.sb3 import (
     VectorEnvBridge,
     make_vec_env,
 )
-from rlhf_envs.wrappers import LearnedReward
+from rlhf_envs.wrappers import LearnedReward, adapt
 
 HORIZON = 12
 
@@ -108,7 +107,8 @@ def test_advantages_are_those_of_rewards_that_were_paid_step_by_step(algorithm: 
 def test_the_baseline_is_what_plain_stable_baselines3_gives(env_id: str) -> None:
     # Poles fall and pendulums reach their limit of 200 steps in the first rollout or the second.
     settings: Any = {"n_steps": 128, "batch_size": 64, "n_epochs": 3, "seed": 3, "device": "cpu"}
-    plain_env = DummyVecEnv([partial(gym.make, env_id) for _ in range(4)])
+    # Actions go from -1 to 1 in both.
+    plain_env = DummyVecEnv([lambda: adapt(gym.make(env_id), env_id) for _ in range(4)])
     plain_env.seed(3)
     plain = PPO("MlpPolicy", plain_env, **settings).learn(2 * 4 * 128)
     env = make_vec_env(env_id, 4, seed=3, hide_reward=False)
