@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
@@ -310,27 +311,50 @@ class ConvergenceCallback(BaseCallback):
 
 
 class EarlyEndCallback(BaseCallback):
-    """Reports once, when the first episode has ended before the horizon, what follows.
+    """Reports once each, when the first episodes have ended before the horizon, what follows.
+
+    An environment may terminate episodes, or cut them by a time limit of its own that is shorter than the horizon.
 
     Args:
         environment: a third-party environment.
+        horizon: steps in an episode.
         report: called with the sentence.
     """
 
-    def __init__(self, environment: EnvironmentRef, report: Callable[[str], None]) -> None:
+    def __init__(self, environment: EnvironmentRef, horizon: int, report: Callable[[str], None]) -> None:
         super().__init__()
+        self._environment, self._horizon, self._report = environment, horizon, report
         self._sentence = environment.about_episodes()
-        self._report = report
-        self._reported = False
+        self._reported: set[str] = set()
+        self._lengths: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def _on_training_start(self) -> None:
+        self._lengths = np.zeros(self.training_env.num_envs, np.int64)
 
     def _on_step(self) -> bool:
-        if not self._reported and any(
-            info.get("restarted") or (done and not info.get("TimeLimit.truncated"))
-            for info, done in zip(self.locals["infos"], self.locals["dones"], strict=True)
-        ):
-            self._reported = True
-            self._report(f"{self._sentence} To change that, give --horizon or --on-termination.")
+        if len(self._reported) == 2:
+            return True
+        self._lengths += 1
+        for row, (info, done) in enumerate(zip(self.locals["infos"], self.locals["dones"], strict=True)):
+            cut = info.get("cut") or (done and info.get("TimeLimit.truncated"))
+            if cut and self._lengths[row] < self._horizon:
+                length = self._lengths[row]
+                self._once(
+                    "cut",
+                    f"{self._environment.id} itself cuts its episodes after {length} steps, before the horizon of "
+                    f"{self._horizon}: it has a time limit of its own. --horizon {length} makes that the horizon; "
+                    "otherwise lift its limit, where it has an argument for that (--env-kwargs).",
+                )
+            elif info.get("restarted") or (done and not info.get("TimeLimit.truncated")):
+                self._once("ended", f"{self._sentence} To change that, give --horizon or --on-termination.")
+            if done or info.get("restarted"):
+                self._lengths[row] = 0
         return True
+
+    def _once(self, kind: str, sentence: str) -> None:
+        if kind not in self._reported:
+            self._reported.add(kind)
+            self._report(sentence)
 
 
 def _summary(true_return: float | None, report: RoundReport | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -87,7 +88,7 @@ def train(
         for note in env.notes:
             progress.message(f"{environment.id}: {note}")
         if not environment.is_native:
-            callbacks.append(EarlyEndCallback(environment, progress.message))
+            callbacks.append(EarlyEndCallback(environment, env.horizon, progress.message))
         if config.asks_people:
             cleanup.enter_context(open_screen(config.feedback, directory.path, console, stop.also_when))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
@@ -283,15 +284,35 @@ def _metrics(
         "timesteps": model.num_timesteps,
         "comparisons": 0,
         "answers": 0,
-        **return_metrics(policy, environment, config.run.evaluation_episodes),
         **spent,
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }
+    missing: dict[str, str] = {}
+    with _whatever_happens("the returns of the policy", missing):
+        metrics |= return_metrics(policy, environment, config.run.evaluation_episodes)
     if isinstance(scoring, PreferenceCallback):
         loop = scoring.loop
         scores = ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store)
-        agreements = reward_correlation(loop.ensemble, policy, environment, segment_length=config.labels.segment_length)
         asked_for = loop.progress.spent if config.offline is None else len(loop.store.live_answers())
         metrics |= {"comparisons": loop.progress.asked, "answers": asked_for, "labels": len(loop.dataset)}
-        metrics |= {**scores.to_metrics(), **correlation_metrics(agreements)}
+        metrics |= scores.to_metrics()
+        with _whatever_happens("how the learned reward agrees with the true one", missing):
+            length = config.labels.segment_length
+            metrics |= correlation_metrics(
+                reward_correlation(loop.ensemble, policy, environment, segment_length=length)
+            )
+    if missing:
+        metrics["not_measured"] = missing
     return metrics
+
+
+@contextmanager
+def _whatever_happens(what: str, missing: dict[str, str]) -> Iterator[None]:
+    """Go on where a figure cannot be measured, and take down why: the run is trained, and its results are kept.
+
+    A user's environment may raise anything here, which would otherwise lose the report.
+    """
+    try:
+        yield
+    except Exception as error:
+        missing[what] = " ".join(str(error).split()) or type(error).__name__

@@ -353,6 +353,11 @@ class EnvironmentRef:
         except Exception as error:  # whatever a third-party environment raises
             if user_line(error) and not self.is_native:
                 raise ValueError(f"{self.id} cannot be made, it raised {described(error)}.") from error
+            if isinstance(error, TypeError) and "'render_mode'" in str(error):
+                raise ValueError(
+                    f"{self.id} cannot be drawn, because it takes no argument render_mode; its class needs it, as "
+                    "Gymnasium's have it, for people to see anything."
+                ) from error
             if isinstance(error, TypeError):
                 taken = "argument" not in str(error)
                 problem = "cannot be made" if taken else "does not take these arguments"
@@ -412,8 +417,12 @@ class CopiesInProcesses(_CopyInfos, AsyncVectorEnv):
         # Forked from this process, they would share the state of its threads.
         context = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         makers = [partial(_make_in_process, make, os.getpid()) for make in makers]
+        self._hint = (
+            'what it said stands above. A script that uses processes runs its work under `if __name__ == "__main__":`.'
+        )
         with self._deaths_told():
             AsyncVectorEnv.__init__(self, makers, context=context, autoreset_mode=AutoresetMode.SAME_STEP)
+        self._hint = "without --processes it would have ended the whole training."
 
     def reset_async(self, *arguments: Any, **keywords: Any) -> None:
         """Ask every copy to begin an episode."""
@@ -478,8 +487,7 @@ class CopiesInProcesses(_CopyInfos, AsyncVectorEnv):
                 for row, code in codes.items()
             ]
             raise EnvironmentFault(
-                f"{self._name} ended the process of {' and of '.join(ended) or 'one of its copies'}; without "
-                "--processes it would have ended the whole training."
+                f"{self._name} ended the process of {' and of '.join(ended) or 'one of its copies'}; {self._hint}"
             ) from error
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:

@@ -21,6 +21,7 @@ from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.wrappers import EnvironmentFault
 
 _PROGRAM = "python -m scripts.train"
 
@@ -57,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         except (RunInterrupted, KeyboardInterrupt):
             print(f"Stopped. To go on: {command}", file=sys.stderr)
             return INTERRUPTED
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"{fault} Mend that, and go on with {command}: what was saved is kept.") from fault
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -152,14 +155,17 @@ def _about_reward(metrics: dict[str, Any]) -> str:
 
 
 def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
-    labels = config.labels
+    labels, mean = config.labels, metrics.get("true_return_mean")
+    trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s."
     lines = [
-        f"True return {metrics['true_return_mean']:.1f} ± {metrics['true_return_std']:.1f} "
-        f"(random {metrics['random_return_mean']:.1f}) after {metrics['timesteps']:,} steps "
-        f"in {metrics['wall_seconds']:.0f} s."
+        f"Trained {trained}".replace("after", "for")
+        if mean is None
+        else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f} (random {metrics['random_return_mean']:.1f}) "
+        + trained
     ]
+    lines += [f"Not measured: {what}. {reason}" for what, reason in metrics.get("not_measured", {}).items()]
     if metrics["reward"] == "learned":
-        accuracy, agreement = metrics["test_accuracy"], metrics["reward_correlation"]
+        accuracy, agreement = metrics["test_accuracy"], metrics.get("reward_correlation")
         tested = (
             "no held-out answers"
             if accuracy is None

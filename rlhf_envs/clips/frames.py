@@ -147,10 +147,16 @@ class FrameCapture:
 
 
 def _checked_picture(picture: Any) -> NDArray[np.uint8]:
+    """A picture in colour: grey ones are made so, and transparency is left out."""
     array = np.asarray(picture)
+    if array.dtype == np.uint8 and array.ndim == 2:
+        array = array[..., None]
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] in (1, 4):
+        array = np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array[..., :3]
     if array.ndim != 3 or array.shape[-1] != 3 or array.dtype != np.uint8:
+        shown = "None" if picture is None else f"{array.dtype} of shape {array.shape}"
         raise ValueError(
             "People cannot be shown this environment: with render_mode='rgb_array' its render() must give an array "
-            f"(rows, columns, 3) of uint8, not {array.dtype} of shape {array.shape}."
+            f"(rows, columns, 3) of uint8, not {shown}."
         )
     return array

@@ -216,5 +216,5 @@ def _named_terms(info: Mapping[str, Any], weights: Mapping[str, float]) -> dict[
     return {
         name.removeprefix(_TERM_PREFIX): float(value)
         for name, value in info.items()
-        if name.startswith(_TERM_PREFIX) and isinstance(value, int | float | np.number)
+        if name.startswith(_TERM_PREFIX) and isinstance(value, int | float | np.number) and np.isfinite(value)
     }

@@ -34,6 +34,7 @@ from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, read_progress
 from rlhf_envs.segments import Segment
 from rlhf_envs.templates import render
+from rlhf_envs.wrappers import EnvironmentFault
 
 _THIS_RUN = "this policy"
 _FILM_SECONDS = 20.0
@@ -59,7 +60,7 @@ def write_report(directory: RunDirectory) -> Path:
     """Write report.html and film.mp4 of a finished run.
 
     The page is one file and loads nothing from elsewhere. What only a preference model has is left out for runs that
-    trained on the environment's own reward.
+    trained on the environment's own reward, and what could not be measured is named.
 
     Returns:
         The path of the page.
@@ -71,14 +72,14 @@ def write_report(directory: RunDirectory) -> Path:
     run, environment, metrics = directory.read_settings(), directory.read_environment(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
     policy, reward_model = sb3_policy(directory.load_policy()), directory.load_reward_model()
-    others, terms = _baselines(metrics), _terms(metrics)
-    own = (_THIS_RUN, metrics["true_return_mean"], metrics["true_return_std"])
+    others, terms, mean = _baselines(metrics), _terms(metrics), metrics.get("true_return_mean")
+    own = [] if mean is None else [(_THIS_RUN, mean, metrics["true_return_std"])]
     page: dict[str, Any] = {
         "run": run,
         "metrics": metrics,
-        "score": _score(metrics, others),
+        "score": None if mean is None else _score(metrics, others),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
-        "comparison": Markup(charts.policy_returns([own, *others], _THIS_RUN)),
+        "comparison": Markup(charts.policy_returns([*own, *others], _THIS_RUN)) if own else None,
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
@@ -92,7 +93,10 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
-        agreements = reward_correlation(reward_model, policy, environment, segment_length=run.segment_length)
+        try:
+            agreements = reward_correlation(reward_model, policy, environment, segment_length=run.segment_length)
+        except (EnvironmentFault, ValueError):
+            agreements = {}  # metrics.json says why, if it was so at the end of the run
         with directory.open_store() as store:
             scores = ModelScores.of(reward_model, store.live_answers(Purpose.TEST), store)
             page["queries"] = query_pictures(store, environment)
@@ -119,7 +123,11 @@ def _baselines(metrics: Mapping[str, Any]) -> list[tuple[str, float, float]]:
 def _terms(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Mean contribution of each named term to a step's true reward, by policy; empty where none are named."""
     own = metrics.get("reward_terms")
-    return {_THIS_RUN: own, **metrics.get("baseline_reward_terms", {})} if own else {}
+    if not own:
+        return {}
+    # A third-party environment may name other terms in other steps.
+    others = metrics.get("baseline_reward_terms", {})
+    return {policy: {term: by.get(term, 0.0) for term in own} for policy, by in {_THIS_RUN: own, **others}.items()}
 
 
 def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -> dict[str, Any] | None:
@@ -143,7 +151,7 @@ def _model(model: ModelScores, agreements: Mapping[str, RewardAgreement], rows: 
         "calibration_error": calibrated.expected_error,
         "reliability": Markup(charts.reliability(calibrated)) if calibrated.bins else None,
         "accuracy": Markup(charts.accuracy_curve(rows)) if rows else None,
-        "agreement": Markup(charts.agreement(agreements)),
+        "agreement": Markup(charts.agreement(agreements)) if agreements else None,
         "agreements": agreements,
     }
 

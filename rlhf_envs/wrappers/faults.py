@@ -19,7 +19,16 @@ _SUITE_KEYS = frozenset({"true_reward", "proxy_reward", "reward_terms"})
 """What infos of the suite's environments hold; elsewhere these keys are somebody's own, and mean something else."""
 
 _RESERVED_KEYS = frozenset(
-    {"episode", "is_success", "final_obs", "final_info", "terminal_observation", "TimeLimit.truncated", "restarted"}
+    {
+        "episode",
+        "is_success",
+        "final_obs",
+        "final_info",
+        "terminal_observation",
+        "TimeLimit.truncated",
+        "restarted",
+        "cut",
+    }
 )
 """What Gymnasium, Stable-Baselines3 and this package write into infos or read there."""
 
@@ -148,8 +157,12 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
     def _read(self, info: Any) -> dict[str, Any]:
         if type(info) is not dict:
             info = dict(info) if isinstance(info, Mapping) else {}
-        if not self._refused.isdisjoint(info):
-            info = {key: value for key, value in info.items() if key not in self._refused or _is_expected(key, value)}
+        if not self._refused.isdisjoint(info) or not all(type(key) is str for key in info):
+            info = {
+                key: value
+                for key, value in info.items()
+                if isinstance(key, str) and (key not in self._refused or _is_expected(key, value))
+            }
         return _plain(info, 0) if self._plain else info
 
 
@@ -277,6 +290,8 @@ def _array_checker(space: Space[Any], shown: str) -> Callable[[Any], Any]:
 
 def _cast(value: Any, dtype: np.dtype[Any], shown: str) -> Any:
     try:
+        if value is None:
+            raise TypeError
         array = np.asarray(value)
         if array.dtype == object:
             array = np.asarray(value, dtype=dtype)

@@ -13,8 +13,8 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
 
     Where the wrapped environment ends an episode before, by termination or by a time limit of its own, it is reset,
     going on with its own random stream. The step returns the first observation of its new episode, with the reward of
-    the last step of the old one, and `info["restarted"]` is True. Around an environment that never ends early it
-    changes nothing.
+    the last step of the old one, and `info["restarted"]` is True, and `info["cut"]` as well if it was the time limit.
+    Around an environment that never ends early it changes nothing.
 
     Args:
         env: any environment.
@@ -53,6 +53,7 @@ class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         truncated = self._elapsed == self.horizon
         observation, reward, terminated, cut, info = self.env.step(action)
         info["restarted"] = (terminated or cut) and not truncated
+        info["cut"] = cut and not terminated and not truncated
         if info["restarted"]:
             observation, _ = self.env.reset()
         return observation, float(reward), False, truncated, info

@@ -149,7 +149,8 @@ def true_reward(reward: SupportsFloat, info: dict[str, Any]) -> float:
     Raises:
         ValueError: if the reward is not a finite number.
     """
-    truth = float(info.get("true_reward", reward))
+    told: Any = info.get("true_reward")
+    truth = float(told if _is_number(told) else reward)
     if not isfinite(truth):
         _refuse(truth)
     return truth
@@ -174,11 +175,13 @@ def true_rewards(rewards: NDArray[Any], info: dict[str, Any]) -> NDArray[Any]:
     rewards = np.asarray(rewards)
     truth = rewards.astype(np.promote_types(rewards.dtype, np.float32))
     for report in (info, info.get("final_info", {})):
-        if "true_reward" in report:
+        told = report.get("true_reward")
+        # Of another form it is somebody else's, who means something else by it.
+        if isinstance(told, np.ndarray) and told.shape == truth.shape and told.dtype.kind in "biuf":
             rows = report.get("_true_reward", slice(None))
-            truth[rows] = report["true_reward"][rows]
+            truth[rows] = told[rows]
     for row, own in enumerate(info.get(COPY_INFOS, ())):
-        if "true_reward" in own:
+        if _is_number(own.get("true_reward")):
             truth[row] = own["true_reward"]
     finite = np.isfinite(truth)
     if not finite.all():
@@ -199,6 +202,10 @@ def require_same_step(env: VectorEnv[Any, Any, Any]) -> None:
             f"{env} resets itself in mode {mode}, which inserts steps without an action; make it with "
             "autoreset_mode=AutoresetMode.SAME_STEP."
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def _one_finite_number_each(name: str, values: Any, steps: int) -> NDArray[np.floating[Any]]:

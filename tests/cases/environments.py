@@ -238,6 +238,8 @@ INFOS: dict[str, Callable[[Odd], Any]] = {
     "Huge": lambda self: {"pixels": np.zeros((300, 300, 3)), "reward_x": np.zeros(2), "reward_y": "z"},
 }
 """Infos that mean something else to somebody else, or cannot leave the process."""
+INFOS["Any"] = lambda self: [*INFOS.values()][self.steps % 8](self) or {}
+INFOS["Terms"] = lambda self: {f"reward_{self.steps % 3}": (1.0, np.nan, 2)[self.total % 3], "reward_text": "a"}
 
 PAID: dict[str, tuple[Callable[..., Any], float]] = {
     "RewardInArray": (lambda self, action: np.array([2.0], np.float32), 2.0),
