@@ -127,7 +127,7 @@ def check_settings(config: RunConfig) -> None:
             if config.offline is not None:
                 check_answers_fit(config.offline, environment.id, encoder)
             if config.reward == "learned":
-                config.annotator()
+                config.labels.check_annotator(config.annotator())
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
             if config.run.pretrain > 0:
                 # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.

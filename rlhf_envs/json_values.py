@@ -120,4 +120,4 @@ def _name(kind: Any) -> str:
         return f"a list of {_name(parts[0]).split(maxsplit=1)[1]}s"
     if origin is dict and parts[1] is not Any:
         return f"an object of {_name(parts[1]).split(maxsplit=1)[1]}s"
-    return _NAMES[origin or kind]
+    return _NAMES.get(origin or kind, "an object in code")

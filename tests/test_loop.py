@@ -82,6 +82,18 @@ def test_a_quarter_is_asked_first_and_the_whole_budget_by_ask_until(
     assert loop.finished_asking
 
 
+def test_progress_is_that_of_the_last_visit(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop()
+    report = loop.visit(rollouts(), 1, TOTAL)
+    progress = loop.progress
+    assert (progress.asked, progress.labels, progress.test_accuracy) == (
+        report.asked,
+        report.labels,
+        report.test_accuracy,
+    )
+    assert progress.cursor == store.read_since(0)[1] and progress.generator["bit_generator"] == "PCG64"
+
+
 def test_rounds_become_rarer_as_training_goes_on(make_loop: MakeLoop) -> None:
     loop = make_loop(queries_per_round=1, answers=125, ask_until=1.0)
     asked = [report.asked for report in visits(loop)]

@@ -81,7 +81,8 @@ class ClipPainter:
         if pictures is None:
             raise ValueError(
                 f"This segment of {self.environment_id} cannot be shown, because it was recorded with neither "
-                "simulator states nor frames; record it from an environment made with render_mode='rgb_array'."
+                "simulator states nor frames; make the environment that is trained on with "
+                "rlhf_envs.sb3.make_vec_env(..., frames=True)."
             )
         for picture in pictures[: segment.lived]:
             yield show(picture)

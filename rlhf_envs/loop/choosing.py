@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.kinds import Comparison, FeedbackKind
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, make_candidates, select_uniform
+from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, choose, make_candidates, rule_name, select_uniform
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder, Windows
@@ -20,6 +21,8 @@ from rlhf_envs.segments import Segment
 _FEWEST_CANDIDATES = 64
 _SPARE_TEST_PAIRS = 2
 _ROUND_CONTEXT = ("average_return", "horizon")
+
+_logger = logging.getLogger(__name__)
 
 
 class QueryChooser:
@@ -41,6 +44,7 @@ class QueryChooser:
         self._rule = SELECTION_RULES.resolve(config.selection)
         self._asked: list[Query] = []
         self._contexts: dict[str, dict[str, Any]] = {}
+        self._warned = False
 
     def choose(
         self,
@@ -58,6 +62,9 @@ class QueryChooser:
             round: the round's number.
             wanted: how many queries of each kind to train on; fewer where hardly any segment fits.
             wanted_held_out: how many comparisons to hold out; none where all others that are wanted do not fit.
+
+        Raises:
+            ValueError: if the selection rule fails, gives no indices, or chooses nothing before anything was asked.
         """
         queries: list[Query] = []
         for kind, count in wanted.items():
@@ -87,7 +94,7 @@ class QueryChooser:
         pool = self._pool(recorder, count, kind.segments, self._past_segments(kind))
         if len(pool) < kind.segments:
             return []
-        groups = self._select(pool, ensemble, self._rule, count, kind.segments)[:count]
+        groups = self._select(pool, ensemble, self._rule, count, kind.segments)
         if kind.name not in self._contexts:
             self._contexts[kind.name] = kind.context(pool.true_rewards)
         return self._queries(pool, round, Purpose.TRAIN, kind.name, groups, self._contexts[kind.name])
@@ -124,12 +131,19 @@ class QueryChooser:
     def _select(
         self, pool: SegmentPool, ensemble: RewardEnsemble, rule: SelectionRule, count: int, segments: int
     ) -> list[tuple[Segment, ...]]:
-        candidates = make_candidates(ensemble, pool.observations, pool.actions, pool.windows, segments, self.rng)
-        chosen = [int(index) for index in rule(candidates, count, ensemble, self._asked, self.rng)]
-        if not {*chosen} <= {*range(len(candidates))} or len({*chosen}) < len(chosen):
-            raise ValueError(
-                f"A selection rule gives different indices of its {len(candidates)} candidates, not {chosen[:10]}."
+        candidates = make_candidates(
+            ensemble, pool.observations, pool.actions, pool.windows, segments, self.rng, pool.remembered
+        )
+        chosen = choose(rule, candidates, count, ensemble, self._asked, self.rng)
+        if len(candidates) and not chosen and not self._warned:
+            nothing = (
+                f"The selection rule {rule_name(rule)} has chosen none of {len(candidates)} candidates, although "
+                f"{count} queries are due"
             )
+            if not self._asked:
+                raise ValueError(f"{nothing} and nothing was asked before, so there would be nothing to learn from.")
+            self._warned = True
+            _logger.warning("%s; as long as it chooses none, nothing more is asked.", nothing)
         return [tuple(pool.segment(int(index)) for index in candidates.groups[group]) for group in chosen]
 
     def _queries(
@@ -169,6 +183,7 @@ class SegmentPool:
         true_rewards: of the recent segments, (R, T).
         windows: where they lie, and how much of them was lived; past segments have rows below 0, each its own.
         mean_reward: mean true reward of a step in the recent segments.
+        remembered: steps of every copy that the recent rollouts hold.
     """
 
     def __init__(
@@ -182,7 +197,7 @@ class SegmentPool:
     ) -> None:
         count = min(round(size / 2 * past_segment_share), len(past))
         self._past = [past[index] for index in rng.permutation(len(past))[:count]]
-        self._recorder = recorder
+        self._recorder, self.remembered = recorder, len(recorder)
         recent = recorder.sample_windows(size - count, length, rng)
         self._recent = len(recent)
         observations, actions, self.true_rewards = recorder.gather(recent)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from rlhf_envs.kinds import KINDS, Comparison, FeedbackKind, find_kind
-from rlhf_envs.loop.selection import SELECTION_RULES
+from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule
 from rlhf_envs.registry import Registry
 
 LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""
 
 _HALF_RATE_AT = 0.25
+
+_RULE_FLAG = tyro.constructors.PrimitiveConstructorSpec[Any](
+    nargs=1,
+    metavar=SELECTION_RULES.choices(),
+    instance_from_str=lambda words: words[0],
+    is_instance=lambda value: isinstance(value, str),
+    str_from_instance=lambda value: [value],
+)
+"""The command line names a selection rule; code may give a function."""
 
 
 def constant(progress: float) -> float:
@@ -102,7 +111,7 @@ class FeedbackConfig:
         selection: which segments are asked about: any ("uniform"), those on which the reward model's members differ
             most ("disagreement"), those whose answer is least certain ("entropy"), those on which the members differ
             spread out, so that a batch does not ask the same again and again ("diverse"), or a rule of one's own as
-            "module:Name".
+            "module:Name", or in code as the function itself.
         candidates_per_query: how many times more candidates are considered than asked.
         past_segment_share: how much of what recent segments may be paired with are segments that were asked about
             before, from 0 to 1.
@@ -131,7 +140,7 @@ class FeedbackConfig:
     segment_length: int = 15
     kinds: dict[str, float] = field(default_factory=dict)
     kind_settings: tuple[str, ...] = ()
-    selection: Annotated[str, tyro.conf.arg(metavar=SELECTION_RULES.choices())] = "diverse"
+    selection: Annotated[str | SelectionRule, _RULE_FLAG] = "diverse"
     candidates_per_query: int = 10
     past_segment_share: float = 0.3
     queries_per_round: int | None = None
@@ -252,6 +261,27 @@ class FeedbackConfig:
             order.append(max(behind, key=behind.__getitem__))
             behind[order[-1]] -= 1
         return {kind: order[asked:].count(kind) for kind in shares}
+
+    def check_annotator(self, annotator: object) -> None:
+        """Refuse an annotator that says that it does not answer all kinds that are asked.
+
+        Args:
+            annotator: code that answers (`rlhf_envs.feedback.Annotator`), or None for people.
+
+        Raises:
+            ValueError: if there is such a kind: its queries would be asked, cost answers, and stay open.
+        """
+        answered = getattr(annotator, "kinds", None)
+        counts = self.kind_counts(0, self.queries - self.held_out_queries)
+        counts[Comparison.name] += self.held_out_queries
+        if answered is not None and (
+            missing := [kind for kind, count in counts.items() if count and kind not in answered]
+        ):
+            name = getattr(annotator, "name", type(annotator).__name__)
+            raise ValueError(
+                f"The annotator {name} answers {' and '.join(answered)} queries only, but {' and '.join(missing)} "
+                "queries are asked as well; change kinds, or write an annotator with serve(store) that answers them."
+            )
 
     def check_fits(self, horizon: int, copies: int) -> None:
         """Refuse segments that no episode can hold, or of which a single copy cannot give as many as a query shows.

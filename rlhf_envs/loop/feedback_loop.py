@@ -98,8 +98,13 @@ class FeedbackLoop:
         fit: how the reward model is fitted; the defaults where None.
         demonstrations: what is preferred over the agent's segments, if the configuration wants that.
 
+    Attributes:
+        progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
+        status: posts the same for everybody who uses the store.
+
     Raises:
-        ValueError: if demonstrations are wanted and missing, or shorter than a segment.
+        ValueError: if the annotator does not answer all kinds that are asked; or if demonstrations are wanted and
+            missing, or shorter than a segment.
     """
 
     def __init__(
@@ -114,6 +119,7 @@ class FeedbackLoop:
         fit: FitConfig | None = None,
         demonstrations: Demonstrations | None = None,
     ) -> None:
+        config.check_annotator(annotator)
         self.store = store
         self.ensemble = ensemble
         self.config = config
@@ -208,6 +214,7 @@ class FeedbackLoop:
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
+        self.state()
         return RoundReport(
             sum(query.purpose is Purpose.TRAIN for query in asked),
             len(self.dataset),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
 from rlhf_envs.registry import Registry
 from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.wrappers.faults import described
 
 _NEAR_IDENTICAL = 0.05
 _FROZEN = 1e-3
@@ -27,16 +28,24 @@ _SHORTLIST = 4
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """M groups of k segments that could be asked about, out of a pool of P segments of T steps.
+    """M groups of k segments that could be asked about, out of a pool of P segments of T steps; `len()` gives M.
+
+    The pool holds segments of the recent rollouts and, where a query shows several, also some that were asked about
+    before (`FeedbackConfig.past_segment_share`). Groups that overlap, look nearly alike, or show nothing that moves are
+    left out already.
 
     Attributes:
         groups: indices of the segments of each group in the pool, in screen order, (M, k).
         observations: of the pool, (P, T, *obs), or a dict of such arrays.
         actions: of the pool, (P, T, *act).
-        described: what happens at each step of the pool as standardised numbers, (P, T, F) float32.
+        described: what happens at each step of the pool, observations and actions side by side, each number scaled to
+            mean 0 and standard deviation 1 over the pool and left out where it never varies, (P, T, F) float32.
         returns: of the pool's segments under each member of the ensemble, (members, P) float32.
-        preferences: each member's probability that the later of two segments of a group is better, for every two of
-            them, (members, M, pairs) float32. A group of one is set against the mean of the pool.
+        preferences: each member's probability that the second of two segments of a group is better than the first, for
+            every two of them in the order (0, 1), (0, 2), ..., (1, 2), ..., (members, M, pairs) float32. A group of one
+            has one column: the probability that it is better than the mean of the pool.
+        ages: how many steps of its copy ago each segment of a group began, (M, k) float32; infinite for segments that
+            were asked about before.
         absorbing: the steps of the pool after a termination, (P, T) bool; None for none.
     """
 
@@ -46,10 +55,16 @@ class Candidates:
     described: NDArray[np.float32]
     returns: NDArray[np.float32]
     preferences: NDArray[np.float32]
+    ages: NDArray[np.float32]
     absorbing: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
+
+    @property
+    def asked_before(self) -> NDArray[np.bool_]:
+        """Which segments of each group were asked about in an earlier round, (M, k) bool."""
+        return np.isinf(self.ages)
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -61,12 +76,32 @@ class Candidates:
         return np.concatenate([middle.mean(axis=1), np.ptp(middle, axis=1)], axis=1)
 
 
-SelectionRule = Callable[
-    [Candidates, int, RewardEnsemble, Sequence[Query], np.random.Generator], NDArray[np.intp] | Sequence[int]
-]
-"""From (candidates, count, ensemble, asked, rng) to the indices of up to `count` candidates, the most wanted first.
+class SelectionRule(Protocol):
+    """Which candidates are asked: a function, or an object that can be called."""
 
-`ensemble.fits` is 0 before there was an answer; `asked` are the queries that the run has asked to train on so far."""
+    def __call__(
+        self,
+        candidates: Candidates,
+        count: int,
+        ensemble: RewardEnsemble,
+        asked: Sequence[Query],
+        rng: np.random.Generator,
+        /,
+    ) -> NDArray[np.intp] | Sequence[int]:
+        """Choose candidates. It is called once for every kind of feedback that is due in a round.
+
+        Args:
+            candidates: M groups of as many segments as a query of this kind shows.
+            count: how many queries are due.
+            ensemble: the reward model as it is by now; `ensemble.fits` is 0 before there was an answer.
+            asked: the queries that the run has asked to train on in earlier rounds, with their segments. Held-out ones
+                are not among them.
+            rng: for everything random, so that a resumed run asks the same.
+
+        Returns:
+            Different indices of candidates, from 0 to M - 1, the most wanted first; at most `count`. Fewer ask less in
+            this round, and what was not asked is due again in the next.
+        """
 
 
 def select_uniform(
@@ -140,6 +175,7 @@ def make_candidates(
     windows: Windows,
     segments: int,
     rng: np.random.Generator,
+    remembered: int,
 ) -> Candidates:
     """Group a pool of P segments into candidates, in random screen order, without those that should not be asked.
 
@@ -149,6 +185,7 @@ def make_candidates(
         windows: where the segments of the pool lie, in the order of the pool, and which of their steps are absorbing.
         segments: k, how many segments a query shows.
         rng: draws the screen order.
+        remembered: how many steps of every copy the rollouts hold that windows start in.
     """
     absorbing = windows.absorbing
     described = describe_segments(observations, actions, absorbing)
@@ -160,7 +197,59 @@ def make_candidates(
         groups = rng.permuted(groups, axis=1)
     returns = ensemble.segment_returns(observations, actions, absorbing)
     preferences = group_preferences(ensemble, returns, groups)
-    return Candidates(groups, observations, actions, described, returns, preferences, absorbing)
+    # Rows below 0 are of segments that were asked about before.
+    ages = np.where(windows.rows < 0, np.inf, remembered - windows.starts).astype(np.float32)
+    return Candidates(groups, observations, actions, described, returns, preferences, ages[groups], absorbing)
+
+
+def choose(
+    rule: SelectionRule,
+    candidates: Candidates,
+    count: int,
+    ensemble: RewardEnsemble,
+    asked: Sequence[Query],
+    rng: np.random.Generator,
+) -> list[int]:
+    """The indices that a rule gives, as whole numbers.
+
+    Raises:
+        ValueError: if the rule raises, or gives anything but at most `count` different indices; it names the rule.
+    """
+    try:
+        given: Any = rule(candidates, count, ensemble, asked, rng)
+    except Exception as error:
+        raise ValueError(f"The selection rule {rule_name(rule)} raised {described(error)}.") from error
+    try:
+        indices = np.asarray(given if given is not None else [None])
+    except ValueError:  # of lists of different lengths
+        indices = np.empty(0, dtype=object)
+    chosen: list[Any] = indices.tolist() if indices.ndim == 1 else []
+    if indices.ndim != 1 or (indices.dtype.kind not in "iu" and (chosen or indices.dtype == object)):
+        hint = {"b": "; numpy.flatnonzero(mask) gives them", "f": "; numpy.argsort(-scores) gives them"}
+        fault = f"no {_form(given)}{hint.get(indices.dtype.kind, '')}"
+    elif len(chosen) > count:
+        fault = f"not {len(chosen)} of them"
+    elif len({*chosen}) < len(chosen):
+        fault = f"not one of them twice: {chosen[:10]}"
+    elif not {*chosen} <= {*range(len(candidates))}:
+        fault = f"not {chosen[:10]}"
+    else:
+        return chosen
+    raise ValueError(
+        f"The selection rule {rule_name(rule)} must return whole numbers, at most {count} different indices of its "
+        f"{len(candidates)} candidates, {fault}."
+    )
+
+
+def rule_name(rule: SelectionRule) -> str:
+    """What a rule is called in a sentence: the name of the function, or of the class of the object."""
+    return str(getattr(rule, "__name__", type(rule).__name__))
+
+
+def _form(given: Any) -> str:
+    if isinstance(given, np.ndarray):
+        return f"array of {given.dtype} of shape {given.shape}"
+    return "None" if given is None else f"{type(given).__name__} such as {given!r:.60}"
 
 
 def describe_segments(

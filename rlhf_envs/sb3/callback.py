@@ -47,8 +47,8 @@ class PreferenceCallback(ScoringCallback):
         loop: the feedback loop; `loop.ensemble` is the reward model.
 
     Raises:
-        ValueError: if the segments do not fit the episodes, the spaces are not supported, or episodes may terminate
-            and the given model was not made for that.
+        ValueError: if the segments do not fit the episodes, the annotator does not answer all kinds that are asked, the
+            spaces are not supported, or episodes may terminate and the given model was not made for that.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class PreferenceCallback(ScoringCallback):
         feedback = feedback or FeedbackConfig()
         super().__init__(env, feedback.visit_every)
         feedback.check_fits(env.horizon, env.num_envs)
+        annotator = None if annotator is None else make_annotator(annotator)
+        feedback.check_annotator(annotator)
         if not isinstance(ensemble, RewardEnsemble):
             ensemble = RewardEnsemble(
                 env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed, absorbing=env.terminates
@@ -91,7 +93,7 @@ class PreferenceCallback(ScoringCallback):
             feedback,
             env.horizon,
             seed,
-            None if annotator is None else make_annotator(annotator),
+            annotator,
             on_wait,
             fit,
             demonstrations,

@@ -1,8 +1,10 @@
 """Annotators that are code: what names one, and functions of two clips."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from rlhf_envs.feedback import (
     TeacherConfig,
     make_annotator,
 )
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
 
 
 def quieter(left: Clip, right: Clip) -> str:
@@ -109,9 +113,43 @@ def test_a_function_that_says_anything_else_is_refused_and_its_query_stays_open(
     store: PreferenceStore, make_query: Any, said: Any
 ) -> None:
     store.ask([make_query("a")])
-    with pytest.raises(ValueError, match="is no answer to a comparison; say left, right, tie or skip"):
+    said_so = "The annotator model gave no answer to query 1: .* is no answer to a comparison; say left, right, tie"
+    with pytest.raises(ValueError, match=said_so):
         FunctionAnnotator(lambda left, right: said, name="model").serve(store)
     assert store.live_answers() == [] and store.take("model") is not None
+
+
+def test_an_error_in_a_function_names_it_the_query_and_the_line(store: PreferenceStore, make_query: Any) -> None:
+    def forgetful(left: Clip, right: Clip) -> str:
+        return {"left": "left"}["right"]
+
+    store.ask([make_query("a")])
+    said = r"The annotator forgetful raised KeyError: 'right' \(test_annotators.py:\d+\), at query 1\."
+    with pytest.raises(ValueError, match=said):
+        FunctionAnnotator(forgetful).serve(store)
+    assert store.live_answers() == []
+
+
+@pytest.mark.parametrize("kinds", [{"ranking": 0.3, "rating": 0.2}, {"strength": 1.0}])
+def test_an_annotator_is_not_asked_what_it_does_not_answer(tmp_path: Path, kinds: dict[str, float]) -> None:
+    config = FeedbackConfig(kinds=kinds, segment_length=4)
+    asked = " and ".join(kinds)
+    for annotator in (None, make_annotator("oracle"), Nodder()):
+        config.check_annotator(annotator)
+    with pytest.raises(ValueError, match=f"annotator quieter answers comparison queries only, but {asked} queries are"):
+        config.check_annotator(make_annotator(quieter))
+    env = make_vec_env("rlhf/Driving-v0", 2)
+    with closing(env), pytest.raises(ValueError, match="answers comparison queries only"):
+        PreferenceCallback(env, tmp_path / "feedback.db", config, quieter)
+    assert not (tmp_path / "feedback.db").exists()
+
+
+def test_kinds_of_which_nothing_is_asked_need_no_answer() -> None:
+    FeedbackConfig(kinds={"ranking": 0.0}).check_annotator(make_annotator(quieter))
+    ranks_only = SimpleNamespace(kinds=("ranking",))
+    FeedbackConfig(kinds={"ranking": 1.0}, held_out_share=0).check_annotator(ranks_only)
+    with pytest.raises(ValueError, match="SimpleNamespace answers ranking queries only, but comparison queries are"):
+        FeedbackConfig(kinds={"ranking": 1.0}).check_annotator(ranks_only)
 
 
 def test_a_function_may_look_at_the_clips_as_people_see_them(store: PreferenceStore, make_segment: Any) -> None:

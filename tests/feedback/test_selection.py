@@ -1,6 +1,7 @@
 """Which pairs are asked, and which never are."""
 
 import sys
+from importlib import import_module
 from itertools import permutations
 
 import numpy as np
@@ -99,7 +100,8 @@ def candidates(count=200, seed=0):
     clips = rng.normal(size=(2 * count, 1, 3)).astype(np.float32)
     groups = np.arange(count)[:, None] + np.array([0, count])
     returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
-    return Candidates(groups, clips, clips, clips, returns, rng.random((5, count, 1)).astype(np.float32))
+    preferences = rng.random((5, count, 1)).astype(np.float32)
+    return Candidates(groups, clips, clips, clips, returns, preferences, np.zeros(groups.shape, np.float32))
 
 
 def select(name, pool, count, ensemble, seed=0):
@@ -152,7 +154,7 @@ def test_groups_that_all_show_the_same_are_asked_once_each_and_the_most_disputed
 def test_features_of_a_group_do_not_depend_on_the_order():
     clips = described(RISING, FALLING, RISING * 2)
     orders = np.array(list(permutations(range(3))))
-    features = Candidates(orders, clips, clips, clips, np.zeros((1, 3)), np.zeros((1, 6, 3))).features
+    features = Candidates(orders, clips, clips, clips, np.zeros((1, 3)), np.zeros((1, 6, 3)), np.zeros((6, 3))).features
     assert features == pytest.approx(np.broadcast_to(features[0], features.shape), abs=1e-5)
 
 
@@ -165,11 +167,29 @@ def last_first(candidates, count, ensemble, asked, rng):
     seen.append((candidates, count, ensemble, ensemble.fits, list(asked), rng))
     return range(len(candidates) - 1, max(len(candidates) - 1 - count, -1), -1)
 
-def the_same_twice(candidates, count, ensemble, asked, rng):
-    return [0, 0]
+def nothing_at_first(candidates, count, ensemble, asked, rng):
+    return []
 
-def beyond(candidates, count, ensemble, asked, rng):
-    return np.array([len(candidates)])
+def nothing_later(candidates, count, ensemble, asked, rng):
+    return [] if asked else range(count)
+
+def too_few_arguments(candidates, count):
+    return range(count)
+
+def broken(candidates, count, ensemble, asked, rng):
+    return candidates.newest
+
+faults = {
+    "twice": lambda candidates, count, *_: [0, 0],
+    "beyond": lambda candidates, *_: np.array([len(candidates)]),
+    "below": lambda *_: [-1],
+    "many": lambda candidates, count, *_: np.arange(count + 1),
+    "mask": lambda candidates, *_: np.arange(len(candidates)) < 3,
+    "scores": lambda candidates, *_: np.linspace(0, 1, len(candidates)),
+    "pairs": lambda candidates, count, *_: candidates.groups[:count],
+    "none": lambda *_: None,
+    "text": lambda *_: "the first",
+}
 """
 
 
@@ -182,7 +202,7 @@ def make_loop(tmp_path, monkeypatch):
     with PreferenceStore.create(tmp_path / "feedback.db", environment={}) as store:
 
         def make(rule):
-            config = FeedbackConfig(selection=rule, segment_length=4)
+            config = FeedbackConfig(selection=rule, segment_length=4, past_segment_share=0.5)
             ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
             return FeedbackLoop(store, ensemble, config, HORIZON, annotator=make_annotator("oracle"), fit=FIT)
 
@@ -207,12 +227,71 @@ def test_a_rule_of_ones_own_chooses_what_a_loop_asks(make_loop):
     assert fits == 1 and [query.key for query in asked] == [query.key for query in queries]
 
 
-@pytest.mark.parametrize("rule", ["the_same_twice", "beyond"])
-def test_a_rule_that_gives_no_candidates_is_refused_before_anything_is_asked(make_loop, rule):
-    loop = make_loop(f"rules_of_mine:{rule}")
-    with pytest.raises(ValueError, match=r"A selection rule gives different indices of its \d+ candidates, not"):
+def test_a_rule_knows_how_old_segments_are_and_which_were_asked_about_before(make_loop):
+    seen = []
+
+    def newest(candidates, count, ensemble, asked, rng):
+        seen.append(candidates)
+        return np.argsort(candidates.ages.max(axis=1), kind="stable")[:count]
+
+    loop = make_loop(newest)
+    for number, steps in enumerate((1, 400)):
+        loop.visit(rollouts(number), steps, 1000)
+    first, second = seen
+    assert not first.asked_before.any() and second.asked_before.any()
+    assert first.ages.shape == first.groups.shape and first.ages.min() >= 4 and first.ages.max() <= 64
+    asked = {segment.digest for query in loop.store.queries(round=0) for segment in query.segments}
+    fresh = [query for query in loop.store.queries(purpose=Purpose.TRAIN) if query.round]
+    assert fresh and not {segment.digest for query in fresh for segment in query.segments} & asked
+    old = second.observations[second.groups[second.asked_before][0]]
+    assert any(
+        np.array_equal(old, segment.observations) for query in loop.store.queries() for segment in query.segments
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("twice", "at most .* different indices of its .* candidates, not one of them twice: "),
+        ("beyond", r"not \["),
+        ("below", r"not \[-1\]"),
+        ("many", "not .* of them"),
+        ("mask", r"no array of bool of shape .*; numpy.flatnonzero\(mask\) gives them"),
+        ("scores", r"no array of float64 of shape .*; numpy.argsort\(-scores\) gives them"),
+        ("pairs", r"no array of int64 of shape \(.*, 2\)"),
+        ("none", "no None"),
+        ("text", "no str such as 'the first'"),
+    ],
+)
+def test_a_rule_that_gives_no_candidates_is_refused_before_anything_is_asked(make_loop, rule, said):
+    make_loop("diverse")
+    import_module("rules_of_mine")
+    loop = make_loop(sys.modules["rules_of_mine"].faults[rule])
+    with pytest.raises(ValueError, match=f"The selection rule <lambda> must return whole numbers, .*{said}"):
         loop.visit(rollouts(), 1, 1000)
     assert loop.store.queries() == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("broken", r"raised AttributeError: .*newest.* \(rules_of_mine.py:\d+\)"),
+        ("too_few_arguments", "raised TypeError: .*takes 2 positional arguments but 5 were given"),
+        ("nothing_at_first", "has chosen none of .* candidates, although .* queries are due and nothing was asked"),
+    ],
+)
+def test_a_fault_of_a_rule_is_told_as_its_own(make_loop, rule, said):
+    loop = make_loop(f"rules_of_mine:{rule}")
+    with pytest.raises(ValueError, match=f"The selection rule {rule} {said}"):
+        loop.visit(rollouts(), 1, 1000)
+
+
+def test_a_rule_that_chooses_nothing_any_more_is_warned_of_once(make_loop, caplog):
+    loop = make_loop("rules_of_mine:nothing_later")
+    reports = [loop.visit(rollouts(number), steps, 1000) for number, steps in enumerate((1, 400, 500))]
+    assert [report.asked > 0 for report in reports] == [True, False, False]
+    [record] = caplog.records
+    assert "The selection rule nothing_later has chosen none of" in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,10 @@ def test_a_run_uses_them_can_be_resumed_and_its_policy_loaded(
         (["--feedback", f"{HERE}:nobody"], "has no nobody"),
         (["--feedback", "orakle"], "no annotator 'orakle'; did you mean 'oracle'"),
         (["--feedback", f"{HERE}:prefer_slower", "--teacher.beta", "1"], "changes a scripted teacher"),
+        (
+            ["--feedback", f"{HERE}:prefer_slower", "--kinds", "ranking", "0.3"],
+            "annotator prefer_slower answers comparison queries only, but ranking queries are asked",
+        ),
         (["--learner", "sac"], "no learner 'sac'"),
         (
             ["--learner", f"{HERE}:Undecided"],

@@ -17,13 +17,18 @@ from rlhf_envs.observations import Observations
 from rlhf_envs.queries import Choice, Query, Submission
 from rlhf_envs.registry import Registry
 from rlhf_envs.segments import Segment
+from rlhf_envs.wrappers.faults import described
 
 _AT_ONCE = 1000
 
 
 @runtime_checkable
 class Annotator(Protocol):
-    """Answers what is open in a store. People do so in processes of their own; this is for everything that is code."""
+    """Answers what is open in a store. People do so in processes of their own; this is for everything that is code.
+
+    One that does not answer every kind of feedback says so by an attribute `kinds`, the names of those that it answers;
+    a run that would ask it others is then refused before it begins. An attribute `name` is what messages call it.
+    """
 
     def serve(self, store: PreferenceStore, /) -> int:
         """Take queries from the store and answer them, until there are none for this annotator; how many it answered.
@@ -107,7 +112,12 @@ class FunctionAnnotator:
     Args:
         function: from (left clip, right clip) to "left", "right", "tie" or "skip".
         name: the annotator that the answers are stored under; by default the name of the function, or of its class.
+
+    Attributes:
+        kinds: the kinds of feedback that it answers, which are comparisons alone.
     """
+
+    kinds = (Comparison.name,)
 
     def __init__(self, function: Callable[[Clip, Clip], Choice | str], name: str = "") -> None:
         self.function = function
@@ -117,13 +127,23 @@ class FunctionAnnotator:
         """Answer every comparison that is open to this annotator.
 
         Raises:
-            ValueError: if the function answers anything else.
+            ValueError: if the function raises, or answers anything else; its query stays open.
         """
         painter = cache(lambda: clip_painter(store.environment.required))
         served = 0
-        while (query := store.take(self.name, kinds=[Comparison.name])) is not None:
+        while (query := store.take(self.name, kinds=self.kinds)) is not None:
             left, right = (Clip(segment, painter) for segment in query.segments)
-            store.answer(query.id or 0, self.name, Choice(self.function(left, right)))
+            try:
+                said = self.function(left, right)
+            except Exception as error:
+                raise ValueError(
+                    f"The annotator {self.name} raised {described(error)}, at query {query.id}."
+                ) from error
+            try:
+                choice = Choice(said)
+            except ValueError as error:
+                raise ValueError(f"The annotator {self.name} gave no answer to query {query.id}: {error}") from error
+            store.answer(query.id or 0, self.name, choice)
             served += 1
         return served
 

@@ -340,7 +340,10 @@ def create_tables(database: Database, environment: StoredEnvironment) -> StoredE
 
     def make_tables(connection: Connection) -> None:
         if inspect(connection).has_table(meta.name):
-            raise StoreExistsError(f"{database.place} holds a feedback store already: open it, or name another place.")
+            raise StoreExistsError(
+                f"{database.place} holds a feedback store already: name another place, or in code go on with it by "
+                "rlhf_envs.feedback.PreferenceStore.open."
+            )
         metadata.create_all(connection, checkfirst=False)
         facts = {"schema_version": SCHEMA_VERSION, "environment": described, "created_at": time.time()}
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
