@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,26 @@ def test_a_clip_of_the_suite_shows_what_the_environment_itself_rendered(environm
     assert np.array_equal(painter.frames(segment_of(states)), np.stack(seen))
     assert np.array_equal(painter.frame(states[2]), seen[2])
     assert painter.frames_per_second == envs.metadata["render_fps"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("source", ["states", "frames"])
+def test_absorbing_steps_show_the_last_picture_dimmed_and_say_that_the_episode_is_over(source: str, theme: str) -> None:
+    absorbing = np.arange(5) >= 3
+    if source == "states":
+        segment = segment_of(np.tile([0.0, 0.0, 0.3, 0.0], (5, 1)))
+    else:
+        segment = segment_of(None, np.repeat(random_frames(1), 5, axis=0))
+    segment = replace(segment, absorbing=absorbing)
+    clip = clip_painter("CartPole-v1", theme=theme).frames(segment).astype(int)
+    assert clip.shape == (5, 200, 300, 3)
+    assert (clip[:3] == clip[0]).all() and (clip[3:] == clip[3]).all()
+    background = np.array(THEMES[theme].background)
+    caption, below = slice(0, 70), slice(70, None)
+    # Every colour comes as much nearer to the background, and the caption stands out from it.
+    dimmed = np.rint(0.4 * clip[0] + 0.6 * background)
+    assert np.abs(clip[3, below] - dimmed[below]).max() <= 1
+    assert (np.abs(clip[3, caption] - dimmed[caption]).max(axis=2) > 60).mean() > 0.1
 
 
 @pytest.mark.parametrize("environment_id", ["Pendulum-v1", *ENVIRONMENTS])

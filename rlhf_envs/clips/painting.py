@@ -155,10 +155,9 @@ def draw_over(frame: NDArray[np.uint8], theme: str) -> NDArray[np.uint8]:
     dimmed = _LEFT_OF_PICTURE * frame + (1 - _LEFT_OF_PICTURE) * np.array(colors.background)
     canvas.image(0, 0, across, down, np.rint(dimmed).astype(np.uint8))
     room, tall = canvas.text_width(OVER, _OVER_SIZE) + 2 * _OVER_SIZE, 2 * _OVER_SIZE
-    if room <= across:
-        # At the top it hides little of how the episode ended.
-        canvas.rectangle((across - room) / 2, _OVER_SIZE, room, tall, colors.ink, radius=_OVER_SIZE / 2)
-        canvas.text(across / 2, _OVER_SIZE + tall / 2, OVER, colors.background, size=_OVER_SIZE, anchor="center")
+    # At the top it hides little of how the episode ended.
+    canvas.rectangle((across - room) / 2, _OVER_SIZE, room, tall, colors.ink, radius=_OVER_SIZE / 2)
+    canvas.text(across / 2, _OVER_SIZE + tall / 2, OVER, colors.background, size=_OVER_SIZE, anchor="center")
     return canvas.pixels()
 
 

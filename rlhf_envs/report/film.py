@@ -16,6 +16,7 @@ from gymnasium import Env
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import encode_mp4, letterbox, render_picture
+from rlhf_envs.clips.painting import draw_over
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
@@ -65,12 +66,16 @@ class EpisodeRenderer:
         self._env = _drawable(environment, self.picture_size, theme)
         self._copies = Copies(environment, [self._env])
         self.frames_per_second = min(max(float(self._env.metadata.get("render_fps") or _USUAL), _SLOWEST), _FASTEST)
-        self._axis_length = min(environment.episode_length(), _LONGEST_AXIS)
+        self._horizon = environment.episode_length()
+        self._axis_length = min(self._horizon, _LONGEST_AXIS)
         self._reward_model = reward_model
         self._canvas: Canvas | None = None
 
     def frames(self, policy: AnyPolicy, seed: int = FIRST_SEED, every: int = 1) -> Iterator[NDArray[np.uint8]]:
-        """Play one episode: a frame (height, width, 3) uint8 after each step, or after every so many."""
+        """Play one episode: a frame (height, width, 3) uint8 after each step, or after every so many.
+
+        Where it ends before the horizon, the last frames say so.
+        """
         trace = Trace()
         chart: StripChart | None = None
         for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
@@ -81,18 +86,23 @@ class EpisodeRenderer:
                 chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
             if step % every == 0:
                 yield self._frame(chart, trace)
+        if chart is not None and len(trace.true) < self._horizon:
+            for _ in range(round(_HELD_SECONDS * self.frames_per_second / every)):
+                yield self._frame(chart, trace, over=True)
 
     def close(self) -> None:
         """Close the environment."""
         self._copies.close()
 
-    def _frame(self, chart: StripChart, trace: Trace) -> NDArray[np.uint8]:
+    def _frame(self, chart: StripChart, trace: Trace, over: bool = False) -> NDArray[np.uint8]:
         width, height = self.picture_size
         scale = width / FRAME_SIZE[0]
         if self._canvas is None:
             self._canvas = Canvas(width, height + round(chart.height * scale), self.theme)
         rendered = render_picture(self._env, self._copies.environment.id)
         picture = letterbox(rendered, self.picture_size, THEMES[self.theme].background)
+        if over:
+            picture = draw_over(picture, self.theme)
         image = pygame.image.frombuffer(picture.tobytes(), self.picture_size, "RGB")
         self._canvas.surface.blit(image, (0, 0))
         chart.draw(self._canvas, height / scale, trace)

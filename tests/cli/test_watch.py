@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def test_the_picture_on_film_is_that_of_the_step_whose_reward_is_drawn() -> None
     renderer.close()
     assert len(frames) == 5
     assert all(not np.array_equal(one, other) for one, other in pairwise(frames))
+
+
+def test_a_film_of_an_episode_that_ends_early_says_at_its_end_that_it_is_over() -> None:
+    with closing(EpisodeRenderer("CartPole-v1", width=300)) as renderer:
+        frames = list(renderer.frames(RandomPolicy(0), seed=3))
+        held = round(0.6 * renderer.frames_per_second)
+    picture = [frame[:200].astype(int) for frame in frames]
+    alive, over = picture[:-held], picture[-held:]
+    assert 5 < len(alive) < 100 and all(np.array_equal(one, over[0]) for one in over)
+    # Only dimmed pictures have no pixel that is as white as CartPole's ground.
+    assert all((one[70:] == 255).any() for one in alive) and not (over[0][70:] == 255).any()
+    with closing(EpisodeRenderer(EnvironmentRef("CartPole-v1", horizon=5), width=300)) as renderer:
+        assert len(list(renderer.frames(RandomPolicy(0), seed=3))) == 5
 
 
 def test_filming_leaves_an_open_window_open() -> None:
