@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,9 +23,16 @@ from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.evaluation import ModelScores, evaluate, reward_correlation, sb3_policy
+from rlhf_envs.evaluation import (
+    AnyPolicy,
+    Measurements,
+    ModelScores,
+    baselines,
+    evaluate,
+    sb3_policy,
+)
 from rlhf_envs.evaluation.returns import return_metrics
-from rlhf_envs.evaluation.reward_model import correlation_metrics
+from rlhf_envs.evaluation.reward_model import REWARD_MODEL, correlation_metrics, measured_correlation
 from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
@@ -37,6 +43,7 @@ from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
+    NothingAskedError,
     PreferenceCallback,
     PreferenceVecEnv,
     ScoringCallback,
@@ -99,10 +106,9 @@ def train(
                 model.learn(remaining, callback=callbacks, reset_num_timesteps=not resumed)
         saving.save_now()
         stop.check()
-        scoring.save_result(directory.reward_model_path)
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
-        metrics = _metrics(config, model, scoring, progress.state())
+        metrics = _metrics(config, directory, model, scoring, progress.state())
     write_json(directory.metrics_path, metrics)
     if report:
         write_report(directory)
@@ -267,15 +273,24 @@ def _pretrain(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def _metrics(
-    config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback, spent: dict[str, Any]
+    config: RunConfig,
+    directory: RunDirectory,
+    model: BaseAlgorithm,
+    scoring: ScoringCallback,
+    spent: dict[str, Any],
 ) -> dict[str, Any]:
     """The figures of a finished run: the policy's true returns on fresh seeds, and tests of the reward model.
 
+    What cannot be measured is left out or None, and `not_measured` says why.
+
     Args:
-        config, model, scoring: the run.
+        config, directory, model, scoring: the run; its reward model is written into the directory.
         spent: seconds by what they were spent on, and how pretraining went.
     """
-    environment, policy = config.required_environment, sb3_policy(model)
+    environment, policy, measurements = config.required_environment, sb3_policy(model), Measurements()
+    episodes = config.run.evaluation_episodes
+    own = measurements.take("the policy's return", lambda: evaluate(policy, environment, episodes=episodes))
+    others = measurements.take("the return of other policies", lambda: baselines(environment, episodes=episodes))
     metrics = {
         "env": environment.id,
         "reward": config.reward,
@@ -284,35 +299,43 @@ def _metrics(
         "timesteps": model.num_timesteps,
         "comparisons": 0,
         "answers": 0,
+        **return_metrics(own, others or {}),
         **spent,
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }
-    missing: dict[str, str] = {}
-    with _whatever_happens("the returns of the policy", missing):
-        metrics |= return_metrics(policy, environment, config.run.evaluation_episodes)
     if isinstance(scoring, PreferenceCallback):
-        loop = scoring.loop
-        scores = ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store)
-        asked_for = loop.progress.spent if config.offline is None else len(loop.store.live_answers())
-        metrics |= {"comparisons": loop.progress.asked, "answers": asked_for, "labels": len(loop.dataset)}
-        metrics |= scores.to_metrics()
-        with _whatever_happens("how the learned reward agrees with the true one", missing):
-            length = config.labels.segment_length
-            metrics |= correlation_metrics(
-                reward_correlation(loop.ensemble, policy, environment, segment_length=length)
-            )
-    if missing:
-        metrics["not_measured"] = missing
+        metrics |= _model_metrics(config, directory, policy, scoring, measurements)
+    if measurements.missing:
+        metrics["not_measured"] = measurements.missing
     return metrics
 
 
-@contextmanager
-def _whatever_happens(what: str, missing: dict[str, str]) -> Iterator[None]:
-    """Go on where a figure cannot be measured, and take down why: the run is trained, and its results are kept.
-
-    A user's environment may raise anything here, which would otherwise lose the report.
-    """
+def _model_metrics(
+    config: RunConfig,
+    directory: RunDirectory,
+    policy: AnyPolicy,
+    scoring: PreferenceCallback,
+    measurements: Measurements,
+) -> dict[str, Any]:
+    """Writes the reward model; its figures."""
+    loop = scoring.loop
+    figures: dict[str, Any] = {"comparisons": loop.progress.asked, "labels": len(loop.dataset)}
+    figures |= {"test_accuracy": None, "reward_correlation": None}
+    figures["answers"] = loop.progress.spent if config.offline is None else len(loop.store.live_answers())
     try:
-        yield
-    except Exception as error:
-        missing[what] = " ".join(str(error).split()) or type(error).__name__
+        scoring.save_result(directory.reward_model_path)
+    except NothingAskedError as error:
+        measurements.missing[REWARD_MODEL] = str(error)
+        return figures
+    scores = measurements.take(
+        "the accuracy on held-out answers",
+        lambda: ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store),
+    )
+    agreements = measured_correlation(
+        measurements, loop.ensemble, policy, config.required_environment, config.labels.segment_length
+    )
+    if scores is not None:
+        figures |= scores.to_metrics()
+    if agreements is not None:
+        figures |= correlation_metrics(agreements)
+    return figures

@@ -20,6 +20,7 @@ from agents.train import check_settings, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.evaluation import Measurements
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.wrappers import EnvironmentFault
 
@@ -157,13 +158,14 @@ def _about_reward(metrics: dict[str, Any]) -> str:
 def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
     labels, mean = config.labels, metrics.get("true_return_mean")
     trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s."
+    random = metrics.get("random_return_mean")
+    compared = "" if random is None else f" (random {random:.1f})"
     lines = [
         f"Trained {trained}".replace("after", "for")
         if mean is None
-        else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f} (random {metrics['random_return_mean']:.1f}) "
-        + trained
+        else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f}{compared} {trained}"
     ]
-    lines += [f"Not measured: {what}. {reason}" for what, reason in metrics.get("not_measured", {}).items()]
+    lines += Measurements(metrics.get("not_measured")).sentences()
     if metrics["reward"] == "learned":
         accuracy, agreement = metrics["test_accuracy"], metrics.get("reward_correlation")
         tested = (

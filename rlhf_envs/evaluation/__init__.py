@@ -1,6 +1,7 @@
 """Evaluation of policies on the true reward, and of reward models on held-out answers and the true reward."""
 
 from rlhf_envs.evaluation.episodes import Copies, StepResult, Transition, make_copies, play
+from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import (
     AnyPolicy,
     MixedPolicy,
@@ -17,6 +18,7 @@ __all__ = [
     "AnyPolicy",
     "Copies",
     "Evaluation",
+    "Measurements",
     "MixedPolicy",
     "ModelScores",
     "Policy",

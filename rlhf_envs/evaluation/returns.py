@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -99,24 +100,24 @@ def baselines(
         return {name: _evaluate(named_policy(name, seed), copies, seed) for name in names}
 
 
-def return_metrics(policy: AnyPolicy, environment: EnvironmentRef | str, episodes: int) -> dict[str, Any]:
+def return_metrics(own: Evaluation | None, others: Mapping[str, Evaluation]) -> dict[str, Any]:
     """The returns of a policy and of its baselines as figures for metrics.json.
 
     Args:
-        policy, environment, episodes: as in `evaluate`.
+        own: from `evaluate`; None where the policy could not be evaluated.
+        others: from `baselines`.
     """
-    own, others = evaluate(policy, environment, episodes=episodes), baselines(environment, episodes=episodes)
+    random, expert = others.get("random"), others.get("expert")
     metrics: dict[str, Any] = {
-        "true_return_mean": own.mean,
-        "true_return_std": own.std,
-        "true_return_interval": list(own.interval()),
-        "own_proxy_return_mean": own.proxy_mean,
-        "reward_terms": own.terms,
+        "true_return_mean": own and own.mean,
+        "true_return_std": own and own.std,
+        "true_return_interval": own and list(own.interval()),
+        "own_proxy_return_mean": own and own.proxy_mean,
+        "reward_terms": own.terms if own else {},
     }
     for name, other in others.items():
         metrics |= {f"{name}_return_mean": other.mean, f"{name}_return_std": other.std}
-    expert = others.get("expert")
-    metrics["normalised_against_expert"] = expert and normalised(own.mean, others["random"].mean, expert.mean)
+    metrics["normalised_against_expert"] = own and random and expert and normalised(own.mean, random.mean, expert.mean)
     metrics["baseline_reward_terms"] = {name: other.terms for name, other in others.items()}
     return metrics
 

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
+from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
 from rlhf_envs.observations import concatenate_observations
 from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, predict_answers
 from rlhf_envs.rewards.dataset import SegmentSource
 from rlhf_envs.rewards.metrics import Calibration, Correlation, PreferenceMetrics
+
+REWARD_MODEL, CORRELATION = "the reward model", "the correlation of learned and true reward"
+"""By which names `Measurements.missing` knows them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,17 @@ class RewardAgreement:
     learned_segments: NDArray[np.float64]
     steps: Correlation
     segments: Correlation
+
+    @property
+    def is_constant(self) -> str:
+        """Which reward is the same in all steps, so that the other cannot correlate with it, as a sentence; or "".
+
+        CartPole, for one, pays 1 for every step.
+        """
+        for name, rewards in (("true", self.true_steps), ("learned", self.learned_steps)):
+            if not np.ptp(rewards):
+                return f"the {name} reward is the same in all steps."
+        return ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +75,8 @@ class ModelScores:
     def to_metrics(self) -> dict[str, Any]:
         """As figures for metrics.json: `test_accuracy` and so on; None where there is no answer to tell."""
         return {
-            **{f"test_{name}": None if np.isnan(value) else value for name, value in asdict(self.scores).items()},
-            "calibration_error": self.calibration.expected_error,
+            **{f"test_{name}": value for name, value in _known(self.scores).items()},
+            "calibration_error": None if np.isnan(self.calibration.expected_error) else self.calibration.expected_error,
             "calibration": [asdict(one) for one in self.calibration.bins],
         }
 
@@ -99,15 +114,39 @@ def reward_correlation(
     return agreements
 
 
+def measured_correlation(
+    measurements: Measurements,
+    ensemble: RewardEnsemble,
+    policy: AnyPolicy,
+    environment: EnvironmentRef | str,
+    segment_length: int,
+) -> dict[str, RewardAgreement] | None:
+    """`reward_correlation`, or None where it cannot be measured; `measurements` has the reason.
+
+    It also says why there is no correlation where one of the rewards is constant.
+    """
+    agreements = measurements.take(
+        CORRELATION, lambda: reward_correlation(ensemble, policy, environment, segment_length=segment_length)
+    )
+    if agreements is not None and (constant := agreements["mixture"].is_constant):
+        measurements.missing[CORRELATION] = constant
+    return agreements
+
+
 def correlation_metrics(agreements: Mapping[str, RewardAgreement]) -> dict[str, Any]:
-    """What `reward_correlation` found as figures for metrics.json."""
+    """What `reward_correlation` found as figures for metrics.json; None where a reward is the same everywhere."""
     return {
-        "reward_correlation": agreements["mixture"].steps.pearson,
+        "reward_correlation": _known(agreements["mixture"].steps)["pearson"],
         "reward_correlations": {
-            rollouts: {"steps": asdict(agreement.steps), "segments": asdict(agreement.segments)}
+            rollouts: {"steps": _known(agreement.steps), "segments": _known(agreement.segments)}
             for rollouts, agreement in agreements.items()
         },
     }
+
+
+def _known(found: object) -> dict[str, Any]:
+    """The figures of a dataclass, with None for NaN."""
+    return {name: None if np.isnan(value) else value for name, value in asdict(found).items()}  # type: ignore[call-overload]
 
 
 def _agreement(

@@ -20,9 +20,10 @@ from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import wilson_interval
+from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, sb3_policy
 from rlhf_envs.evaluation.returns import normalised
-from rlhf_envs.evaluation.reward_model import ModelScores, RewardAgreement, reward_correlation
+from rlhf_envs.evaluation.reward_model import REWARD_MODEL, ModelScores, RewardAgreement, measured_correlation
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.files import write_atomically
 from rlhf_envs.kinds import KINDS
@@ -34,7 +35,6 @@ from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, read_progress
 from rlhf_envs.segments import Segment
 from rlhf_envs.templates import render
-from rlhf_envs.wrappers import EnvironmentFault
 
 _THIS_RUN = "this policy"
 _FILM_SECONDS = 20.0
@@ -71,15 +71,17 @@ def write_report(directory: RunDirectory) -> Path:
     """
     run, environment, metrics = directory.read_settings(), directory.read_environment(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
-    policy, reward_model = sb3_policy(directory.load_policy()), directory.load_reward_model()
-    others, terms, mean = _baselines(metrics), _terms(metrics), metrics.get("true_return_mean")
-    own = [] if mean is None else [(_THIS_RUN, mean, metrics["true_return_std"])]
+    policy = sb3_policy(directory.load_policy())
+    measurements = Measurements(metrics.get("not_measured"))
+    reward_model = None if REWARD_MODEL in measurements.missing else directory.load_reward_model()
+    own, others, terms = metrics.get("true_return_mean"), _baselines(metrics), _terms(metrics)
+    entries = [(_THIS_RUN, own, metrics.get("true_return_std") or 0.0), *others] if own is not None else others
     page: dict[str, Any] = {
         "run": run,
         "metrics": metrics,
-        "score": None if mean is None else _score(metrics, others),
+        "score": _score(metrics, others),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
-        "comparison": Markup(charts.policy_returns([*own, *others], _THIS_RUN)) if own else None,
+        "comparison": Markup(charts.policy_returns(entries, _THIS_RUN)) if entries else None,
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics),
@@ -93,15 +95,13 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
-        try:
-            agreements = reward_correlation(reward_model, policy, environment, segment_length=run.segment_length)
-        except (EnvironmentFault, ValueError):
-            agreements = {}  # metrics.json says why, if it was so at the end of the run
+        agreements = measured_correlation(measurements, reward_model, policy, environment, run.segment_length)
         with directory.open_store() as store:
             scores = ModelScores.of(reward_model, store.live_answers(Purpose.TEST), store)
-            page["queries"] = query_pictures(store, environment)
-        page["model"] = _model(scores, agreements, rows)
+            page["queries"] = measurements.take("what was asked", lambda: query_pictures(store, environment)) or []
+        page["model"] = _model(scores, agreements or {}, rows)
     page |= _film(directory.film_path, environment, policy, reward_model)
+    page["missing"] = measurements.sentences()
     return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
 
@@ -125,16 +125,17 @@ def _terms(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     own = metrics.get("reward_terms")
     if not own:
         return {}
-    # A third-party environment may name other terms in other steps.
-    others = metrics.get("baseline_reward_terms", {})
-    return {policy: {term: by.get(term, 0.0) for term in own} for policy, by in {_THIS_RUN: own, **others}.items()}
+    found = {_THIS_RUN: own, **metrics.get("baseline_reward_terms", {})}
+    # A term that an environment names only now and then was 0 otherwise.
+    names = dict.fromkeys(name for terms in found.values() for name in terms)
+    return {policy: {name: terms.get(name) or 0.0 for name in names} for policy, terms in found.items()}
 
 
 def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -> dict[str, Any] | None:
     """The return on the scale from random actions (0) to PPO on the true reward, or failing that the expert (1)."""
     means = {name: mean for name, mean, _ in others}
     for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
-        if reference in means and _BASELINES["random"] in means:
+        if metrics.get("true_return_mean") is not None and reference in means and _BASELINES["random"] in means:
             share = normalised(metrics["true_return_mean"], means[_BASELINES["random"]], means[reference])
             return None if share is None else {"share": share, "reference": reference}
     return None
@@ -162,8 +163,10 @@ def _film(
     """The film as a data URI, and its width over its height; or None and why there is none."""
     try:
         content = film(policy, environment, path=path, seconds=_FILM_SECONDS, reward_model=reward_model)
-    except (ValueError, RuntimeError) as error:
-        return {"film": None, "film_note": str(error)}
+    except Exception as error:
+        # Whatever an environment raises where it is drawn, the figures of the run are to be read.
+        known = isinstance(error, ValueError | RuntimeError)
+        return {"film": None, "film_note": str(error) if known else f"{type(error).__name__}: {error}"}
     with av.open(io.BytesIO(content)) as opened:
         proportion = opened.streams.video[0].width / opened.streams.video[0].height
     uri = "data:video/mp4;base64," + base64.b64encode(content).decode()

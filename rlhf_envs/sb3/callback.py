@@ -23,6 +23,10 @@ from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 _REWARD_MODEL = "reward_model.safetensors"
 
 
+class NothingAskedError(ValueError):
+    """There is no reward model, because no question could be asked."""
+
+
 class PreferenceCallback(ScoringCallback):
     """After every round: asks about it, reads answers, fits the reward, and pays the algorithm by it.
 
@@ -115,10 +119,10 @@ class PreferenceCallback(ScoringCallback):
         """Write the reward model.
 
         Raises:
-            ValueError: if nothing was asked.
+            NothingAskedError: if nothing was asked, so that there is none.
         """
         if not self.loop.has_reward:
-            raise ValueError(
+            raise NothingAskedError(
                 "Nothing was asked, so nothing was learned: no segment of "
                 f"{self.loop.config.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
                 "--segment-length may help."

@@ -427,7 +427,7 @@ class ScoringCallback(BaseCallback):
         """Write the reward model, if one was learned.
 
         Raises:
-            ValueError: if one should have been learned, but nothing was asked.
+            NothingAskedError: if one should have been learned, but nothing was asked.
         """
 
     def close(self) -> None:

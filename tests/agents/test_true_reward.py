@@ -17,13 +17,17 @@ from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners import PPOConfig
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.wrappers import adapt
 
 COPIES, STEPS, UPDATES, SEED = 4, 128, 5, 3
 
 
 def plain(id: str, limit: int | None, anneal: bool) -> dict[str, torch.Tensor]:
-    """The parameters of a policy that Stable-Baselines3 has trained on what Gymnasium makes, and nothing else."""
-    env = make_vec_env(lambda: gym.make(id, max_episode_steps=limit), COPIES, SEED)
+    """The parameters of a policy that Stable-Baselines3 has trained on its own.
+
+    Gymnasium makes the environment, and Pendulum's torques go from -1 to 1 as in the run.
+    """
+    env = make_vec_env(lambda: adapt(gym.make(id, max_episode_steps=limit), id), COPIES, SEED)
     model = PPO(
         "MlpPolicy",
         env,

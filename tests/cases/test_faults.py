@@ -14,6 +14,7 @@ from stable_baselines3 import PPO
 from agents.callbacks import EarlyEndCallback
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import evaluate
+from rlhf_envs.evaluation.reward_model import CORRELATION
 from rlhf_envs.sb3 import make_vec_env
 from rlhf_envs.testing import check_environment
 from rlhf_envs.wrappers import EnvironmentFault, true_reward, true_rewards
@@ -167,7 +168,9 @@ def test_a_trained_run_ends_with_its_report(said: Any, tmp_path: Path, name: str
     assert status == 0 and "Report: " in text
     assert (tmp_path / "run" / "report.html").is_file() and (tmp_path / "run" / "policy.zip").is_file()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["true_return_mean"] is not None and "not_measured" not in metrics
+    assert metrics["true_return_mean"] is not None
+    # Nothing correlates with a reward that is the same in all steps.
+    assert list(metrics.get("not_measured", {})) == [CORRELATION] * (name == "ConstantReward")
     if name == "DictWithText":
         assert "The part 'mission' of the observations is text, and is left out." in text
 
@@ -178,18 +181,14 @@ def test_what_cannot_be_measured_at_the_end_is_left_out_and_said(
     def broken(*_: Any, **__: Any) -> Any:
         raise EnvironmentFault("odd/Usual-v0 raised RuntimeError in step(), step 3: no licence (mine.py:3).")
 
-    for module in ("agents.train.return_metrics", "agents.train.reward_correlation"):
-        monkeypatch.setattr(module, broken)
-    monkeypatch.setattr("rlhf_envs.report.run_report.reward_correlation", broken)
+    for name in ("agents.train.evaluate", "rlhf_envs.evaluation.reward_model.reward_correlation"):
+        monkeypatch.setattr(name, broken)
     status, text = said("Usual")
-    assert status == 0 and "Not measured: the returns of the policy. odd/Usual-v0 raised RuntimeError" in text
+    assert status == 0 and "The policy's return is missing: odd/Usual-v0 raised RuntimeError" in text
     report = (tmp_path / "run" / "report.html").read_text()
-    assert "Not measured: the returns of the policy." in report and "no licence (mine.py:3)" in report
+    assert "return is missing: odd/Usual-v0 raised" in report and "no licence (mine.py:3)" in report
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert set(metrics["not_measured"]) == {
-        "the returns of the policy",
-        "how the learned reward agrees with the true one",
-    }
+    assert set(metrics["not_measured"]) == {"the policy's return", CORRELATION}
 
 
 @pytest.mark.parametrize("on_termination", ["terminate", "restart"])

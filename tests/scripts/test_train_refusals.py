@@ -16,7 +16,7 @@ from rlhf_envs.learners import PPOConfig
 from rlhf_envs.runs import PROGRESS_COLUMNS, RunDirectory, read_progress
 from scripts import train
 from tests.sb3 import environments
-from tests.scripts.settings import DRIVING, RECOMMENDER, TINY, WALK
+from tests.scripts.settings import DRIVING, RECOMMENDER, WALK
 
 environments.register()
 
@@ -221,26 +221,6 @@ def test_a_run_whose_store_has_gone_is_not_resumed_without_its_answers(
 def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
     with RunDirectory(copied).locked():
         assert "Another process is training in" in refused(capsys, "--run-dir", str(copied), "--resume")
-
-
-@pytest.mark.slow
-def test_a_run_in_which_no_segment_fits_says_that_nothing_was_learned(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    pendulum = [
-        "--env",
-        "Pendulum-v1",
-        *TINY,
-        "--segment-length",
-        "200",
-        "--learner.n-steps",
-        "32",
-        "--learner.batch-size",
-        "32",
-    ]
-    with pytest.raises(SystemExit):
-        train.main(["--run-dir", str(tmp_path / "run"), *pendulum])
-    assert "Nothing was asked, so nothing was learned" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_damaged_store_is_told_and_left_as_it_is(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
