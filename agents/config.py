@@ -104,7 +104,7 @@ class RunConfig:
         feedback: who answers: a scripted teacher by name, an annotator of your own as "module:Name", or people: in a
             "window" that opens, on a "web" page that is served as long as training goes on, or "elsewhere", by
             `rlhf-envs label` on this or another machine. For a port or host of your own use "elsewhere", and
-            `rlhf-envs label --web`.
+            `rlhf-envs label --feedback web`.
         timesteps: environment steps of the training, over all copies.
         seed: of everything that is random.
         labels: how much is asked, when, and what.

@@ -33,14 +33,14 @@ def open_screen(
     """
     if feedback == "elsewhere":
         console.print(
-            f"To answer: rlhf-envs label --run-dir {run_dir} (--web for a page in the browser).",
+            f"To answer: rlhf-envs label --run-dir {run_dir} (--feedback web for a page in the browser).",
             highlight=False,
         )
         yield
         return
     command = [sys.executable, "-m", "rlhf_envs", "label", "--run-dir", str(run_dir), "--until-gone", str(os.getpid())]
     if feedback == "web":
-        command += ["--web", "--port", str(_port())]
+        command += ["--feedback", "web", "--port", str(_port())]
     process = subprocess.Popen(command)
     on_close(lambda: process.poll() is not None)
     try:

@@ -113,6 +113,10 @@ class EnvironmentFlags:
         return EnvironmentRef(self.env, self.env_kwargs, wrappers, self.horizon, self.on_termination)
 
 
+SCREENS = ("window", "web")
+"""What people answer on, as --feedback names it."""
+
+
 @dataclass(frozen=True)
 class ScreenFlags:
     """The window and the web page on which people answer.

@@ -1,19 +1,19 @@
-"""Have people, or a scripted judge, compare policies side by side without names."""
+"""Have people, or code, compare policies side by side without names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 import tyro
 from rich.console import Console
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import ScreenFlags, check_screen
-from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge, scripted_judge
-from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.cli.flags import SCREENS, ScreenFlags, check_screen
+from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge, judge_by_code
+from rlhf_envs.feedback import ANNOTATORS, PreferenceStore
 from rlhf_envs.report.judgement import print_judgement, write_judgement
 from rlhf_envs.runs import write_json
 
@@ -23,7 +23,7 @@ FIGURES, PAGE = "judgement.json", "judgement.html"
 
 @dataclass(frozen=True)
 class Arguments:
-    """Have people, or a scripted judge, compare policies side by side without names.
+    """Have people, or code, compare policies side by side without names.
 
     People see pairs of clips from equal starts. Closing the window, or Ctrl-C at the web page, ends the session; the
     same command goes on with the open comparisons. The figures and a page about all answers are written into the run's
@@ -34,14 +34,15 @@ class Arguments:
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
             training: random, idle (the constant action that earns most), and where the environment defines them
             expert and proxy.
-        feedback: who judges: people in a window or on a web page, or a scripted judge, who knows the true reward.
+        feedback: who judges: people in a "window" or on a "web" page; a scripted teacher by name, which knows the true
+            reward; or a function of two clips of your own as "module:Name".
         judging: how policies are compared. On the command line these have no prefix.
         screen: the window and the web page. On the command line these have no prefix.
     """
 
     run_dir: Path
     against: tuple[str, ...] = ("random",)
-    feedback: Literal["window", "web", "oracle", "boltzmann", "myopic", "mistake"] = "window"
+    feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
     judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
 
@@ -54,15 +55,16 @@ def main(arguments: list[str] | None = None) -> int:
         args.screen.check()
         check_screen(args.feedback)
         console = Console()
-        people = args.feedback in ("window", "web")
+        people = args.feedback in SCREENS
+        by_code = None if people else judge_by_code(args.feedback)
 
         def collect_answers(store: PreferenceStore) -> None:
-            if args.feedback == "window":
+            if by_code is not None:
+                by_code(store)
+            elif args.feedback == "window":
                 args.screen.open_window(store, PURPOSES)
-            elif args.feedback == "web":
-                args.screen.serve_page(store, PURPOSES, args.run_dir / "clips")
             else:
-                scripted_judge(args.feedback)(store)
+                args.screen.serve_page(store, PURPOSES, args.run_dir / "clips")
 
         found = judge(args.run_dir, args.against, collect_answers, args.judging, needs_pictures=people, console=console)
         write_json(args.run_dir / FIGURES, found.to_json())

@@ -16,11 +16,12 @@ import tyro
 from rich.console import Console
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import ScreenFlags
+from rlhf_envs.cli.flags import SCREENS, ScreenFlags
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.feedback import PreferenceStore, StoreMissingError, make_annotator
+from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, StoreMissingError, make_annotator
 from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory
 
@@ -41,26 +42,29 @@ class Arguments:
 
     Attributes:
         run_dir: the run's folder; give either this or --store.
-        store: the URL of a store in a database that several machines share.
-        web: serve the web page instead of opening the window.
+        store: a store that belongs to no run: the path of its file, or the URL of a database that several machines
+            share.
+        feedback: who answers: people in a "window" or on a "web" page; or code, until the command is stopped, besides
+            whoever else answers: a scripted teacher by name, or an annotator of your own as "module:Name".
         screen: the window and the web page. On the command line these have no prefix.
-        teacher: let code answer, beside the people, until the command is stopped: a scripted teacher ("oracle",
-            "boltzmann", "myopic", "mistake", "skip" or "equal"), or an annotator of your own as "module:Name".
-        report: print how consistent, quick and reliable everybody is, and write quality.html, instead of asking.
+        report: instead of asking, print how consistent, quick and reliable everybody is, and write quality.html into
+            the run's folder, beside the store's file, or for a database into the current folder.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
-        wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder.
+        wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder or on this
+            store.
+        until_finished: where code answers, end once the training has finished and everything is answered.
         until_gone: end as well when the process of this id, which started this one, has gone, however it ended; a
             training run that opens the window or the page gives its own.
     """
 
     run_dir: Path | None = None
     store: str | None = None
-    web: bool = False
+    feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
-    teacher: str | None = None
     report: bool = False
     repeat_rate: float = 0.1
     wait_seconds: float = 60.0
+    until_finished: bool = False
     until_gone: int | None = None
 
 
@@ -74,22 +78,26 @@ def main(arguments: list[str] | None = None) -> int:
         with _open(args) as store:
             if args.report:
                 _report(args, store)
-            elif args.teacher is not None:
-                _teach(args, store)
-            elif args.web:
+            elif args.feedback == "window":
+                _open_window(args, store)
+            elif args.feedback == "web":
                 _serve(args, store)
             else:
-                _open_window(args, store)
+                _let_code_answer(args, store)
     return 0
 
 
 def _check(args: Arguments) -> None:
     if (args.run_dir is None) == (args.store is None):
-        raise ValueError("Say whose queries to answer: either --run-dir with a run's folder, or --store with a URL.")
-    if args.web + args.report + (args.teacher is not None) > 1:
-        raise ValueError("--web, --report and --teacher are three different things to do; give at most one of them.")
-    if args.teacher is not None:
-        make_annotator(args.teacher)
+        raise ValueError(
+            "Say whose queries to answer: either --run-dir with a run's folder, or --store with a path or URL."
+        )
+    if args.report and args.feedback != "window":
+        raise ValueError("--report asks nobody; leave --feedback out.")
+    if args.feedback not in SCREENS:
+        make_annotator(args.feedback)
+    elif args.until_finished:
+        raise ValueError("--until-finished is for code that answers; people close the window or stop the page.")
     args.screen.check()
     if not 0 <= args.repeat_rate <= 1:
         raise ValueError(f"repeat_rate is a share from 0 to 1, not {args.repeat_rate}.")
@@ -106,14 +114,14 @@ def _end_after(parent: int) -> None:
 
 def _open(args: Arguments) -> PreferenceStore:
     """The run's store, as soon as there is one."""
-    if args.run_dir is None:
-        return PreferenceStore.open(args.store or "")
-    directory = RunDirectory(args.run_dir)
+    directory = None if args.run_dir is None else RunDirectory(args.run_dir)
     give_up_at = time.monotonic() + (0 if args.report else args.wait_seconds)
     waiting = False
     while True:
-        begun = directory.config_path.exists()
+        begun = directory is None or directory.config_path.exists()
         try:
+            if directory is None:
+                return PreferenceStore.open(args.store or "")
             if (reward := directory.read_settings().reward) != "learned":
                 raise ValueError(f"The run in {directory.path} trains on the {reward} reward and asks for no answers.")
             return directory.open_store()
@@ -122,7 +130,8 @@ def _open(args: Arguments) -> PreferenceStore:
             if not starting or time.monotonic() >= give_up_at:
                 raise
         if not waiting:
-            print(f"Waiting up to {args.wait_seconds:g} s for a run to start in {args.run_dir} ...", file=sys.stderr)
+            where = f"in {args.run_dir}" if directory else f"on {args.store}"
+            print(f"Waiting up to {args.wait_seconds:g} s for a run to start {where} ...", file=sys.stderr)
             waiting = True
         time.sleep(_POLL_SECONDS)
 
@@ -156,13 +165,20 @@ def _open_window(args: Arguments, store: PreferenceStore) -> None:
     print(f"{session.progress().own_answers} answers by {args.screen.name} are in the store.")
 
 
-def _teach(args: Arguments, store: PreferenceStore) -> None:
-    annotator: Any = make_annotator(args.teacher)
+def _let_code_answer(args: Arguments, store: PreferenceStore) -> None:
+    annotator: Any = make_annotator(args.feedback)
     if args.screen.annotator:
         annotator.name = args.screen.annotator
-    print(f"The annotator {args.screen.annotator or args.teacher} answers until it is stopped (Ctrl-C).", flush=True)
+    kinds = getattr(annotator, "kinds", None)
+    what = "" if kinds is None else f" {' and '.join(kinds)} queries"
+    until = "the training has finished" if args.until_finished else "it is stopped (Ctrl-C)"
+    print(f"The annotator {args.screen.annotator or args.feedback} answers{what} until {until}.", flush=True)
     while True:
+        # Read before answering: what a run asks last, it asks before it says that it has finished.
+        status = store.statuses().get(TRAINING)
         annotator.serve(store)
+        if args.until_finished and status is not None and status.value.get("state") == "finished":
+            return
         time.sleep(_POLL_SECONDS)
 
 

@@ -147,7 +147,7 @@ class Server(SubProcess):
         """With the port from before, so that links stay valid; links that were never printed are renewed."""
         shown = self._links()
         renew = [name for name in self._annotators if name not in shown] if self.output else []
-        command = ["rlhf_envs", "label", "--run-dir", str(self.run), "--web", "--port", str(self.port or 0)]
+        command = ["rlhf_envs", "label", "--run-dir", str(self.run), "--feedback", "web", "--port", str(self.port or 0)]
         return [*command, "--annotators", *self._annotators, *(["--renew", *renew] if renew else [])]
 
     @property

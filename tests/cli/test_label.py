@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from agents.config import RunConfig
 from agents.train import open_store
 from rlhf_envs.cli import label
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.feedback import Clip, PreferenceStore
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.runs import RunDirectory
 from tests.trainer import ROOT
 
@@ -55,12 +57,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([], "Say whose queries to answer"),
         (["--run-dir", "somewhere", "--store", "feedback.db"], "Say whose queries to answer"),
         (["--run-dir", "nowhere", "--wait-seconds", "0"], "nowhere holds no run"),
+        (["--store", "nowhere.db", "--wait-seconds", "0"], "There is no feedback store"),
         (["--run-dir", "nowhere", "--report"], "nowhere holds no run"),
         (["--store", "nowhere.db", "--report"], "There is no feedback store"),
         (["--store", "mysql://host/labels"], "SQLite or PostgreSQL, not in mysql"),
-        (["--run-dir", "somewhere", "--report", "--web"], "give at most one of them"),
-        (["--run-dir", "somewhere", "--teacher", "oracle", "--web"], "give at most one of them"),
-        (["--run-dir", "somewhere", "--teacher", "orakle"], "There is no annotator 'orakle'; did you mean 'oracle'?"),
+        (["--run-dir", "somewhere", "--report", "--feedback", "web"], "--report asks nobody; leave --feedback out"),
+        (["--run-dir", "somewhere", "--until-finished"], "--until-finished is for code that answers"),
+        (["--run-dir", "somewhere", "--feedback", "orakle"], "There is no annotator 'orakle'; did you mean 'oracle'?"),
         (["--run-dir", "somewhere", "--port", "70000"], "A port is a number from 0 to 65535"),
         (["--run-dir", "somewhere", "--repeat-rate", "nan"], "repeat_rate is a share from 0 to 1"),
         (["--run-dir", "somewhere", "--wait-seconds", "nan"], "wait_seconds must be 0 or more"),
@@ -73,7 +76,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "x" * 61, " "])
-@pytest.mark.parametrize("page", [[], ["--web", "--port", "0"]])
+@pytest.mark.parametrize("page", [[], ["--feedback", "web", "--port", "0"]])
 def test_a_name_that_would_spoil_tables_and_terminals_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], name: str, page: list[str]
 ) -> None:
@@ -93,7 +96,7 @@ def test_somebody_without_a_name_in_the_system_is_asked_for_one(
 def test_a_port_that_is_taken_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert f"port {port}" in refused(capsys, "--run-dir", str(run), "--web", "--port", port)
+        assert f"port {port}" in refused(capsys, "--run-dir", str(run), "--feedback", "web", "--port", port)
 
 
 def test_a_store_that_a_starting_run_is_still_making_is_waited_for(
@@ -111,10 +114,49 @@ def test_a_run_that_is_started_after_the_command_is_waited_for(
 ) -> None:
     later = tmp_path / "later"
     threading.Timer(0.5, lambda: run.rename(later)).start()
-    assert "has no link" in refused(capsys, "--run-dir", str(later), "--web", "--port", "0", "--renew", "zed")
+    assert "has no link" in refused(
+        capsys, "--run-dir", str(later), "--feedback", "web", "--port", "0", "--renew", "zed"
+    )
 
 
-@pytest.mark.parametrize("page", [[], ["--web", "--port", "0"]])
+def test_a_store_that_is_made_after_the_command_is_waited_for(tmp_path: Path) -> None:
+    place = tmp_path / "later.db"
+    later = threading.Timer(0.5, lambda: PreferenceStore.create(place, StoredEnvironment(None)).close())
+    later.start()
+    with pytest.raises(SystemExit) as stopped:
+        label.main(["--store", str(place), "--feedback", "web", "--port", "0"])
+    later.join()
+    assert stopped.value.code == 2 and place.is_file()
+
+
+def prefer_left(left: Clip, right: Clip) -> str:
+    """Has no reason for it."""
+    return "left"
+
+
+@pytest.mark.parametrize(
+    ("feedback", "told"), [(f"{__name__}:prefer_left", "answers comparison queries"), ("oracle", "")]
+)
+def test_code_answers_until_the_training_has_finished(
+    run: Path, make_query: Any, capsys: pytest.CaptureFixture[str], feedback: str, told: str
+) -> None:
+    with PreferenceStore.open(run / "feedback.db") as store:
+        store.ask([make_query("a"), make_query("b")])
+        store.post_status(TRAINING, {"state": "training"})
+    threading.Timer(1.0, finish, (run / "feedback.db",)).start()
+    assert label.main(["--run-dir", str(run), "--feedback", feedback, "--annotator", "code", "--until-finished"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("The annotator code answers") and told in said
+    with PreferenceStore.open(run / "feedback.db") as store:
+        assert [live.annotator for live in store.live_answers()] == ["code"] * 2
+
+
+def finish(place: Path) -> None:
+    with PreferenceStore.open(place) as store:
+        store.post_status(TRAINING, {"state": "finished"})
+
+
+@pytest.mark.parametrize("page", [[], ["--feedback", "web", "--port", "0"]])
 def test_nobody_is_asked_about_what_cannot_be_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], page: list[str]
 ) -> None:
@@ -133,7 +175,7 @@ def test_clips_too_short_to_judge_are_told_of(
     place = tmp_path / "feedback.db"
     PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("CartPole-v1"), steps)).close()
     with pytest.raises(SystemExit):
-        label.main(["--store", str(place), "--web", "--port", "0", "--annotators", "ann", "--renew", "zed"])
+        label.main(["--store", str(place), "--feedback", "web", "--port", "0", "--annotators", "ann", "--renew", "zed"])
     assert ("--segment-length 60 would show 1.5 s" in capsys.readouterr().err) == told
 
 
@@ -153,7 +195,8 @@ def test_a_page_does_not_outlive_the_training_that_opened_it(run: Path) -> None:
         "label",
         "--run-dir",
         str(run),
-        "--web",
+        "--feedback",
+        "web",
         "--port",
         "0",
         "--annotators",

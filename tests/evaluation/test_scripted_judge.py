@@ -5,18 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rlhf_envs.cli import judge as judge_command
 from rlhf_envs.cli.judge import FIGURES, PAGE
-from rlhf_envs.evaluation.judging.session import ClipRecorder, JudgingConfig, judge, scripted_judge
-from rlhf_envs.feedback import PreferenceStore, Purpose
+from rlhf_envs.evaluation.judging.session import ClipRecorder, JudgingConfig, judge, judge_by_code
+from rlhf_envs.feedback import Clip, PreferenceStore, Purpose
 from rlhf_envs.report.judgement import write_judgement
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 
 SIX = JudgingConfig(clip_seconds=2.0, comparisons=6)
-ORACLE = scripted_judge("oracle")
+ORACLE = judge_by_code("oracle")
 
 
 def kept(run: Path) -> PreferenceStore:
@@ -86,7 +87,7 @@ def test_a_command_that_is_killed_while_it_plays_goes_on_to_the_same_comparisons
 def test_two_judges_of_the_same_clips_are_told_apart_and_compared(run: Path) -> None:
     config = JudgingConfig(clip_seconds=1.0, comparisons=20, overlap=2)
     judge(run, ("expert",), ORACLE, config)
-    found = judge(run, ("expert",), scripted_judge("mistake"), config)
+    found = judge(run, ("expert",), judge_by_code("mistake"), config)
     assert {name: one.answers for name, one in found.annotators.items()} == {"mistake": 20, "oracle": 20}
     assert found.agreement.shared == 20 and found.pairs[0].comparisons == 20
     assert found.annotators["oracle"].agrees.of == 20
@@ -129,6 +130,25 @@ def test_the_command_prints_the_figures_and_writes_the_page(run: Path, capsys: p
     assert all(one["interval"][0] <= one["score"] <= one["interval"][1] for one in written["policies"])
 
 
+def prefer_faster(left: Clip, right: Clip) -> str:
+    """Looks at what the agent sees of its own speed."""
+    speeds = [float(np.asarray(clip.observations)[:, 0].mean()) for clip in (left, right)]
+    return "left" if speeds[0] > speeds[1] else "right"
+
+
+def test_a_function_of_two_clips_judges(run: Path) -> None:
+    arguments = ["--run-dir", str(run), "--against", "expert", "--comparisons", "6"]
+    assert judge_command.main([*arguments, "--feedback", f"{__name__}:prefer_faster"]) == 0
+    with PreferenceStore.open(run / "judgements.db") as store:
+        answers = store.live_answers(Purpose.JUDGE)
+    assert [live.annotator for live in answers] == ["prefer_faster"] * 6
+
+
+class Silent:
+    def serve(self, store: PreferenceStore, /) -> int:
+        return 0
+
+
 def other_task(run: Path) -> Path:
     other = Path(shutil.copytree(run, run.parent / "other"))
     content = read_json(other / "config.json")
@@ -147,6 +167,12 @@ def other_task(run: Path) -> Path:
         (["--against", "{missing}", "--feedback", "oracle"], "holds no run"),
         (["--against", "expert", "proxy", "--feedback", "oracle", "--comparisons", "2"], "at least 3 comparisons"),
         (["--against", "expert", "--feedback", "oracle", "--clip-seconds", "0"], "clip_seconds must be"),
+        (["--against", "expert", "--feedback", "orakle"], "no annotator 'orakle'; did you mean 'oracle'?"),
+        (["--against", "expert", "--feedback", "equal"], "skips or ties by figures of a training"),
+        (
+            ["--against", "expert", "--feedback", f"{__name__}:Silent"],
+            "for scripted teachers and functions of two clips",
+        ),
         (["--against", "expert", "--feedback", "oracle", "--moments", "0"], "moments must be at least 1"),
     ],
 )

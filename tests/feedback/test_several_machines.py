@@ -29,7 +29,7 @@ def test_a_run_is_answered_by_two_processes_at_once(postgresql_server: str, tmp_
             stderr=subprocess.PIPE,
             text=True,
         )
-        label = ["rlhf_envs", "label", "--run-dir", str(run), "--teacher", "oracle", "--annotator"]
+        label = ["rlhf_envs", "label", "--run-dir", str(run), "--feedback", "oracle", "--annotator"]
         annotators = []
         try:
             while not (run / "config.json").exists() and trainer.poll() is None:

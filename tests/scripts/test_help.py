@@ -71,7 +71,7 @@ def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixt
         '"disagreement"',
         "rationality of its choices",
         "longer gradients are cut",
-        "rlhf-envs label --web",
+        "rlhf-envs label --feedback web",
         "{constant,hyperbolic}",
     ):
         assert told in said

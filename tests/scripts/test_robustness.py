@@ -21,8 +21,8 @@ from tests.trainer import ROOT
 
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=2m small {disk} && cp -r {run} {disk}/run && dd if=/dev/zero of={disk}/filler 2> /dev/null
-{python} -m rlhf_envs label --run-dir {disk}/run --web --port 0 --annotators ann; echo "status $?"
-{python} -m rlhf_envs label --run-dir {disk}/run --teacher oracle; echo "status $?"
+{python} -m rlhf_envs label --run-dir {disk}/run --feedback web --port 0 --annotators ann; echo "status $?"
+{python} -m rlhf_envs label --run-dir {disk}/run --feedback oracle; echo "status $?"
 {python} -m rlhf_envs archive export --run-dir {disk}/run --no-clips --to {disk}/export; echo "status $?"
 ls -A {disk}
 """

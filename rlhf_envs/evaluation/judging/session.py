@@ -29,7 +29,7 @@ from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summar
 from rlhf_envs.evaluation.policies import POLICY_NAMES, AnyPolicy, bind, named_policy, sb3_policy
 from rlhf_envs.evaluation.reward_model import ModelScores
 from rlhf_envs.feedback import (
-    ANNOTATORS,
+    FunctionAnnotator,
     LiveAnswer,
     PreferenceStore,
     Purpose,
@@ -37,6 +37,7 @@ from rlhf_envs.feedback import (
     QueryCounts,
     ScriptedTeacher,
     StoreMissingError,
+    make_annotator,
 )
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.randomness import uniforms_by_name
@@ -47,8 +48,6 @@ from rlhf_envs.segments import Segment
 PURPOSES = (Purpose.JUDGE,)
 HELD_OUT, JUDGEMENTS = "held-out answers", "judgements"
 """The answers that the reward model is tested on: those of the training that were held out, and the judgements."""
-
-_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def judge(
         run_dir: a finished run.
         against: what its policy is compared with: folders of other runs of the same task, and names of `POLICY_NAMES`.
         collect_answers: has the open comparisons (`Purpose.JUDGE`) of a store answered, all or some: a window, a page,
-            or `scripted_judge`.
+            or `judge_by_code`.
         config: how often they are compared, and what judges see.
         needs_pictures: refuse an environment that cannot be drawn.
         console: for progress and messages.
@@ -141,19 +140,22 @@ def judge(
             return summarise(environment.id, recorder.length, participants, answers, model, _open_comparisons(store))
 
 
-def scripted_judge(name: str) -> Callable[[PreferenceStore], None]:
-    """A scripted teacher, which knows the true reward, as a judge.
+def judge_by_code(wanted: Any) -> Callable[[PreferenceStore], int]:
+    """A scripted teacher, which knows the true reward, or a function of two clips as a judge.
 
     Args:
-        name: of a scripted teacher in `ANNOTATORS`.
+        wanted: names one, as `make_annotator` takes it.
+
+    Raises:
+        ValueError: if it is neither, or a teacher that skips or ties by shares of an average stretch, which is known in
+            training only.
     """
-    teacher = ScriptedTeacher(ANNOTATORS[name], name)
-
-    def collect_answers(store: PreferenceStore) -> None:
-        while taken := store.take_many(teacher.name, _AT_ONCE, purposes=PURPOSES):
-            store.answer_many([teacher.answer(query) for query in taken])
-
-    return collect_answers
+    annotator = make_annotator(wanted)
+    if not isinstance(annotator, ScriptedTeacher | FunctionAnnotator):
+        raise ValueError(f"{wanted} cannot judge policies: that is for scripted teachers and functions of two clips.")
+    if isinstance(annotator, ScriptedTeacher) and (annotator.config.skip or annotator.config.equal):
+        raise ValueError(f"{wanted} cannot judge policies, as it skips or ties by figures of a training; try oracle.")
+    return partial(annotator.serve, purposes=PURPOSES)
 
 
 def gather_participants(run_dir: Path, against: Sequence[str]) -> tuple[EnvironmentRef, list[Participant]]:

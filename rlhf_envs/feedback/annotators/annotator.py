@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.kinds import KINDS, Comparison, Judgement, TeacherConfig
 from rlhf_envs.observations import Observations
-from rlhf_envs.queries import Choice, Query, Submission
+from rlhf_envs.queries import Choice, Purpose, Query, Submission
 from rlhf_envs.registry import Registry
 from rlhf_envs.segments import Segment
 from rlhf_envs.wrappers.faults import described
@@ -68,10 +68,10 @@ class ScriptedTeacher:
         choice, payload = KINDS.named(query.kind).scripted_answer(self._judgement, query)
         return Submission(query.id, self.name, choice, payload=payload)
 
-    def serve(self, store: PreferenceStore) -> int:
-        """Answer everything that is open to this teacher; return how many queries that was."""
+    def serve(self, store: PreferenceStore, purposes: Collection[Purpose] = QUEUE) -> int:
+        """Answer everything of these purposes that is open to this teacher; return how many queries that was."""
         served = 0
-        while taken := store.take_many(self.name, _AT_ONCE):
+        while taken := store.take_many(self.name, _AT_ONCE, purposes=purposes):
             served += len(store.answer_many([self.answer(query) for query in taken]))
         return served
 
@@ -123,15 +123,15 @@ class FunctionAnnotator:
         self.function = function
         self.name = name or getattr(function, "__name__", type(function).__name__)
 
-    def serve(self, store: PreferenceStore) -> int:
-        """Answer every comparison that is open to this annotator.
+    def serve(self, store: PreferenceStore, purposes: Collection[Purpose] = QUEUE) -> int:
+        """Answer every comparison of these purposes that is open to this annotator; return how many there were.
 
         Raises:
             ValueError: if the function raises, or answers anything else; its query stays open.
         """
         painter = cache(lambda: clip_painter(store.environment.required))
         served = 0
-        while (query := store.take(self.name, kinds=self.kinds)) is not None:
+        while (query := store.take(self.name, purposes=purposes, kinds=self.kinds)) is not None:
             left, right = (Clip(segment, painter) for segment in query.segments)
             try:
                 said = self.function(left, right)

@@ -289,7 +289,7 @@ def measure_window(
 def _open_display(title: str, size: tuple[int, int]) -> pygame.Window:
     # On Windows a program that does not ask for real pixels is shown enlarged, and blurred.
     os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")
-    with opening_window("; on a machine without a screen answer in a browser with --web"):
+    with opening_window("; on a machine without a screen answer in a browser with --feedback web"):
         window = pygame.Window(title, size, resizable=True, allow_high_dpi=True)
         window.minimum_size = SMALLEST_SIZE
     return window
