@@ -133,15 +133,24 @@ class Simulation:
         """The observations of all copies, (N, *obs)."""
         return self._observe(self.state)
 
-    def step(self, actions: Any) -> Step:
-        """Advance all copies by one step with actions (N, *act).
+    def step(self, actions: Any, anew: NDArray[np.intp] | None = None) -> Step:
+        """Advance all copies by one step.
+
+        Args:
+            actions: (N, *act).
+            anew: rows that begin a new episode in place of acting; their terms are 0 and nothing ends there.
 
         Raises:
             ValueError: if the actions are of the wrong shape, outside a Discrete space, or not finite; or if the task
                 returns other terms than its `reward_weights` name.
         """
         task, state = self.task, self.state
-        result = task.advance(state, self._checked(actions), self._step_draws.draw(state))
+        actions = self._checked(actions)
+        fresh = None
+        if anew is not None and len(anew):
+            self.begin(anew)
+            fresh = anew, state.take(anew)
+        result = task.advance(state, actions, self._step_draws.draw(state))
         named, proxy = result if isinstance(result, tuple) else (result, None)
         if named.keys() != self._name_set:
             raise ValueError(
@@ -152,9 +161,16 @@ class Simulation:
         terms = np.empty((len(self._names), self.copies), dtype=np.float32)
         for index, name in enumerate(self._names):
             terms[index] = named[name]
-        true = self._weighted_sum(terms)
         if proxy is not None:
             proxy = np.asarray(proxy, dtype=np.float32)
+        if fresh is not None:
+            # They were advanced with the others; their state is put back, random stream included.
+            state.put(*fresh)
+            terms[:, fresh[0]] = 0
+            if proxy is not None:
+                proxy = proxy.copy()
+                proxy[fresh[0]] = 0
+        true = self._weighted_sum(terms)
         truncated = state.elapsed >= task.horizon
         observations = self._observe(state)
         ended, final = self._no_rows, observations[:0]

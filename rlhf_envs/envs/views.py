@@ -37,6 +37,7 @@ class _TaskView:
         task_class: type[Task] | str,
         copies: int,
         max_episode_steps: int | None,
+        auto_reset: bool,
         render_mode: str | None = None,
         objective: str = "true",
         frame_size: Sequence[int] = FRAME_SIZE,
@@ -50,7 +51,7 @@ class _TaskView:
         self.task = task = load_task(task_class)(**parameters)
         if max_episode_steps is not None:
             task.horizon = min(task.horizon, max_episode_steps)
-        self.simulation = Simulation(task, copies, auto_reset=self._batched)
+        self.simulation = Simulation(task, copies, auto_reset)
         if objective == "proxy" and not self.simulation.has_proxy():
             raise ValueError(
                 f"{type(task).__name__} has no proxy reward, so objective must be 'true'; its `advance` would have to "
@@ -69,10 +70,10 @@ class _TaskView:
         """Steps in an episode."""
         return self.task.horizon
 
-    def _step(self, actions: Any) -> tuple[Step, NDArray[np.float32]]:
+    def _step(self, actions: Any, anew: NDArray[np.intp] | None = None) -> tuple[Step, NDArray[np.float32]]:
         if not self._seeded:
             raise gym.error.ResetNeeded("Call reset() before the first step().")
-        step = self.simulation.step(actions)
+        step = self.simulation.step(actions, anew)
         if self.render_mode == "human":
             self._show()
         if self.objective == "true" or step.proxy_rewards is None:
@@ -147,7 +148,7 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
     _batched = False
 
     def __init__(self, task_class: type[Task] | str, **options: Any) -> None:
-        super().__init__(task_class, 1, None, **options)
+        super().__init__(task_class, 1, None, False, **options)
         self.observation_space, self.action_space = self.task.observation_space, self.task.action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -189,13 +190,15 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
 class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     """N copies of a task advanced together, as `gymnasium.make_vec` gives them.
 
-    Row i, reset with seed s, equals the scalar environment reset with seed s + i, step for step. An episode that ends
-    begins anew within the same step (SAME_STEP); its last observation is in `info["final_obs"]`.
+    Row i, reset with seed s, equals the scalar environment reset with seed s + i, step for step.
 
     Args:
         task_class: the task, or where it is as "module:Class".
         num_envs: how many copies.
         max_episode_steps: shortens episodes below the task's horizon.
+        autoreset_mode: what follows the end of an episode, as Gymnasium has it: it begins anew within the same step,
+            and its last observation is in `info["final_obs"]` (SAME_STEP); or in the next step, whose action is ignored
+            and whose reward is 0 (NEXT_STEP); or when `reset` is called with a "reset_mask" (DISABLED).
         render_mode, objective, frame_size, theme: as in the scalar environment. "rgb_array" gives one frame per copy,
             "human" shows the first copies as tiles.
         **parameters: the task's own arguments.
@@ -205,11 +208,22 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     _batched = True
 
     def __init__(
-        self, task_class: type[Task] | str, num_envs: int = 1, max_episode_steps: int | None = None, **options: Any
+        self,
+        task_class: type[Task] | str,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        **options: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-        super().__init__(task_class, num_envs, max_episode_steps, **options)
+        try:
+            mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            modes = ", ".join(repr(each.value) for each in AutoresetMode)
+            raise ValueError(f"autoreset_mode must be one of {modes}, not {autoreset_mode!r}.") from error
+        super().__init__(task_class, num_envs, max_episode_steps, mode is AutoresetMode.SAME_STEP, **options)
+        self.metadata["autoreset_mode"] = mode
         task = self.task
         self.num_envs = num_envs
         self.single_observation_space, self.single_action_space = task.observation_space, task.action_space
@@ -252,22 +266,41 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
         """Act for one step in every copy.
 
         `info` has true_reward, reward_terms and, where the task has one, proxy_reward, each (N,).
+
+        Raises:
+            ResetNeeded: before the first reset; in DISABLED mode also if the episode of a copy has ended before.
+            ValueError: if the actions are not those of the space.
         """
-        step, rewards = self._step(actions)
+        anew = None if self.simulation.auto_reset else self._ended_rows()
+        step, rewards = self._step(actions, anew)
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
-        return step.observations, rewards, terminated, step.truncated, self._information(step)
+        return step.observations, rewards, terminated, step.truncated, self._information(step, anew)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A frame (height, width, 3) uint8 for each copy; in "human" mode the first copies as tiles on screen."""
         return self._frames()
 
-    def _information(self, step: Step) -> dict[str, Any]:
+    def _ended_rows(self) -> NDArray[np.intp]:
+        """The rows whose episode ended in the step before, and that have not begun anew."""
+        ended = np.flatnonzero(self.simulation.state.elapsed >= self.horizon)
+        if len(ended) and self.metadata["autoreset_mode"] is AutoresetMode.DISABLED:
+            raise gym.error.ResetNeeded(
+                f"The episodes of the copies {ended.tolist()} have ended; with autoreset_mode DISABLED, begin new ones "
+                'with reset(options={"reset_mask": ...}).'
+            )
+        return ended
+
+    def _information(self, step: Step, anew: NDArray[np.intp] | None) -> dict[str, Any]:
+        acted = self._all
+        if anew is not None and len(anew):
+            acted = np.ones(self.num_envs, dtype=np.bool_)
+            acted[anew] = False
         terms = dict(zip(self.task.reward_weights, step.terms, strict=True))
-        info = {"true_reward": step.true_rewards, "reward_terms": _with_masks(terms, self._all)}
+        info = {"true_reward": step.true_rewards, "reward_terms": _with_masks(terms, acted)}
         if step.proxy_rewards is not None:
             info["proxy_reward"] = step.proxy_rewards
-        info = _with_masks(info, self._all)
-        if len(step.ended):
+        info = _with_masks(info, acted)
+        if len(step.ended) and self.simulation.auto_reset:
             final = np.full(self.num_envs, None, dtype=object)
             for row, observation in zip(step.ended, step.final_observations, strict=True):
                 final[row] = observation
