@@ -195,8 +195,10 @@ class Checkpoints:
         self._noise = arrays
 
     def resume(self) -> None:
-        """Restore what beginning to train again has drawn anew: the random states, and the noise of this rollout."""
+        """Restore what beginning to train again has drawn anew: the random states, and the noise of actions."""
         self.random_state.restore()
+        for place, noise in enumerate(_correlated_noise(self.model)):
+            noise.noise_prev = self._noise[f"correlated_noise/{place}"]
         distribution = _noise_distribution(self.model)
         if distribution is not None:
             for name in _NOISE:
@@ -228,9 +230,9 @@ class Checkpoints:
         model = self.model
         outer: Any = model.get_env()
         if "simulation" in arrays:
-            shown = self.env.restore_snapshot(arrays["simulation"])
+            self.env.restore_snapshot(arrays["simulation"])
             own = {name.removeprefix("env/"): array for name, array in arrays.items() if name.startswith("env/")}
-            self.env.restore(own, shown)
+            shown = self.env.restore(own)
             model._last_obs = shown_to_model(outer, self.env, shown)
             model._last_episode_starts = arrays["episode_starts"]
         else:
@@ -243,7 +245,10 @@ class Checkpoints:
         normaliser = model.get_vec_normalize_env()
         if normaliser is not None:
             model._last_original_obs = normaliser.get_original_obs()
-        _restore_exploration(model, arrays)
+        memory = getattr(model, "_last_lstm_states", None)
+        if memory is not None:
+            tensors = [torch.from_numpy(arrays[f"memory/{place}"]).to(model.device) for place in range(4)]
+            model._last_lstm_states = type(memory)(tuple(tensors[:2]), tuple(tensors[2:]))  # type: ignore[attr-defined]
 
 
 class CheckpointCallback(BaseCallback):
@@ -338,15 +343,6 @@ def _exploration(model: Any) -> dict[str, NDArray[Any]]:
     if distribution is not None:
         arrays |= {f"noise/{name}": getattr(distribution, name).detach().cpu().numpy() for name in _NOISE}
     return arrays
-
-
-def _restore_exploration(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
-    memory = getattr(model, "_last_lstm_states", None)
-    if memory is not None:
-        tensors = [torch.from_numpy(arrays[f"memory/{place}"]).to(model.device) for place in range(4)]
-        model._last_lstm_states = type(memory)(tuple(tensors[:2]), tuple(tensors[2:]))
-    for place, noise in enumerate(_correlated_noise(model)):
-        noise.noise_prev = arrays[f"correlated_noise/{place}"]
 
 
 def _check_state(state: dict[str, Any]) -> None:

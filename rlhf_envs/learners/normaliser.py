@@ -50,12 +50,12 @@ def save_normaliser(model: BaseAlgorithm, path: Path) -> bool:
     if normaliser is None:
         return False
     arrays = {
-        f"{name}/{part}": np.asarray(getattr(statistics, part), dtype=np.float64)
+        f"{name}/{part}": np.array(getattr(statistics, part), dtype=np.float64)
         for name, statistics in _statistics(normaliser)
         for part in ("mean", "var", "count")
     }
-    arrays["returns"] = np.asarray(normaliser.returns, dtype=np.float64)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    arrays["returns"] = np.array(normaliser.returns, dtype=np.float64)
+    save_file(arrays, path)
     return True
 
 

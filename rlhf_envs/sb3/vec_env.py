@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from rlhf_envs.clips import FrameCapture, snapshot_source
 from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef
 from rlhf_envs.envs.views import TaskVectorEnv
+from rlhf_envs.observations import Observations, named_arrays
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
+from rlhf_envs.sb3 import simulator_states
 from rlhf_envs.wrappers import HideReward, LearnedReward, RecordSegments, true_rewards
 from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
 
@@ -89,25 +91,31 @@ class VectorEnvBridge(VecEnv):
 
     @property
     def can_restore(self) -> bool:
-        """Whether the state of the environment can be saved and restored, as that of a task can."""
-        return isinstance(self.env.unwrapped, TaskVectorEnv)
+        """Whether the state of the environment can be saved and restored: of the suite's, and of classic control."""
+        env = self.env.unwrapped
+        known = isinstance(env, SeparateCopies) and all(simulator_states.is_known(copy) for copy in env.envs)
+        return known or isinstance(env, TaskVectorEnv)
 
     def snapshot(self) -> NDArray[np.uint8] | None:
-        """The whole state of every copy, (N, bytes), for environments of this suite; otherwise None."""
+        """The whole state of every copy, (N, bytes), where it can be restored; otherwise None."""
         env = self.env.unwrapped
+        if isinstance(env, SeparateCopies) and self.can_restore:
+            return simulator_states.read(env.envs)
         return env.snapshot() if isinstance(env, TaskVectorEnv) else None
 
-    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> Any:
-        """Restore what `snapshot` returned, and return the observations, (N, *obs).
+    def restore_snapshot(self, snapshots: NDArray[np.uint8]) -> None:
+        """Restore what `snapshot` returned.
 
         Raises:
-            ValueError: if this is no environment of this suite, or the snapshot is another's.
+            ValueError, KeyError: if the state of this environment cannot be restored, or the snapshot is another's.
         """
         env = self.env.unwrapped
-        if not isinstance(env, TaskVectorEnv):
+        if isinstance(env, TaskVectorEnv):
+            env.restore(snapshots)
+        elif isinstance(env, SeparateCopies) and self.can_restore:
+            simulator_states.write(env.envs, snapshots)
+        else:
             raise ValueError(f"The state of {env} cannot be restored.")
-        env.restore(snapshots)
-        return env.simulation.observe()
 
     def close(self) -> None:
         """Close the environment."""
@@ -249,15 +257,15 @@ class PreferenceVecEnv(VectorEnvBridge):
             "episode_lengths": np.array(self.episode_lengths, dtype=np.int64),
             "whole": self._whole,
         }
-        return {**{f"recorder/{name}": array for name, array in self.recorder.arrays().items()}, **own}
+        recorded = {f"recorder/{name}": array for name, array in self.recorder.arrays().items()}
+        return {
+            **recorded,
+            **{f"shown/{key}": shown for key, shown in named_arrays(self._recording.observations)},
+            **own,
+        }
 
-    def restore(self, arrays: dict[str, NDArray[Any]], observations: Any) -> None:
-        """Take back what `arrays` gave.
-
-        Args:
-            arrays: as `arrays` gave them.
-            observations: what the environment showed last, (N, *obs).
-        """
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> Observations:
+        """Take back what `arrays` gave, and return what the environment showed last, (N, *obs)."""
         self._running_returns[:] = arrays["running_returns"]
         self._running_lengths[:] = arrays["running_lengths"]
         self._whole[:] = arrays["whole"]
@@ -266,7 +274,10 @@ class PreferenceVecEnv(VectorEnvBridge):
         prefix = "recorder/"
         self.remember(len(arrays[f"{prefix}actions"]))
         self.recorder.restore({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
-        self._recording.observations = observations
+        parts = {name.removeprefix("shown/"): part for name, part in arrays.items() if name.startswith("shown/")}
+        self._recording.observations = parts if isinstance(self.observation_space, gym.spaces.Dict) else parts[""]
+        shown: Observations = self._recording.observations
+        return shown
 
 
 def make_vec_env(
