@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from agents.presets import feedback_for, settings_for
+from agents.presets import SettingsSource, feedback_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json, settings_to_json
@@ -117,8 +117,11 @@ class RunConfig:
             learned.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
-        learner: the algorithm that trains the policy: "ppo", or one of your own as "module:Name".
-        learner_settings: its settings; the environment's preset where None.
+        learner: the algorithm that trains the policy, by its name, or one of your own as "module:Name".
+        settings: where the learner's settings come from that are not given: the best that is known ("auto"), which is
+            ours where we have some for the environment, or else those that rl-zoo3 has tuned; only those of rl-zoo3
+            ("zoo"), or the defaults of Stable-Baselines3 ("defaults").
+        learner_settings: its settings; those that `settings` says where None.
         run: how the run is carried out.
 
     Raises:
@@ -139,6 +142,7 @@ class RunConfig:
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     learner: Annotated[str, tyro.conf.arg(metavar=LEARNERS.choices())] = "ppo"
+    settings: SettingsSource = "auto"
     learner_settings: Annotated[Any, tyro.conf.arg(name="learner")] = None
     run: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
 
@@ -153,7 +157,7 @@ class RunConfig:
             self.environment.to_json()
         settings_class = find_learner(self.learner).settings_class
         if self.learner_settings is None:
-            object.__setattr__(self, "learner_settings", settings_for(self.environment, self.learner))
+            object.__setattr__(self, "learner_settings", settings_for(self.environment, self.learner, self.settings))
         if not isinstance(self.learner_settings, settings_class):
             raise ValueError(
                 f"The settings of the learner {self.learner} must be a {settings_class.__name__}, not "
@@ -164,9 +168,11 @@ class RunConfig:
         _ = self.teacher_config  # refuses what cannot be
 
     @classmethod
-    def for_environment(cls, environment: EnvironmentRef | None, learner: str = "ppo") -> RunConfig:
+    def for_environment(
+        cls, environment: EnvironmentRef | None, learner: str = "ppo", settings: SettingsSource = "auto"
+    ) -> RunConfig:
         """The settings before any is chosen: the environment's preset."""
-        return cls(environment, learner=learner, labels=feedback_for(environment))
+        return cls(environment, learner=learner, settings=settings, labels=feedback_for(environment))
 
     @property
     def required_environment(self) -> EnvironmentRef:

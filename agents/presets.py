@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners import PPOConfig, find_learner
+from rlhf_envs.learners.zoo import sb3_defaults, tuned_settings, zoo_is_installed
 from rlhf_envs.loop import FeedbackConfig
 
 PPO_PRESETS: dict[str, PPOConfig] = {
@@ -48,14 +50,72 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
 """What is asked when, by environment id, where the usual schedule does not fit."""
 
 
-def settings_for(environment: EnvironmentRef | None, learner: str = "ppo") -> Any:
-    """The settings of a learner for an environment: a preset of PPO, or the defaults of another learner."""
-    if learner != "ppo":
-        return find_learner(learner).settings_class()
-    if environment is None:
-        return PPOConfig()
-    name = environment.id.rpartition(":")[2]
-    return PPO_PRESETS.get(name, PPOConfig() if name.startswith("rlhf/") else THIRD_PARTY)
+SettingsSource = Literal["auto", "zoo", "defaults"]
+"""Where settings come from: the best that is known, rl-zoo3's, or Stable-Baselines3's defaults."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of a learner for an environment.
+
+    Attributes:
+        settings: of the learner's settings class.
+        about: where they come from, in a sentence.
+    """
+
+    settings: Any
+    about: str
+
+
+def preset_for(environment: EnvironmentRef | None, learner: str = "ppo", source: SettingsSource = "auto") -> Preset:
+    """The settings of a learner for an environment.
+
+    Args:
+        environment: where it learns; None where only a reward is learned.
+        learner: a name in `LEARNERS`, or "module:Name".
+        source: "auto" takes ours where there are any for this environment, rl-zoo3's for environments of third parties,
+            and general ones otherwise; see `SettingsSource` for the others.
+
+    Raises:
+        ValueError: if there is no such learner or source, rl-zoo3's are wanted and there are none, or an entry of
+            rl-zoo3 cannot be understood.
+    """
+    if source not in get_args(SettingsSource):
+        raise ValueError(f"settings must be one of {', '.join(get_args(SettingsSource))}, not {source!r}.")
+    defaults = find_learner(learner).settings_class()
+    id = environment.id.rpartition(":")[2] if environment is not None else ""
+    if source == "defaults":
+        return Preset(sb3_defaults(learner), f"Settings of {learner}: the defaults of Stable-Baselines3.")
+    if source == "auto":
+        if learner == "ppo" and id in PPO_PRESETS:
+            return Preset(PPO_PRESETS[id], f"Settings of ppo: ours for {id}.")
+        if environment is None or id.startswith("rlhf/"):
+            return Preset(defaults, f"Settings of {learner}: ours for the environments of the suite.")
+    tuned = tuned_settings(id, learner)
+    if tuned is not None:
+        beside = (
+            f" They also ask for {', '.join(tuned.left_out)}, which is not taken; --wrapper puts wrappers around the "
+            "environment."
+            if tuned.left_out
+            else ""
+        )
+        return Preset(tuned.settings, f"Settings of {learner}: those of rl-zoo3 for {tuned.tuned_for}.{beside}")
+    if source == "zoo":
+        missing = (
+            f"has none for {id or 'no environment'} and {learner}; --settings auto or defaults does without them"
+            if zoo_is_installed()
+            else 'is not installed; pip install "rlhf-envs[zoo]" brings it'
+        )
+        raise ValueError(f"--settings zoo takes the settings of rl-zoo3, which {missing}.")
+    general = "general ones"
+    if not zoo_is_installed():
+        general += ' (pip install "rlhf-envs[zoo]" brings tuned ones for many environments)'
+    return Preset(THIRD_PARTY if learner == "ppo" else defaults, f"Settings of {learner}: {general}.")
+
+
+def settings_for(environment: EnvironmentRef | None, learner: str = "ppo", source: SettingsSource = "auto") -> Any:
+    """`preset_for` without the sentence."""
+    return preset_for(environment, learner, source).settings
 
 
 def feedback_for(environment: EnvironmentRef | None) -> FeedbackConfig:

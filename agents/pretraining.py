@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
-from stable_baselines3.common.vec_env import VecTransposeImage
+from stable_baselines3.common.vec_env import VecNormalize, VecTransposeImage
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.observations import map_observations
@@ -105,15 +105,12 @@ def pretrain(
     began = time.perf_counter()
     config = config or PretrainConfig()
     policy = model.policy
-    if not isinstance(policy, ActorCriticPolicy):
-        raise ValueError(
-            f"{type(model).__name__} cannot be pretrained: its policy does not give the likelihood of an action, as "
-            "the actor-critic policies of PPO and A2C do."
-        )
+    check_pretrainable(model)
+    assert isinstance(policy, ActorCriticPolicy)
     _check(model, demonstrations)
     rng = np.random.default_rng(seed)
     trained_rows, held_out_rows = _split(demonstrations, config.held_out_share, rng)
-    cloning = _Cloning(policy, demonstrations, config)
+    cloning = _Cloning(policy, _seen(model, demonstrations), demonstrations, config)
     best = _parameters(policy)
     best_epoch, best_loss = 0, cloning.evaluate(held_out_rows)[0]
     for epoch in range(1, config.max_epochs + 1):
@@ -141,13 +138,35 @@ def pretrain(
     )
 
 
+def check_pretrainable(model: BaseAlgorithm) -> None:
+    """Refuse a model that cannot imitate demonstrations.
+
+    Raises:
+        ValueError: if its policy is not an actor-critic policy without memory, as those of PPO and A2C are.
+    """
+    name, policy = type(model).__name__, model.policy
+    if not isinstance(policy, ActorCriticPolicy):
+        raise ValueError(
+            f"{name} cannot be pretrained: its policy does not give the likelihood of an action, as the actor-critic "
+            "policies of PPO and A2C do."
+        )
+    if hasattr(policy, "lstm_actor"):
+        raise ValueError(f"{name} cannot be pretrained: its policy acts by its memory as well; PPO and A2C have none.")
+
+
 class _Cloning:
     """The demonstrations as tensors, and a policy that is drawn towards them."""
 
-    def __init__(self, policy: ActorCriticPolicy, demonstrations: Demonstrations, config: PretrainConfig) -> None:
+    def __init__(
+        self,
+        policy: ActorCriticPolicy,
+        observations: Any,
+        demonstrations: Demonstrations,
+        config: PretrainConfig,
+    ) -> None:
         self.policy = policy
         self.config = config
-        self.observations, _ = policy.obs_to_tensor(demonstrations.observations)
+        self.observations, _ = policy.obs_to_tensor(observations)
         actions = torch.as_tensor(demonstrations.actions, device=policy.device)
         is_discrete = isinstance(policy.action_space, spaces.Discrete)
         self.actions = actions if is_discrete else actions.reshape(len(actions), -1).to(torch.float32)
@@ -194,15 +213,27 @@ class _Cloning:
 
 def _check(model: BaseAlgorithm, demonstrations: Demonstrations) -> None:
     env: Any = model.get_env()
-    while isinstance(env, VecTransposeImage):
+    while isinstance(env, VecTransposeImage | VecNormalize):
         env = env.venv
     demonstrations.check_fits((env or model).observation_space, model.action_space)
-    normalise = model.get_vec_normalize_env()
-    if normalise is not None and normalise.norm_obs:
-        raise ValueError(
-            "The policy sees observations that VecNormalize scales, but demonstrations have them as the environment "
-            "gave them; make VecNormalize with norm_obs=False to pretrain."
-        )
+
+
+def _seen(model: BaseAlgorithm, demonstrations: Demonstrations) -> Any:
+    """The observations of demonstrations as the policy sees them.
+
+    Where it sees standardised ones, the demonstrations are the first that count in what they are standardised by.
+    """
+    observations: Any = demonstrations.observations
+    normaliser = model.get_vec_normalize_env()
+    if normaliser is None or not normaliser.norm_obs:
+        return observations
+    statistics: Any = normaliser.obs_rms
+    if isinstance(statistics, dict):
+        for key, one in statistics.items():
+            one.update(observations[key])
+    else:
+        statistics.update(observations)
+    return normaliser.normalize_obs(observations)
 
 
 def _split(

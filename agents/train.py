@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +18,8 @@ from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
-from agents.pretraining import PretrainConfig, pretrain
+from agents.presets import preset_for
+from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -88,6 +89,8 @@ def train(
         resumed = resume and checkpoints.restore()
         if resumed and not env.can_restore:
             progress.message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
+        if not resumed:
+            progress.message(about_settings(config))
         if config.run.pretrain > 0 and not resumed:
             progress.before = _pretrain(config, model)
         saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
@@ -115,6 +118,17 @@ def train(
     return metrics
 
 
+def about_settings(config: RunConfig) -> str:
+    """Where the settings of a run's learner come from, in one line."""
+    preset = preset_for(config.environment, config.learner, config.settings)
+    changed = [
+        part.name
+        for part in fields(preset.settings)
+        if getattr(config.learner_settings, part.name) != getattr(preset.settings, part.name)
+    ]
+    return f"{preset.about} Changed: {', '.join(changed)}." if changed else preset.about
+
+
 def check_settings(config: RunConfig) -> None:
     """Find out whether a run can be built from its configuration, on one or two copies of the environment.
 
@@ -126,7 +140,7 @@ def check_settings(config: RunConfig) -> None:
     environment = config.required_environment
     trial = find_learner(config.learner).for_trial(config.learner_settings)
     try:
-        env, _ = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
+        env, model = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
         with closing(env):
             spaces = env.observation_space, env.action_space
             encoder = RewardEnsemble(*spaces, config.ensemble, config.seed, absorbing=env.terminates).encoder
@@ -136,6 +150,7 @@ def check_settings(config: RunConfig) -> None:
                 config.labels.check_annotator(config.annotator())
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
             if config.run.pretrain > 0:
+                check_pretrainable(model)
                 # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.
                 count = 1 if config.run.demonstrations == EXPERT else config.run.pretrain
                 found = resolve(config.run.demonstrations, environment, count, config.seed)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.console import Console
 from agents.callbacks import RunInterrupted
 from agents.config import RunConfig, read_config
 from agents.offline import learn_reward, settle
+from agents.presets import SettingsSource
 from agents.train import check_settings, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
@@ -88,9 +89,11 @@ def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool
 
 
 def _defaults(words: list[str]) -> RunConfig:
-    """The settings before any flag but --env and --learner, so that the help shows the presets."""
-    id = _value_of("--env", words)
-    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", words) or "ppo")
+    """The settings before any flag but --env, --learner and --settings, so that the help shows the presets."""
+    id, source = _value_of("--env", words), _value_of("--settings", words)
+    # Another word than these is told by the parser.
+    known: Any = source if source in get_args(SettingsSource) else "auto"
+    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", words) or "ppo", known)
 
 
 def _value_of(flag: str, words: list[str]) -> str:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import rlhf_envs  # noqa: F401 - registers the environments
@@ -243,10 +244,25 @@ def test_demonstrations_of_another_environment_are_refused_before_anything_chang
     assert all(torch.equal(old, new) for old, new in zip(before, model.policy.parameters(), strict=True))
 
 
-def test_observations_that_the_policy_sees_scaled_are_refused() -> None:
+def test_a_policy_that_sees_standardised_observations_imitates_by_those_of_the_demonstrations() -> None:
     env = VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
-    with pytest.raises(ValueError, match="make VecNormalize with norm_obs=False to pretrain"):
-        pretrain(PPO("MlpPolicy", env, device="cpu"), cartpole_demonstrations(1))
+    model = PPO("MlpPolicy", env, device="cpu", seed=0)
+    demonstrations = cartpole_demonstrations(8)
+    report = pretrain(model, demonstrations)
+    assert report.held_out_accuracy is not None and report.held_out_accuracy > 0.8
+    statistics: Any = env.obs_rms
+    observations: Any = demonstrations.observations
+    assert np.allclose(statistics.mean, observations.mean(axis=0), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "algorithm, policy, said",
+    [(DQN, "MlpPolicy", "does not give the likelihood"), (RecurrentPPO, "MlpLstmPolicy", "acts by its memory as well")],
+)
+def test_policies_that_cannot_imitate_are_refused(algorithm: Any, policy: str, said: str) -> None:
+    model = algorithm(policy, gym.make("CartPole-v1"), device="cpu")
+    with pytest.raises(ValueError, match=f"{algorithm.__name__} cannot be pretrained: .*{said}"):
+        pretrain(model, cartpole_demonstrations(1))
 
 
 def test_a_single_step_cannot_be_imitated() -> None:

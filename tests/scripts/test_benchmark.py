@@ -27,7 +27,7 @@ RUNS = {f"{kind}-{seed}" for kind in ("true", "proxy", "preferences-4") for seed
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """Small rollouts, and no report, which takes longer than such a run."""
     preset = PPOConfig(num_envs=4, n_steps=32, batch_size=128, n_epochs=1)
-    patch.setattr(config, "settings_for", lambda environment, learner: preset)
+    patch.setattr(config, "settings_for", lambda environment, learner, source: preset)
     patch.setattr(train, "write_report", lambda directory: None)
 
 
