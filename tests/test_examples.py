@@ -10,9 +10,13 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+
+from rlhf_envs.testing import check_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -49,6 +53,18 @@ def test_an_example_is_short_and_imports_public_names_of_the_library_only(exampl
 def test_an_example_is_the_body_of_its_page(example: Path) -> None:
     page = (ROOT / "docs" / "extending" / f"{example.stem}.md").read_text()
     assert f"```python\n{example.read_text().rstrip()}\n```" in page
+
+
+def test_the_picture_and_keys_of_the_page_pass_every_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "extending" / "environment.md").read_text()
+    # In a module of their own: what is no module's cannot be pickled.
+    (tmp_path / "thermostats.py").write_text("\n\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module("thermostats")
+    report = check_environment("home/DrawnThermostat-v0")
+    assert report.skipped.keys() == {"gaming_the_proxy_does_not_pay"}
+    for id in ("home/Thermostat-v0", "home/DrawnThermostat-v0"):
+        del gym.registry[id]
 
 
 @pytest.mark.slow

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
+    from rlhf_envs.envs.palette import Palette
     from rlhf_envs.envs.registration import ENVIRONMENTS, find_spec, is_native, register_task
-    from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, numbers
+    from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, key_combinations, numbers
     from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
     from rlhf_envs.randomness import normals_from
 
 _EXPORTS = {
     "rlhf_envs.envs.canvas": ("Canvas",),
+    "rlhf_envs.envs.palette": ("Palette",),
     "rlhf_envs.envs.registration": ("ENVIRONMENTS", "find_spec", "is_native", "register_task"),
-    "rlhf_envs.envs.task": ("Draws", "Field", "State", "Task", "Terms", "numbers"),
+    "rlhf_envs.envs.task": ("Draws", "Field", "State", "Task", "Terms", "key_combinations", "numbers"),
     "rlhf_envs.envs.views": ("TaskEnv", "TaskVectorEnv"),
     "rlhf_envs.randomness": ("normals_from",),
 }
@@ -28,6 +30,7 @@ __all__ = [
     "Canvas",
     "Draws",
     "Field",
+    "Palette",
     "State",
     "Task",
     "TaskEnv",
@@ -35,6 +38,7 @@ __all__ = [
     "Terms",
     "find_spec",
     "is_native",
+    "key_combinations",
     "normals_from",
     "numbers",
     "register_task",

@@ -31,6 +31,15 @@ class Canvas:
 
     The pixels are laid out as red, green, blue bytes, so that `pixels` is one memory copy (no conversion), and texts
     and backgrounds are drawn once and cached.
+
+    Args:
+        width, height: of the picture in pixels.
+        theme: "light" or "dark".
+
+    Attributes:
+        colors: the theme's `Palette`: `colors.background`, `colors.ink`, `colors.accent` and so on, each (red, green,
+            blue). Any other colour is such a triple as well, but the same in both themes.
+        scale: pixels in a unit.
     """
 
     def __init__(self, width: int, height: int, theme: str = "light") -> None:

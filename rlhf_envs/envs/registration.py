@@ -35,7 +35,8 @@ def register_task(environment_id: str, task: type[Task] | str, **defaults: Any) 
     warning.
 
     Args:
-        environment_id: with a version, such as "home/Thermostat-v0".
+        environment_id: best with a version, such as "home/Thermostat-v0"; Gymnasium does without, but results do not
+            say then which rules they are from.
         task: the class, or where it is as "module:Class", which is then imported only when an environment is made. A
             class defined inside a function works within its process; its environments cannot be written as JSON.
         **defaults: arguments of the task or its views for every environment of this id, such as `horizon=100`.

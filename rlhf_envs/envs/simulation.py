@@ -152,6 +152,11 @@ class Simulation:
             fresh = anew, state.take(anew)
         result = task.advance(state, actions, self._step_draws.draw(state))
         named, proxy = result if isinstance(result, tuple) else (result, None)
+        if not isinstance(named, dict):
+            raise ValueError(
+                f"{type(task).__name__}.advance must return the named terms of the reward as a dict, with the keys "
+                f"{', '.join(self._names)}, or the pair of that and the proxy reward; not {type(named).__name__}."
+            )
         if named.keys() != self._name_set:
             raise ValueError(
                 f"{type(task).__name__}.advance returned the terms {', '.join(named)}, but its reward_weights are for "
@@ -159,8 +164,14 @@ class Simulation:
             )
         state.elapsed += 1
         terms = np.empty((len(self._names), self.copies), dtype=np.float32)
-        for index, name in enumerate(self._names):
-            terms[index] = named[name]
+        try:
+            for index, name in enumerate(self._names):
+                terms[index] = named[name]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{type(task).__name__}.advance returned the term {name!r} of shape {np.shape(named[name])}; for "
+                f"N = {self.copies} it must be numbers of shape ({self.copies},)."
+            ) from error
         if proxy is not None:
             proxy = np.asarray(proxy, dtype=np.float32)
         if fresh is not None:

@@ -108,7 +108,13 @@ class State:
     def __setattr__(self, name: str, value: Any) -> None:
         array = self.__getattr__(name)
         if value is not array:
-            array[...] = value
+            try:
+                array[...] = value
+            except ValueError as error:
+                raise ValueError(
+                    f"The field {name!r} cannot be set to an array of shape {np.shape(value)}: it has the shape "
+                    f"{array.shape}, the copies on the last axis."
+                ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (State, (self.layout, self.copies, self.buffer))
@@ -170,6 +176,13 @@ class Draws(SimpleNamespace):
     With `step_draws = {"gust": (), "jitter": (12,)}`, `draws.gust` is (N,) and `draws.jitter` is (12, N). They belong
     to one call and may be changed in place. `normals_from` makes a normal number of two of them.
     """
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        named = f"those named are {', '.join(self.__dict__)}" if self.__dict__ else "none are named"
+        raise AttributeError(
+            f"There are no random numbers {name!r} here; {named}. reset_draws names those of begin, and step_draws "
+            "those of advance."
+        )
 
 
 def key_combinations(*groups: Mapping[str, Given]) -> Iterator[tuple[tuple[str, ...], tuple[Given, ...]]]:

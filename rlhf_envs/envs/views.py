@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -48,7 +50,7 @@ class _TaskView:
             raise ValueError(f"render_mode must be one of {', '.join(RENDER_MODES)} or None, not {render_mode!r}.")
         if objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}.")
-        self.task = task = load_task(task_class)(**parameters)
+        self.task = task = _made(load_task(task_class), parameters)
         if max_episode_steps is not None:
             task.horizon = min(task.horizon, max_episode_steps)
         self.simulation = Simulation(task, copies, auto_reset)
@@ -331,6 +333,37 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
 def _with_masks(info: dict[str, Any], rows: NDArray[np.bool_]) -> dict[str, Any]:
     """An info with Gymnasium's masks in it, which say for which rows, (N,) bool, each key holds."""
     return {**info, **{f"_{name}": rows for name in info}}
+
+
+_OPTIONS = ("objective", "render_mode", "frame_size", "theme")
+
+
+def _made(task_class: type[Task], parameters: dict[str, Any]) -> Task:
+    """A task with these arguments.
+
+    Raises:
+        TypeError: if it has no such argument; the nearest name is suggested.
+        ValueError: if it refuses a value, or its `__init__` does not call that of `Task`.
+    """
+    try:
+        task = task_class(**parameters)
+    except TypeError as error:
+        known = dict.fromkeys(
+            name
+            for each in task_class.__mro__
+            if issubclass(each, Task) and "__init__" in vars(each)
+            for name, parameter in list(signature(each.__init__).parameters.items())[1:]
+            if parameter.kind is not Parameter.VAR_KEYWORD
+        )
+        unknown = next((name for name in parameters if name not in known), None)
+        if unknown is None:
+            raise
+        near = get_close_matches(unknown, [*known, *_OPTIONS], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join([*known, *_OPTIONS])}."
+        raise TypeError(f"{task_class.__name__} has no argument {unknown}; {hint}") from error
+    if not hasattr(task, "layout"):
+        raise ValueError(f"{task_class.__name__}.__init__ must call super().__init__(horizon), which it does not.")
+    return task
 
 
 def load_task(task_class: type[Task] | str) -> type[Task]:

@@ -14,7 +14,14 @@ from typing import Any
 
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.testing import speed
-from rlhf_envs.testing.checks import CHECKS, EnvironmentCheckError, NotApplicable, Subject
+from rlhf_envs.testing.checks import (
+    CHECKS,
+    EnvironmentCheckError,
+    NotApplicable,
+    Subject,
+    keeps_to_its_declarations,
+)
+from rlhf_envs.wrappers.faults import described
 
 __all__ = ["CHECKS", "CheckReport", "EnvironmentCheckError", "check_environment"]
 
@@ -56,7 +63,9 @@ def check_environment(
 
     Raises:
         ValueError: if there is no such environment.
-        EnvironmentCheckError: at the first check that the environment does not pass.
+        EnvironmentCheckError: if the environment does not pass all checks. The message names each of them with what is
+            wrong, and the line of the environment that it comes from, if it raised. A task that does not keep to what
+            it declares is checked no further.
     """
     find_spec(environment_id)
     subject = Subject(environment_id, kwargs)
@@ -66,13 +75,20 @@ def check_environment(
     if least_frames_per_second is not None:
         checks["draws_fast_enough"] = partial(speed.draws_fast_enough, least=least_frames_per_second)
     passed, skipped = [], {}
+    failed: dict[str, list[str]] = {}
     for name, check in checks.items():
         try:
             check(subject)
         except NotApplicable as reason:
             skipped[name] = str(reason)
-        except EnvironmentCheckError as error:
-            raise EnvironmentCheckError(f"{environment_id} fails {name}: {error}") from error
+        except Exception as error:  # whatever the environment raises is its fault
+            complaint = str(error) if isinstance(error, EnvironmentCheckError) else f"it raised {described(error)}."
+            failed.setdefault(complaint, []).append(name)
+            if check is keeps_to_its_declarations:
+                break
         else:
             passed.append(name)
+    if failed:
+        complaints = [f"{', '.join(names)}: {complaint}" for complaint, names in failed.items()]
+        raise EnvironmentCheckError(f"{environment_id} fails " + "\n  and ".join(complaints))
     return CheckReport(environment_id, tuple(passed), skipped)

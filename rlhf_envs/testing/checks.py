@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.registration import is_native
+from rlhf_envs.envs.simulation import Simulation, space_bounds
+from rlhf_envs.envs.task import State, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 
 _STEPS = 40
@@ -28,6 +31,8 @@ _EPISODES = 24
 _STANDARD_DEVIATIONS = 1.0
 _SIZES = ((600, 400), (300, 200))
 _THEMES = ("light", "dark")
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+"""The colours in which Gymnasium warns."""
 
 _ONE_NETWORK_ONLY = "minimal resolution for an image"
 """What Stable-Baselines3 warns of where its own convolutional network does not fit; others read small pictures."""
@@ -123,6 +128,45 @@ def sample_actions(subject: Subject, steps: int, copies: int, seed: int) -> NDAr
     env = subject.make()
     env.action_space.seed(seed)
     return np.array([[env.action_space.sample() for _ in range(copies)] for _ in range(steps)])
+
+
+def keeps_to_its_declarations(subject: Subject) -> None:
+    """What `begin`, `advance` and `observe` do fits the fields, the reward terms and the observation space."""
+    task = subject.make_task().task
+    # A number of copies that is no axis of anything else, so that an axis out of place shows.
+    shapes = [task.observation_space.shape or (), *(each.shape for each in task.fields.values())]
+    taken = {size for shape in shapes for size in shape}
+    for copies in (1, next(number for number in range(3, 99) if number not in taken)):
+        simulation = Simulation(task, copies, auto_reset=True)
+        simulation.seed(np.arange(copies, dtype=np.uint64))
+        simulation.begin()
+        for action in sample_actions(subject, 5, copies, seed=41):
+            _check_observations(task, simulation.state)
+            simulation.step(action)
+
+
+def _check_observations(task: Task, state: State) -> None:
+    space, seen = task.observation_space, task.observe(state)
+    wanted = f"must be a new array of shape {(state.copies, *(space.shape or ()))} for N = {state.copies}"
+    if not isinstance(seen, np.ndarray):
+        raise EnvironmentCheckError(f"what observe returns {wanted}, not of type {type(seen).__name__}.")
+    if seen.shape != (state.copies, *(space.shape or ())):
+        raise EnvironmentCheckError(f"what observe returns {wanted}, not of shape {seen.shape}.")
+    for name in task.layout.fields:
+        if np.may_share_memory(seen, getattr(state, name)):
+            raise EnvironmentCheckError(
+                f"observe returns a view of the field {name!r}, which changes in the next step; return a copy of it."
+            )
+    low, high = (np.broadcast_to(bound, seen.shape) for bound in space_bounds(space))
+    for beyond, bound, side in ((seen < low, low, "below the lowest"), (seen > high, high, "above the highest")):
+        if beyond.any():
+            place = tuple(np.argwhere(beyond)[0].tolist())
+            raise EnvironmentCheckError(
+                f"observe gives {seen[place]:.6g} at place {place[1:]} of a copy, {side} value of its space, "
+                f"{bound[place]:.6g}."
+            )
+    if seen.dtype.kind not in "biuf" or (seen.dtype.kind == "f" and not np.isfinite(seen).all()):
+        raise EnvironmentCheckError(f"what observe returns must be finite numbers, not {seen.dtype} such as {seen[0]}.")
 
 
 def passes_gymnasium_checker(subject: Subject) -> None:
@@ -395,7 +439,8 @@ def pays_the_sum_of_its_terms(subject: Subject) -> None:
 
 def gaming_the_proxy_does_not_pay(subject: Subject) -> None:
     """The scripted expert earns clearly more of the truth than random actions and than the policy that games the proxy,
-    which earns clearly more of the proxy than both."""
+    which earns clearly more of the proxy than both: by more than one standard deviation of the returns of 24 episodes
+    (Cohen's d above 1)."""
     env = subject.make_batch(_EPISODES)
     if len(env.task.scripted_policies) < 2 or not env.simulation.has_proxy():
         raise NotApplicable("it does not have all of a proxy reward, a scripted expert and a scripted proxy policy")
@@ -461,6 +506,7 @@ def vector_draws_every_copy(subject: Subject) -> None:
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
+    keeps_to_its_declarations,
     passes_gymnasium_checker,
     passes_sb3_checker,
     passes_passive_checker,
@@ -503,10 +549,10 @@ def _without_warning(subject: Subject, checker: str, run: Callable[[], None]) ->
         warnings.simplefilter("always")
         try:
             run()
-        except (AssertionError, TypeError, ValueError, gym.error.Error) as error:
-            raise EnvironmentCheckError(f"{checker} refuses it: {error}") from error
+        except AssertionError as error:
+            raise EnvironmentCheckError(f"{checker} refuses it: {_ESCAPES.sub('', str(error))}") from error
     messages = [
-        str(warning.message)
+        _ESCAPES.sub("", str(warning.message))
         for warning in caught
         if not issubclass(warning.category, DeprecationWarning) and _ONE_NETWORK_ONLY not in str(warning.message)
     ]
@@ -531,5 +577,8 @@ def _require_above(higher: NDArray[np.float64], lower: NDArray[np.float64], who:
     """Cohen's d of two sets of returns must be large, which in so many episodes chance does not bring about."""
     deviation = float(np.sqrt((higher.var(ddof=1) + lower.var(ddof=1)) / 2))
     ahead = float(higher.mean() - lower.mean())
-    complaint = f"{who} earns {higher.mean():.2f}, which is not clearly more than {whom} with {lower.mean():.2f}."
+    complaint = (
+        f"{who} earns {higher.mean():.2f} and {whom} {lower.mean():.2f} on average of {len(higher)} episodes; the lead "
+        f"must be more than {_STANDARD_DEVIATIONS * deviation:.2f}, the standard deviation of their returns."
+    )
     require(ahead > _STANDARD_DEVIATIONS * deviation, complaint)
