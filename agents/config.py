@@ -115,6 +115,9 @@ class RunConfig:
         offline: learn from answers that were given before, and ask nothing: an exported folder (rlhf-envs archive makes
             them), the folder of another run, or a store by its path or URL. Without an environment only the reward is
             learned.
+        reward_model: begin with a reward model from before: the folder of a finished run, or a file. Nothing is asked,
+            unless `answers` says how much: then the answers of that run, which must be about the same environment, are
+            learned from as well.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
         learner: the algorithm that trains the policy, by its name, or one of your own as "module:Name".
@@ -139,6 +142,7 @@ class RunConfig:
     teacher: TeacherChanges = field(default_factory=TeacherChanges)
     store: str | None = None
     offline: str | None = None
+    reward_model: str | None = None
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     learner: Annotated[str, tyro.conf.arg(metavar=LEARNERS.choices())] = "ppo"
@@ -163,8 +167,11 @@ class RunConfig:
                 f"The settings of the learner {self.learner} must be a {settings_class.__name__}, not "
                 f"{self.learner_settings!r}."
             )
-        if self.labels.answers == 0 and self.reward == "learned" and self.offline is None:
-            raise ValueError("answers must be at least 1, not 0: without any there is nothing to learn a reward from.")
+        if self.labels.answers == 0 and self.reward == "learned" and self.offline is None and not self.reward_model:
+            raise ValueError(
+                "answers must be at least 1, not 0, where there is no --reward-model: there would be nothing to learn "
+                "a reward from."
+            )
         _ = self.teacher_config  # refuses what cannot be
 
     @classmethod

@@ -20,6 +20,7 @@ from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.presets import preset_for
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
+from agents.reuse import check_model_fits, initial_model, load_reward_model
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -146,6 +147,8 @@ def check_settings(config: RunConfig) -> None:
             encoder = RewardEnsemble(*spaces, config.ensemble, config.seed, absorbing=env.terminates).encoder
             if config.offline is not None:
                 check_answers_fit(config.offline, environment.id, encoder)
+            if config.reward_model is not None:
+                check_model_fits(load_reward_model(config.reward_model), encoder, environment.id)
             if config.reward == "learned":
                 config.labels.check_annotator(config.annotator())
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
@@ -225,14 +228,20 @@ def build_scoring(
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
     described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
-    store = open_store(directory, described, config.offline, resume)
-    absorbing = env.terminates or (config.offline is not None and shows_terminations(store))
+    model = initial_model(config, directory)
+    asks_on = config.reward_model if config.labels.answers else None
+    store = open_store(directory, described, config.offline or asks_on, resume)
+    if model is None:
+        absorbing = env.terminates or (config.offline is not None and shows_terminations(store))
+        model = RewardEnsemble(
+            env.observation_space, env.action_space, config.ensemble, config.seed, absorbing=absorbing
+        )
     callback = PreferenceCallback(
         env,
         store,
         config.labels,
         config.annotator(),
-        RewardEnsemble(env.observation_space, env.action_space, config.ensemble, config.seed, absorbing=absorbing),
+        model,
         config.seed,
         progress.on_round,
         progress.on_wait,
@@ -241,6 +250,8 @@ def build_scoring(
     )
     if config.offline is not None:
         callback.loop.stop_asking()
+    elif asks_on is not None:
+        callback.loop.ask_on()
     return callback
 
 
@@ -252,7 +263,7 @@ def open_store(
     Args:
         directory: of the run.
         environment: described in a new store.
-        offline: where the answers are that the run learns from, if it asks nothing.
+        offline: where answers are that the run learns from, whether or not it asks more.
         resume: whether the run goes on.
 
     Raises:

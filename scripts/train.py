@@ -17,6 +17,7 @@ from agents.callbacks import RunInterrupted
 from agents.config import RunConfig, read_config
 from agents.offline import learn_reward, settle
 from agents.presets import SettingsSource
+from agents.reuse import begin_with_model, labels_with
 from agents.train import check_settings, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
@@ -93,7 +94,9 @@ def _defaults(words: list[str]) -> RunConfig:
     id, source = _value_of("--env", words), _value_of("--settings", words)
     # Another word than these is told by the parser.
     known: Any = source if source in get_args(SettingsSource) else "auto"
-    return RunConfig.for_environment(EnvironmentRef(id) if id else None, _value_of("--learner", words) or "ppo", known)
+    learner, model = _value_of("--learner", words) or "ppo", _value_of("--reward-model", words)
+    config = RunConfig.for_environment(EnvironmentRef(id) if id else None, learner, known)
+    return replace(config, reward_model=model, labels=labels_with(model, config.labels)) if model else config
 
 
 def _value_of(flag: str, words: list[str]) -> str:
@@ -113,6 +116,8 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     directory.check_free()
     if config.offline is not None:
         config = settle(config)
+    if config.reward_model is not None:
+        config = begin_with_model(config)
     if config.environment is not None:
         check_settings(config)
     directory.create(config.to_json())

@@ -45,6 +45,7 @@ class LoopState:
         asked, held_out: queries that were asked to train on, and to test with.
         spent: answers that these and all others, such as repeated pairs, have cost.
         demonstrated: comparisons with demonstrations.
+        checked_before: repeated pairs and practice that the store held before the run.
         cursor: how far the store was read; labels: how many answers taught something by then.
         test_accuracy: see `RoundReport`.
         generator: the state of the random generator.
@@ -55,6 +56,7 @@ class LoopState:
     held_out: int = 0
     spent: int = 0
     demonstrated: int = 0
+    checked_before: int = 0
     cursor: int = 0
     labels: int = 0
     test_accuracy: float | None = None
@@ -177,6 +179,18 @@ class FeedbackLoop:
             held_out=counts[Purpose.TEST].asked,
             spent=sys.maxsize,
         )
+
+    def ask_on(self) -> None:
+        """Ask in further rounds than those in the store, in a run that has not begun: its budget is for these alone.
+
+        What the store holds is learned from as well, and its segments may be asked about again.
+        """
+        counts, queries = self.store.counts(), self.store.queries()
+        self.progress = LoopState(
+            round=1 + max((query.round for query in queries), default=-1),
+            checked_before=counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked,
+        )
+        self._chooser.remember([query for query in queries if query.only_for is None])
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
         """Do what is due after a rollout: ask, wait, read, fit.
@@ -314,7 +328,7 @@ class FeedbackLoop:
         """What people have been asked for: by this run, and by their screens as checks and practice."""
         counts = self.store.counts()
         own = self.config.overlap * (self.progress.asked + self.progress.held_out)
-        return own + counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked
+        return own + counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked - self.progress.checked_before
 
     def _wait_while_paused(self) -> None:
         self._requests = OwnerRequests.of(self.store.statuses())

@@ -197,7 +197,7 @@ class PreferenceCallback(ScoringCallback):
 
 
 def _check_state(state: Mapping[str, Any]) -> None:
-    for name in ("round", "asked", "held_out", "spent", "cursor", "labels"):
+    for name in ("round", "asked", "held_out", "spent", "checked_before", "cursor", "labels"):
         value = state.get(name, 0)
         if type(value) is not int or value < 0:
             raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")

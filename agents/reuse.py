@@ -1,0 +1,139 @@
+"""A run that begins with a reward model from before: to train another policy on it, or to ask on where it left off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from agents.config import RunConfig
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.objectives import OBJECTIVES
+from rlhf_envs.rewards import EnsembleConfig, InputEncoder, RewardEnsemble, load, save
+from rlhf_envs.runs import RunDirectory
+
+_INITIAL = "initial_reward_model.safetensors"
+
+
+def labels_with(place: str, labels: FeedbackConfig) -> FeedbackConfig:
+    """What is asked by default in a run with a reward model: nothing, or if anything, segments as long as before.
+
+    Args:
+        place: of the reward model, as `RunConfig.reward_model` says.
+        labels: what would be asked without it.
+
+    Raises:
+        ValueError: if the configuration of the run in that folder is damaged.
+    """
+    directory = RunDirectory(place)
+    length = directory.read_settings().segment_length if directory.config_path.is_file() else labels.segment_length
+    return replace(labels, answers=0, segment_length=length)
+
+
+def begin_with_model(config: RunConfig) -> RunConfig:
+    """The settings of a run as its reward model settles them.
+
+    Raises:
+        ValueError: if there is no reward model at that place, the settings bring another one, or answers are asked for
+            and those that the model was learned from are not there, or about something else.
+    """
+    place = config.reward_model or ""
+    if config.reward != "learned":
+        raise ValueError(f"--reward-model brings the reward; leave --reward {config.reward} out.")
+    if config.offline is not None:
+        raise ValueError("--reward-model brings a reward, and --offline learns one anew; leave one of them out.")
+    model = load_reward_model(place)
+    if config.ensemble not in (EnsembleConfig(), model.config):
+        raise ValueError("--reward-model brings its own ensemble; leave what changes --ensemble out.")
+    if config.labels.answers > 0:
+        _check_going_on(config, RunDirectory(place))
+    return replace(config, ensemble=model.config)
+
+
+def load_reward_model(place: str) -> RewardEnsemble:
+    """The reward model of a finished run, by its folder, or one that was saved by itself.
+
+    Raises:
+        ValueError: if there is none, or it is damaged.
+    """
+    directory = RunDirectory(place)
+    if directory.config_path.is_file():
+        model = directory.load_reward_model()
+        if model is None:
+            raise ValueError(
+                f"The run in {place} was trained on the {directory.read_settings().reward} reward and has no reward "
+                "model."
+            )
+    else:
+        try:
+            model = load(Path(place) / "reward_model" if Path(place).is_dir() else place)
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"There is no reward model at {place}; --reward-model names the folder of a finished run, or a file "
+                "that rlhf_envs.rewards.save has written."
+            ) from error
+    if not model.fits:
+        raise ValueError(f"The reward model at {place} has learned nothing yet.")
+    return model
+
+
+def initial_model(config: RunConfig, directory: RunDirectory) -> RewardEnsemble | None:
+    """The reward model that a run begins with, of which it keeps a copy in its folder; None where it has none.
+
+    Raises:
+        ValueError: if it cannot be read.
+        OSError: if it cannot be copied.
+    """
+    if config.reward_model is None:
+        return None
+    copy = directory.path / _INITIAL
+    if copy.is_file():
+        # The copy is what a resumed run goes on with, whatever has become of the other run since.
+        return load(copy, objective=OBJECTIVES.resolve(config.ensemble.objective))
+    model = load_reward_model(config.reward_model)
+    save(model, copy)
+    return model
+
+
+def check_model_fits(model: RewardEnsemble, encoder: InputEncoder, environment_id: str) -> None:
+    """Refuse a reward model that was learned of other observations or actions, or not of terminations.
+
+    Args:
+        model: the reward model.
+        encoder: of the environment that it is to reward.
+        environment_id: for messages.
+
+    Raises:
+        ValueError: if it does not fit.
+    """
+    for name in ("observation_space", "action_space"):
+        learned, given = getattr(model.encoder, name), getattr(encoder, name)
+        if learned != given:
+            raise ValueError(
+                f"The reward model was learned for the {name.replace('_', ' ')} {learned}, and {environment_id} has "
+                f"{given}."
+            )
+    if encoder.absorbing and not model.encoder.absorbing:
+        raise ValueError(
+            f"{environment_id} may terminate episodes, and the reward model was learned where none did, so that it "
+            "does not know what an end is worth; --on-termination restart goes on in place of ending."
+        )
+
+
+def _check_going_on(config: RunConfig, before: RunDirectory) -> None:
+    """Refuse to ask on where the answers so far are not there, or are about other segments."""
+    if not before.config_path.is_file():
+        raise ValueError(
+            f"{config.reward_model} is a reward model without its answers, so it cannot learn on; name the folder of "
+            "its run, or leave --answers out to train on it as it is."
+        )
+    settings = before.read_settings()
+    if settings.environment != config.environment:
+        raise ValueError(
+            f"The answers of the run in {before.path} are not about {config.required_environment.id} with these "
+            "arguments, wrappers and horizon; leave --answers out to train on its reward model as it is."
+        )
+    if settings.segment_length != config.labels.segment_length:
+        raise ValueError(
+            f"The answers of the run in {before.path} are about segments of {settings.segment_length} steps, so those "
+            f"of this run must be, not of {config.labels.segment_length}."
+        )
