@@ -181,6 +181,16 @@ class RunConfig:
         """The settings before any is chosen: the environment's preset."""
         return cls(environment, learner=learner, settings=settings, labels=feedback_for(environment))
 
+    def settled(self) -> RunConfig:
+        """These settings with the length of segments that fits the environment, if one is named.
+
+        Raises:
+            ValueError: if there is no such environment, or its horizon is not known.
+        """
+        if self.environment is None or self.labels.segment_length is not None:
+            return self
+        return replace(self, labels=self.labels.for_environment(self.environment))
+
     @property
     def required_environment(self) -> EnvironmentRef:
         """The environment.

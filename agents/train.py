@@ -39,6 +39,7 @@ from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
+from rlhf_envs.loop import about_clips
 from rlhf_envs.queries import Choice, Purpose
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
@@ -74,6 +75,7 @@ def train(
         ValueError, StoreError, OSError: if the run cannot go on; it can be resumed once the cause is mended.
         RunInterrupted: if the run was asked to stop; it can be resumed.
     """
+    config = config.settled()
     torch.set_num_threads(config.run.threads)
     learner, environment, stop = find_learner(config.learner), config.required_environment, StopRequest()
     with directory.locked(), ExitStack() as cleanup:
@@ -100,6 +102,8 @@ def train(
             progress.message(f"{environment.id}: {note}")
         if not environment.is_native:
             callbacks.append(EarlyEndCallback(environment, env.horizon, progress.message))
+            if config.reward == "learned" and config.offline is None and not resumed:
+                progress.message(about_clips(environment, config.labels.steps))
         if config.asks_people:
             cleanup.enter_context(open_screen(config.feedback, directory.path, console, stop.also_when))
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
@@ -139,6 +143,7 @@ def check_settings(config: RunConfig) -> None:
         RuntimeError: if people are to answer, and this machine cannot show them anything.
     """
     environment = config.required_environment
+    config = config.settled()
     trial = find_learner(config.learner).for_trial(config.learner_settings)
     try:
         env, model = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
@@ -160,7 +165,7 @@ def check_settings(config: RunConfig) -> None:
                 found.check_fits(encoder.observation_space, encoder.action_space)
             if preferred := _preferred_demonstrations(config):
                 preferred.check_fits(encoder.observation_space, encoder.action_space)
-                Demonstrator(preferred, config.labels.segment_length)
+                Demonstrator(preferred, config.labels.steps)
     except (AssertionError, KeyError, TypeError, gym.error.Error) as error:
         # Stable-Baselines3 and third-party environments refuse arguments by many kinds of exception.
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -185,7 +190,7 @@ def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
         config.learner_settings.num_envs,
         config.seed,
         processes=config.run.processes,
-        capacity_steps=4 * config.labels.segment_length,
+        capacity_steps=4 * config.labels.steps,
         frames=config.needs_pictures,
         hide_reward=config.reward == "learned",
     )
@@ -227,7 +232,7 @@ def build_scoring(
     """
     if config.reward != "learned":
         return EnvironmentRewardCallback(env)
-    described = StoredEnvironment(config.required_environment, config.labels.segment_length, config.labels.rubric)
+    described = StoredEnvironment(config.required_environment, config.labels.steps, config.labels.rubric)
     model = initial_model(config, directory)
     asks_on = config.reward_model if config.labels.answers else None
     store = open_store(directory, described, config.offline or asks_on, resume)
@@ -365,7 +370,7 @@ def _model_metrics(
         lambda: ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store),
     )
     agreements = measured_correlation(
-        measurements, loop.ensemble, policy, config.required_environment, config.labels.segment_length
+        measurements, loop.ensemble, policy, config.required_environment, config.labels.steps
     )
     if scores is not None:
         figures |= scores.to_metrics()

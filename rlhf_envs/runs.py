@@ -54,7 +54,7 @@ class RunSettings:
         learner_settings: its settings, as JSON.
         seed: of everything random.
         store: the URL of the run's feedback store; None for the file in the run's folder.
-        segment_length: steps in a segment.
+        segment_length: steps in a segment; None where that was left to the environment, and the store knows it.
         kinds: shares of the kinds of feedback that the run asked besides comparisons; names as `find_kind` takes them.
         all: every setting, as JSON.
     """
@@ -66,7 +66,7 @@ class RunSettings:
     learner_settings: Mapping[str, Any]
     seed: int
     store: str | None
-    segment_length: int
+    segment_length: int | None
     kinds: Mapping[str, Any]
     all: Mapping[str, Any]
 
@@ -88,7 +88,10 @@ class RunSettings:
             "segment_length": labels.get("segment_length") if isinstance(labels, Mapping) else None,
             "kinds": labels.get("kinds") if isinstance(labels, Mapping) else None,
         }
-        types = {"learner_settings": dict, "seed": int, "segment_length": int, "kinds": dict, "store": str | None}
+        types = {
+            **{"learner_settings": dict, "seed": int, "segment_length": int | None},
+            **{"kinds": dict, "store": str | None},
+        }
         for name, value in found.items():
             if not isinstance(value, types.get(name, str)) or isinstance(value, bool):
                 raise ValueError(f"{name} is {value!r}")

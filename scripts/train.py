@@ -119,6 +119,7 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     if config.reward_model is not None:
         config = begin_with_model(config)
     if config.environment is not None:
+        config = config.settled()
         check_settings(config)
     directory.create(config.to_json())
     return config

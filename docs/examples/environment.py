@@ -49,7 +49,7 @@ register_task("home/Thermostat-v0", Thermostat, horizon=100)
 
 if __name__ == "__main__":
     report = check_environment("home/Thermostat-v0")
-    print(f"{len(report.passed)} checks passed; skipped: {report.skipped}")
+    print(f"{len(report.passed)} checks passed; skipped: {report.skipped}. {report.clips}")
     # Learn it from comparisons that a scripted teacher answers; annotator=None waits for people in its place.
     torch.set_num_threads(1)
     env = make_vec_env("home/Thermostat-v0", num_envs=8, seed=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -154,7 +153,7 @@ def _check_clips(store: PreferenceStore) -> None:
     if steps is not None and steps < _SHORT_SECONDS * rate:
         print(
             f"The clips last {steps / rate:.1f} s each, which is hard to judge: the minus key plays them slower, and a "
-            f"run with --segment-length {math.ceil(_GOOD_SECONDS * rate)} would show {_GOOD_SECONDS:g} s.",
+            f"run with --clip-seconds {_GOOD_SECONDS:g} would show longer ones.",
             file=sys.stderr,
         )
 

@@ -1,5 +1,6 @@
 """The feedback loop, which knows nothing of the algorithm that trains the policy; `rlhf_envs.sb3` calls it."""
 
+from rlhf_envs.loop.clip_length import ClipLength, about_clips, clip_length, frame_rate
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.feedback_loop import FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.loop.selection import SELECTION_RULES, Candidates, SelectionRule
@@ -7,9 +8,13 @@ from rlhf_envs.loop.selection import SELECTION_RULES, Candidates, SelectionRule
 __all__ = [
     "SELECTION_RULES",
     "Candidates",
+    "ClipLength",
     "FeedbackConfig",
     "FeedbackLoop",
     "LoopState",
     "RoundReport",
     "SelectionRule",
+    "about_clips",
+    "clip_length",
+    "frame_rate",
 ]

@@ -119,7 +119,7 @@ class QueryChooser:
     def _pool(self, recorder: SegmentRecorder, count: int, segments: int, past: Sequence[Segment]) -> SegmentPool:
         config = self._config
         size = segments * max(config.candidates_per_query * count, _FEWEST_CANDIDATES)
-        return SegmentPool(recorder, size, config.segment_length, past, config.past_segment_share, self.rng)
+        return SegmentPool(recorder, size, config.steps, past, config.past_segment_share, self.rng)
 
     def _past_segments(self, kind: FeedbackKind) -> list[Segment]:
         """What may be asked about again: each segment once where many are shown, and nothing where one is."""

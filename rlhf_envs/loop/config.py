@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.kinds import KINDS, Comparison, FeedbackKind, find_kind
+from rlhf_envs.loop.clip_length import clip_length
 from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule
 from rlhf_envs.registry import Registry
 
@@ -104,7 +106,9 @@ class FeedbackConfig:
             before.
         held_out_share: the part of the queries, from 0 to below 1, whose answers test the reward model instead of
             training it.
-        segment_length: steps in a segment.
+        clip_seconds: how long a clip is when it is shown at the environment's own rate, which decides how many steps a
+            segment has; 1.5 where None, within the bounds that `clip_length` explains.
+        segment_length: steps in a segment, whatever that is in seconds; as `clip_seconds` says where None.
         kinds: the part of the queries that are of each kind of feedback, such as {"ranking": 0.3, "strength": 0.5}; all
             others are comparisons. A kind of one's own is named as "module:Name".
         kind_settings: settings of the kinds, such as "ranking.size=5" or "rating.gamma=0.9".
@@ -137,7 +141,8 @@ class FeedbackConfig:
 
     answers: int = 240
     held_out_share: float = 1 / 6
-    segment_length: int = 15
+    clip_seconds: float | None = None
+    segment_length: int | None = None
     kinds: dict[str, float] = field(default_factory=dict)
     kind_settings: tuple[str, ...] = ()
     selection: Annotated[str | SelectionRule, _RULE_FLAG] = "diverse"
@@ -170,6 +175,8 @@ class FeedbackConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}.")
+        if self.clip_seconds is not None and not 0 < self.clip_seconds < math.inf:
+            raise ValueError(f"clip_seconds must be positive and finite, not {self.clip_seconds}.")
         if self.overlap > self.answers > 0:
             raise ValueError(f"{self.answers} answers are not enough for an overlap of {self.overlap} on any query.")
         if not 0 <= self.held_out_share < 1:
@@ -283,21 +290,42 @@ class FeedbackConfig:
                 "queries are asked as well; change kinds, or write an annotator with serve(store) that answers them."
             )
 
+    def for_environment(self, environment: EnvironmentRef) -> FeedbackConfig:
+        """These settings with the `segment_length` that fits an environment, unless they give one.
+
+        Raises:
+            ValueError: if there is no such environment, or its horizon is not known.
+        """
+        if self.segment_length is not None:
+            return self
+        return replace(self, segment_length=clip_length(environment, self.clip_seconds).steps)
+
+    @property
+    def steps(self) -> int:
+        """Steps in a segment.
+
+        Raises:
+            ValueError: if that is left to the environment (`for_environment`).
+        """
+        if self.segment_length is None:
+            raise ValueError("Set segment_length, or let FeedbackConfig.for_environment find what fits an environment.")
+        return self.segment_length
+
     def check_fits(self, horizon: int, copies: int) -> None:
         """Refuse segments that no episode can hold, or of which a single copy cannot give as many as a query shows.
 
         Raises:
             ValueError: if a segment is longer than an episode, or with one copy than its part of one.
         """
-        if self.segment_length > horizon:
+        if self.steps > horizon:
             raise ValueError(
-                f"Segments of {self.segment_length} steps do not fit into episodes of {horizon}; "
+                f"Segments of {self.steps} steps do not fit into episodes of {horizon}; "
                 f"set segment_length to {horizon} or less."
             )
         kinds = self.resolved_kinds()
         shown = max(kinds[kind].segments for kind in self.kind_counts(0, 0))
-        if copies == 1 and shown * self.segment_length > horizon:
+        if copies == 1 and shown * self.steps > horizon:
             raise ValueError(
-                f"One copy with episodes of {horizon} steps cannot give {shown} segments of {self.segment_length} "
+                f"One copy with episodes of {horizon} steps cannot give {shown} segments of {self.steps} "
                 "to compare; use more copies or shorter segments."
             )

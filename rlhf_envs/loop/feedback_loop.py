@@ -138,7 +138,7 @@ class FeedbackLoop:
         if config.demonstration_comparisons:
             if demonstrations is None:
                 raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
-            self._demonstrator = Demonstrator(demonstrations, config.segment_length)
+            self._demonstrator = Demonstrator(demonstrations, config.steps)
         self._served = False
         self._requests = OwnerRequests()
         withdraw_stop(store)

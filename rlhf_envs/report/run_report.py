@@ -95,10 +95,11 @@ def write_report(directory: RunDirectory) -> Path:
         "queries": [],
     }
     if reward_model is not None:
-        agreements = measured_correlation(measurements, reward_model, policy, environment, run.segment_length)
         with directory.open_store() as store:
+            length = run.segment_length or store.environment.segment_length or 1
             scores = ModelScores.of(reward_model, store.live_answers(Purpose.TEST), store)
             page["queries"] = measurements.take("what was asked", lambda: query_pictures(store, environment)) or []
+        agreements = measured_correlation(measurements, reward_model, policy, environment, length)
         page["model"] = _model(scores, agreements or {}, rows)
     page |= _film(directory.film_path, environment, policy, reward_model)
     page["missing"] = measurements.sentences()

@@ -70,6 +70,8 @@ class PreferenceCallback(ScoringCallback):
     ) -> None:
         feedback = feedback or FeedbackConfig()
         super().__init__(env, feedback.visit_every)
+        if env.ref is not None:
+            feedback = feedback.for_environment(env.ref)
         feedback.check_fits(env.horizon, env.num_envs)
         annotator = None if annotator is None else make_annotator(annotator)
         feedback.check_annotator(annotator)
@@ -87,7 +89,7 @@ class PreferenceCallback(ScoringCallback):
                 "With answers=0 nothing is asked, so there has to be a reward model that was learned before."
             )
         if not isinstance(store, PreferenceStore):
-            store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.segment_length, feedback.rubric))
+            store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.steps, feedback.rubric))
         self.on_round = on_round
         self.fit_seconds = 0.0
         self._stop_requested = False
@@ -124,7 +126,7 @@ class PreferenceCallback(ScoringCallback):
         if not self.loop.has_reward:
             raise NothingAskedError(
                 "Nothing was asked, so nothing was learned: no segment of "
-                f"{self.loop.config.segment_length} steps fitted into the episodes, or all looked the same; a shorter "
+                f"{self.loop.config.steps} steps fitted into the episodes, or all looked the same; a shorter "
                 "--segment-length may help."
             )
         save(self.loop.ensemble, path)
@@ -142,7 +144,7 @@ class PreferenceCallback(ScoringCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        self.env.remember(4 * self.loop.config.segment_length)
+        self.env.remember(4 * self.loop.config.steps)
         self.loop.status.begin_at(self.num_timesteps)
         self._hold_or_release()
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec
+from rlhf_envs.loop import clip_length
 from rlhf_envs.testing import speed
 from rlhf_envs.testing.checks import (
     CHECKS,
@@ -34,11 +36,13 @@ class CheckReport:
         environment_id: of what.
         passed: names of the checks that found nothing.
         skipped: names of the checks that had nothing to look at, and why.
+        clips: how long the clips that people compare would be, in words.
     """
 
     environment_id: str
     passed: tuple[str, ...]
     skipped: dict[str, str]
+    clips: str
 
 
 def check_environment(
@@ -91,4 +95,11 @@ def check_environment(
     if failed:
         complaints = [f"{', '.join(names)}: {complaint}" for complaint, names in failed.items()]
         raise EnvironmentCheckError(f"{environment_id} fails " + "\n  and ".join(complaints))
-    return CheckReport(environment_id, tuple(passed), skipped)
+    return CheckReport(environment_id, tuple(passed), skipped, _about_clips(EnvironmentRef(environment_id, kwargs)))
+
+
+def _about_clips(environment: EnvironmentRef) -> str:
+    try:
+        return str(clip_length(environment))
+    except ValueError as error:
+        return str(error)

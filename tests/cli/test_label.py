@@ -176,7 +176,7 @@ def test_clips_too_short_to_judge_are_told_of(
     PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("CartPole-v1"), steps)).close()
     with pytest.raises(SystemExit):
         label.main(["--store", str(place), "--feedback", "web", "--port", "0", "--annotators", "ann", "--renew", "zed"])
-    assert ("--segment-length 60 would show 1.5 s" in capsys.readouterr().err) == told
+    assert ("a run with --clip-seconds 1.5 would show longer ones" in capsys.readouterr().err) == told
 
 
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:

@@ -63,6 +63,7 @@ def test_other_environments_can_be_checked_as_well(environment_id):
     report = check_environment(environment_id)
     assert "is_deterministic" in report.passed
     assert "scalar_and_vector_agree" in report.skipped
+    assert report.clips.startswith("Clips have ")
 
 
 def test_an_unknown_environment_is_refused_with_the_nearest_names():
