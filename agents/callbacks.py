@@ -201,6 +201,10 @@ class ProgressCallback(BaseCallback):
         self._stop.check()
         self._display.update(f"waiting for {awaited}")
 
+    def on_stage(self, stage: str) -> None:
+        """Say what the run is doing."""
+        self._display.update(stage)
+
     @contextmanager
     def shown(self, path: Path, resume_at: int) -> Iterator[None]:
         """Show the bar, and write progress.csv from this timestep on, as long as the context lasts."""

@@ -252,6 +252,7 @@ def build_scoring(
         progress.on_wait,
         config.fit,
         _preferred_demonstrations(config),
+        progress.on_stage,
     )
     if config.offline is not None:
         callback.loop.stop_asking()

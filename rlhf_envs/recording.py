@@ -224,16 +224,32 @@ class SegmentRecorder:
 
         They are 0 at absorbing steps.
         """
+        observations = self._pick((self._places(windows.steps), windows.rows[:, None]))
+        for _, array in named_arrays(observations):
+            array[windows.absorbing] = 0
+        return observations, *self.gather_actions(windows)
+
+    def gather_actions(self, windows: Windows) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Actions (M, T, *act) and true rewards (M, T) of M windows, as `gather` gives them."""
         index = (self._places(windows.steps), windows.rows[:, None])
-        absorbing = windows.absorbing
+        actions, true_rewards = self._actions[index], self._true_rewards[index]
+        actions[windows.absorbing] = 0
+        true_rewards[windows.absorbing] = 0
+        return actions, true_rewards
 
-        def pick(array: NDArray[Any]) -> NDArray[Any]:
-            picked = array[index]
-            picked[absorbing] = 0
-            return picked
+    def step_numbers(self, windows: Windows) -> NDArray[np.intp]:
+        """A number for each step of M windows by which `steps` finds it, until the next step is recorded, (M, T).
 
-        observations: Observations = map_observations(pick, self._observations)
-        return observations, pick(self._actions), pick(self._true_rewards)
+        Equal steps have equal numbers; absorbing ones have -1.
+        """
+        numbers = self._places(windows.steps) * self.copies + windows.rows[:, None]
+        numbers[windows.absorbing] = -1
+        return numbers
+
+    def steps(self, numbers: NDArray[np.intp]) -> tuple[Observations, NDArray[Any]]:
+        """Observations (B, *obs) and actions (B, *act) of B steps, by the numbers that `step_numbers` gave."""
+        index = np.divmod(numbers, self.copies)
+        return self._pick(index), self._actions[index]
 
     def segment(self, windows: Windows, index: int) -> Segment:
         """One window as a segment of its own, with its states and pictures where there are any."""

@@ -64,6 +64,12 @@ class Segment:
         return len(self.true_rewards)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that its arrays take in memory."""
+        arrays = [*_observation_tensors(self.observations).values(), self.actions, self.true_rewards]
+        return sum(array.nbytes for array in (*arrays, self.states, self.frames) if array is not None)
+
+    @property
     def is_absorbing(self) -> NDArray[np.bool_]:
         """`absorbing`, or none of the steps, (T,) bool."""
         return np.zeros(len(self), dtype=np.bool_) if self.absorbing is None else self.absorbing

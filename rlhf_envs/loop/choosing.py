@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rlhf_envs.kinds import Comparison, FeedbackKind
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, choose, make_candidates, rule_name, select_uniform
-from rlhf_envs.observations import Observations, map_observations
+from rlhf_envs.observations import Observations, concatenate_observations, map_observations
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder, Windows
 from rlhf_envs.rewards import RewardEnsemble
@@ -20,6 +20,8 @@ from rlhf_envs.segments import Segment
 
 _FEWEST_CANDIDATES = 64
 _SPARE_TEST_PAIRS = 2
+_FEWEST_AT_ONCE, _MOST_AT_ONCE, _BYTES_AT_ONCE = 64, 1024, 2**25
+_REMEMBERED_BYTES = 256 * 2**20
 _ROUND_CONTEXT = ("average_return", "horizon")
 
 _logger = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class QueryChooser:
         self._config, self._kinds, self._horizon = config, kinds, horizon
         self._rule = SELECTION_RULES.resolve(config.selection)
         self._asked: list[Query] = []
+        self._asked_bytes = 0
+        self._trained: set[str] = set()
         self._contexts: dict[str, dict[str, Any]] = {}
         self._warned = False
 
@@ -74,16 +78,24 @@ class QueryChooser:
         return queries
 
     def remember(self, queries: Sequence[Query]) -> None:
-        """Take note of what was asked: later rounds compare with it, and held-out pairs share no segment with it."""
+        """Take note of what was asked: later rounds compare with it, and held-out pairs share no segment with it.
+
+        Of large segments only the last ones are compared with, as many as fit into `_REMEMBERED_BYTES`.
+        """
         for query in queries:
             if query.purpose is Purpose.TRAIN:
                 self._asked.append(query)
+                self._asked_bytes += _size(query)
+                self._trained |= {segment.digest for segment in query.segments}
+                while self._asked_bytes > _REMEMBERED_BYTES:
+                    self._asked_bytes -= _size(self._asked.pop(0))
                 context = {name: value for name, value in query.context.items() if name not in _ROUND_CONTEXT}
                 self._contexts.setdefault(query.kind, context)
 
     def forget(self) -> None:
         """Know of nothing that was asked."""
-        self._asked = []
+        self._asked, self._asked_bytes = [], 0
+        self._trained = set()
         self._contexts = {}
 
     def _train_queries(
@@ -108,7 +120,7 @@ class QueryChooser:
         pool = self._pool(recorder, count, 2, [])
         if len(pool) < 2:
             return []
-        trained = {segment.digest for query in [*self._asked, *asked] for segment in query.segments}
+        trained = self._trained | {segment.digest for query in asked for segment in query.segments}
         groups = [
             group
             for group in self._select(pool, ensemble, select_uniform, _SPARE_TEST_PAIRS * count, 2)
@@ -131,9 +143,7 @@ class QueryChooser:
     def _select(
         self, pool: SegmentPool, ensemble: RewardEnsemble, rule: SelectionRule, count: int, segments: int
     ) -> list[tuple[Segment, ...]]:
-        candidates = make_candidates(
-            ensemble, pool.observations, pool.actions, pool.windows, segments, self.rng, pool.remembered
-        )
+        candidates = make_candidates(ensemble, pool, segments, self.rng)
         chosen = choose(rule, candidates, count, ensemble, self._asked, self.rng)
         if len(candidates) and not chosen and not self._warned:
             nothing = (
@@ -163,6 +173,10 @@ class QueryChooser:
         ]
 
 
+def _size(query: Query) -> int:
+    return sum(segment.nbytes for segment in query.segments)
+
+
 class SegmentPool:
     """Segments that could be asked about: windows of recent rollouts, and after them segments that were asked before.
 
@@ -179,7 +193,7 @@ class SegmentPool:
         rng: draws the segments.
 
     Attributes:
-        observations, actions: of all segments, (P, T, *obs) and (P, T, *act).
+        actions: of all segments, (P, T, *act).
         true_rewards: of the recent segments, (R, T).
         windows: where they lie, and how much of them was lived; past segments have rows below 0, each its own.
         mean_reward: mean true reward of a step in the recent segments.
@@ -200,12 +214,12 @@ class SegmentPool:
         self._recorder, self.remembered = recorder, len(recorder)
         recent = recorder.sample_windows(size - count, length, rng)
         self._recent = len(recent)
-        observations, actions, self.true_rewards = recorder.gather(recent)
-        self.observations: Observations = map_observations(
-            lambda array, *parts: np.concatenate([array, *(part[None] for part in parts)]),
-            observations,
-            *(segment.observations for segment in self._past),
-        )
+        actions, self.true_rewards = recorder.gather_actions(recent)
+        # Windows overlap: each step that several of them hold is looked at once.
+        self._steps, index = np.unique(recorder.step_numbers(recent), return_inverse=True)
+        self._index: NDArray[np.intp] = index.reshape(len(recent), length)
+        if len(self._steps) and self._steps[0] < 0:
+            self._steps, self._index = self._steps[1:], self._index - 1
         self.actions: NDArray[Any] = np.concatenate([actions, *(segment.actions[None] for segment in self._past)])
         self.mean_reward = float(self.true_rewards.mean()) if len(recent) else 0.0
         self.windows = Windows(
@@ -217,6 +231,35 @@ class SegmentPool:
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    @property
+    def observations(self) -> Observations:
+        """Of all segments, (P, T, *obs), or a dict of such arrays."""
+        gathered: Observations = map_observations(
+            lambda array, *parts: np.concatenate([array, *(part[None] for part in parts)]),
+            self._recorder.gather(self.windows.take(np.arange(self._recent)))[0],
+            *(segment.observations for segment in self._past),
+        )
+        return gathered
+
+    def index(self) -> NDArray[np.intp]:
+        """Which of the distinct steps each step of a segment is, (P, T); -1 for absorbing ones."""
+        past = len(self._steps) + np.arange(len(self._past) * self.windows.length).reshape(-1, self.windows.length)
+        past[self.windows.absorbing[self._recent :]] = -1
+        return np.concatenate([self._index, past])
+
+    def distinct(self) -> Iterator[tuple[Observations, NDArray[Any]]]:
+        """The distinct steps in their order, some at a time: observations (B, *obs) and actions (B, *act)."""
+        at_once = max(
+            _FEWEST_AT_ONCE, min(_MOST_AT_ONCE, _BYTES_AT_ONCE * self._recorder.copies // self._recorder.step_bytes)
+        )
+        for start in range(0, len(self._steps), at_once):
+            yield self._recorder.steps(self._steps[start : start + at_once])
+        segments = max(at_once // self.windows.length, 1)
+        for start in range(0, len(self._past), segments):
+            some = self._past[start : start + segments]
+            observations = concatenate_observations([segment.observations for segment in some])
+            yield observations, np.concatenate([segment.actions for segment in some])
 
     def segment(self, index: int) -> Segment:
         """One of the segments, with what is needed to show it."""

@@ -99,6 +99,7 @@ class FeedbackLoop:
         on_wait: told in words, some times a second, what the loop waits for while it does.
         fit: how the reward model is fitted; the defaults where None.
         demonstrations: what is preferred over the agent's segments, if the configuration wants that.
+        on_stage: told in words what the loop begins to do.
 
     Attributes:
         progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
@@ -120,8 +121,10 @@ class FeedbackLoop:
         on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
         demonstrations: Demonstrations | None = None,
+        on_stage: Callable[[str], None] | None = None,
     ) -> None:
         config.check_annotator(annotator)
+        self.on_stage = on_stage or _ignore
         self.store = store
         self.ensemble = ensemble
         self.config = config
@@ -214,6 +217,7 @@ class FeedbackLoop:
         if self.annotator is not None:
             # After a crash there may be queries that were asked and not answered, so the first visit always serves.
             if asked or not self._served:
+                self.on_stage("getting answers")
                 self._once_free(partial(self.annotator.serve, self.store))
                 self._served = True
         else:
@@ -221,8 +225,9 @@ class FeedbackLoop:
         answered = time.perf_counter()
         report = None
         if self._answers.read(self.progress.round if asked else self.progress.round - 1):
-            observations, actions, _ = recorder.latest()
+            self.on_stage("fitting the reward")
             report = self._fit()
+            observations, actions, _ = recorder.latest()
             self.ensemble.normalise(observations, actions)
             self.progress.test_accuracy = self._held_out_accuracy()
         ended = time.perf_counter()
@@ -273,9 +278,9 @@ class FeedbackLoop:
                 "from; put the store back that it had."
             )
         self._chooser.forget()
-        self._chooser.remember(
-            [query for query in self.store.queries() if query.round < state.round and query.only_for is None]
-        )
+        for round in range(state.round):
+            # A round at a time, as their segments may be large.
+            self._chooser.remember([query for query in self.store.queries(round=round) if query.only_for is None])
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> list[Query]:
         """Ask the queries of a round, if one is due; none otherwise."""
@@ -297,6 +302,7 @@ class FeedbackLoop:
             return []
         held_out = min(max(config.held_out(progress.asked + progress.held_out + count) - progress.held_out, 0), count)
         wanted = config.kind_counts(progress.asked, count - held_out)
+        self.on_stage("choosing queries")
         queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
@@ -363,6 +369,10 @@ class FeedbackLoop:
                 if self.on_wait is None:
                     raise
                 self.on_wait("the feedback store, which another process has locked")
+
+
+def _ignore(stage: str) -> None:
+    """Nobody is told."""
 
 
 class AnswerReader:

@@ -5,7 +5,8 @@ A candidate is a group of k segments: two to compare, more to rank, one to rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from rlhf_envs.observations import Observations, named_arrays
 from rlhf_envs.queries import Query
@@ -25,6 +27,10 @@ _NEAR_IDENTICAL = 0.05
 _FROZEN = 1e-3
 _SHORTLIST = 4
 
+_MOST_NUMBERS = 1024
+_THUMBNAIL_SIDE = 7
+_PROJECTED = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -36,7 +42,7 @@ class Candidates:
 
     Attributes:
         groups: indices of the segments of each group in the pool, in screen order, (M, k).
-        observations: of the pool, (P, T, *obs), or a dict of such arrays.
+        gather: gives `observations`.
         actions: of the pool, (P, T, *act).
         described: what happens at each step of the pool, observations and actions side by side, each number scaled to
             mean 0 and standard deviation 1 over the pool and left out where it never varies, (P, T, F) float32.
@@ -50,7 +56,7 @@ class Candidates:
     """
 
     groups: NDArray[np.intp]
-    observations: Observations
+    gather: Callable[[], Observations]
     actions: NDArray[Any]
     described: NDArray[np.float32]
     returns: NDArray[np.float32]
@@ -65,6 +71,12 @@ class Candidates:
     def asked_before(self) -> NDArray[np.bool_]:
         """Which segments of each group were asked about in an earlier round, (M, k) bool."""
         return np.isinf(self.ages)
+
+    @cached_property
+    def observations(self) -> Observations:
+        """Of the pool, (P, T, *obs), or a dict of such arrays: put together when a rule looks at them, as pictures take
+        much memory."""
+        return self.gather()
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -168,38 +180,64 @@ SELECTION_RULES.register("entropy", select_entropy)
 SELECTION_RULES.register("diverse", select_diverse)
 
 
+class SegmentSteps(Protocol):
+    """The segments that could be asked about, P of T steps, and the S distinct steps that they consist of."""
+
+    remembered: int
+    """How many steps of every copy the rollouts hold that windows start in."""
+
+    windows: Windows
+    """Where the segments lie, and which of their steps are absorbing."""
+
+    actions: NDArray[Any]
+    """(P, T, *act)."""
+
+    @property
+    def observations(self) -> Observations:
+        """(P, T, *obs), put together anew each time."""
+
+    def index(self) -> NDArray[np.intp]:
+        """Which of the distinct steps each step of a segment is, (P, T); -1 for absorbing ones."""
+
+    def distinct(self) -> Iterator[tuple[Observations, NDArray[Any]]]:
+        """The distinct steps in their order, some at a time: observations (B, *obs) and actions (B, *act)."""
+
+
 def make_candidates(
-    ensemble: RewardEnsemble,
-    observations: Observations,
-    actions: NDArray[Any],
-    windows: Windows,
-    segments: int,
-    rng: np.random.Generator,
-    remembered: int,
+    ensemble: RewardEnsemble, pool: SegmentSteps, segments: int, rng: np.random.Generator
 ) -> Candidates:
-    """Group a pool of P segments into candidates, in random screen order, without those that should not be asked.
+    """Group a pool of segments into candidates, in random screen order, without those that should not be asked.
+
+    Segments of a pool overlap. Each of its steps is looked at once, and pictures only a few at a time, so that the
+    memory and time that this takes do not grow with the size of a picture times that of the pool.
 
     Args:
         ensemble: what predicts the answers.
-        observations, actions: of the pool, (P, T, *obs) and (P, T, *act).
-        windows: where the segments of the pool lie, in the order of the pool, and which of their steps are absorbing.
+        pool: the segments.
         segments: k, how many segments a query shows.
         rng: draws the screen order.
-        remembered: how many steps of every copy the rollouts hold that windows start in.
     """
-    absorbing = windows.absorbing
-    described = describe_segments(observations, actions, absorbing)
-    groups = group_segments(windows, described, segments)
+    described, returns = _describe(ensemble, pool)
+    groups = group_segments(pool.windows, described, segments)
     if segments == 2:
         swapped = rng.random(len(groups)) < 0.5
         groups[swapped] = groups[swapped, ::-1]
     else:
         groups = rng.permuted(groups, axis=1)
-    returns = ensemble.segment_returns(observations, actions, absorbing)
     preferences = group_preferences(ensemble, returns, groups)
+    windows = pool.windows
     # Rows below 0 are of segments that were asked about before.
-    ages = np.where(windows.rows < 0, np.inf, remembered - windows.starts).astype(np.float32)
-    return Candidates(groups, observations, actions, described, returns, preferences, ages[groups], absorbing)
+    ages = np.where(windows.rows < 0, np.inf, pool.remembered - windows.starts).astype(np.float32)
+    return Candidates(
+        groups,
+        lambda: pool.observations,
+        pool.actions,
+        described,
+        returns,
+        preferences,
+        ages[groups],
+        windows.absorbing,
+    )
 
 
 def choose(
@@ -252,22 +290,77 @@ def _form(given: Any) -> str:
     return "None" if given is None else f"{type(given).__name__} such as {given!r:.60}"
 
 
-def describe_segments(
-    observations: Observations, actions: NDArray[np.generic], absorbing: NDArray[np.bool_] | None = None
+def _describe(ensemble: RewardEnsemble, pool: SegmentSteps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`Candidates.described` and `Candidates.returns`."""
+    rewards, described = [], []
+    for observations, actions in pool.distinct():
+        encoded = ensemble.encoder.encode(observations, actions)
+        rewards.append(ensemble.raw_rewards(encoded))
+        pictures = dict(zip(ensemble.encoder.pictures, encoded.images, strict=True))
+        described.append(describe_steps(observations, actions, pictures))
+    if not described:
+        return np.zeros((0, pool.windows.length, 0), np.float32), np.zeros((ensemble.config.members, 0), np.float32)
+    # One step more stands for all that come after a termination, which index -1 finds at the end.
+    absorbing = np.zeros((1, described[0].shape[1] + 1), np.float32)
+    absorbing[:, -1] = 1
+    if ensemble.encoder.absorbing:
+        rewards.append(ensemble.raw_rewards(ensemble.encoder.absorbing_steps(1)))
+    lived = [np.pad(part, ((0, 0), (0, 1))) for part in described]
+    index = pool.index()
+    if not ensemble.encoder.absorbing and index.min(initial=0) < 0:
+        ensemble.encoder.absorbing_steps(1)  # which refuses
+    returns: NDArray[np.float32] = torch.cat(rewards, dim=1)[:, torch.from_numpy(index)].sum(dim=2).numpy()
+    return standardised(np.concatenate([*lived, absorbing])[index]), returns
+
+
+def describe_steps(
+    observations: Observations, actions: NDArray[np.generic], pictures: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """What happens at each step of M segments as standardised numbers, (M, T, F) float32.
+    """What happens in B steps as numbers, (B, F) float32: everything, but of large arrays an excerpt.
+
+    Pictures are reduced to thumbnails, other arrays of more than `_MOST_NUMBERS` numbers by a fixed random projection
+    (a count sketch, Charikar et al. 2002).
 
     Args:
-        observations, actions: of the segments, (M, T, *obs) and (M, T, *act).
-        absorbing: their steps after a termination, (M, T); None for none.
+        observations, actions: (B, *obs) and (B, *act).
+        pictures: those of the observations that are pictures, by their keys (of a single one the empty text), shrunk
+            to (B, channels, height, width).
     """
-    count, length = actions.shape[:2]
-    ended = [] if absorbing is None else [absorbing]
-    parts = [*(array for _, array in named_arrays(observations)), actions, *ended]
-    flat = np.concatenate([np.asarray(part, dtype=np.float32).reshape(count, length, -1) for part in parts], axis=2)
-    spread = flat.std(axis=(0, 1))
+    count = len(actions)
+    parts = [part.reshape(count, math.prod(part.shape[1:])) for _, part in named_arrays(observations)]
+    for place, (key, _) in enumerate(named_arrays(observations)):
+        if parts[place].shape[1] > _MOST_NUMBERS:
+            shrunk = _thumbnails(pictures[key]) if key in pictures else _project(parts[place])
+            parts[place] = shrunk.reshape(count, -1)
+    parts.append(actions.reshape(count, math.prod(actions.shape[1:])))
+    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts], axis=1)
+
+
+def standardised(described: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Numbers that describe steps, (M, T, F), to mean 0 and std 1, without those that are the same in all steps."""
+    spread = described.std(axis=(0, 1))
     varied = spread > 1e-8
-    return (flat[..., varied] - flat[..., varied].mean(axis=(0, 1))) / spread[varied]
+    if not varied.all():
+        described, spread = described[..., varied], spread[varied]
+    described -= described.mean(axis=(0, 1))
+    described /= spread
+    return described
+
+
+def _thumbnails(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pictures (B, channels, height, width), of which blocks of pixels are averaged."""
+    block = max(min(pictures.shape[2:]) // _THUMBNAIL_SIDE, 1)
+    return functional.avg_pool2d(torch.from_numpy(pictures), block).numpy()
+
+
+def _project(numbers: NDArray[Any]) -> NDArray[np.float32]:
+    """(B, width) as (B, `_PROJECTED`): each column is added, with a random sign, to one of so many sums."""
+    width = numbers.shape[1]
+    rng = np.random.default_rng(width)
+    order, signs = rng.permutation(width), rng.choice(np.array([-1, 1], np.float32), width)
+    starts = np.arange(_PROJECTED) * width // _PROJECTED
+    projected: NDArray[np.float32] = np.add.reduceat(numbers[:, order] * signs, starts, axis=1, dtype=np.float32)
+    return projected
 
 
 def group_segments(windows: Windows, described: NDArray[np.float32], size: int) -> NDArray[np.intp]:
@@ -278,7 +371,7 @@ def group_segments(windows: Windows, described: NDArray[np.float32], size: int) 
 
     Args:
         windows: where the segments of the pool lie; absorbing steps overlap with nothing.
-        described: from `describe_segments`, (segments, T, F).
+        described: as `standardised` gives it, (segments, T, F).
         size: k, how many segments a group has: 2 for a comparison.
 
     Returns:

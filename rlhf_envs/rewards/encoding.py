@@ -1,7 +1,8 @@
 """Observations and actions of a Gymnasium space as input of the reward network.
 
 Every part of the two spaces goes into one of three streams: `vector` columns (floats and one-hots), `images` (for a
-convolutional encoder) and `categories` (indices into embedding tables).
+convolutional encoder) and `categories` (indices into embedding tables). Pictures are shrunk: a few hundred clips cannot
+teach what single pixels mean, every rollout is scored, and all clips that were ever answered stay in memory.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from rlhf_envs.observations import Observations, is_image, map_observations, named_arrays
 
 ONE_HOT_LIMIT = 64
 """A category of up to this many values becomes a one-hot; a larger one gets an embedding table, because most columns of
 its one-hot would never be seen among the few hundred clips that people compare."""
+
+_SMALL_SIDE, _LARGE_SIDE = 14, 28
+"""About how many pixels the shorter side of a picture is shrunk to, of a small one and of a large one."""
+
+_PICTURES_AT_ONCE = 64
+"""That are turned into floats at a time, which take four times the memory of bytes."""
 
 _SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary and flat Dict of these"
 _SUPPORTED_ACTIONS = "Box, Discrete, MultiDiscrete and MultiBinary"
@@ -30,12 +39,12 @@ class Encoded:
 
     Attributes:
         vector: (B, columns) float32, not yet normalised.
-        images: one uint8 array (B, channels, height, width) per image in the observation.
+        images: one float32 array (B, channels, height, width) per image in the observation, shrunk, from 0 to 1.
         categories: (B, tables) int64, the row of each embedding table.
     """
 
     vector: NDArray[np.float32]
-    images: tuple[NDArray[np.uint8], ...]
+    images: tuple[NDArray[np.float32], ...]
     categories: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -59,7 +68,8 @@ class InputEncoder:
         columns: width of `Encoded.vector`.
         normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen.
             One-hots and actions scaled by their bounds are left as they are.
-        image_shapes: (channels, height, width) of each image.
+        pictures: the key of each image in a Dict observation; empty where the observation is one.
+        image_shapes: (channels, height, width) of each image, shrunk.
         vocabularies: the number of values of each embedded category.
 
     Raises:
@@ -74,6 +84,7 @@ class InputEncoder:
         self.action_space = action_space
         self._parts = list(_observation_parts(observation_space))
         self._action_part = _part("actions", action_space, _SUPPORTED_ACTIONS, is_action=True)
+        self.pictures = [key or "" for key, part in self._parts if part.image_shapes]
         normalised: list[bool] = []
         self.image_shapes: list[tuple[int, int, int]] = []
         self.vocabularies: list[int] = []
@@ -130,7 +141,7 @@ class InputEncoder:
         vector[:, -1] = 1
         return Encoded(
             vector,
-            tuple(np.zeros((batch, *shape), np.uint8) for shape in self.image_shapes),
+            tuple(np.zeros((batch, *shape), np.float32) for shape in self.image_shapes),
             np.zeros((batch, len(self.vocabularies)), np.int64),
         )
 
@@ -178,7 +189,7 @@ class _Part:
     def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
         return np.zeros((len(values), 0), np.float32)
 
-    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.uint8], ...]:
+    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         return ()
 
     def _categories(self, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -213,17 +224,24 @@ class _Image(_Part):
         super().__init__(name, space.shape)
         self._channels_last = len(space.shape) == 3 and int(np.argmin(space.shape)) != 0
         if len(space.shape) == 2:
-            self.image_shapes = [(1, space.shape[0], space.shape[1])]
+            channels, height, width = 1, space.shape[0], space.shape[1]
         elif self._channels_last:
-            self.image_shapes = [(space.shape[2], space.shape[0], space.shape[1])]
+            height, width, channels = space.shape
         else:
-            self.image_shapes = [(space.shape[0], space.shape[1], space.shape[2])]
+            channels, height, width = space.shape
+        side = _SMALL_SIDE if min(height, width) < _LARGE_SIDE * 3 // 2 else _LARGE_SIDE
+        self._shrink = max(1, min(height, width) // side)
+        self._full_shape = (channels, height, width)
+        self.image_shapes = [(channels, height // self._shrink, width // self._shrink)]
 
-    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.uint8], ...]:
-        pixels = values.astype(np.uint8, copy=False)
-        if self._channels_last:
-            return (pixels.transpose(0, 3, 1, 2),)
-        return (pixels.reshape(-1, *self.image_shapes[0]),)
+    def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        shrunk = np.empty((len(values), *self.image_shapes[0]), np.float32)
+        for start in range(0, len(values), _PICTURES_AT_ONCE):
+            pixels = values[start : start + _PICTURES_AT_ONCE].astype(np.uint8, copy=False)
+            pixels = pixels.transpose(0, 3, 1, 2) if self._channels_last else pixels.reshape(-1, *self._full_shape)
+            floats = torch.from_numpy(np.array(pixels, order="C")).float().div_(255)
+            shrunk[start : start + len(pixels)] = functional.avg_pool2d(floats, self._shrink).numpy()
+        return (shrunk,)
 
 
 class _Categories(_Part):

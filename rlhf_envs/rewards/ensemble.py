@@ -33,9 +33,6 @@ they would drown what the other inputs say."""
 IMAGE_CHANNELS = (8, 16)
 """Filters of the convolutions, each of which halves the picture."""
 
-_SMALL_SIDE, _LARGE_SIDE = 14, 28
-"""About how many pixels the shorter side of a picture is shrunk to, of a small one and of a large one."""
-
 OUTPUT_SCALE = 0.1
 """A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
 
@@ -254,7 +251,7 @@ class RewardEnsemble:
                 chunk = steps[start : start + size]
                 rewards[:, start : start + size] = self.network(
                     self.normalise_inputs(torch.from_numpy(chunk.vector)),
-                    [torch.from_numpy(np.array(image)) for image in chunk.images],
+                    [torch.from_numpy(image) for image in chunk.images],
                     torch.from_numpy(chunk.categories),
                 )
         return rewards
@@ -301,7 +298,7 @@ class MemberNetwork(nn.Module):
 
         Args:
             vector: (B, columns), normalised.
-            images: uint8 tensors (B, channels, height, width).
+            images: float32 tensors (B, channels, height, width), as `Encoded` has them.
             categories: (B, tables), int64.
 
         Returns:
@@ -321,18 +318,12 @@ class MemberNetwork(nn.Module):
 
 
 class _ImageEncoder(nn.Module):
-    """K small convolutional networks as grouped convolutions; (B, C, H, W) uint8 to (K, B, features).
-
-    A picture is shrunk first: a few hundred clips cannot teach what single pixels mean, and every rollout is scored.
-    """
+    """K small convolutional networks as grouped convolutions; (B, C, H, W) from 0 to 1 to (K, B, features)."""
 
     def __init__(self, shape: tuple[int, int, int], members: int, features: int, generator: torch.Generator) -> None:
         super().__init__()
         self.members = members
         channels, height, width = shape
-        side = _SMALL_SIDE if min(height, width) < _LARGE_SIDE * 3 // 2 else _LARGE_SIDE
-        self.shrink = max(1, min(height, width) // side)
-        height, width = height // self.shrink, width // self.shrink
         self.filters = nn.ParameterList()
         self.offsets = nn.ParameterList()
         for outputs in IMAGE_CHANNELS:
@@ -346,7 +337,7 @@ class _ImageEncoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, features))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        values = functional.avg_pool2d(pixels.float().div(255), self.shrink)
+        values = pixels
         for layer, (filters, offsets) in enumerate(zip(self.filters, self.offsets, strict=True)):
             # All members look at the same picture, so only the layers behind the first need groups.
             groups = self.members if layer else 1

@@ -46,6 +46,7 @@ class PreferenceCallback(ScoringCallback):
         on_wait: called several times a second while training waits, with what it waits for, in words.
         fit: how the reward model is fitted; the defaults where None.
         demonstrations: what is preferred over the agent's segments, if `feedback.demonstration_comparisons` wants that.
+        on_stage: called with what the loop begins to do between two rollouts, in words.
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
@@ -67,6 +68,7 @@ class PreferenceCallback(ScoringCallback):
         on_wait: Callable[[str], None] | None = None,
         fit: FitConfig | None = None,
         demonstrations: Demonstrations | None = None,
+        on_stage: Callable[[str], None] | None = None,
     ) -> None:
         feedback = feedback or FeedbackConfig()
         super().__init__(env, feedback.visit_every)
@@ -103,6 +105,7 @@ class PreferenceCallback(ScoringCallback):
             on_wait,
             fit,
             demonstrations,
+            on_stage,
         )
 
     def save(self, folder: Path) -> dict[str, Any]:

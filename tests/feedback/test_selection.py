@@ -13,9 +13,10 @@ from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.loop.selection import (
     SELECTION_RULES,
     Candidates,
-    describe_segments,
+    describe_steps,
     group_preferences,
     group_segments,
+    standardised,
 )
 from rlhf_envs.recording import Windows
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
@@ -26,7 +27,8 @@ LENGTH = 10
 
 def described(*segments):
     observations = np.array(segments, dtype=np.float32)[..., None]
-    return describe_segments(observations, np.zeros((len(segments), LENGTH, 1), dtype=np.float32))
+    steps = describe_steps(observations.reshape(-1, 1), np.zeros((observations.size, 1), dtype=np.float32), {})
+    return standardised(steps.reshape(len(segments), LENGTH, -1))
 
 
 def windows(starts, rows):
@@ -101,7 +103,8 @@ def candidates(count=200, seed=0):
     groups = np.arange(count)[:, None] + np.array([0, count])
     returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
     preferences = rng.random((5, count, 1)).astype(np.float32)
-    return Candidates(groups, clips, clips, clips, returns, preferences, np.zeros(groups.shape, np.float32))
+    ages = np.zeros(groups.shape, np.float32)
+    return Candidates(groups, lambda: clips, clips, clips, returns, preferences, ages)
 
 
 def select(name, pool, count, ensemble, seed=0):
@@ -154,7 +157,8 @@ def test_groups_that_all_show_the_same_are_asked_once_each_and_the_most_disputed
 def test_features_of_a_group_do_not_depend_on_the_order():
     clips = described(RISING, FALLING, RISING * 2)
     orders = np.array(list(permutations(range(3))))
-    features = Candidates(orders, clips, clips, clips, np.zeros((1, 3)), np.zeros((1, 6, 3)), np.zeros((6, 3))).features
+    returns, preferences, ages = np.zeros((1, 3)), np.zeros((1, 6, 3)), np.zeros((6, 3))
+    features = Candidates(orders, lambda: clips, clips, clips, returns, preferences, ages).features
     assert features == pytest.approx(np.broadcast_to(features[0], features.shape), abs=1e-5)
 
 

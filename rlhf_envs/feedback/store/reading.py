@@ -50,7 +50,7 @@ class SegmentCache:
     """The segments that were read last, up to a size, to be read again for free; safe to share between threads.
 
     Args:
-        most_bytes: how much stored content they may have together.
+        most_bytes: how much memory they may take together.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -68,7 +68,7 @@ class SegmentCache:
             return found
 
     def put(self, id: int, segment: Segment, size: int) -> None:
-        """Add a segment of `size` stored bytes, and drop those unused for longest."""
+        """Add a segment of `size` bytes, and drop those unused for longest."""
         with self._lock:
             if id in self._segments:
                 return
@@ -117,7 +117,7 @@ def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCach
             if content_digest(row.content) != row.digest:
                 raise StoreDamagedError(f"Segment {row.id} of the feedback store is damaged; restore it from a copy.")
             loaded[row.id] = Segment.from_bytes(row.content)
-            cache.put(row.id, loaded[row.id], len(row.content))
+            cache.put(row.id, loaded[row.id], loaded[row.id].nbytes)
     return loaded
 
 
