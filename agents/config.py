@@ -15,7 +15,7 @@ from rlhf_envs.json_values import settings_from_json, settings_to_json
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
-from rlhf_envs.runs import RunDirectory
+from rlhf_envs.runs import RunDirectory, load_critic
 
 _NO_FLAG = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
@@ -44,6 +44,8 @@ class TeacherChanges:
         mistake: probability that an answer is given the wrong way round, from 0 to 1.
         skip: how good the better segment must be to be judged at all, as a share of an average stretch; 0 skips none.
         equal: how far apart two returns must lie not to be called a tie, as a share of an average stretch.
+        critic: the folder of a finished run of the same environment with --reward true, by whose critic the teachers
+            "regret" and "value" judge.
     """
 
     beta: float | None = None
@@ -51,6 +53,7 @@ class TeacherChanges:
     mistake: float | None = None
     skip: float | None = None
     equal: float | None = None
+    critic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,14 @@ class RunConfig:
         changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
         found = None if self.feedback in ASK_PEOPLE else ANNOTATORS.resolve(self.feedback)
         if isinstance(found, TeacherConfig):
+            if (found.judged_by == "return") != (self.teacher.critic is None):
+                raise ValueError(
+                    f"--feedback {self.feedback} judges by a critic; name the folder of a finished run of the same "
+                    "environment with --reward true: --teacher.critic RUN_DIR."
+                    if self.teacher.critic is None
+                    else f"--feedback {self.feedback} judges by no critic; leave --teacher.critic out, or say --feedback "
+                    "regret or value."
+                )
             return replace(found, seed=self.seed, **changes)
         if changes:
             raise ValueError(
@@ -231,9 +242,15 @@ class RunConfig:
         return None
 
     def annotator(self) -> Annotator | None:
-        """The annotator that answers; None where people do."""
-        if self.teacher_config is not None:
-            return ScriptedTeacher(self.teacher_config, self.feedback)
+        """The annotator that answers; None where people do.
+
+        Raises:
+            ValueError: if there is no such critic as a teacher judges by.
+        """
+        teacher = self.teacher_config
+        if teacher is not None:
+            critic = None if teacher.judged_by == "return" else load_critic(teacher.critic, self.required_environment)
+            return ScriptedTeacher(teacher, self.feedback, critic)
         return None if self.feedback in ASK_PEOPLE else make_annotator(self.feedback)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.files import write_atomically
 from rlhf_envs.json_values import settings_from_json
+from rlhf_envs.observations import Observations
 from rlhf_envs.versions import software_versions
 
 if TYPE_CHECKING:
@@ -310,11 +314,90 @@ class RunDirectory:
             env.close()
         return model
 
+    def load_critic(self) -> PolicyCritic:
+        """The critic of a finished run on the true reward: how much of it is to come.
+
+        Raises:
+            ValueError: if the run has none, as `load_policy`, or was trained on another reward.
+        """
+        from stable_baselines3.common.policies import ActorCriticPolicy
+
+        from rlhf_envs.learners.normaliser import reward_scale
+
+        run = self.read_settings()
+        if run.reward != "true":
+            raise ValueError(
+                f"The run in {self.path} was trained on the {run.reward} reward; a critic is wanted of one with "
+                "--reward true."
+            )
+        model: Any = self.load_policy()
+        if not isinstance(model.policy, ActorCriticPolicy) or hasattr(model.policy, "lstm_actor"):
+            raise ValueError(
+                f"The learner {run.learner} of the run in {self.path} has no critic that values single observations; "
+                "one is wanted with --learner ppo or a2c."
+            )
+        scale = 1.0
+        if run.learner_settings.get("normalize_rewards"):
+            self._require(self.normaliser_path)
+            scale = reward_scale(self.normaliser_path)
+        return PolicyCritic(model, float(model.gamma), scale)
+
     def _require(self, path: Path) -> None:
         if not path.is_file():
             raise ValueError(
                 f"The run in {self.path} has not finished: there is no {path.name} yet; go on with --resume."
             )
+
+
+class PolicyCritic:
+    """The critic of a trained actor-critic policy.
+
+    Args:
+        model: Stable-Baselines3's algorithm with the policy.
+        gamma: the discount that it was trained with.
+        scale: what the rewards were divided by in training.
+    """
+
+    def __init__(self, model: Any, gamma: float, scale: float = 1.0) -> None:
+        self.gamma, self._scale = gamma, scale
+        self._policy, self._normaliser = model.policy, model.get_vec_normalize_env()
+        self._policy.set_training_mode(False)
+
+    def values(self, observations: Observations) -> NDArray[np.float64]:
+        """How much reward is to come, (B,), after each of B observations (B, *obs), or a dict of such arrays."""
+        import torch
+
+        seen = observations if self._normaliser is None else self._normaliser.normalize_obs(observations)
+        with torch.inference_mode():
+            found = self._policy.predict_values(self._policy.obs_to_tensor(seen)[0])
+        values: NDArray[np.float64] = self._scale * found.cpu().numpy().reshape(-1).astype(np.float64)
+        return values
+
+
+def load_critic(folder: str | os.PathLike[str], environment: EnvironmentRef) -> PolicyCritic:
+    """The critic of a finished run on the true reward of an environment.
+
+    Raises:
+        ValueError: if there is no such run, it has no critic, or it is of another environment.
+    """
+    directory = RunDirectory(folder)
+    trained = directory.read_environment()
+    if (trained.id, dict(trained.kwargs), trained.wrappers) != (
+        environment.id,
+        dict(environment.kwargs),
+        environment.wrappers,
+    ):
+        raise ValueError(
+            f"The run in {directory.path} was trained in {trained.id}{_arguments(trained)}, and its critic cannot "
+            f"value what happens in {environment.id}{_arguments(environment)}."
+        )
+    return directory.load_critic()
+
+
+def _arguments(environment: EnvironmentRef) -> str:
+    parts = [json.dumps(dict(environment.kwargs))] if environment.kwargs else []
+    parts += map(str, environment.wrappers)
+    return f" with {', '.join(parts)}" if parts else ""
 
 
 def check_same_spaces(trained: EnvironmentRef, other: EnvironmentRef) -> None:

@@ -9,7 +9,7 @@ from rlhf_envs.kinds.kind import FeedbackKind, Label, LabelBatch
 from rlhf_envs.kinds.ranking import LONGEST_RANKING, Ranking, ranking_payload
 from rlhf_envs.kinds.rating import Rating, rating_payload
 from rlhf_envs.kinds.strength import Strength, strength_payload
-from rlhf_envs.kinds.teacher import Judgement, TeacherConfig
+from rlhf_envs.kinds.teacher import Critic, Judgement, TeacherConfig
 from rlhf_envs.registry import Registry
 
 KINDS: Registry[FeedbackKind] = Registry("kind of feedback", instances=True, type=FeedbackKind)
@@ -34,6 +34,7 @@ __all__ = [
     "KINDS",
     "LONGEST_RANKING",
     "Comparison",
+    "Critic",
     "FeedbackKind",
     "Judgement",
     "Label",

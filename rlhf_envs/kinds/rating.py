@@ -74,7 +74,7 @@ class Rating(FeedbackKind):
         A rating is too high or too low at every step alike: in sum by Gumbel noise of scale 1 / beta, so that of two
         ratings the higher one is the better segment as often as a comparison says so. A mistake turns the sign.
         """
-        [rewards] = teacher.true_rewards(query)
+        [rewards] = teacher.merits(query)
         middle, scale = _scale(query)
         rng = teacher.generator(query)
         error = float(teacher.gumbel_noise(rng, 1)[0]) / len(rewards)

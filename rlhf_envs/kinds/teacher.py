@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.queries import Choice, Query
 from rlhf_envs.randomness import generator_by_name, uniforms_by_name
+from rlhf_envs.segments import Segment
+
+JudgedBy = Literal["return", "regret", "value"]
+"""What a teacher compares segments by, see `TeacherConfig`."""
 
 _SMALLEST = 1e-100
+
+
+class Critic(Protocol):
+    """A value function of the true reward, such as that of a policy that was trained on it."""
+
+    gamma: float
+    """The discount that it was learned with."""
+
+    def values(self, observations: Observations) -> NDArray[np.float64]:
+        """How much reward is to come, (B,), after each of B observations (B, *obs), or a dict of such arrays."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,14 @@ class TeacherConfig:
         equal: calls two segments a tie when their returns differ by less than `equal` times an average stretch. There
             is no tie in a ranking or a rating.
         habit: probability that a comparison is answered "left" without looking.
+        judged_by: what the teacher compares. "return": what a segment earns, which says nothing where a reward comes
+            only at the goal. "regret": how far its actions fall short of the best that a critic knows of (Knox et al.
+            2022, arXiv 2206.02231, equation 4): the sum of r + gamma * V(next) - V over its steps, 0 at most for a
+            perfect critic. "value": V where the segment ends. After a termination V is 0. A segment does not hold
+            the observation after its last step, so regret leaves that step out unless it terminated the episode, and
+            value is that of the last observation. Ratings judge every step by its part of the regret, or its value.
+            The thresholds of `skip` and `equal` remain about returns.
+        critic: the folder of the run whose critic gives V, finished with --reward true in the same environment.
         seed: of the random choices. Two teachers that answer the same queries need different seeds to err apart.
 
     Raises:
@@ -46,11 +70,15 @@ class TeacherConfig:
     skip: float = 0.0
     equal: float = 0.0
     habit: float = 0.0
+    judged_by: JudgedBy = "return"
+    critic: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.beta >= 0:
             raise ValueError(f"A teacher's beta must be 0 (a coin) to inf (an oracle), not {self.beta}.")
+        if self.judged_by not in get_args(JudgedBy):
+            raise ValueError(f"A teacher judges by {', '.join(get_args(JudgedBy))}, not by {self.judged_by!r}.")
         if not 0 < self.gamma <= 1:
             raise ValueError(f"A teacher's gamma must be above 0 and at most 1, not {self.gamma}.")
         for name in ("mistake", "skip", "equal", "habit"):
@@ -61,16 +89,29 @@ class TeacherConfig:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Judges the segments of queries by their true rewards.
+    """Judges the segments of queries by their true rewards, and where a teacher wants it by a critic of these.
 
     All that is random depends on the teacher's seed and the query alone, not on the order of queries: a run that is
     resumed gets the same answers again.
 
     Attributes:
         config: how the teacher judges.
+        critic: gives values, for a teacher that judges by them.
+
+    Raises:
+        ValueError: if such a teacher has no critic.
     """
 
     config: TeacherConfig
+    critic: Critic | None = None
+
+    def __post_init__(self) -> None:
+        if self.critic is None and self.config.judged_by != "return":
+            raise ValueError(
+                f"A teacher that judges by {self.config.judged_by} needs the critic of a finished run of the same "
+                "environment on the true reward; name its folder with --teacher.critic, or in code give "
+                "critic=RunDirectory(folder).load_critic()."
+            )
 
     def true_rewards(self, query: Query) -> list[NDArray[np.float64]]:
         """Of each segment, (T,).
@@ -83,9 +124,22 @@ class Judgement:
             raise ValueError(f"The true rewards of query {query.key!r} are not all finite; no one can judge them.")
         return rewards
 
+    def merits(self, query: Query) -> list[NDArray[np.float64]]:
+        """What the teacher thinks of each step of each segment, (T,): its reward, part of the regret, or value.
+
+        Raises:
+            ValueError: as `true_rewards`.
+        """
+        rewards = self.true_rewards(query)
+        if self.critic is None or self.config.judged_by == "return":
+            return rewards
+        return [self._by_values(*each, self.critic) for each in zip(query.segments, rewards, strict=True)]
+
     def returns(self, query: Query) -> list[float]:
-        """Discounted sums of true rewards, one for each segment."""
-        return [self._discounted_sum(rewards) for rewards in self.true_rewards(query)]
+        """What the teacher compares, one number for each segment: discounted sums of `merits`, or the last value."""
+        if self.config.judged_by == "value":
+            return [float(values[-1]) for values in self.merits(query)]
+        return [self._discounted_sum(merits) for merits in self.merits(query)]
 
     def skips(self, query: Query) -> bool:
         """Whether all segments are too bad to be judged.
@@ -142,6 +196,18 @@ class Judgement:
         if math.isinf(self.config.beta):
             return np.zeros(count)
         return (rng.gumbel(size=count) - np.euler_gamma) / max(self.config.beta, _SMALLEST)
+
+    def _by_values(self, segment: Segment, rewards: NDArray[np.float64], critic: Critic) -> NDArray[np.float64]:
+        lived, merits = segment.lived, np.zeros(len(segment))
+        observations: Observations = map_observations(lambda array: array[:lived], segment.observations)
+        values = critic.values(observations)
+        if self.config.judged_by == "value":
+            merits[:lived] = values
+        else:
+            # After a termination nothing is to come; what follows the last step of another segment is not known.
+            following = np.append(values[1:], 0.0 if lived < len(segment) else np.nan)
+            merits[:lived] = np.nan_to_num(rewards[:lived] + critic.gamma * following - values, nan=0.0)
+        return merits
 
     def _uniforms(self, query: Query, purpose: str) -> tuple[float, ...]:
         return uniforms_by_name("scripted teacher", self.config.seed, query.key, purpose)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+_EPSILON = 1e-8
+"""What VecNormalize adds to a variance."""
 
 
 def normalised(env: VecEnv, settings: Any, rewards: bool = False) -> VecEnv:
@@ -86,6 +90,18 @@ def load_normaliser(model: BaseAlgorithm, path: Path, acting: bool = False) -> N
         normaliser.training = False
     else:
         normaliser.returns[:] = arrays["returns"]
+
+
+def reward_scale(path: Path) -> float:
+    """What rewards were divided by at the end of a training, from a file of `save_normaliser`.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        return float(np.sqrt(load_file(path)["returns/var"] + _EPSILON))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: {error}.") from error
 
 
 def _statistics(normaliser: VecNormalize) -> Iterator[tuple[str, RunningMeanStd]]:

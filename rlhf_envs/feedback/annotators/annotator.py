@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.kinds import KINDS, Comparison, Judgement, TeacherConfig
+from rlhf_envs.kinds import KINDS, Comparison, Critic, Judgement, TeacherConfig
 from rlhf_envs.observations import Observations
 from rlhf_envs.queries import Choice, Purpose, Query, Submission
 from rlhf_envs.registry import Registry
@@ -39,7 +39,7 @@ class Annotator(Protocol):
 
 
 class ScriptedTeacher:
-    """An annotator that answers from the true reward, see `TeacherConfig`.
+    """An annotator that answers from the true reward, or a critic of it, see `TeacherConfig`.
 
     What it says to a query depends on its seed and the query alone, not on the order of queries: a run that is resumed
     gets the same answers again.
@@ -47,12 +47,16 @@ class ScriptedTeacher:
     Args:
         config: how it judges.
         name: the annotator that its answers are stored under.
+        critic: gives values, for a teacher that judges by regret or value.
+
+    Raises:
+        ValueError: if such a teacher has no critic.
     """
 
-    def __init__(self, config: TeacherConfig, name: str = "oracle") -> None:
+    def __init__(self, config: TeacherConfig, name: str = "oracle", critic: Critic | None = None) -> None:
         self.config = config
         self.name = name
-        self._judgement = Judgement(config)
+        self._judgement = Judgement(config, critic)
 
     def answer(self, query: Query) -> Submission:
         """What the teacher submits to a query of any kind.
@@ -149,8 +153,8 @@ class FunctionAnnotator:
 
 
 ANNOTATORS: Registry[Any] = Registry("annotator")
-"""Annotators by name: the scripted teachers that B-Pref compares, and any `Annotator`, class of one, or function of two
-clips that a user registers."""
+"""Annotators by name: the scripted teachers that B-Pref compares, two that judge by a critic,
+and any `Annotator`, class of one, or function of two clips that a user registers."""
 
 ANNOTATORS.register("oracle", TeacherConfig())
 ANNOTATORS.register("boltzmann", TeacherConfig(beta=1.0))
@@ -158,6 +162,8 @@ ANNOTATORS.register("myopic", TeacherConfig(gamma=0.9))
 ANNOTATORS.register("mistake", TeacherConfig(mistake=0.1))
 ANNOTATORS.register("skip", TeacherConfig(skip=0.1))
 ANNOTATORS.register("equal", TeacherConfig(equal=0.1))
+ANNOTATORS.register("regret", TeacherConfig(judged_by="regret"))
+ANNOTATORS.register("value", TeacherConfig(judged_by="value"))
 
 
 def make_annotator(wanted: Any, seed: int | None = None) -> Annotator:
