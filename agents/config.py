@@ -225,13 +225,16 @@ class RunConfig:
         changes = {name: value for name, value in asdict(self.teacher).items() if value is not None}
         found = None if self.feedback in ASK_PEOPLE else ANNOTATORS.resolve(self.feedback)
         if isinstance(found, TeacherConfig):
-            if (found.judged_by == "return") != (self.teacher.critic is None):
+            judges_by_critic, has_critic = found.judged_by != "return", self.teacher.critic is not None
+            if judges_by_critic and not has_critic:
                 raise ValueError(
                     f"--feedback {self.feedback} judges by a critic; name the folder of a finished run of the same "
                     "environment with --reward true: --teacher.critic RUN_DIR."
-                    if self.teacher.critic is None
-                    else f"--feedback {self.feedback} judges by no critic; leave --teacher.critic out, or say --feedback "
-                    "regret or value."
+                )
+            if has_critic and not judges_by_critic:
+                raise ValueError(
+                    f"--feedback {self.feedback} judges by no critic; leave --teacher.critic out, or say "
+                    "--feedback regret or value."
                 )
             return replace(found, seed=self.seed, **changes)
         if changes:

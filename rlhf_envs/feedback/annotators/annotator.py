@@ -153,8 +153,8 @@ class FunctionAnnotator:
 
 
 ANNOTATORS: Registry[Any] = Registry("annotator")
-"""Annotators by name: the scripted teachers that B-Pref compares, two that judge by a critic,
-and any `Annotator`, class of one, or function of two clips that a user registers."""
+"""Annotators by name: the scripted teachers that B-Pref compares, two that judge by a critic, and any `Annotator`,
+class of one, or function of two clips that a user registers."""
 
 ANNOTATORS.register("oracle", TeacherConfig())
 ANNOTATORS.register("boltzmann", TeacherConfig(beta=1.0))
