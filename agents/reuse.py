@@ -132,8 +132,10 @@ def _check_going_on(config: RunConfig, before: RunDirectory) -> None:
             f"The answers of the run in {before.path} are not about {config.required_environment.id} with these "
             "arguments, wrappers and horizon; leave --answers out to train on its reward model as it is."
         )
-    if settings.segment_length != config.labels.segment_length:
+    with before.open_store() as store:
+        length = store.environment.segment_length
+    if length != config.labels.steps:
         raise ValueError(
-            f"The answers of the run in {before.path} are about segments of {settings.segment_length} steps, so those "
-            f"of this run must be, not of {config.labels.segment_length}."
+            f"The answers of the run in {before.path} are about segments of {length} steps, so those of this run must "
+            f"be, not of {config.labels.steps}."
         )

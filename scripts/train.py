@@ -116,10 +116,10 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     directory.check_free()
     if config.offline is not None:
         config = settle(config)
+    config = config.settled()
     if config.reward_model is not None:
         config = begin_with_model(config)
     if config.environment is not None:
-        config = config.settled()
         check_settings(config)
     directory.create(config.to_json())
     return config
