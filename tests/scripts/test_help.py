@@ -38,10 +38,13 @@ SETTINGS = [
 
 
 def described(settings: type[Any]) -> dict[str, str]:
-    """The entries of a docstring's attributes, by the names before their colons."""
-    attributes = (settings.__doc__ or "").partition("Attributes:\n")[2]
-    entries = re.split(r"^ {8}(?=\S)", attributes, flags=re.MULTILINE)
-    return {name: text for name, _, text in (entry.partition(":") for entry in entries if entry.strip())}
+    """The entries of the attributes in the docstrings of a class and its bases, by the names before their colons."""
+    found: dict[str, str] = {}
+    for each in reversed(settings.__mro__):
+        attributes = (each.__doc__ or "").partition("Attributes:\n")[2]
+        entries = re.split(r"^ {8}(?=\S)", attributes, flags=re.MULTILINE)
+        found |= {name: text for name, _, text in (entry.partition(":") for entry in entries if entry.strip())}
+    return found
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: f"{settings.__module__}.{settings.__name__}")

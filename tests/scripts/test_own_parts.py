@@ -109,7 +109,7 @@ def test_a_run_uses_them_can_be_resumed_and_its_policy_loaded(
             ["--feedback", f"{HERE}:prefer_slower", "--kinds", "ranking", "0.3"],
             "annotator prefer_slower answers comparison queries only, but ranking queries are asked",
         ),
-        (["--learner", "sac"], "no learner 'sac'"),
+        (["--learner", "sacc"], "no learner 'sacc'; did you mean 'sac'"),
         (
             ["--learner", f"{HERE}:Undecided"],
             "needs a settings_class: a dataclass .* num_envs",
