@@ -12,6 +12,7 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import get_device
 
 from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
 from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
@@ -144,6 +145,10 @@ def check_settings(config: RunConfig) -> None:
     """
     environment = config.required_environment
     config = config.settled()
+    if config.run.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "--device cuda needs a GPU that PyTorch can use, and it finds none; --device auto asks it first."
+        )
     trial = find_learner(config.learner).for_trial(config.learner_settings)
     try:
         env, model = build(replace(config, learner_settings=trial, run=replace(config.run, processes=False)))
@@ -246,7 +251,7 @@ def build_scoring(
         store,
         config.labels,
         config.annotator(),
-        model,
+        model.to(get_device(config.run.device)),
         config.seed,
         progress.on_round,
         progress.on_wait,

@@ -91,7 +91,9 @@ class Rating(FeedbackKind):
         """The discounted squared error."""
         import torch
 
-        discounts = self.gamma ** torch.arange(labels.targets.shape[1], dtype=predictions.dtype)
+        discounts = self.gamma ** torch.arange(
+            labels.targets.shape[1], dtype=predictions.dtype, device=predictions.device
+        )
         return (discounts * (labels.targets - predictions).square()).sum(dim=2)
 
     def held_out_pairs(self, predictions: Tensor, labels: LabelBatch, held_out: Tensor) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,7 @@ def find_learner(wanted: str | Learner[Any]) -> Learner[Any]:
 
 def _load_tensors(path: Path) -> dict[str, Any]:
     try:
-        tensors: dict[str, Any] = torch.load(path, weights_only=True)
+        tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # The restricted reader meets damaged bytes with whatever its step that stumbles over them happens to raise.
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -93,7 +93,8 @@ class RewardEnsemble:
     Attributes:
         objective: how returns become probabilities.
         network: the batched network; `encoder`: from spaces to its input.
-        input_mean, input_std: (columns,) float32 tensors, frozen between fits.
+        device: where the network computes, see `to`.
+        input_mean, input_std: (columns,) float32 tensors on that device, frozen between fits.
         member_mean, member_std: (K,) float32 tensors, of raw rewards over recent experience.
         offset, scale: bring the reward to zero mean and unit std over recent experience.
         anchored: whether the reward is measured from that of steps after a termination, see above. `member_mean` then
@@ -126,11 +127,20 @@ class RewardEnsemble:
         self.member_mean = torch.zeros(self.config.members)
         self.member_std = torch.ones(self.config.members)
         self.offset, self.scale = 0.0, 1.0
+        self.device = torch.device("cpu")
         self.network = self.fresh_network()
 
     def fresh_network(self) -> MemberNetwork:
         """A network with initial parameters, which depend on the seed and the number of fits so far."""
-        return MemberNetwork(self.encoder, self.config.members, self.config.hidden, self.generator(stream=0))
+        network = MemberNetwork(self.encoder, self.config.members, self.config.hidden, self.generator(stream=0))
+        return network.to(self.device)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Compute on this device from now on. What goes in and comes out is on the CPU as before."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        self.input_mean, self.input_std = self.input_mean.to(self.device), self.input_std.to(self.device)
+        return self
 
     def generator(self, stream: int) -> torch.Generator:
         """A random stream of its own for (seed, fits so far, stream)."""
@@ -250,9 +260,9 @@ class RewardEnsemble:
             for start in range(0, len(steps), size):
                 chunk = steps[start : start + size]
                 rewards[:, start : start + size] = self.network(
-                    self.normalise_inputs(torch.from_numpy(chunk.vector)),
-                    [torch.from_numpy(image) for image in chunk.images],
-                    torch.from_numpy(chunk.categories),
+                    self.normalise_inputs(torch.from_numpy(chunk.vector).to(self.device)),
+                    [torch.from_numpy(image).to(self.device) for image in chunk.images],
+                    torch.from_numpy(chunk.categories).to(self.device),
                 )
         return rewards
 

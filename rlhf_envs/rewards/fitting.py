@@ -185,7 +185,7 @@ def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.G
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * (1 - (1 - _FINAL_RATE) * step / total)
         optimiser.zero_grad()
-        problem.train_loss(chosen).backward()
+        problem.train_loss(chosen.to(problem.device)).backward()
         optimiser.step()
         if step == total or (step > total * _UNCHECKED and step % between_checks == 0):
             if problem.check():
@@ -204,11 +204,12 @@ class _Problem:
         self.parameters = list(self.network.parameters())
         self.members = ensemble.config.members
         steps = dataset.steps
-        self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector))
-        self._images = [torch.from_numpy(image) for image in steps.images]
-        self._categories = torch.from_numpy(steps.categories)
+        self.device = device = ensemble.device
+        self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector).to(device))
+        self._images = [torch.from_numpy(image).to(device) for image in steps.images]
+        self._categories = torch.from_numpy(steps.categories).to(device)
         self._terms = [_Term(ensemble, dataset.labels(kind), config) for kind in dataset.counts]
-        self.best = torch.full((self.members,), torch.inf)
+        self.best = torch.full((self.members,), torch.inf, device=device)
         self._best_parameters = [parameter.detach().clone() for parameter in self.parameters]
 
     def rewards(self, segments: Tensor) -> Tensor:
@@ -241,7 +242,10 @@ class _Problem:
         with torch.inference_mode():
             return [
                 torch.cat(
-                    [term.predict(self.rewards(term.rows(part))) for part in torch.arange(len(term)).split(chunk)],
+                    [
+                        term.predict(self.rewards(term.rows(part)))
+                        for part in torch.arange(len(term), device=self.device).split(chunk)
+                    ],
                     dim=1,
                 )
                 for term in self._terms
@@ -302,21 +306,22 @@ class _Term:
 
     def __init__(self, ensemble: RewardEnsemble, labels: Labels, config: FitConfig) -> None:
         self.kind, self.objective = labels.kind, ensemble.objective
-        sampled = torch.from_numpy(_sample(ensemble, labels, config))
+        device = ensemble.device
+        sampled = torch.from_numpy(_sample(ensemble, labels, config)).to(device)
         # A member that would have nothing to learn from learns from everything.
         sampled[(sampled == 0).all(dim=1)] = 1
-        counted = torch.from_numpy(labels.weights * np.float32(labels.kind.weight))
+        counted = torch.from_numpy(labels.weights * np.float32(labels.kind.weight)).to(device)
         self.train_weights = sampled * counted
         self.held_out_weights = (sampled == 0) * counted
         most = int((labels.rows >= 0).sum(axis=1).max())
-        rows = torch.from_numpy(labels.rows[:, :most])
+        rows = torch.from_numpy(labels.rows[:, :most]).to(device)
         # Absent places show the first segment again, and the losses leave them out.
         self._rows = torch.where(rows >= 0, rows, rows[:, :1]).T.contiguous()
         self._batch = LabelBatch(
             rows >= 0,
-            torch.from_numpy(labels.targets),
-            torch.from_numpy(labels.temperatures.astype(np.float32)),
-            torch.from_numpy(labels.error_rates.clip(LEAST_ERROR, 1 - LEAST_ERROR).astype(np.float32)),
+            torch.from_numpy(labels.targets).to(device),
+            torch.from_numpy(labels.temperatures.astype(np.float32)).to(device),
+            torch.from_numpy(labels.error_rates.clip(LEAST_ERROR, 1 - LEAST_ERROR).astype(np.float32)).to(device),
         )
 
     def __len__(self) -> int:
@@ -347,8 +352,8 @@ def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, 
     columns = torch.from_numpy(ensemble.encoder.lived_steps(dataset.flat_steps).vector).double()
     deviations = columns.std(dim=0, correction=0)
     wanted = torch.from_numpy(ensemble.encoder.normalised)
-    mean = torch.where(wanted, columns.mean(dim=0), 0.0).float()
-    std = torch.where(wanted & (deviations > _SMALLEST_STD), deviations, 1.0).float()
+    mean = torch.where(wanted, columns.mean(dim=0), 0.0).float().to(ensemble.device)
+    std = torch.where(wanted & (deviations > _SMALLEST_STD), deviations, 1.0).float().to(ensemble.device)
     if keep_function:
         # Moving the normaliser under trained parameters would change the reward; the first layer makes up for it.
         with torch.no_grad():

@@ -56,7 +56,7 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
     tensors = {f"network.{name}": tensor for name, tensor in ensemble.network.state_dict().items()}
     tensors |= {name: getattr(ensemble, name) for name in _NORMALISERS}
     content = save_tensors(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
     )
     write_atomically(target, content)
     write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())

@@ -117,7 +117,8 @@ class PreferenceCallback(ScoringCallback):
         """Take back what `save` wrote and returned."""
         super().restore(folder, state)
         _check_state(state["loop"])
-        self.loop.ensemble = load(folder / _REWARD_MODEL, objective=self.loop.ensemble.objective)
+        before = self.loop.ensemble
+        self.loop.ensemble = load(folder / _REWARD_MODEL, objective=before.objective).to(before.device)
         self.loop.restore(LoopState(**state["loop"]))
 
     def save_result(self, path: Path) -> None:

@@ -14,6 +14,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
+from agents.config import RunConfig, RunOptions
+from agents.train import build, check_settings
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.evaluation import evaluate, sb3_policy
 from rlhf_envs.learners import LEARNERS, find_learner
@@ -194,6 +196,16 @@ def test_maskable_ppo_needs_masks_and_keeps_to_them(tmp_path: Path) -> None:
     learner = find_learner("maskable-ppo")
     with pytest.raises(ValueError, match="needs an environment with a method action_masks"):
         learner.build(make_vec_env("CartPole-v1", 1), learner.settings_class(), seed=0)
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    config = RunConfig(EnvironmentRef("Pendulum-v1"), run=RunOptions(device="cuda"))
+    with pytest.raises(ValueError, match="--device cuda needs a GPU that PyTorch can use, and it finds none"):
+        check_settings(config)
+    env, model = build(replace(config, run=RunOptions(device="auto")))
+    assert model.device.type == "cpu"
+    env.close()
 
 
 def test_settings_out_of_range_are_refused() -> None:
