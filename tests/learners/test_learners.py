@@ -200,7 +200,7 @@ def test_maskable_ppo_needs_masks_and_keeps_to_them(tmp_path: Path) -> None:
 
 def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    config = RunConfig(EnvironmentRef("Pendulum-v1"), run=RunOptions(device="cuda"))
+    config = RunConfig(EnvironmentRef("Pendulum-v1"), run=RunOptions(device="cuda")).settled()
     with pytest.raises(ValueError, match="--device cuda needs a GPU that PyTorch can use, and it finds none"):
         check_settings(config)
     env, model = build(replace(config, run=RunOptions(device="auto")))
