@@ -171,6 +171,7 @@ class ProgressCallback(BaseCallback):
         self.last_round: RoundReport | None = None
         self.learned_return = float("nan")
         self.before: dict[str, Any] = {}
+        self._concerns = 0
         self._console, self._stop = console, stop
         self._started = time.perf_counter()
         self._rollout_at, self._rollout_steps = self._started, 0
@@ -193,6 +194,9 @@ class ProgressCallback(BaseCallback):
     def on_round(self, report: RoundReport) -> None:
         """Take note of a visit to the feedback loop."""
         self.last_round = report
+        if len(report.concerns) > self._concerns:
+            self.message(report.concerns[-1])
+        self._concerns = len(report.concerns)
         if report.stop_requested:
             self._stop.request()
 

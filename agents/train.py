@@ -41,7 +41,7 @@ from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
 from rlhf_envs.loop import about_clips
-from rlhf_envs.queries import Choice, Purpose
+from rlhf_envs.queries import Purpose
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
@@ -364,13 +364,8 @@ def _model_metrics(
     except NothingAskedError as error:
         measurements.missing[REWARD_MODEL] = str(error)
         return figures
-    said = [live.choice for live in loop.store.live_answers()]
-    if said and all(choice in (Choice.TIE, Choice.SKIP) for choice in said):
-        measurements.missing["a difference between the clips"] = (
-            f"all {len(said)} answers are ties or skips, so nothing was learned from them; either what matters does "
-            f"not show in {loop.config.segment_length} steps, and longer clips help (--segment-length), or the reward "
-            "is the same whatever is done, as --reward true would show"
-        )
+    if loop.concerns:
+        figures["concerns"] = list(loop.concerns)
     scores = measurements.take(
         "the accuracy on held-out answers",
         lambda: ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store),

@@ -174,6 +174,7 @@ def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
         if mean is None
         else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f}{compared} {trained}"
     ]
+    lines += metrics.get("concerns", [])
     lines += Measurements(metrics.get("not_measured")).sentences()
     if metrics["reward"] == "learned":
         accuracy, agreement = metrics["test_accuracy"], metrics.get("reward_correlation")

@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
-from rlhf_envs.loop import FeedbackConfig, clip_length, frame_rate
+from rlhf_envs.feedback.store.status import TRAINING
+from rlhf_envs.loop import FeedbackConfig, RoundReport, clip_length, frame_rate
+from rlhf_envs.loop.clip_length import about_answers
+from rlhf_envs.queries import Choice
+from rlhf_envs.rewards.metrics import PreferenceMetrics, preference_metrics
 from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
 
 
@@ -78,6 +84,48 @@ def test_a_given_number_of_steps_goes_before_seconds() -> None:
         _ = FeedbackConfig().steps
     with pytest.raises(ValueError, match="clip_seconds must be positive and finite, not 0"):
         FeedbackConfig(clip_seconds=0)
+
+
+LEFT, TIE, SKIP = Choice.LEFT, Choice.TIE, Choice.SKIP
+
+
+def predicted(right: int, decided: int) -> PreferenceMetrics:
+    labels = np.ones(decided)
+    return preference_metrics(np.where(np.arange(decided) < right, 0.9, 0.1), labels)
+
+
+@pytest.mark.parametrize(
+    ("choices", "right", "decided", "said"),
+    [
+        ([TIE] * 30, 0, 0, "All 30 answers are ties or skips"),
+        ([TIE, SKIP] * 10, 0, 0, "All 20 answers are ties or skips"),
+        ([TIE] * 3, 0, 0, None),
+        ([TIE] * 30 + [LEFT], 0, 0, None),
+        ([None] * 30, 0, 0, None),
+        ([LEFT] * 200, 16, 39, "Of 39 held-out answers 41% are predicted, no better than by chance."),
+        ([LEFT] * 200, 24, 39, None),
+        ([LEFT] * 20, 2, 5, None),
+    ],
+)
+def test_answers_that_show_too_little_are_told_of(
+    choices: list[Choice | None], right: int, decided: int, said: str | None
+) -> None:
+    sentence = about_answers(choices, predicted(right, decided), 22)
+    assert (sentence is None) if said is None else (sentence or "").startswith(said)
+    assert sentence is None or "--clip-seconds, or --segment-length, now 22 steps" in sentence
+
+
+def test_a_run_says_what_keeps_it_from_learning_where_everybody_looks(tmp_path: Path) -> None:
+    env = make_vec_env("Acrobot-v1", num_envs=4)
+    reports: list[RoundReport] = []
+    feedback = FeedbackConfig(answers=40, segment_length=5)
+    callback = PreferenceCallback(env, tmp_path / "feedback.db", feedback, on_round=reports.append)
+    PPO("MlpPolicy", env, n_steps=64, batch_size=64, n_epochs=1, device="cpu").learn(256, callback=callback)
+    [said] = reports[-1].concerns
+    assert said.startswith("All ") and "ties or skips" in said
+    assert callback.loop.store.statuses()[TRAINING].value["concerns"] == [said]
+    callback.close()
+    env.close()
 
 
 def test_a_callback_finds_out_how_long_clips_should_be(tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ showed 1 to 2 seconds, and so do other studies of people's preferences.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS
+from rlhf_envs.queries import Choice
+from rlhf_envs.rewards.metrics import PreferenceMetrics
 
 USUAL_SECONDS = 1.5
 """That a clip lasts."""
@@ -25,6 +28,7 @@ SUITE_STEPS = 15
 _FEWEST, _MOST = 15, 60
 _LEAST = 5
 _EPISODE_PARTS = 4
+_FEWEST_ANSWERS, _FEWEST_HELD_OUT = 8, 16
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,30 @@ def about_clips(environment: EnvironmentRef, steps: int) -> str:
         ValueError: if there is no such environment.
     """
     return str(ClipLength(environment.id, steps, frame_rate(environment)))
+
+
+def about_answers(choices: Sequence[Choice | None], metrics: PreferenceMetrics, steps: int) -> str | None:
+    """One sentence on answers that say that the clips show too little, and on what helps; None where they do not.
+
+    Args:
+        choices: all answers so far; None for those of another form than left, right or tie.
+        metrics: how held-out answers are predicted.
+        steps: in a clip.
+    """
+    longer = f"longer clips (--clip-seconds, or --segment-length, now {steps} steps)"
+    if len(choices) >= _FEWEST_ANSWERS and all(choice in (Choice.TIE, Choice.SKIP) for choice in choices):
+        return (
+            f"All {len(choices)} answers are ties or skips, so there is nothing to learn from them. Where what matters "
+            f"does not show, {longer} help, or another teacher: --feedback regret or value judges by what is to come. "
+            "Where the reward is the same whatever is done, as --reward true would show, nothing does."
+        )
+    # At least one standard error above what a coin gets.
+    if metrics.decided >= _FEWEST_HELD_OUT and metrics.accuracy <= 0.5 + 0.5 / math.sqrt(metrics.decided):
+        return (
+            f"Of {metrics.decided} held-out answers {metrics.accuracy:.0%} are predicted, no better than by chance. "
+            f"The clips may show too little of what is judged: {longer}, more --answers or another teacher may help."
+        )
+    return None
 
 
 def frame_rate(environment: EnvironmentRef) -> float | None:

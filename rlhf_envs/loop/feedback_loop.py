@@ -16,6 +16,7 @@ from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
 from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import FeedbackKind
 from rlhf_envs.loop.choosing import QueryChooser
+from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
 from rlhf_envs.queries import Purpose, Query
@@ -73,6 +74,7 @@ class RoundReport:
         fit: how fitting went, or None where there was nothing new to learn.
         test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
         select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
+        concerns: what people should know of that keeps the run from learning, a sentence each.
         stop_requested: whether the owner of the run wants training to end here, to be resumed.
     """
 
@@ -84,6 +86,7 @@ class RoundReport:
     wait_seconds: float
     fit_seconds: float
     stop_requested: bool = False
+    concerns: tuple[str, ...] = ()
 
 
 class FeedbackLoop:
@@ -104,6 +107,7 @@ class FeedbackLoop:
     Attributes:
         progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
         status: posts the same for everybody who uses the store.
+        known_concerns: those of `concerns` that were there before anything was asked.
 
     Raises:
         ValueError: if the annotator does not answer all kinds that are asked; or if demonstrations are wanted and
@@ -142,6 +146,8 @@ class FeedbackLoop:
             if demonstrations is None:
                 raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
             self._demonstrator = Demonstrator(demonstrations, config.steps)
+        self.known_concerns: tuple[str, ...] = ()
+        self._concern: str | None = None
         self._served = False
         self._requests = OwnerRequests()
         withdraw_stop(store)
@@ -160,6 +166,11 @@ class FeedbackLoop:
     def has_reward(self) -> bool:
         """Whether a reward has been learned, here or before."""
         return self.ensemble.fits > 0
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What people should know of that keeps the run from learning, a sentence each."""
+        return (*self.known_concerns, *([self._concern] if self._concern else []))
 
     @property
     def budget(self) -> int:
@@ -229,7 +240,7 @@ class FeedbackLoop:
             report = self._fit()
             observations, actions, _ = recorder.latest()
             self.ensemble.normalise(observations, actions)
-            self.progress.test_accuracy = self._held_out_accuracy()
+            self._test()
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
@@ -243,6 +254,7 @@ class FeedbackLoop:
             answered - selected,
             ended - answered,
             self._requests.stop,
+            self.concerns,
         )
 
     def _fit(self) -> FitReport:
@@ -250,11 +262,15 @@ class FeedbackLoop:
             return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1)
         return fit_reward(self.ensemble, self.dataset, self.fit)
 
-    def _held_out_accuracy(self) -> float | None:
-        """The share of the decisive held-out answers that the reward model predicts; None while there are none."""
-        answers = self.store.live_answers(Purpose.TEST, as_of=self._answers.cursor)
+    def _test(self) -> None:
+        """Find out which held-out answers the reward model predicts, and whether the clips show enough."""
+        cursor = self._answers.cursor
+        answers = self.store.live_answers(Purpose.TEST, as_of=cursor)
         metrics = predict_answers(self.ensemble, answers, self.store).metrics
-        return metrics.accuracy if metrics.decided else None
+        self.progress.test_accuracy = metrics.accuracy if metrics.decided else None
+        said = [live.choice for live in (*answers, *self.store.live_answers(Purpose.TRAIN, as_of=cursor))]
+        self._concern = about_answers(said, metrics, self.config.steps)
+        self.status.figures["concerns"] = list(self.concerns)
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
@@ -281,6 +297,8 @@ class FeedbackLoop:
         for round in range(state.round):
             # A round at a time, as their segments may be large.
             self._chooser.remember([query for query in self.store.queries(round=round) if query.only_for is None])
+        if self.has_labels:
+            self._test()
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> list[Query]:
         """Ask the queries of a round, if one is due; none otherwise."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
-from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, about_clips, frame_rate
 from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
 from rlhf_envs.sb3.scoring import ScoringCallback
@@ -107,6 +107,8 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
             on_stage,
         )
+        if env.ref is not None and frame_rate(env.ref) is None:
+            self.loop.known_concerns = (about_clips(env.ref, feedback.steps),)
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the reward model; how far the feedback loop has come."""
