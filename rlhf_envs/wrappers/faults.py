@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import site
@@ -14,6 +15,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import Space, spaces
+
+_logger = logging.getLogger(__name__)
 
 _SUITE_KEYS = frozenset({"true_reward", "proxy_reward", "reward_terms"})
 """What infos of the suite's environments hold; elsewhere these keys are somebody's own, and mean something else."""
@@ -92,6 +95,8 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
         Raises:
             EnvironmentFault: if the environment raises, or what it gives is not as its space and Gymnasium have it.
         """
+        if isinstance(action, np.ndarray):
+            action = action.copy()  # what is recorded stays as it is, whatever the environment does to its argument
         try:
             given: Any = self.env.step(action)
         except _RAISED as error:
@@ -123,6 +128,13 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
             return self.env.render()
         except _RAISED as error:
             raise self._told("render()", error) from error
+
+    def close(self) -> None:
+        """Close the environment. What it raises then is logged: the work is done, and its results are to be kept."""
+        try:
+            self.env.close()
+        except _RAISED as error:
+            _logger.warning("%s", self._told("close()", error))
 
     def _told(self, method: str, error: BaseException) -> EnvironmentFault:
         if isinstance(error, EnvironmentFault):
@@ -264,7 +276,7 @@ def _check_tuple(value: Any, places: list[Callable[[Any], Any]], shown: str) -> 
 
 
 def _array_checker(space: Space[Any], shown: str) -> Callable[[Any], Any]:
-    shape, dtype = space.shape, np.dtype(space.dtype)
+    shape, dtype = space.shape or (), np.dtype(space.dtype)
     floats = dtype.kind == "f"
     counts = None
     if isinstance(space, spaces.Discrete):
@@ -275,9 +287,9 @@ def _array_checker(space: Space[Any], shown: str) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         array = value if type(value) is np.ndarray and value.dtype == dtype else _cast(value, dtype, shown)
         if array.shape != shape:
-            if counts is None or array.size != 1 or shape != ():
+            if array.size != 1 or math.prod(shape) != 1:
                 raise ValueError(f"gave {shown} of shape {array.shape}, where its space has {shape}")
-            array = array.reshape(())
+            array = array.reshape(shape)
         if floats and not np.isfinite(array).all():
             bad = array[~np.isfinite(array)].reshape(-1)[0]
             raise ValueError(f"gave {shown} that holds {bad}, which nothing can be learned from")

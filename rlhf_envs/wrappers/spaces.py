@@ -26,6 +26,9 @@ _SEPARATOR = "/"
 _MOST_CHANNELS = 4
 """An array of floats with at most this many numbers a pixel is a picture."""
 
+_LARGEST_GRID, _FEW_VALUES = 36, 32
+"""Bytes below this many values, in an array with a shorter side than this, are symbols."""
+
 _NO_BOUND = 1e30
 """A bound beyond this is "unbounded", written as the largest number."""
 
@@ -242,9 +245,11 @@ def _box_observation(space: spaces.Box, key: str) -> Adaptation:
     steps: list[Callable[[NDArray[Any]], NDArray[Any]]] = []
     notes: list[str] = []
     low, high = space.low, space.high
-    if _is_float_picture(space):
-        steps.append(lambda values: np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8))
-        notes.append(f"{where} are rounded to 256 levels, from floats in [0, 1].")
+    brightest = _brightest(space)
+    if brightest is not None:
+        scale = 255 / brightest
+        steps.append(lambda values: np.rint(np.clip(values * scale, 0, 255)).astype(np.uint8))
+        notes.append(f"{where} are kept as bytes: values from 0 to {brightest:g} become 0 to 255.")
         low, high, dtype = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8), np.dtype(np.uint8)
     elif dtype.kind == "f" and dtype != np.float32:
         with np.errstate(over="ignore"):
@@ -280,11 +285,11 @@ def _reshaping(space: spaces.Box) -> Callable[[NDArray[Any]], NDArray[Any]] | No
         return lambda values: values.reshape(1)
     if space.dtype != np.uint8:
         return None
+    if _is_grid_of_symbols(space):
+        # A convolutional network would average them.
+        return lambda values: values.reshape(-1)
     if len(shape) == 2 and is_image(space):
         return lambda values: values[..., None]
-    if len(shape) == 3 and not is_image(space):
-        # Small grids hold symbols, not colours; a convolutional network cannot read them.
-        return lambda values: values.reshape(-1)
     if len(shape) == 4 and is_image(spaces.Box(0, 255, shape[1:], np.uint8)):
         # Pictures of several times become the channels of one.
         if int(np.argmin(shape[1:])) == 0:
@@ -293,12 +298,30 @@ def _reshaping(space: spaces.Box) -> Callable[[NDArray[Any]], NDArray[Any]] | No
     return None
 
 
-def _is_float_picture(space: spaces.Box) -> bool:
-    """Whether a Box of floats is one picture, or several in time, with a few colours in [0, 1]."""
-    shape = space.shape[-3:]
-    if space.dtype.kind != "f" or len(space.shape) not in (3, 4) or not np.all((space.low == 0) & (space.high == 1)):
+def _brightest(space: spaces.Box) -> float | None:
+    """The largest value of a picture, or of several in time, that is not in bytes from 0 to 255; None for others.
+
+    Numbers of other types than bytes are a picture where they lie in [0, 1] (floats) or [0, 255], and there are few a
+    pixel.
+    """
+    shape, high = space.shape[-3:], space.high.reshape(-1)[:1]
+    if len(space.shape) not in (2, 3, 4) or sorted(shape)[-2] < SMALLEST_IMAGE or _is_grid_of_symbols(space):
+        return None
+    if space.low.any() or (space.high != high).any() or not 1 <= high[0] <= 255:
+        return None
+    if space.dtype == np.uint8:
+        return float(high[0]) if high[0] < 255 else None
+    few = len(shape) == 3 and min(shape[0], shape[2]) <= _MOST_CHANNELS
+    return float(high[0]) if few and (high[0] == 255 or (high[0] == 1 and space.dtype.kind == "f")) else None
+
+
+def _is_grid_of_symbols(space: spaces.Box) -> bool:
+    """Whether bytes are no colours but numbers of things: in small arrays, and in larger ones of few values."""
+    if space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         return False
-    return min(shape[0], shape[2]) <= _MOST_CHANNELS and sorted(shape)[1] >= SMALLEST_IMAGE
+    if not is_image(space):
+        return len(space.shape) == 3
+    return bool(space.high.max() < _FEW_VALUES and sorted(space.shape)[-2] < _LARGEST_GRID)
 
 
 def _counted_from_zero(space: spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) -> Adaptation:
@@ -306,8 +329,10 @@ def _counted_from_zero(space: spaces.Discrete | spaces.MultiDiscrete | spaces.Mu
     if isinstance(space, spaces.Discrete):
         if space.start == 0:
             return Adaptation(space, _as_it_is, _as_it_is)
-        start = space.start
-        return Adaptation(spaces.Discrete(int(space.n)), lambda value: value - start, lambda value: value + start)
+        start, kind = space.start, space.dtype.type
+        return Adaptation(
+            spaces.Discrete(int(space.n)), lambda value: np.int64(value) - start, lambda value: kind(value + start)
+        )
     if isinstance(space, spaces.MultiBinary):
         if len(space.shape) == 1:
             return Adaptation(space, _as_it_is, _as_it_is)

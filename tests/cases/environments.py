@@ -87,6 +87,11 @@ def _dies_as_process(self: Odd, action: Any) -> float:
     return 1.0
 
 
+def _spoils_its_action(self: Odd, action: Any) -> float:
+    action *= 0
+    return 1.0
+
+
 def _without_seed(self: Odd) -> tuple[Any, dict[str, Any]]:
     return self.observe(), {}
 
@@ -136,6 +141,10 @@ SHOWN: dict[str, spaces.Space[Any]] = {
     "DictWithText": spaces.Dict(mission=spaces.Text(12), place=pair),
     "DictWithNothing": spaces.Dict(place=pair, nothing=spaces.Box(-1, 1, (0,), np.float32)),
     "FloatPicture": spaces.Box(0, 1, (16, 20, 3), np.float32),
+    "FloatPictureOfBytes": spaces.Box(0, 255, (3, 16, 20), np.float32),
+    "WholePicture": spaces.Box(0, 255, (16, 20, 3), np.int64),
+    "Mask": spaces.Box(0, 1, (40, 36), np.uint8),
+    "Rooms": spaces.Box(0, 9, (16, 20), np.uint8),
     "GrayPicture": spaces.Box(0, 255, (16, 20), np.uint8),
     "StackedPictures": spaces.Box(0, 255, (4, 16, 20, 3), np.uint8),
     "StackedGray": spaces.Box(0, 255, (4, 16, 20), np.uint8),
@@ -267,6 +276,9 @@ odd("NoLimit", None)
 odd("RenderRaises", render=lambda self: {}["screen"])
 odd("RenderNone", render=lambda self: None)
 odd("RenderGray", render=lambda self: np.zeros((64, 96), np.uint8) + self.steps)
+odd("Greedy", action_space=spaces.Box(-1, 1, (2,), np.float32), pay=_spoils_its_action)
+odd("CannotClose", close=lambda self: {}["window"])
+odd("OneNumber", observation_space=spaces.Box(-1, 1, (1,), np.float32), observe=lambda self: 0.25)
 odd("ConstantReward", pay=lambda self, action: 1.0)
 
 

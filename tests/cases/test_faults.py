@@ -92,6 +92,17 @@ def test_observations_and_flags_in_another_form_are_taken() -> None:
     assert ends.index(True) == 8
 
 
+def test_an_environment_may_spoil_its_argument_and_fail_to_close(caplog: pytest.LogCaptureFixture) -> None:
+    venv = make_vec_env(ref("Greedy"), 2)
+    venv.reset()
+    venv.step(np.ones((2, 2), np.float32))
+    assert venv.recorder.latest(1)[1].tolist() == [[1, 1], [1, 1]]
+    venv.close()
+    play("CannotClose", 1)
+    assert "raised KeyError in close() of copy 0, step 1: 'window' (environments.py:" in caplog.text
+    assert play("OneNumber", 1)[-1][0].tolist() == [[0.25], [0.25]]
+
+
 @pytest.mark.parametrize(
     "name, arguments, said",
     [

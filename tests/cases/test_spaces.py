@@ -100,11 +100,21 @@ def test_pictures_in_time_are_channels_and_small_grids_are_symbols() -> None:
     assert all(np.array_equal(read[..., 3 * time : 3 * time + 3], values[time]) for time in range(4))
     assert policy_for(stacked.observation_space)[0] == "CnnPolicy"
     assert adapted("Symbols").observation_space == spaces.Box(0, 255, (147,), np.uint8)
+    assert adapted("Rooms").observation_space == spaces.Box(0, 9, (320,), np.uint8)
     assert ref("StackedGray").make().observation_space == environments.SHOWN["StackedGray"]
     assert adapted("GrayPicture").observation_space == spaces.Box(0, 255, (16, 20, 1), np.uint8)
     floats = adapted("FloatPicture")
     assert floats.observation_space == spaces.Box(0, 255, (16, 20, 3), np.uint8)
     assert floats._shown.forward(np.full((16, 20, 3), 0.5)).max() == 128
+    for name, brightest, shape in (
+        ("FloatPictureOfBytes", 255, (3, 16, 20)),
+        ("WholePicture", 255, (16, 20, 3)),
+        ("Mask", 1, (40, 36, 1)),
+    ):
+        other = adapted(name)
+        assert other.observation_space == spaces.Box(0, 255, shape, np.uint8)
+        original = environments.SHOWN[name]
+        assert other._shown.forward(np.full(original.shape, brightest, original.dtype)).min() == 255
 
 
 def test_nested_parts_get_keys_that_networks_can_have() -> None:
@@ -149,7 +159,7 @@ def test_the_suite_is_not_wrapped() -> None:
         ("DictWithNothing", "The part 'nothing' of the observations has no numbers, and is left out."),
         ("DictInDict", "The observations are flattened to the keys a/b, a/d/0, a/d/1, c."),
         ("Text", "Texts are read character by character, 12 of 62 kinds; their meaning has to be learned."),
-        ("FloatPicture", "The pictures are rounded to 256 levels, from floats in [0, 1]."),
+        ("FloatPicture", "The pictures are kept as bytes: values from 0 to 1 become 0 to 255."),
         ("ActDictMixed", "Actions are joined: 3 parts are one Box of 8 numbers."),
     ],
 )
