@@ -40,6 +40,7 @@ from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
+from rlhf_envs.learners.off_policy import OffPolicyConfig, check_memory
 from rlhf_envs.loop import about_clips
 from rlhf_envs.queries import Purpose
 from rlhf_envs.report import write_report
@@ -157,6 +158,8 @@ def check_settings(config: RunConfig) -> None:
             encoder = RewardEnsemble(*spaces, config.ensemble, config.seed, absorbing=env.terminates).encoder
             if config.offline is not None:
                 check_answers_fit(config.offline, environment.id, encoder)
+            if isinstance(config.learner_settings, OffPolicyConfig):
+                check_memory(config.learner_settings, env.observation_space, config.timesteps)
             if config.reward_model is not None:
                 check_model_fits(load_reward_model(config.reward_model), encoder, environment.id)
             if config.reward == "learned":

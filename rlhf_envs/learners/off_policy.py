@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -82,6 +83,29 @@ class OffPolicyConfig(LearnerConfig):
             "n_steps": self.n_steps,
             "policy_kwargs": {**policy_kwargs, **network},
         }
+
+
+def check_memory(settings: OffPolicyConfig, observation_space: spaces.Space[Any], timesteps: int) -> None:
+    """Refuse a replay buffer that this machine has no memory for, which would show only when it has filled up.
+
+    Args:
+        settings: of the learner.
+        observation_space: of the environment.
+        timesteps: of the training; a buffer is never fuller than that.
+
+    Raises:
+        ValueError: if the observations, each of which is held twice, take more than nine tenths of the memory.
+    """
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    step = 2 * sum(int(np.prod(part.shape or (1,))) * np.dtype(part.dtype or np.int64).itemsize for part in parts)
+    memory = int(0.9 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if min(settings.buffer_size, timesteps) * step > memory:
+        raise ValueError(
+            f"A replay buffer of {min(settings.buffer_size, timesteps):,} transitions takes "
+            f"{min(settings.buffer_size, timesteps) * step / 2**30:.0f} GiB, and this machine has "
+            f"{memory / 0.9 / 2**30:.0f}; --learner.buffer-size {memory // step} is the most that fits, and smaller "
+            "pictures need less."
+        )
 
 
 Settings = TypeVar("Settings", bound=OffPolicyConfig)

@@ -208,6 +208,17 @@ def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without(monkeypatch: p
     env.close()
 
 
+def test_a_replay_buffer_that_memory_has_no_room_for_is_refused_with_a_size_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 1_000)
+    # A step of Pendulum is held twice: 3 numbers of 4 bytes.
+    config = replace(RunConfig(EnvironmentRef("Pendulum-v1"), learner="sac").settled(), timesteps=37_500)
+    check_settings(config)
+    with pytest.raises(ValueError, match=r"--learner\.buffer-size 37500 is the most that fits"):
+        check_settings(replace(config, timesteps=37_501))
+
+
 def test_settings_out_of_range_are_refused() -> None:
     for name, wrong in [
         ("sac", {"ent_coef": "much"}),
