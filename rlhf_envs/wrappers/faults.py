@@ -35,6 +35,8 @@ _RESERVED_KEYS = frozenset(
 )
 """What Gymnasium, Stable-Baselines3 and this package write into infos or read there."""
 
+_TEXTS = frozenset({str})
+
 _RAISED = (Exception, SystemExit)
 """What an environment may raise; Ctrl-C is nobody's fault."""
 
@@ -112,7 +114,7 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = given
         return (
             self._checked(observation, "step()"),
-            reward if type(reward) is float and math.isfinite(reward) else self._number(reward),
+            float(reward) if isinstance(reward, float) and math.isfinite(reward) else self._number(reward),
             bool(terminated),
             bool(truncated),
             self._read(info),
@@ -169,7 +171,7 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
     def _read(self, info: Any) -> dict[str, Any]:
         if type(info) is not dict:
             info = dict(info) if isinstance(info, Mapping) else {}
-        if not self._refused.isdisjoint(info) or not all(type(key) is str for key in info):
+        if not self._refused.isdisjoint(info) or not _TEXTS.issuperset(map(type, info)):
             info = {
                 key: value
                 for key, value in info.items()

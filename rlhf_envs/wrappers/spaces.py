@@ -401,10 +401,11 @@ def _rescaled(space: spaces.Box, name: str) -> Adaptation:
         return values.astype(np.float32).reshape(taken.shape)
 
     def back(action: Any) -> Any:
-        values = middle + half * np.asarray(action, np.float64).reshape(shape)
+        # A float32 action times a float64 array is float64.
+        values = middle + half * np.asarray(action).reshape(shape)
         if dtype.kind != "f":
             values = np.rint(values)
-        return np.asarray(np.clip(values, low, high).astype(dtype))
+        return np.asarray(np.minimum(np.maximum(values, low), high).astype(dtype))
 
     return Adaptation(taken, forward, back)
 
