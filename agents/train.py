@@ -198,7 +198,7 @@ def build(config: RunConfig) -> tuple[PreferenceVecEnv, BaseAlgorithm]:
         config.learner_settings.num_envs,
         config.seed,
         processes=config.run.processes,
-        capacity_steps=4 * config.labels.steps,
+        capacity_steps=4 * config.settled().labels.steps,
         frames=config.needs_pictures,
         hide_reward=config.reward == "learned",
     )
