@@ -29,7 +29,7 @@ def train_on_it(folder, steps=4_000):
     env = make_vec_env("Pendulum-v1", num_envs=8, seed=1)
     reward_model = load(f"{folder}/reward_model")
     callback = PreferenceCallback(env, f"{folder}/again.db", FeedbackConfig(answers=0), ensemble=reward_model)
-    model = SAC("MlpPolicy", env, learning_starts=800, gradient_steps=4, seed=0, device="cpu")
+    model = SAC("MlpPolicy", env, learning_rate=1e-3, learning_starts=800, gradient_steps=8, seed=0, device="cpu")
     print(f"true return before: {evaluate(sb3_policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
     model.learn(steps, callback=callback)
     print(f"true return after:  {evaluate(sb3_policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
