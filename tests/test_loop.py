@@ -94,6 +94,15 @@ def test_progress_is_that_of_the_last_visit(make_loop: MakeLoop, store: Preferen
     assert progress.cursor == store.read_since(0)[1] and progress.generator["bit_generator"] == "PCG64"
 
 
+def test_a_visit_names_the_stages_that_it_goes_through(make_loop: MakeLoop) -> None:
+    loop, stages = make_loop(), list[str]()
+    loop.on_stage = stages.append
+    loop.visit(rollouts(), 1, 1000)
+    assert stages == ["choosing queries", "getting answers", "fitting the reward"]
+    loop.visit(rollouts(), 2, 1000)
+    assert len(stages) == 3
+
+
 def test_rounds_become_rarer_as_training_goes_on(make_loop: MakeLoop) -> None:
     loop = make_loop(queries_per_round=1, answers=125, ask_until=1.0)
     asked = [report.asked for report in visits(loop)]
