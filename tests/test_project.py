@@ -35,7 +35,6 @@ LAYERS = (
     (
         "rlhf_envs.segments",
         "rlhf_envs.queries",
-        "rlhf_envs.space_json",
         "rlhf_envs.objectives",
         "rlhf_envs.versions",
         "rlhf_envs.recording",

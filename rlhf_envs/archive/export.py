@@ -30,9 +30,9 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.annotators import ANNOTATORS
 from rlhf_envs.feedback.store.database import batches
 from rlhf_envs.files import sync_to_disk
+from rlhf_envs.json_values import space_to_json
 from rlhf_envs.queries import Answer
 from rlhf_envs.segments import Segment
-from rlhf_envs.space_json import space_to_json
 
 _SEGMENTS_PER_GROUP = 1_024
 _BYTES_PER_GROUP = 16 * 2**20

@@ -37,7 +37,7 @@ class Manifest:
 
     Attributes:
         environment: the environment, as the store describes it.
-        observation_space, action_space: as `rlhf_envs.space_json` writes them; None where the environment could not
+        observation_space, action_space: as `rlhf_envs.json_values` writes them; None where the environment could not
             be made when the archive was.
         kinds: the kinds of feedback that queries have, each with the types of its columns in answers.parquet by name.
         counts: how many rows and files there are, by name.

@@ -34,10 +34,10 @@ from rlhf_envs.archive.tables import (
     require_pyarrow,
     segment_from_row,
 )
+from rlhf_envs.json_values import space_from_json
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.queries import Answer, Choice
 from rlhf_envs.segments import Segment
-from rlhf_envs.space_json import space_from_json
 
 _Record = TypeVar("_Record")
 

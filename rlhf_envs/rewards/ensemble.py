@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-import tyro
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -58,7 +57,7 @@ class EnsembleConfig:
     members: int = 3
     hidden: tuple[int, ...] = (64, 64)
     pessimism: float = 1.0
-    objective: Annotated[str, tyro.conf.arg(metavar=OBJECTIVES.choices())] = "bradley_terry"
+    objective: str = "bradley_terry"
 
     def __post_init__(self) -> None:
         if self.members < 1:

@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -84,7 +83,7 @@ class FitConfig:
     learning_rate: float = 5e-3
     weight_decay: float = 0.01
     patience: int = 6
-    resampling: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(RESAMPLING)}}}")] = "folds"
+    resampling: Literal["folds", "bootstrap"] = "folds"
 
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "epochs", "warm_start_share", "learning_rate", "patience"):

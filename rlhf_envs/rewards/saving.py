@@ -18,9 +18,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rlhf_envs.files import write_atomically
+from rlhf_envs.json_values import space_from_json, space_to_json
 from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
-from rlhf_envs.space_json import space_from_json, space_to_json
 
 FORMAT_VERSION = 2
 

@@ -11,11 +11,11 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3 import PPO
 
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
+from rlhf_envs.json_values import space_from_json, space_to_json
 from rlhf_envs.learners.networks import policy_for
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import load, save
 from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
-from rlhf_envs.space_json import space_from_json, space_to_json
 from rlhf_envs.wrappers import AdaptSpaces, BoundActions, adapt
 from rlhf_envs.wrappers.spaces import adapt_actions
 from tests.cases import environments
