@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
-from rlhf_envs.observations import concatenate_observations
+from rlhf_envs.observations import concatenate_observations, named_arrays
 from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, predict_answers
 from rlhf_envs.rewards.dataset import SegmentSource
@@ -22,6 +22,8 @@ from rlhf_envs.rewards.metrics import Calibration, Correlation, PreferenceMetric
 
 REWARD_MODEL, CORRELATION = "the reward model", "the correlation of learned and true reward"
 """By which names `Measurements.missing` knows them."""
+
+_SCORED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,7 @@ def reward_correlation(
     horizon = EnvironmentRef.of(environment).episode_length()
     for name, acting in (("policy", policy), ("mixture", MixedPolicy(policy, seed))):
         with closing(make_copies(environment, episodes)) as copies:
-            transitions = list(play(bind(acting, copies), copies, seed))
-        agreements[name] = _agreement(ensemble, transitions, segment_length, horizon)
+            agreements[name] = _agreement(ensemble, play(bind(acting, copies), copies, seed), segment_length, horizon)
     return agreements
 
 
@@ -150,13 +151,21 @@ def _known(found: object) -> dict[str, Any]:
 
 
 def _agreement(
-    ensemble: RewardEnsemble, transitions: list[Transition], segment_length: int, horizon: int
+    ensemble: RewardEnsemble, transitions: Iterable[Transition], segment_length: int, horizon: int
 ) -> RewardAgreement:
-    running = np.stack([transition.running for transition in transitions])
-    true = np.stack([transition.result.true_rewards for transition in transitions])
-    actions = np.concatenate([transition.actions for transition in transitions])
-    observations = concatenate_observations([transition.observations for transition in transitions])
-    learned = np.asarray(ensemble.reward(observations, actions), dtype=np.float64).reshape(true.shape)
+    rows, rewards = [], []
+    played: list[Transition] = []
+    for transition in transitions:
+        rows.append((transition.running, transition.result.true_rewards))
+        played.append(transition)
+        # Whole rollouts of pictures would fill the memory.
+        if len(played) * sum(array.nbytes for _, array in named_arrays(transition.observations)) > _SCORED_BYTES:
+            rewards.append(_rewards(ensemble, played))
+            played = []
+    if played:
+        rewards.append(_rewards(ensemble, played))
+    running, true = (np.stack(parts) for parts in zip(*rows, strict=True))
+    learned = np.concatenate(rewards).reshape(true.shape)
     # After its end an episode is worth nothing more, to the learner as in truth.
     learned[~running] = 0
     true_segments = _segment_sums(true, running, segment_length, horizon)
@@ -170,6 +179,13 @@ def _agreement(
         correlation(learned_steps, true_steps),
         correlation(learned_segments, true_segments),
     )
+
+
+def _rewards(ensemble: RewardEnsemble, played: Sequence[Transition]) -> NDArray[np.float64]:
+    """The learned rewards of some steps of N copies, (steps * N,)."""
+    observations = concatenate_observations([transition.observations for transition in played])
+    actions = np.concatenate([transition.actions for transition in played])
+    return np.asarray(ensemble.reward(observations, actions), dtype=np.float64)
 
 
 def _segment_sums(

@@ -136,6 +136,15 @@ def test_a_reward_model_that_knows_the_truth_correlates_perfectly() -> None:
         assert agreement.segments.spearman == pytest.approx(1)
 
 
+def test_rewards_of_long_rollouts_are_computed_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = cast(RewardEnsemble, PendulumTruth())
+    once = reward_correlation(truth, RandomPolicy(), "Pendulum-v1", segment_length=25, episodes=2)
+    monkeypatch.setattr("rlhf_envs.evaluation.reward_model._SCORED_BYTES", 100)
+    parts = reward_correlation(truth, RandomPolicy(), "Pendulum-v1", segment_length=25, episodes=2)
+    for name, agreement in once.items():
+        np.testing.assert_array_equal(parts[name].learned_steps, agreement.learned_steps)
+
+
 def test_segments_that_no_episode_holds_are_refused() -> None:
     truth = cast(RewardEnsemble, PendulumTruth())
     with pytest.raises(ValueError, match="Segments of 300 steps do not fit into episodes of 200"):
