@@ -58,7 +58,16 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(learner: str, 
             "--visit-every",
             "90",
         ),
-        *("--checkpoint-seconds", "0.2", "--evaluation-episodes", "2", "--learner.net-arch", "8"),
+        *(
+            "--settings",
+            "defaults",
+            "--checkpoint-seconds",
+            "0.2",
+            "--evaluation-episodes",
+            "2",
+            "--learner.net-arch",
+            "8",
+        ),
         *("--ensemble.hidden", "8", "--ensemble.members", "2", "--fit.steps", "10", "--feedback", "boltzmann"),
     ]
     with Trainer() as trainer:
