@@ -298,7 +298,10 @@ class FeedbackLoop:
             # A round at a time, as their segments may be large.
             self._chooser.remember([query for query in self.store.queries(round=round) if query.only_for is None])
         if self.has_labels:
+            accuracy = state.test_accuracy
             self._test()
+            # That of the last fit stays, as in an undisturbed run: held-out answers may have come in after it.
+            self.progress.test_accuracy = accuracy
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> list[Query]:
         """Ask the queries of a round, if one is due; none otherwise."""
