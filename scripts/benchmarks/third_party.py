@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from agents.config import Reward, RunConfig, RunOptions
+from agents.config import Reward, RunConfig, RunOptions, TeacherChanges
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.evaluation.returns import normalised
 from scripts.benchmarks import Log, require_positive
@@ -39,8 +39,8 @@ class Case:
 CASES: dict[str, Case] = {
     "CartPole-v1": Case(100_000),
     "Pendulum-v1": Case(100_000),
-    "Acrobot-v1": Case(200_000),
-    "MountainCarContinuous-v0": Case(100_000, learner="sac"),
+    "Acrobot-v1": Case(200_000, feedback="value"),
+    "MountainCarContinuous-v0": Case(50_000, feedback="value"),
     "LunarLander-v3": Case(1_000_000),
     "minigrid:MiniGrid-Empty-8x8-v0": Case(200_000, wrappers=("minigrid.wrappers:FlatObsWrapper",)),
     "HalfCheetah-v5": Case(1_000_000, answers=400),
@@ -96,7 +96,9 @@ class ThirdParty:
         planned = list(self.plan(out / self.name))
         for run in planned:
             run.config.required_environment.make().close()
-        finish_all(planned, self.jobs, out, log)
+        # The critics of runs on the true reward are what some teachers judge by.
+        for reward in ("true", "learned"):
+            finish_all([run for run in planned if run.config.reward == reward], self.jobs, out, log)
         return {"runs": [run_record(run, out) for run in planned]}
 
     @staticmethod
@@ -119,7 +121,7 @@ class ThirdParty:
                 {
                     "environment": f"`{environment_id}`, {learned[0]['timesteps']:,} steps",
                     "learner": config["learner"],
-                    "answers": str(learned[0]["answers"]),
+                    "answers": f"{learned[0]['answers']}, {config['feedback']}",
                     "random": _cell([trivial["random"]]),
                     "constant": _cell([trivial["idle"]]),
                     "true reward": _cell([run["metrics"]["true_return_mean"] for run in plain]),
@@ -143,19 +145,23 @@ class ThirdParty:
             for environment_id in dict.fromkeys(self.env):
                 parent = folder / environment_id.replace("/", "-").replace(":", "-")
                 case = CASES.get(environment_id, Case(RunConfig.timesteps))
-                for reward in ("true", "learned"):
-                    config = self._configure(environment_id, case, reward, seed)
-                    asked = "" if reward == "true" else f"-{config.labels.answers}-{config.feedback}"
-                    yield TrainingRun(config, parent / f"{config.learner}-{reward}{asked}-{seed}")
+                learner = self.learner or case.learner
+                baseline = parent / f"{learner}-true-{seed}"
+                yield TrainingRun(self._configure(environment_id, case, "true", seed), baseline)
+                feedback, answers = self.feedback or case.feedback, self.answers or case.answers
+                config = replace(
+                    self._configure(environment_id, case, "learned", seed),
+                    feedback=feedback,
+                    teacher=TeacherChanges(critic=str(baseline) if feedback in ("regret", "value") else None),
+                )
+                labels = replace(config.labels, answers=answers)
+                yield TrainingRun(replace(config, labels=labels), parent / f"{learner}-{answers}-{feedback}-{seed}")
 
     def _configure(self, environment_id: str, case: Case, reward: Reward, seed: int) -> RunConfig:
         environment = EnvironmentRef(environment_id, wrappers=tuple(map(WrapperRef.of, case.wrappers)))
-        config = RunConfig.for_environment(environment, self.learner or case.learner)
         return replace(
-            config,
+            RunConfig.for_environment(environment, self.learner or case.learner),
             reward=reward,
-            feedback=self.feedback or case.feedback,
-            labels=replace(config.labels, answers=self.answers or case.answers),
             timesteps=self.timesteps or case.timesteps,
             seed=seed,
             run=RunOptions(evaluation_episodes=self.episodes),

@@ -114,7 +114,10 @@ def test_threads_may_share_a_store(store: PreferenceStore, make_query: Any) -> N
 
 def test_a_store_is_never_created_over_another(store: PreferenceStore, place: str, make_query: Any) -> None:
     store.ask([make_query("a")])
-    with pytest.raises(StoreExistsError, match="open it, or name another place"):
+    with pytest.raises(
+        StoreExistsError,
+        match=r"in code go on with it by rlhf_envs\.feedback\.PreferenceStore\.open",
+    ):
         PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("other")))
     assert len(store.queries()) == 1
 
