@@ -26,14 +26,11 @@ from rlhf_envs.learners.on_policy import (
     RecurrentPPOLearner,
 )
 
-LEARNERS.register("ppo", PPOLearner())
-LEARNERS.register("a2c", A2CLearner())
-LEARNERS.register("sac", SACLearner())
-LEARNERS.register("td3", TD3Learner())
-LEARNERS.register("dqn", DQNLearner())
-LEARNERS.register("tqc", TQCLearner())
-LEARNERS.register("recurrent-ppo", RecurrentPPOLearner())
-LEARNERS.register("maskable-ppo", MaskablePPOLearner())
+for _learner in (
+    *(PPOLearner(), A2CLearner(), SACLearner(), TD3Learner(), DQNLearner()),
+    *(TQCLearner(), RecurrentPPOLearner(), MaskablePPOLearner()),
+):
+    LEARNERS.register(_learner.name, _learner)
 
 __all__ = [
     "LEARNERS",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import is_dataclass
+from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
+from gymnasium import Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
@@ -15,10 +17,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlhf_envs.learners.normaliser import load_normaliser, save_normaliser
 from rlhf_envs.learners.replay import restore_replay, save_replay
+from rlhf_envs.learners.settings import LearnerConfig
 from rlhf_envs.registry import Registry
 from rlhf_envs.sb3 import PreferenceVecEnv, RewardSink, reward_sink
 
 Settings = TypeVar("Settings")
+Config = TypeVar("Config", bound=LearnerConfig)
 
 _PARAMETERS = "policy.pt"
 _NORMALISER = "normaliser.safetensors"
@@ -115,6 +119,40 @@ class Learner(ABC, Generic[Settings]):
         model.set_parameters(str(path), device="cpu")
 
 
+class NamedLearner(Learner[Config]):
+    """A learner of this package: its settings say all that its algorithm takes, see `LearnerConfig.arguments`.
+
+    Attributes:
+        name: in `LEARNERS`.
+        algorithm: the class, or the name of one of sb3-contrib, which is imported when it is built.
+        trial: settings of `for_trial` besides the number of copies.
+        actions: the kinds of action spaces that it can choose from; any where empty.
+        others: learners for other kinds, in words.
+    """
+
+    name: ClassVar[str]
+    algorithm: ClassVar[type[BaseAlgorithm] | str]
+    trial: ClassVar[Mapping[str, Any]]
+    actions: ClassVar[tuple[type[Space[Any]], ...]] = ()
+    others: ClassVar[str] = ""
+
+    def build(self, env: VecEnv, settings: Config, seed: int, device: str = "cpu") -> BaseAlgorithm:
+        """The algorithm with the policy that reads the environment's observations."""
+        if self.actions and not isinstance(env.action_space, self.actions):
+            kinds = " or ".join(kind.__name__ for kind in self.actions)
+            raise ValueError(
+                f"{self.name} needs actions in a {kinds} space, and here they are {env.action_space}; {self.others} "
+                "can be used."
+            )
+        algorithm: Any = _from_contrib(self.algorithm) if isinstance(self.algorithm, str) else self.algorithm
+        model: BaseAlgorithm = algorithm(env=env, seed=seed, device=device, **settings.arguments(env))
+        return model
+
+    def for_trial(self, settings: Config) -> Config:
+        """Settings of the same policy with rollouts, batches and buffers of a few steps."""
+        return replace(settings, num_envs=min(settings.num_envs, 2), **self.trial)
+
+
 LEARNERS: Registry[Learner[Any]] = Registry("learner", instances=True, type=Learner)
 """Learners by name."""
 
@@ -132,6 +170,14 @@ def find_learner(wanted: str | Learner[Any]) -> Learner[Any]:
             f"The learner {wanted!r} needs a settings_class: a dataclass with defaults, of which one is num_envs."
         )
     return learner
+
+
+def _from_contrib(name: str) -> Any:
+    try:
+        import sb3_contrib
+    except ImportError as error:
+        raise ValueError(f'{name} is part of sb3-contrib; install it with pip install "rlhf-envs[contrib]".') from error
+    return getattr(sb3_contrib, name)
 
 
 def _load_tensors(path: Path) -> dict[str, Any]:

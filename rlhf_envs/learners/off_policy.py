@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC, TD3
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import (
     ActionNoise,
     NormalActionNoise,
@@ -20,12 +19,11 @@ from stable_baselines3.common.noise import (
 )
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlhf_envs.learners.learner import Learner
-from rlhf_envs.learners.on_policy import from_contrib
-from rlhf_envs.learners.settings import LearnerConfig, require_actions
+from rlhf_envs.learners.learner import NamedLearner
+from rlhf_envs.learners.settings import LearnerConfig
 
-_OTHERS_FOR_DISCRETE = "ppo, a2c and for a Discrete space dqn"
-_OTHERS_FOR_BOX = "ppo, a2c and for a Box space sac, td3 and tqc"
+_FOR_DISCRETE = "ppo, a2c and for a Discrete space dqn"
+_SMALL_BUFFER = {"buffer_size": 4}
 
 
 @dataclass(frozen=True)
@@ -62,27 +60,10 @@ class OffPolicyConfig(LearnerConfig):
         if self.train_unit == "episode" and self.num_envs > 1:
             raise ValueError(f"train_unit=episode needs a single copy of the environment, not {self.num_envs}.")
 
-    def arguments(self, observation_space: spaces.Space[Any], **network: Any) -> dict[str, Any]:
-        """The arguments that these algorithms have in common.
-
-        Args:
-            observation_space: of the environment.
-            network: further arguments of the policy.
-        """
-        policy, policy_kwargs = self.policy(observation_space)
-        return {
-            "policy": policy,
-            "learning_rate": self.rate(),
-            "gamma": self.gamma,
-            "buffer_size": self.buffer_size,
-            "learning_starts": self.learning_starts,
-            "batch_size": self.batch_size,
-            "tau": self.tau,
-            "train_freq": (self.train_freq, self.train_unit),
-            "gradient_steps": self.gradient_steps,
-            "n_steps": self.n_steps,
-            "policy_kwargs": {**policy_kwargs, **network},
-        }
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those that these algorithms have in common."""
+        own = self.taken("buffer_size", "learning_starts", "batch_size", "tau", "gradient_steps", "n_steps")
+        return {**super().arguments(env), **own, "train_freq": (self.train_freq, self.train_unit)}
 
 
 def check_memory(settings: OffPolicyConfig, observation_space: spaces.Space[Any], timesteps: int) -> None:
@@ -106,17 +87,6 @@ def check_memory(settings: OffPolicyConfig, observation_space: spaces.Space[Any]
             f"{memory / 0.9 / 2**30:.0f}; --learner.buffer-size {memory // step} is the most that fits, and smaller "
             "pictures need less."
         )
-
-
-Settings = TypeVar("Settings", bound=OffPolicyConfig)
-
-
-class OffPolicyLearner(Learner[Settings]):
-    """What these learners have in common."""
-
-    def for_trial(self, settings: Settings) -> Settings:
-        """A buffer of few transitions."""
-        return replace(settings, num_envs=min(settings.num_envs, 2), buffer_size=4)
 
 
 @dataclass(frozen=True)
@@ -164,28 +134,23 @@ class SACConfig(OffPolicyConfig):
             raise ValueError(f'ent_coef must be "auto", "auto_0.1" or a number above 0, not {self.ent_coef!r}.')
         return self.ent_coef if word == "auto" else float(number)
 
-    def arguments(self, observation_space: spaces.Space[Any], **network: Any) -> dict[str, Any]:
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
         """Those of SAC."""
-        own = {"n_critics": self.n_critics, "log_std_init": self.log_std_init, "use_expln": self.use_expln}
-        return {
-            **super().arguments(observation_space, **own, **network),
-            "ent_coef": self.entropy_coefficient(),
-            "target_update_interval": self.target_update_interval,
-            "use_sde": self.use_sde,
-            "sde_sample_freq": self.sde_sample_freq,
-            "use_sde_at_warmup": self.use_sde_at_warmup,
-        }
+        arguments = super().arguments(env)
+        arguments["policy_kwargs"] |= self.taken("n_critics", "log_std_init", "use_expln")
+        own = self.taken("target_update_interval", "use_sde", "sde_sample_freq", "use_sde_at_warmup")
+        return {**arguments, **own, "ent_coef": self.entropy_coefficient()}
 
 
-class SACLearner(OffPolicyLearner[SACConfig]):
+class SACLearner(NamedLearner[SACConfig]):
     """Soft actor-critic (Haarnoja et al. 2018), from Stable-Baselines3."""
 
     settings_class = SACConfig
-
-    def build(self, env: VecEnv, settings: SACConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """SAC with the policy that reads the environment's observations."""
-        require_actions("sac", env, spaces.Box, others=_OTHERS_FOR_DISCRETE)
-        return SAC(env=env, seed=seed, device=device, **settings.arguments(env.observation_space))
+    name = "sac"
+    algorithm = SAC
+    trial = _SMALL_BUFFER
+    actions = (spaces.Box,)
+    others = _FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -209,24 +174,22 @@ class TQCConfig(SACConfig):
                 f"{self.top_quantiles_to_drop_per_net}."
             )
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of TQC."""
+        arguments = super().arguments(env)
+        arguments["policy_kwargs"] |= self.taken("n_quantiles")
+        return arguments | self.taken("top_quantiles_to_drop_per_net")
 
-class TQCLearner(OffPolicyLearner[TQCConfig]):
+
+class TQCLearner(NamedLearner[TQCConfig]):
     """Truncated quantile critics (Kuznetsov et al. 2020), from sb3-contrib: SAC with less overestimation."""
 
     settings_class = TQCConfig
-
-    def build(self, env: VecEnv, settings: TQCConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """TQC with the policy that reads the environment's observations."""
-        require_actions("tqc", env, spaces.Box, others=_OTHERS_FOR_DISCRETE)
-        algorithm: Any = from_contrib("TQC")
-        model: BaseAlgorithm = algorithm(
-            env=env,
-            seed=seed,
-            device=device,
-            top_quantiles_to_drop_per_net=settings.top_quantiles_to_drop_per_net,
-            **settings.arguments(env.observation_space, n_quantiles=settings.n_quantiles),
-        )
-        return model
+    name = "tqc"
+    algorithm = "TQC"
+    trial = _SMALL_BUFFER
+    actions = (spaces.Box,)
+    others = _FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -265,25 +228,21 @@ class TD3Config(OffPolicyConfig):
         noise: ActionNoise = makers[self.action_noise](np.zeros(actions), np.full(actions, self.noise_std))
         return VectorizedActionNoise(noise, self.num_envs) if self.num_envs > 1 else noise
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of TD3."""
+        own = self.taken("policy_delay", "target_policy_noise", "target_noise_clip")
+        return {**super().arguments(env), **own, "action_noise": self.noise(spaces.flatdim(env.action_space))}
 
-class TD3Learner(OffPolicyLearner[TD3Config]):
+
+class TD3Learner(NamedLearner[TD3Config]):
     """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018), from Stable-Baselines3."""
 
     settings_class = TD3Config
-
-    def build(self, env: VecEnv, settings: TD3Config, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """TD3 with the policy that reads the environment's observations."""
-        require_actions("td3", env, spaces.Box, others=_OTHERS_FOR_DISCRETE)
-        return TD3(
-            env=env,
-            seed=seed,
-            device=device,
-            action_noise=settings.noise(spaces.flatdim(env.action_space)),
-            policy_delay=settings.policy_delay,
-            target_policy_noise=settings.target_policy_noise,
-            target_noise_clip=settings.target_noise_clip,
-            **settings.arguments(env.observation_space),
-        )
+    name = "td3"
+    algorithm = TD3
+    trial = _SMALL_BUFFER
+    actions = (spaces.Box,)
+    others = _FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -314,23 +273,20 @@ class DQNConfig(OffPolicyConfig):
         self.check_shares("exploration_fraction", "exploration_initial_eps", "exploration_final_eps")
         self.check_positive("max_grad_norm", "exploration_fraction")
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of DQN."""
+        return super().arguments(env) | self.taken(
+            *("target_update_interval", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps"),
+            "max_grad_norm",
+        )
 
-class DQNLearner(OffPolicyLearner[DQNConfig]):
+
+class DQNLearner(NamedLearner[DQNConfig]):
     """Deep Q-network (Mnih et al. 2015), from Stable-Baselines3."""
 
     settings_class = DQNConfig
-
-    def build(self, env: VecEnv, settings: DQNConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """DQN with the policy that reads the environment's observations."""
-        require_actions("dqn", env, spaces.Discrete, others=_OTHERS_FOR_BOX)
-        return DQN(
-            env=env,
-            seed=seed,
-            device=device,
-            target_update_interval=settings.target_update_interval,
-            exploration_fraction=settings.exploration_fraction,
-            exploration_initial_eps=settings.exploration_initial_eps,
-            exploration_final_eps=settings.exploration_final_eps,
-            max_grad_norm=settings.max_grad_norm,
-            **settings.arguments(env.observation_space),
-        )
+    name = "dqn"
+    algorithm = DQN
+    trial = _SMALL_BUFFER
+    actions = (spaces.Discrete,)
+    others = "ppo, a2c and for a Box space sac, td3 and tqc"

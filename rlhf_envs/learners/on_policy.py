@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gymnasium import spaces
@@ -10,8 +10,11 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlhf_envs.learners.learner import Learner
-from rlhf_envs.learners.settings import LearnerConfig, falling, require_actions
+from rlhf_envs.learners.learner import NamedLearner
+from rlhf_envs.learners.settings import LearnerConfig, falling
+
+_TWO_STEPS = {"n_steps": 2, "batch_size": 2}
+"""PPO refuses batches of a single step."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,14 @@ class OnPolicyConfig(LearnerConfig):
         self.check_positive("max_grad_norm")
         self.check_not_negative("ent_coef", "vf_coef")
 
-    def arguments(self, observation_space: spaces.Space[Any]) -> dict[str, Any]:
-        """The arguments that these algorithms have in common."""
-        policy, policy_kwargs = self.policy(observation_space)
-        return {
-            "policy": policy,
-            "learning_rate": self.rate(),
-            "n_steps": self.n_steps,
-            "gamma": self.gamma,
-            "gae_lambda": self.gae_lambda,
-            "ent_coef": self.ent_coef,
-            "vf_coef": self.vf_coef,
-            "max_grad_norm": self.max_grad_norm,
-            "normalize_advantage": self.normalize_advantage,
-            "use_sde": self.use_sde,
-            "sde_sample_freq": self.sde_sample_freq,
-            "policy_kwargs": {**policy_kwargs, "ortho_init": self.ortho_init, "log_std_init": self.log_std_init},
-        }
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those that these algorithms have in common."""
+        arguments = super().arguments(env)
+        arguments["policy_kwargs"] |= self.taken("ortho_init", "log_std_init")
+        return arguments | self.taken(
+            *("n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "normalize_advantage"),
+            *("use_sde", "sde_sample_freq"),
+        )
 
 
 @dataclass(frozen=True)
@@ -91,12 +85,8 @@ class PPOConfig(OnPolicyConfig):
     anneal_clip: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_envs < 1 or self.n_steps < 2:
-            raise ValueError(
-                f"PPO needs num_envs of at least 1 and n_steps of at least 2, not {self.num_envs} and {self.n_steps}."
-            )
         super().__post_init__()
-        self.check_least(batch_size=2, n_epochs=1)
+        self.check_least(n_steps=2, batch_size=2, n_epochs=1)
         self.check_positive("clip_range")
         rollout = self.num_envs * self.n_steps
         if rollout % self.batch_size:
@@ -108,28 +98,19 @@ class PPOConfig(OnPolicyConfig):
                 f"{fitting} does."
             )
 
-    def arguments(self, observation_space: spaces.Space[Any]) -> dict[str, Any]:
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
         """Those of PPO."""
-        return {
-            **super().arguments(observation_space),
-            "batch_size": self.batch_size,
-            "n_epochs": self.n_epochs,
-            "clip_range": falling(self.clip_range) if self.anneal_clip else self.clip_range,
-        }
+        clip_range = falling(self.clip_range) if self.anneal_clip else self.clip_range
+        return super().arguments(env) | self.taken("batch_size", "n_epochs") | {"clip_range": clip_range}
 
 
-class PPOLearner(Learner[PPOConfig]):
+class PPOLearner(NamedLearner[PPOConfig]):
     """Proximal policy optimisation (Schulman et al. 2017), from Stable-Baselines3."""
 
     settings_class = PPOConfig
-
-    def build(self, env: VecEnv, settings: PPOConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """PPO with the policy that reads the environment's observations."""
-        return PPO(env=env, seed=seed, device=device, **settings.arguments(env.observation_space))
-
-    def for_trial(self, settings: PPOConfig) -> PPOConfig:
-        """Rollouts and batches of two steps: PPO refuses batches of a single one."""
-        return replace(settings, num_envs=min(settings.num_envs, 2), n_steps=2, batch_size=2)
+    name = "ppo"
+    algorithm = PPO
+    trial = _TWO_STEPS
 
 
 @dataclass(frozen=True)
@@ -146,20 +127,18 @@ class A2CConfig(OnPolicyConfig):
     normalize_advantage: bool = False
     use_rms_prop: bool = True
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of A2C."""
+        return super().arguments(env) | self.taken("use_rms_prop")
 
-class A2CLearner(Learner[A2CConfig]):
+
+class A2CLearner(NamedLearner[A2CConfig]):
     """Advantage actor-critic (Mnih et al. 2016), from Stable-Baselines3."""
 
     settings_class = A2CConfig
-
-    def build(self, env: VecEnv, settings: A2CConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """A2C with the policy that reads the environment's observations."""
-        arguments = settings.arguments(env.observation_space)
-        return A2C(env=env, seed=seed, device=device, use_rms_prop=settings.use_rms_prop, **arguments)
-
-    def for_trial(self, settings: A2CConfig) -> A2CConfig:
-        """Rollouts of two steps."""
-        return replace(settings, num_envs=min(settings.num_envs, 2), n_steps=2)
+    name = "a2c"
+    algorithm = A2C
+    trial = {"n_steps": 2}
 
 
 @dataclass(frozen=True)
@@ -187,28 +166,21 @@ class RecurrentPPOConfig(PPOConfig):
         super().__post_init__()
         self.check_least(lstm_hidden_size=1, n_lstm_layers=1)
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of RecurrentPPO."""
+        arguments = super().arguments(env)
+        arguments["policy"] = arguments["policy"].replace("Policy", "LstmPolicy")
+        arguments["policy_kwargs"] |= self.taken("lstm_hidden_size", "n_lstm_layers", "enable_critic_lstm")
+        return arguments
 
-class RecurrentPPOLearner(Learner[RecurrentPPOConfig]):
+
+class RecurrentPPOLearner(NamedLearner[RecurrentPPOConfig]):
     """PPO whose policy remembers, by an LSTM; from sb3-contrib. For environments that do not show their whole state."""
 
     settings_class = RecurrentPPOConfig
-
-    def build(self, env: VecEnv, settings: RecurrentPPOConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """RecurrentPPO with the policy that reads the environment's observations."""
-        arguments = settings.arguments(env.observation_space)
-        arguments["policy"] = arguments["policy"].replace("Policy", "LstmPolicy")
-        arguments["policy_kwargs"] |= {
-            "lstm_hidden_size": settings.lstm_hidden_size,
-            "n_lstm_layers": settings.n_lstm_layers,
-            "enable_critic_lstm": settings.enable_critic_lstm,
-        }
-        algorithm: Any = from_contrib("RecurrentPPO")
-        model: BaseAlgorithm = algorithm(env=env, seed=seed, device=device, **arguments)
-        return model
-
-    def for_trial(self, settings: RecurrentPPOConfig) -> RecurrentPPOConfig:
-        """Rollouts and batches of two steps."""
-        return replace(settings, num_envs=min(settings.num_envs, 2), n_steps=2, batch_size=2)
+    name = "recurrent-ppo"
+    algorithm = "RecurrentPPO"
+    trial = _TWO_STEPS
 
 
 @dataclass(frozen=True)
@@ -230,46 +202,28 @@ class MaskablePPOConfig(PPOConfig):
                 "MaskablePPO chooses discrete actions, which have no noise; leave use_sde and log_std_init."
             )
 
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """Those of MaskablePPO."""
+        arguments = super().arguments(env)
+        del arguments["use_sde"], arguments["sde_sample_freq"], arguments["policy_kwargs"]["log_std_init"]
+        return arguments
 
-class MaskablePPOLearner(Learner[MaskablePPOConfig]):
+
+class MaskablePPOLearner(NamedLearner[MaskablePPOConfig]):
     """PPO that never takes an action which the environment forbids at the moment; from sb3-contrib."""
 
     settings_class = MaskablePPOConfig
+    name = "maskable-ppo"
+    algorithm = "MaskablePPO"
+    trial = _TWO_STEPS
+    actions = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    others = "ppo, a2c and for a Box space sac, td3 and tqc"
 
     def build(self, env: VecEnv, settings: MaskablePPOConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
-        """MaskablePPO with the policy that reads the environment's observations."""
-        require_actions(
-            "maskable-ppo",
-            env,
-            *(spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
-            others="ppo, a2c, sac, td3 and tqc",
-        )
-        if not env.has_attr("action_masks"):
+        """MaskablePPO, if the environment says which actions are allowed."""
+        if isinstance(env.action_space, self.actions) and not env.has_attr("action_masks"):
             raise ValueError(
                 "maskable-ppo needs an environment with a method action_masks, which says which actions are allowed; "
                 "ppo does without, and the wrapper ActionMasker of sb3-contrib adds one."
             )
-        algorithm: Any = from_contrib("MaskablePPO")
-        arguments = settings.arguments(env.observation_space)
-        for name in ("use_sde", "sde_sample_freq"):
-            del arguments[name]
-        del arguments["policy_kwargs"]["log_std_init"]
-        model: BaseAlgorithm = algorithm(env=env, seed=seed, device=device, **arguments)
-        return model
-
-    def for_trial(self, settings: MaskablePPOConfig) -> MaskablePPOConfig:
-        """Rollouts and batches of two steps."""
-        return replace(settings, num_envs=min(settings.num_envs, 2), n_steps=2, batch_size=2)
-
-
-def from_contrib(name: str) -> Any:
-    """An algorithm of sb3-contrib.
-
-    Raises:
-        ValueError: if that is not installed.
-    """
-    try:
-        import sb3_contrib
-    except ImportError as error:
-        raise ValueError(f'{name} is part of sb3-contrib; install it with pip install "rlhf-envs[contrib]".') from error
-    return getattr(sb3_contrib, name)
+        return super().build(env, settings, seed, device)

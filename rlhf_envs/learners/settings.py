@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from gymnasium import Space
 from stable_baselines3.common.vec_env import VecEnv
 
 from rlhf_envs.learners.networks import policy_for
@@ -74,15 +73,20 @@ class LearnerConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more and finite, not {getattr(self, name)}.")
 
-    def rate(self) -> float | Callable[[float], float]:
-        """The learning rate as Stable-Baselines3 takes it."""
-        return falling(self.learning_rate) if self.anneal else self.learning_rate
+    def taken(self, *names: str) -> dict[str, Any]:
+        """Settings that Stable-Baselines3 takes as they are, by name."""
+        return {name: getattr(self, name) for name in names}
 
-    def policy(self, observation_space: Space[Any]) -> tuple[str, dict[str, Any]]:
-        """Which policy reads these observations, and the arguments that it takes."""
-        name, extractor = policy_for(observation_space)
+    def arguments(self, env: VecEnv) -> dict[str, Any]:
+        """What the algorithm takes besides the environment, a seed and a device, for this environment."""
+        policy, extractor = policy_for(env.observation_space)
         network = {"net_arch": list(self.net_arch), "activation_fn": ACTIVATIONS[self.activation]}
-        return name, {**network, **extractor}
+        return {
+            "policy": policy,
+            "learning_rate": falling(self.learning_rate) if self.anneal else self.learning_rate,
+            "gamma": self.gamma,
+            "policy_kwargs": {**network, **extractor},
+        }
 
 
 def falling(start: float) -> Callable[[float], float]:
@@ -92,22 +96,3 @@ def falling(start: float) -> Callable[[float], float]:
         return start * progress_remaining
 
     return value
-
-
-def require_actions(algorithm: str, env: VecEnv, *supported: type[Space[Any]], others: str) -> None:
-    """Refuse an environment whose actions an algorithm cannot choose.
-
-    Args:
-        algorithm: its name.
-        env: the environment.
-        supported: kinds of action spaces.
-        others: learners that take the other kinds, in words.
-
-    Raises:
-        ValueError: if the action space is of none of these kinds.
-    """
-    if not isinstance(env.action_space, supported):
-        kinds = " or ".join(kind.__name__ for kind in supported)
-        raise ValueError(
-            f"{algorithm} needs actions in a {kinds} space, and here they are {env.action_space}; {others} can be used."
-        )
