@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -281,6 +282,7 @@ class EnvironmentRef:
         env = self._make_wrapped(render_mode, None if own_limit else -1)
         if native and not self.wrappers:
             return env
+        self._require_spaces(env)
         horizon = 0 if own_limit else self._length_in(env)
         env = adapt(ReportFaults(env, self.id, copy, native, plain_infos), self.id)
         if own_limit:
@@ -331,6 +333,18 @@ class EnvironmentRef:
         copies.horizon = self.episode_length()
         return copies
 
+    def _require_spaces(self, env: gym.Env[Any, Any]) -> None:
+        """Refuse an environment without spaces, or with those of another library, which have the same names."""
+        for name in ("observation_space", "action_space"):
+            space = read_attribute(env, name)
+            if not isinstance(space, gym.Space):
+                kind = space if isinstance(space, type) else type(space)
+                found = "no" if space is None else f"{kind.__module__}.{kind.__qualname__} as"
+                raise ValueError(
+                    f"{self.id} has {found} {name}, where an object of gymnasium.spaces is needed; environments of the "
+                    "old Gym need a wrapper, such as shimmy's."
+                )
+
     def _refuse_arguments(self) -> None:
         """Refuse what a task of the suite is not asked for by an argument."""
         if not self.is_native:
@@ -348,6 +362,8 @@ class EnvironmentRef:
         """Say it in one sentence where an environment is made with arguments that it does not have."""
         try:
             yield
+        except gym.error.InvalidMetadata as error:
+            raise ValueError(f"{self.id} cannot be made: {str(error).rstrip('.')}.") from error
         except gym.error.Error:
             raise
         except Exception as error:  # whatever a third-party environment raises
@@ -503,6 +519,35 @@ def _has_ended(process: BaseProcess) -> bool:
     return not process.is_alive()
 
 
+def read_attribute(env: Any, name: str) -> Any:
+    """An attribute of an environment; None where it has none, or a property of the user's raises instead."""
+    try:
+        return getattr(env, name, None)
+    except Exception:  # of a simulation that has not begun, for example
+        return None
+
+
+def picture_rate(env: Any) -> float | None:
+    """Pictures a second of an environment, `render_fps` of its metadata; None if it gives no such number above 0."""
+    metadata = read_attribute(env, "metadata")
+    return _positive(metadata.get("render_fps")) if isinstance(metadata, Mapping) else None
+
+
+def step_rate(env: Any) -> float | None:
+    """Steps of an environment in a second of what it simulates; None if it does not say."""
+    step = _positive(read_attribute(env.unwrapped, "dt"))
+    return picture_rate(env) or (None if step is None else 1 / step)
+
+
+def _positive(value: Any) -> float | None:
+    """A number of a user's environment, if it is one that can be a rate."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if 0 < number < math.inf else None
+
+
 def _own_limit(env: gym.Env[Any, Any]) -> int | None:
     """The limit of steps that an environment has without having been registered with it, if it says so."""
     layer: Any = env
@@ -511,7 +556,7 @@ def _own_limit(env: gym.Env[Any, Any]) -> int | None:
             return int(layer._max_episode_steps)
         layer = layer.env
     for name in ("max_steps", "max_episode_steps", "_max_episode_steps"):
-        limit = getattr(layer, name, None)
+        limit = read_attribute(layer, name)
         if isinstance(limit, int | np.integer) and not isinstance(limit, bool) and limit > 0:
             return int(limit)
     return None

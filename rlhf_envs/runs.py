@@ -110,7 +110,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        # Environments may change the working directory.
+        self.path = Path(path).absolute()
         self.config_path = self.path / "config.json"
         self.metrics_path = self.path / "metrics.json"
         self.progress_path = self.path / "progress.csv"

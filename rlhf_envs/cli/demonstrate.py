@@ -14,7 +14,7 @@ from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import EnvironmentFlags, JSONArguments
 from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.runs import RunDirectory
 
 _USUAL_RATE = 15.0
@@ -96,7 +96,7 @@ def _play(args: Arguments, environment: EnvironmentRef, path: Path) -> int:
         task = getattr(env.unwrapped, "task", None)
         keys = {tuple(part.strip() for part in names.split("+")): action for names, action in args.keys.items()}
         controls = Controls(env, keys or None, args.gamepad)
-        rate = args.fps if args.fps is not None else float(env.metadata.get("render_fps") or _USUAL_RATE)
+        rate = args.fps if args.fps is not None else picture_rate(env) or _USUAL_RATE
         spaces = env.observation_space, env.action_space
 
         def keep(episode: Episode) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips.frames import CLIP_SIZE, letterbox, render_picture
 from rlhf_envs.clips.snapshots import StateAdapter, state_adapter
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import Painter, checked_frame_size
 from rlhf_envs.envs.task import State
@@ -141,7 +141,7 @@ def clip_painter(
             draw = _task_drawing(Painter(env.unwrapped.task, size, theme))
         elif (adapter := state_adapter(env)) is not None:
             draw = _simulator_drawing(ref.id, env, adapter, size, theme)
-    return ClipPainter(ref.id, size, theme, float(env.metadata.get("render_fps") or _DEFAULT_RATE), draw)
+    return ClipPainter(ref.id, size, theme, picture_rate(env) or _DEFAULT_RATE, draw)
 
 
 def draw_over(frame: NDArray[np.uint8], theme: str) -> NDArray[np.uint8]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, step_rate
 from rlhf_envs.envs.registration import ENVIRONMENTS
 from rlhf_envs.queries import Choice
 from rlhf_envs.rewards.metrics import PreferenceMetrics
@@ -123,17 +122,6 @@ def frame_rate(environment: EnvironmentRef) -> float | None:
     """
     env = environment.make(limited=False)
     try:
-        rate = _positive((getattr(env, "metadata", None) or {}).get("render_fps"))
-        step = _positive(getattr(env.unwrapped, "dt", None))
-        return rate or (None if step is None else 1 / step)
+        return step_rate(env)
     finally:
         env.close()
-
-
-def _positive(value: Any) -> float | None:
-    """A number of a user's environment, if it is one that can be a rate."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if 0 < number < math.inf else None

@@ -382,7 +382,8 @@ def group_segments(windows: Windows, described: NDArray[np.float32], size: int) 
     groups = np.arange(count)[:, None] + count * np.arange(size)
     if described.shape[2] == 0:
         return groups[:0]
-    frozen = described.std(axis=1).mean(axis=1) < _FROZEN
+    # In a single step nothing can move.
+    frozen = (described.std(axis=1).mean(axis=1) < _FROZEN) & (windows.length > 1)
     overlapping, dull = [np.zeros(count, bool)], [np.zeros(count, bool)]
     for left, right in _every_two(groups):
         overlapping.append(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.clips import encode_mp4, letterbox, render_picture
 from rlhf_envs.clips.painting import draw_over
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
 from rlhf_envs.envs.rendering import FRAME_SIZE, checked_frame_size
@@ -65,7 +65,7 @@ class EpisodeRenderer:
         environment = EnvironmentRef.of(environment)
         self._env = _drawable(environment, self.picture_size, theme)
         self._copies = Copies(environment, [self._env])
-        self.frames_per_second = min(max(float(self._env.metadata.get("render_fps") or _USUAL), _SLOWEST), _FASTEST)
+        self.frames_per_second = min(max(picture_rate(self._env) or _USUAL, _SLOWEST), _FASTEST)
         self._horizon = environment.episode_length()
         self._axis_length = min(self._horizon, _LONGEST_AXIS)
         self._reward_model = reward_model

@@ -130,10 +130,11 @@ class PreferenceCallback(ScoringCallback):
             NothingAskedError: if nothing was asked, so that there is none.
         """
         if not self.loop.has_reward:
+            steps = self.loop.config.steps
+            hint = "; a shorter --segment-length may help" if steps > 1 else ""
             raise NothingAskedError(
                 "Nothing was asked, so nothing was learned: no segment of "
-                f"{self.loop.config.steps} steps fitted into the episodes, or all looked the same; a shorter "
-                "--segment-length may help."
+                f"{steps} steps fitted into the episodes, or all looked the same{hint}."
             )
         save(self.loop.ensemble, path)
 

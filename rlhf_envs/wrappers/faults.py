@@ -41,6 +41,9 @@ _RAISED = (Exception, SystemExit)
 """What an environment may raise; Ctrl-C is nobody's fault."""
 
 _MOST_DEPTH = 8
+_LARGEST = float(np.finfo(np.float32).max)
+"""Policies and reward models compute in float32, in which anything beyond this is infinite."""
+
 _NO_PLAIN_VALUE = object()
 
 
@@ -87,7 +90,7 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
             given: Any = self.env.reset(seed=seed, options=options)
         except _RAISED as error:
             raise self._told("reset()", error) from error
-        if not isinstance(given, tuple) or len(given) != 2:
+        if not isinstance(given, tuple | list) or len(given) != 2:
             raise self._fault("reset()", "returned no pair of observation and info, as Gymnasium's reset() does")
         return self._checked(given[0], "reset()"), self._read(given[1])
 
@@ -104,8 +107,8 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
         except _RAISED as error:
             raise self._told("step()", error) from error
         self._steps += 1
-        if not isinstance(given, tuple) or len(given) != 5:
-            count = f"{len(given)} values" if isinstance(given, tuple) else type(given).__name__
+        if not isinstance(given, tuple | list) or len(given) != 5:
+            count = f"{len(given)} values" if isinstance(given, tuple | list) else type(given).__name__
             raise self._fault(
                 "step()",
                 f"returned {count}, not observation, reward, terminated, truncated and info; environments of the old "
@@ -114,9 +117,9 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = given
         return (
             self._checked(observation, "step()"),
-            float(reward) if isinstance(reward, float) and math.isfinite(reward) else self._number(reward),
-            bool(terminated),
-            bool(truncated),
+            float(reward) if isinstance(reward, float) and abs(reward) <= _LARGEST else self._number(reward),
+            self._flag(terminated, "terminated"),
+            self._flag(truncated, "truncated"),
             self._read(info),
         )
 
@@ -166,11 +169,18 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
         number = float(values.reshape(-1)[0])
         if not math.isfinite(number):
             raise self._fault("step()", f"paid a reward of {number}; rewards must be finite numbers")
+        if abs(number) > _LARGEST:
+            raise self._fault("step()", f"paid a reward of {number:g}; rewards must be numbers that float32 can hold")
         return number
 
+    def _flag(self, value: Any, name: str) -> bool:
+        try:
+            return bool(value)
+        except Exception as error:  # arrays of several values, and whatever else has no truth
+            raise self._fault("step()", f"returned {name} as {_form(value)}, not True or False") from error
+
     def _read(self, info: Any) -> dict[str, Any]:
-        if type(info) is not dict:
-            info = dict(info) if isinstance(info, Mapping) else {}
+        info = dict(info) if isinstance(info, Mapping) else {}
         if not self._refused.isdisjoint(info) or not _TEXTS.issuperset(map(type, info)):
             info = {
                 key: value
@@ -279,7 +289,7 @@ def _check_tuple(value: Any, places: list[Callable[[Any], Any]], shown: str) -> 
 
 def _array_checker(space: Space[Any], shown: str) -> Callable[[Any], Any]:
     shape, dtype = space.shape or (), np.dtype(space.dtype)
-    floats = dtype.kind == "f"
+    floats, wide = dtype.kind == "f", dtype.kind == "f" and dtype.itemsize > 4
     counts = None
     if isinstance(space, spaces.Discrete):
         counts = np.asarray(space.start), np.asarray(space.start + space.n)
@@ -295,9 +305,14 @@ def _array_checker(space: Space[Any], shown: str) -> Callable[[Any], Any]:
         if floats and not np.isfinite(array).all():
             bad = array[~np.isfinite(array)].reshape(-1)[0]
             raise ValueError(f"gave {shown} that holds {bad}, which nothing can be learned from")
+        if wide and array.size and (largest := np.abs(array).max()) > _LARGEST:
+            raise ValueError(f"gave {shown} that holds {largest:g}, which is beyond what float32 can hold")
         if counts is not None and ((array < counts[0]) | (array >= counts[1])).any():
             raise ValueError(f"gave {shown} of {array.tolist()}, which is not in its space {space}")
-        return array if shape else array[()]
+        if not shape:
+            return array[()]
+        # Some environments write each observation into the same array, also that of the reset after the last step.
+        return array.copy() if array is value or array.base is not None else array
 
     return check
 

@@ -29,6 +29,9 @@ _MOST_CHANNELS = 4
 _LARGEST_GRID, _FEW_VALUES = 36, 32
 """Bytes below this many values, in an array with a shorter side than this, are symbols."""
 
+_MOST_VALUES = 20_000
+"""Networks have a column for each value of a choice; with more, training takes minutes for a thousand steps."""
+
 _NO_BOUND = 1e30
 """A bound beyond this is "unbounded", written as the largest number."""
 
@@ -156,6 +159,7 @@ def adapt_observations(space: Space[Any], name: str) -> Adaptation:
     Raises:
         ValueError: if it cannot be adapted.
     """
+    _require_few_values(space, f"{name} shows", "a Box of numbers")
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         found = _observation_part(space, name, "", space)
         if found is None:
@@ -204,8 +208,8 @@ def adapt_actions(space: Space[Any], name: str) -> Adaptation:
     Raises:
         ValueError: if it cannot be adapted, or there is nothing to choose.
     """
-    leaves = list(_leaves(space))
-    parts = [(path, leaf, _action_part(leaf, name)) for path, leaf in leaves]
+    _require_few_values(space, f"{name} takes", "fewer choices, or a Box,")
+    parts = [(path, leaf, _action_part(leaf, name)) for path, leaf in _leaves(space)]
     if not any(_choices(part.space) for *_, part in parts):
         raise ValueError(f"{name} leaves nothing to choose: its action space {space} has a single action.")
     if not isinstance(space, spaces.Dict | spaces.Tuple):
@@ -213,6 +217,20 @@ def adapt_actions(space: Space[Any], name: str) -> Adaptation:
     if not any(isinstance(part.space, spaces.Box) for *_, part in parts):
         return _joined_choices(space, parts)
     return _joined_numbers(space, parts)
+
+
+def _require_few_values(space: Space[Any], whose: str, wanted: str) -> None:
+    values = 0
+    for path, leaf in _leaves(space):
+        if isinstance(leaf, spaces.Discrete | spaces.MultiDiscrete):
+            values += int(np.sum(_counts(leaf), dtype=np.float64))
+        elif isinstance(leaf, spaces.Text) and not path:
+            values += leaf.max_length * (len(leaf.character_list) + 1)
+    if values > _MOST_VALUES:
+        raise ValueError(
+            f"{whose} choices of {values:,} values in all, each of which would be a column of its own; at most "
+            f"{_MOST_VALUES:,} can be learned from. {_remedy(wanted)}"
+        )
 
 
 def _observation_part(space: Space[Any], name: str, key: str, whole: Space[Any]) -> Adaptation | None:

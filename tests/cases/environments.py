@@ -108,6 +108,25 @@ def _needs_options(self: Odd, *, seed: int | None = None, options: Any = None) -
     return self.observe(), {"level": options["level"]}
 
 
+def _moves_away(self: Odd) -> NDArray[Any]:
+    os.chdir("/")
+    return np.zeros(3, np.float32)
+
+
+SAME_INFO = {"k": 1}
+
+
+def _same_array(self: Odd) -> NDArray[Any]:
+    if not hasattr(self, "array"):
+        self.array = np.zeros(3, np.float32)
+    self.array[:] = self.steps / LENGTH
+    return self.array
+
+
+def _not_begun(self: Odd) -> int:
+    raise RuntimeError("the simulation has not begun")
+
+
 def _nan_after(self: Odd) -> NDArray[Any]:
     return np.full(3, np.nan if self.total == 30 else 0.5, np.float32)
 
@@ -121,6 +140,15 @@ def _changing(self: Odd) -> dict[str, Any]:
         {},
     ]
     return kinds[self.steps % 5]
+
+
+class OldBox:
+    """A space of another library, such as the old Gym."""
+
+    shape = (2,)
+
+    def seed(self, seed: int) -> None:
+        """Nothing is random here."""
 
 
 pair = spaces.Box(-1, 1, (2,), np.float32)
@@ -190,6 +218,15 @@ REFUSED: dict[str, tuple[dict[str, spaces.Space[Any]], str]] = {
         {"action_space": spaces.Box(0, np.inf, (1,), np.float32)},
         r"without bounds.*BoundActions=\{\"low\": \[0.0\], \"high\": \[2.0\]\}",
     ),
+    "ManyValues": ({"observation_space": spaces.Discrete(10**9)}, "shows choices of 1,000,000,000 values in all"),
+    "ManyPlaces": (
+        {"observation_space": spaces.Dict(place=pair, words=spaces.MultiDiscrete([10_000, 12_000]))},
+        "shows choices of 22,000 values in all.*a Box of numbers",
+    ),
+    "LongText": ({"observation_space": spaces.Text(10_000)}, "shows choices of 630,000 values in all"),
+    "ActManyValues": ({"action_space": spaces.Discrete(10**9)}, "takes choices of 1,000,000,000 values in all"),
+    "NoSpace": ({"observation_space": None}, "has no observation_space, where an object of gymnasium.spaces"),
+    "OldSpace": ({"action_space": OldBox()}, "has .*OldBox as action_space, where an object of gymnasium.spaces"),
     "ActText": ({"action_space": spaces.Text(3)}, "actions of the space Text cannot be chosen.*--wrapper"),
     "ActSequence": ({"action_space": spaces.Sequence(pair)}, "actions of the space Sequence cannot be chosen"),
 }
@@ -232,6 +269,18 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "SeedlessReset": ({"reset": _without_seed}, r"raised TypeError in reset\(\).*unexpected keyword argument 'seed'"),
     "OldReset": ({"reset": _old_reset}, "returned no pair of observation and info"),
     "OldStep": ({"step": _old_step}, "returned 4 values, not observation, reward, terminated, truncated and info"),
+    "HugeReward": (
+        {"pay": lambda self, action: 1e300},
+        r"paid a reward of 1e\+300; rewards must be numbers that float32",
+    ),
+    "HugeObs": (
+        {
+            "observation_space": spaces.Box(-np.inf, np.inf, (3,), np.float64),
+            "observe": lambda self: np.array([1.0, -1e300, 0.0]),
+        },
+        r"an observation that holds 1e\+300, which is beyond what float32 can hold",
+    ),
+    "ManyEnds": ({"dies": lambda self: np.array([False, True])}, "returned terminated as a ndarray, not True or False"),
     "NeedsOptions": ({"reset": _needs_options}, r"raised TypeError in reset\(\).*\(environments.py:\d+\)"),
 }
 """Environments that do something wrong, by name, with what is said about it."""
@@ -268,14 +317,24 @@ for name, inform in INFOS.items():
 for name, (pay, _) in PAID.items():
     odd(name, pay=pay)
 odd("Usual")
+odd("MovesAway", observe=_moves_away)
+odd("SameArray", observe=_same_array, inform=lambda self: SAME_INFO)
+odd("Lists", reset=lambda self, **_: [self.observe(), {}], step=lambda self, _: [self.observe(), 1.0, False, False, {}])
 odd("ListObs", observe=lambda self: [0.1, 0.2, float(self.steps % 2)])
 odd("DiesAsProcess", pay=_dies_as_process)
 odd("FlagsInArrays", dies=lambda self: np.array([self.steps >= 9]))
 odd("OwnLimit", None, max_steps=25)
+odd("NotBegunYet", None, max_steps=property(_not_begun), max_episode_steps=20, dt=property(_not_begun))
 odd("NoLimit", None)
 odd("RenderRaises", render=lambda self: {}["screen"])
 odd("RenderNone", render=lambda self: None)
 odd("RenderGray", render=lambda self: np.zeros((64, 96), np.uint8) + self.steps)
+odd("RenderGrow", render=lambda self: np.zeros((64 + 4 * (self.steps % 3), 96, 3), np.uint8))
+odd("NoFps", metadata={"render_modes": ["rgb_array"]})
+odd("Fps0", metadata={"render_modes": ["rgb_array"], "render_fps": 0})
+odd("FpsText", metadata={"render_modes": ["rgb_array"], "render_fps": "fast"})
+odd("MetaNone", metadata=None)
+odd("GlobalRNG", observe=lambda self: np.random.rand(3).astype(np.float32))  # noqa: NPY002 (that is its fault)
 odd("Greedy", action_space=spaces.Box(-1, 1, (2,), np.float32), pay=_spoils_its_action)
 odd("CannotClose", close=lambda self: {}["window"])
 odd("OneNumber", observation_space=spaces.Box(-1, 1, (1,), np.float32), observe=lambda self: 0.25)

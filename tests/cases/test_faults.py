@@ -12,11 +12,14 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3 import PPO
 
 from agents.callbacks import EarlyEndCallback
+from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import evaluate
 from rlhf_envs.evaluation.reward_model import CORRELATION
+from rlhf_envs.loop.clip_length import clip_length
+from rlhf_envs.report.film import EpisodeRenderer
 from rlhf_envs.sb3 import make_vec_env
-from rlhf_envs.testing import check_environment
+from rlhf_envs.testing import EnvironmentCheckError, check_environment
 from rlhf_envs.wrappers import EnvironmentFault, true_reward, true_rewards
 from scripts import train
 from tests.cases import environments
@@ -88,8 +91,17 @@ def test_a_reward_of_one_number_is_taken_in_any_form(name: str) -> None:
 
 def test_observations_and_flags_in_another_form_are_taken() -> None:
     assert play("ListObs", 1)[-1][0][0].dtype == np.float32
+    assert play("Lists", 1)[-1][1].tolist() == [0.0, 0.0]
     ends = [bool(step[2][0]) for step in play("FlagsInArrays", 10)[1:]]
     assert ends.index(True) == 8
+
+
+def test_an_environment_may_give_the_same_array_and_the_same_info_at_each_step() -> None:
+    observations, _, dones, infos = play("SameArray", environments.LENGTH)[-1]
+    assert dones.all() and not observations.any()
+    assert [info["terminal_observation"].tolist() for info in infos] == [[1, 1, 1]] * 2
+    evaluate(lambda observations: np.zeros(len(observations), np.int64), ref("SameArray"), episodes=1)
+    assert environments.SAME_INFO == {"k": 1}
 
 
 def test_an_environment_may_spoil_its_argument_and_fail_to_close(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,6 +121,7 @@ def test_an_environment_may_spoil_its_argument_and_fail_to_close(caplog: pytest.
         ("NeedsLevel", {}, "does not take these arguments: .*missing 1 required positional argument: 'level'"),
         ("NeedsLevel", {"level": 0}, r"cannot be made, it raised ZeroDivisionError: .* \(environments.py:\d+\)"),
         ("Parallel", {}, "cannot be made: The environment must inherit from the gymnasium.Env class"),
+        ("MetaNone", {}, "MetaNone-v0 cannot be made: Expect the environment metadata to be dict"),
         ("NoLimit", {}, "registered without a limit of steps"),
     ],
 )
@@ -131,8 +144,30 @@ def test_pictures_that_cannot_be_shown_are_found_at_the_start(name: str, said: s
     grey.close()
 
 
+def test_pictures_that_grow_are_recorded_in_one_size() -> None:
+    venv = make_vec_env(ref("RenderGrow"), 2, frames=True)
+    venv.reset()
+    for _ in range(12):
+        venv.step(np.zeros(2, np.int64))
+    segment = venv.recorder.segment(venv.recorder.sample_windows(1, 6, np.random.default_rng(0)), 0)
+    venv.close()
+    assert segment.frames is not None and segment.frames.shape == (6, 64, 96, 3)
+
+
+@pytest.mark.parametrize("name", ["NoFps", "Fps0", "FpsText"])
+def test_pictures_without_a_rate_are_shown_at_a_usual_one(name: str) -> None:
+    assert clip_painter(ref(name)).frames_per_second == clip_painter(ref("NoFps")).frames_per_second > 0
+    assert EpisodeRenderer(ref(name)).frames_per_second > 0
+    assert "does not say how many steps a second it has" in str(clip_length(ref(name)))
+
+
+def test_an_environment_with_hidden_randomness_fails_its_check() -> None:
+    with pytest.raises(EnvironmentCheckError, match="is_deterministic: two episodes with the same seed"):
+        check_environment(f"{PLACE}/GlobalRNG-v0")
+
+
 def test_a_limit_that_the_environment_has_itself_is_taken_and_said() -> None:
-    for name, length in (("OwnLimit", 25), ("CutAfterTen", 10)):
+    for name, length in (("OwnLimit", 25), ("CutAfterTen", 10), ("NotBegunYet", 20)):
         assert ref(name).episode_length() == ref(name).make_vector(1).horizon == length  # type: ignore[attr-defined]
         assert f"after {length} steps at the latest, the limit that the environment itself has" in (
             ref(name).about_episodes()
@@ -171,6 +206,15 @@ def test_the_command_says_how_to_go_on_after_a_fault(said: Any, tmp_path: Path) 
     assert status == 2 and "Traceback" not in text
     assert "Explodes-v0 raised RuntimeError in step() of copy 0, step 30: physics exploded (environments.py:" in text
     assert f"Mend that, and go on with python -m scripts.train --run-dir {tmp_path / 'run'} --resume" in text
+
+
+def test_a_run_stays_in_its_folder_where_the_environment_changes_the_working_directory(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, text = said("MovesAway", "--run-dir", "here")
+    assert status == 0, text
+    assert (tmp_path / "here" / "report.html").is_file() and (tmp_path / "here" / "feedback.db").is_file()
 
 
 @pytest.mark.parametrize("name", ["Any", "Terms", "ConstantReward", "DictWithText"])

@@ -56,6 +56,12 @@ def test_two_segments_in_which_nothing_moves_are_never_asked():
     assert groups.tolist() == [[1, 3]]
 
 
+def test_episodes_of_a_single_step_are_asked_about_although_nothing_moves_in_them():
+    shown = np.array([[[0.0]], [[0.2]], [[1.0]], [[0.2]]], np.float32)
+    places = Windows(np.array([0, 1, 2, 3]), np.array([0, 0, 0, 0]), 1)
+    assert group_segments(places, shown, 2).tolist() == [[0, 2]]
+
+
 def test_nothing_is_asked_where_all_segments_are_the_same():
     assert len(group_segments(windows([0, 0], [0, 1]), described(RISING * 0, RISING * 0), 2)) == 0
 
