@@ -170,7 +170,7 @@ def shows_terminations(store: PreferenceStore) -> bool:
     return any(segment.absorbing is not None for query in store.queries() for segment in query.segments)
 
 
-def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, resume: bool = False) -> dict[str, Any]:
+def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -> dict[str, Any]:
     """Learn a reward model, judge it on answers that it has not seen, and leave both in the run directory.
 
     Answers to TEST queries are held out. Where there are none, every fifth comparison is, and the reward model that is
@@ -180,7 +180,6 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console, r
         config: the run, as `settle` gave it; its environment is not needed.
         directory: an existing run directory.
         console: for messages.
-        resume: makes no difference; learning takes seconds, and begins anew.
 
     Returns:
         The figures, as in metrics.json.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import PPOConfig, find_learner
+from rlhf_envs.learners import find_learner
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.learners.zoo import sb3_defaults, tuned_settings, zoo_is_installed
 from rlhf_envs.loop import FeedbackConfig
 

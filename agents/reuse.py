@@ -8,7 +8,7 @@ from pathlib import Path
 from agents.config import RunConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.objectives import OBJECTIVES
-from rlhf_envs.rewards import EnsembleConfig, InputEncoder, RewardEnsemble, load, save
+from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load, save
 from rlhf_envs.runs import RunDirectory
 
 _INITIAL = "initial_reward_model.safetensors"
@@ -92,31 +92,6 @@ def initial_model(config: RunConfig, directory: RunDirectory) -> RewardEnsemble 
     model = load_reward_model(config.reward_model)
     save(model, copy)
     return model
-
-
-def check_model_fits(model: RewardEnsemble, encoder: InputEncoder, environment_id: str) -> None:
-    """Refuse a reward model that was learned of other observations or actions, or not of terminations.
-
-    Args:
-        model: the reward model.
-        encoder: of the environment that it is to reward.
-        environment_id: for messages.
-
-    Raises:
-        ValueError: if it does not fit.
-    """
-    for name in ("observation_space", "action_space"):
-        learned, given = getattr(model.encoder, name), getattr(encoder, name)
-        if learned != given:
-            raise ValueError(
-                f"The reward model was learned for the {name.replace('_', ' ')} {learned}, and {environment_id} has "
-                f"{given}."
-            )
-    if encoder.absorbing and not model.encoder.absorbing:
-        raise ValueError(
-            f"{environment_id} may terminate episodes, and the reward model was learned where none did, so that it "
-            "does not know what an end is worth; --on-termination restart goes on in place of ending."
-        )
 
 
 def _check_going_on(config: RunConfig, before: RunDirectory) -> None:

@@ -21,7 +21,7 @@ from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.presets import preset_for
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
-from agents.reuse import check_model_fits, initial_model, load_reward_model
+from agents.reuse import initial_model, load_reward_model
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -53,6 +53,7 @@ from rlhf_envs.sb3 import (
     PreferenceVecEnv,
     ScoringCallback,
     make_vec_env,
+    reward_sink,
 )
 
 _EXPERT_EPISODES = 10
@@ -87,7 +88,7 @@ def train(
         scoring = progress.scoring = build_scoring(config, directory, env, progress, resume)
         cleanup.callback(scoring.close)
         if isinstance(scoring, PreferenceCallback):
-            scoring.connect(learner.rewards(model, env))
+            scoring.connect(reward_sink(model, env))
         convergence = ConvergenceCallback(scoring, progress, config.run.patience)
         parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
         checkpoints = Checkpoints(directory.checkpoints_path, learner, model, scoring, parts, config.seed)
@@ -161,7 +162,7 @@ def check_settings(config: RunConfig) -> None:
             if isinstance(config.learner_settings, OffPolicyConfig):
                 check_memory(config.learner_settings, env.observation_space, config.timesteps)
             if config.reward_model is not None:
-                check_model_fits(load_reward_model(config.reward_model), encoder, environment.id)
+                load_reward_model(config.reward_model).check_fits(*spaces, env.terminates)
             if config.reward == "learned":
                 config.labels.check_annotator(config.annotator())
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)

@@ -27,7 +27,7 @@ from rlhf_envs.registry import import_object
 from rlhf_envs.wrappers.faults import EnvironmentFault, ReportFaults, described, user_line
 from rlhf_envs.wrappers.fixed_horizon import FixedHorizon
 from rlhf_envs.wrappers.rewards import COPY_INFOS
-from rlhf_envs.wrappers.spaces import AdaptSpaces, adapt
+from rlhf_envs.wrappers.spaces import adapt
 
 OnTermination = Literal["terminate", "restart"]
 """What follows when a third-party environment ends an episode before the horizon: nothing, the episode is over; or the
@@ -232,18 +232,6 @@ class EnvironmentRef:
             ValueError: if no such environment is registered.
         """
         return bool(self.wrappers) if self.is_native else self.on_termination == "terminate"
-
-    def about_spaces(self) -> tuple[str, ...]:
-        """Sentences on what is otherwise than in the environment itself, where its spaces had to be adapted.
-
-        Raises:
-            ValueError: as `make`.
-        """
-        env = self.make(limited=False)
-        try:
-            return env.space_notes if isinstance(env, AdaptSpaces) else ()
-        finally:
-            env.close()
 
     def about_episodes(self) -> str:
         """One sentence on how the episodes of a third-party environment end."""

@@ -55,6 +55,11 @@ def named_arrays(observations: Observations) -> Iterator[tuple[str, NDArray[Any]
         yield "", observations
 
 
+def space_parts(space: Space[Any]) -> dict[str, Space[Any]]:
+    """The parts of a flat Dict space by their keys; any other space is its own part, under the empty text."""
+    return dict(space.spaces) if isinstance(space, spaces.Dict) else {"": space}
+
+
 def batch_size(observations: Observations) -> int:
     """N of observations (N, *obs)."""
     return len(next(array for _, array in named_arrays(observations)))

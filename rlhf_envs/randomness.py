@@ -81,22 +81,20 @@ def uniforms_by_integers(*parts: NDArray[np.uint64]) -> NDArray[np.float64]:
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def uniforms_by_name(*names: object, count: int = 1) -> tuple[float, ...]:
-    """Independent uniform numbers in [0, 1) that are the same whenever they are asked for by the same names.
+def uniform_by_name(*names: object) -> float:
+    """A uniform number in [0, 1) that is the same whenever it is asked for by the same names.
 
-    They decide what must be the same after a retried request or a resumed run, such as which side a clip is shown on.
+    Such numbers decide what must be the same after a retried request or a resumed run, such as the side of a clip.
 
     Args:
-        names: what the numbers are for, such as an annotator and a query; distinguished by their text.
-        count: how many numbers, 1 to 8.
+        names: what the number is for, such as an annotator and a query; distinguished by their text.
     """
     text = "\0".join(str(name) for name in names)
-    drawn = hashlib.blake2b(text.encode(), digest_size=8 * count).digest()
-    return tuple((int.from_bytes(drawn[8 * at : 8 * at + 8]) >> 11) * 2.0**-53 for at in range(count))
+    return (int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 11) * 2.0**-53
 
 
 def generator_by_name(*names: object) -> np.random.Generator:
-    """A random generator that is the same whenever it is asked for by the same names; see `uniforms_by_name`."""
+    """A random generator that is the same whenever it is asked for by the same names; see `uniform_by_name`."""
     text = "\0".join(str(name) for name in names)
     seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
     return np.random.Generator(np.random.PCG64(seed))

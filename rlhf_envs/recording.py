@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -168,8 +168,12 @@ class SegmentRecorder:
         self._actions[at] = actions
         rewards = self._true_rewards[at]
         rewards[:] = true_rewards
-        if not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
-            _refuse_reward(rewards)
+        if not np.isfinite(rewards).all():
+            bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise ValueError(
+                f"The environment paid a reward of {rewards[bad]} in copy {bad}; rewards must be finite numbers, so "
+                "training stopped before it learned from this one."
+            )
         self._age[at] = self._next_age
         self._terminated[at] = False if terminated is None else terminated
         self._next_age += 1
@@ -339,14 +343,6 @@ class SegmentRecorder:
     def _pick(self, index: Any) -> Observations:
         picked: Observations = map_observations(lambda array: array[index], self._observations)
         return picked
-
-
-def _refuse_reward(rewards: NDArray[np.float32]) -> NoReturn:
-    bad = int(np.flatnonzero(~np.isfinite(rewards))[0])
-    raise ValueError(
-        f"The environment paid a reward of {rewards[bad]} in copy {bad}; rewards must be finite numbers, so training "
-        "stopped before it learned from this one."
-    )
 
 
 def _room_for(space: Space[Any], lead: tuple[int, int]) -> NDArray[Any]:

@@ -141,7 +141,7 @@ class Segment:
 
 def _unpacked(tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
     if _PACKED not in tensors:
-        return tensors.get("frames")  # stored before pictures were compressed
+        return None
     shape = [int(side) for side in tensors[_PACKED_SHAPE]]
     # Not a byte more than the shape has room for is unpacked, whatever a file from elsewhere may claim.
     content = zlib.decompressobj().decompress(tensors[_PACKED].tobytes(), max(math.prod(shape), 0) + 1)

@@ -55,9 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
         directory = RunDirectory(run_dir)
         config = _resume(words, directory) if resume else _start(config, directory)
         command = f"{_PROGRAM} --run-dir {shlex.quote(str(run_dir))} --resume"
-        work = train if config.environment else learn_reward
         try:
-            metrics = work(config, directory, console, resume)
+            if config.environment:
+                metrics = train(config, directory, console, resume)
+            else:
+                metrics = learn_reward(config, directory, console)
         except (RunInterrupted, KeyboardInterrupt):
             print(f"Stopped. To go on: {command}", file=sys.stderr)
             return INTERRUPTED

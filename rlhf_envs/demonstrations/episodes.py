@@ -23,7 +23,13 @@ from safetensors.numpy import save as to_safetensors
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.simulation import space_bounds
 from rlhf_envs.files import write_atomically
-from rlhf_envs.observations import Observations, concatenate_observations, map_observations, named_arrays
+from rlhf_envs.observations import (
+    Observations,
+    concatenate_observations,
+    map_observations,
+    named_arrays,
+    space_parts,
+)
 
 FORMAT_VERSION = 2
 """Raised by every change to the file; only files of this version are read."""
@@ -179,7 +185,7 @@ class Demonstrations:
                     f"These demonstrations were recorded in {self.environment.id}, whose {name} is {recorded}, "
                     f"but here it is {space}."
                 )
-        parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {"": observation_space}
+        parts = space_parts(observation_space)
         arrays = dict(named_arrays(self.observations))
         if set(parts) != set(arrays):
             raise ValueError(f"Demonstrations in {observation_space} have no observations {sorted(arrays)}.")

@@ -14,7 +14,7 @@ from rlhf_envs.demonstrations.episodes import Episode
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.observations import map_observations, stack_observations
-from rlhf_envs.wrappers import AdaptSpaces
+from rlhf_envs.wrappers.spaces import adaptation_of
 
 KeysToAction = Mapping[tuple[str, ...], Any]
 """Key combinations, as pygame names their keys, and the action of each; the form of `gymnasium.utils.play`."""
@@ -54,7 +54,7 @@ class Controls:
                 f"{name} does not say which keys mean which action; say it, such as --keys "
                 """'{"left": 0, "right": 1}' for a Discrete action."""
             )
-        adapted = _adapted(env)
+        adapted = adaptation_of(env)
         self.keys_to_action: dict[frozenset[str], Any] = {}
         for keys, action in (found or {}).items():
             held = frozenset(_KEY_NAMES.get(key, key) for key in ((keys,) if isinstance(keys, str) else keys))
@@ -124,7 +124,7 @@ class Controls:
 def _idle_action(env: gym.Env[Any, Any]) -> Any:
     """The action while no key is held: the environment's own idle action, or else the action 0."""
     idle = getattr(getattr(env.unwrapped, "task", None), "idle_action", None)
-    adapted = _adapted(env)
+    adapted = adaptation_of(env)
     if adapted is not None and isinstance(adapted.env.action_space, spaces.Box):
         return adapted.adapted_action(_idle_action(adapted.env))
     space = env.action_space
@@ -135,14 +135,6 @@ def _idle_action(env: gym.Env[Any, Any]) -> Any:
     if isinstance(space, spaces.Box):
         return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
     return np.zeros(space.shape or (), dtype=space.dtype)
-
-
-def _adapted(env: gym.Env[Any, Any]) -> AdaptSpaces | None:
-    """The wrapper that has adapted the actions of an environment, if there is one."""
-    layer: Any = env
-    while isinstance(layer, gym.Wrapper) and not isinstance(layer, AdaptSpaces):
-        layer = layer.env
-    return layer if isinstance(layer, AdaptSpaces) else None
 
 
 class _Ended(Exception):

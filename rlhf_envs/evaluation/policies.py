@@ -34,6 +34,7 @@ _TRIAL_SEED = 2_000_000
 """Far from the seeds of training and of evaluation."""
 
 _TRIALS = 2
+_MOST_ACTIONS = 32
 
 
 @runtime_checkable
@@ -109,16 +110,17 @@ class RandomPolicy:
         return lambda observations: np.asarray(space.sample())
 
 
-def constant_actions(space: Space[Any], most: int = 32) -> NDArray[Any]:
+def constant_actions(space: Space[Any]) -> NDArray[Any]:
     """Actions that a policy which never looks may repeat, (K, *act) in the dtype of the space.
 
     All actions of a Discrete space, and every value of each component of a MultiDiscrete one while the others are at
     their first. Of a Box rest (zero, or what is nearest to it within the bounds), the middle, both ends, and each
     component at either end while the others rest; an infinite bound counts as 1. Of any other space, samples.
 
+    At most `_MOST_ACTIONS`, spread evenly over all of them.
+
     Args:
         space: of a single action.
-        most: that many at most, spread evenly over all of them.
     """
     if isinstance(space, Discrete):
         found = np.arange(space.start, space.start + space.n, dtype=space.dtype)
@@ -139,8 +141,8 @@ def constant_actions(space: Space[Any], most: int = 32) -> NDArray[Any]:
         found = flat.reshape(-1, *space.shape)
     else:
         space.seed(0)
-        found = np.stack([np.asarray(space.sample()) for _ in range(most)])
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(int))
+        found = np.stack([np.asarray(space.sample()) for _ in range(_MOST_ACTIONS)])
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(_MOST_ACTIONS, len(found))).astype(int))
     return found[chosen].astype(space.dtype)
 
 

@@ -90,7 +90,6 @@ def reward_correlation(
     *,
     segment_length: int,
     episodes: int = 20,
-    seed: int = FIRST_SEED,
 ) -> dict[str, RewardAgreement]:
     """Compare the learned with the true reward on fresh rollouts.
 
@@ -98,7 +97,7 @@ def reward_correlation(
         ensemble: the reward model.
         policy: whose rollouts.
         segment_length: steps in a segment.
-        environment, episodes, seed: as in `evaluate`.
+        environment, episodes: as in `evaluate`.
 
     Returns:
         "policy": on rollouts of the policy, which vary little; and "mixture": on rollouts between the policy's and
@@ -109,9 +108,11 @@ def reward_correlation(
     """
     agreements = {}
     horizon = EnvironmentRef.of(environment).episode_length()
-    for name, acting in (("policy", policy), ("mixture", MixedPolicy(policy, seed))):
+    for name, acting in (("policy", policy), ("mixture", MixedPolicy(policy, FIRST_SEED))):
         with closing(make_copies(environment, episodes)) as copies:
-            agreements[name] = _agreement(ensemble, play(bind(acting, copies), copies, seed), segment_length, horizon)
+            agreements[name] = _agreement(
+                ensemble, play(bind(acting, copies), copies, FIRST_SEED), segment_length, horizon
+            )
     return agreements
 
 

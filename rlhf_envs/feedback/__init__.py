@@ -13,7 +13,6 @@ from rlhf_envs.feedback.session import AnnotatorSession, SessionProgress
 from rlhf_envs.feedback.store import (
     AnswerRefusedError,
     PreferenceStore,
-    StatusMessage,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
@@ -25,19 +24,17 @@ from rlhf_envs.feedback.store import (
 )
 from rlhf_envs.kinds import (
     KINDS,
-    LONGEST_RANKING,
     FeedbackKind,
     Label,
     ranking_payload,
     rating_payload,
     strength_payload,
 )
-from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
+from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission
 
 __all__ = [
     "ANNOTATORS",
     "KINDS",
-    "LONGEST_RANKING",
     "Annotator",
     "AnnotatorSession",
     "Answer",
@@ -54,7 +51,6 @@ __all__ = [
     "QueryCounts",
     "ScriptedTeacher",
     "SessionProgress",
-    "StatusMessage",
     "StoreDamagedError",
     "StoreError",
     "StoreExistsError",
@@ -64,7 +60,6 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreVersionError",
     "Submission",
-    "Tally",
     "TeacherConfig",
     "make_annotator",
     "ranking_payload",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -12,6 +11,7 @@ from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, remaining_an
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
+from rlhf_envs.randomness import uniform_by_name
 
 REPEAT_AFTER = 5
 """A pair is not repeated before its annotator has answered this many others, so that none is answered from memory."""
@@ -27,7 +27,6 @@ class AnnotatorSession:
         store: where queries and answers meet.
         annotator: who answers.
         purposes: only queries of these are shown.
-        kinds: only queries of these kinds are shown; None for all that the screen can show.
         ahead: how many queries to lease for this annotator at a time, so that their clips can be made ready.
         lease_seconds: how long the leases last while nothing is heard.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that this annotator has answered before,
@@ -45,7 +44,6 @@ class AnnotatorSession:
         annotator: str,
         *,
         purposes: Collection[Purpose] = QUEUE,
-        kinds: Collection[str] | None = None,
         ahead: int = 4,
         lease_seconds: float = 120.0,
         repeat_rate: float = 0.0,
@@ -65,7 +63,6 @@ class AnnotatorSession:
         self.store = store
         self.annotator = annotator
         self.purposes = tuple(purposes)
-        self.kinds = None if kinds is None else tuple(kinds)
         self.ahead = ahead
         self.lease_seconds = lease_seconds
         self.repeat_rate = repeat_rate
@@ -88,16 +85,13 @@ class AnnotatorSession:
             _log.warning("There is no practice round: %s", problem)
         self._prepared = True
 
-    def upcoming(self, screen_kinds: Collection[str] | None = None) -> list[Query]:
+    def upcoming(self, kinds: Collection[str] | None = None) -> list[Query]:
         """The next queries, the first one now, and their leases renewed; empty where there are none at the moment.
 
         Args:
-            screen_kinds: the kinds of query that the annotator's screen can show; None for all.
+            kinds: the kinds of query that the annotator's screen can show; None for all.
         """
         self.prepare()
-        kinds = self.kinds if screen_kinds is None else screen_kinds
-        if kinds is not None and self.kinds is not None:
-            kinds = [kind for kind in kinds if kind in self.kinds]
         if self._practising:
             taken = self._take((Purpose.PRACTICE,), kinds)
             if taken:
@@ -122,7 +116,7 @@ class AnnotatorSession:
 
         `submit` acts on it itself; it is for servers that store answers of many annotators in one transaction.
         """
-        return self.repeat_rate > 0 and _uniform(self.annotator, "whether", answer_id) < self.repeat_rate
+        return self.repeat_rate > 0 and uniform_by_name(self.annotator, "whether", answer_id) < self.repeat_rate
 
     def repeat_earlier(self, answer_id: int) -> None:
         """Ask a pair again that this annotator answered some time before this answer.
@@ -143,8 +137,8 @@ class AnnotatorSession:
         ]
         if not old:
             return
-        chosen = old[int(_uniform(self.annotator, "which", answer_id) * len(old))]
-        swapped = _uniform(self.annotator, "side", answer_id) < 0.5
+        chosen = old[int(uniform_by_name(self.annotator, "which", answer_id) * len(old))]
+        swapped = uniform_by_name(self.annotator, "side", answer_id) < 0.5
         left, right = self.store.segments(chosen.segment_ids)
         again = Query(
             key=f"check/{self.annotator}/{chosen.query_id}",
@@ -180,9 +174,3 @@ class AnnotatorSession:
             kinds=kinds,
             lease_seconds=self.lease_seconds,
         )
-
-
-def _uniform(annotator: str, what: str, number: int) -> float:
-    """A number in [0, 1) that is the same whenever it is asked for: a retried request must not ask twice."""
-    drawn = hashlib.blake2b(f"{annotator}\0{what}\0{number}".encode(), digest_size=8).digest()
-    return (int.from_bytes(drawn) >> 11) * 2.0**-53

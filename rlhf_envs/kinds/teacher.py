@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.queries import Choice, Query
-from rlhf_envs.randomness import generator_by_name, uniforms_by_name
+from rlhf_envs.randomness import generator_by_name, uniform_by_name
 from rlhf_envs.segments import Segment
 
 JudgedBy = Literal["return", "regret", "value"]
@@ -163,7 +163,7 @@ class Judgement:
         Raises:
             ValueError: as `skips`.
         """
-        if self.config.habit and self._uniforms(query, "habit")[0] < self.config.habit:
+        if self.config.habit and self._uniform(query, "habit") < self.config.habit:
             return Choice.LEFT
         if self.config.equal:
             left, right = self.true_rewards(query)
@@ -172,7 +172,7 @@ class Judgement:
         advantage = self.perceived_advantage(query)
         if advantage == 0:
             return Choice.TIE
-        mistaken = self._uniforms(query, "mistake")[0] < self.config.mistake
+        mistaken = self._uniform(query, "mistake") < self.config.mistake
         return Choice.RIGHT if (advantage > 0) != mistaken else Choice.LEFT
 
     def perceived_advantage(self, query: Query) -> float:
@@ -183,7 +183,7 @@ class Judgement:
         left, right = self.returns(query)
         if math.isinf(self.config.beta):
             return right - left
-        draw = self._uniforms(query, "advantage")[0]
+        draw = self._uniform(query, "advantage")
         noise = math.log(max(draw, _SMALLEST)) - math.log1p(-draw)
         return right - left + noise / max(self.config.beta, _SMALLEST)
 
@@ -209,8 +209,8 @@ class Judgement:
             merits[:lived] = np.nan_to_num(rewards[:lived] + critic.gamma * following - values, nan=0.0)
         return merits
 
-    def _uniforms(self, query: Query, purpose: str) -> tuple[float, ...]:
-        return uniforms_by_name("scripted teacher", self.config.seed, query.key, purpose)
+    def _uniform(self, query: Query, purpose: str) -> float:
+        return uniform_by_name("scripted teacher", self.config.seed, query.key, purpose)
 
     def _discounted_sum(self, rewards: NDArray[np.float64]) -> float:
         # fsum rounds once, so that the same rewards in another order are an exact tie.

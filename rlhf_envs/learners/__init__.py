@@ -1,55 +1,17 @@
 """Learners: algorithms of Stable-Baselines3 with their settings, as a training run builds, saves and restores them.
 
-`LEARNERS` names them. One of your own is a class with a `build` method, see `Learner`; on the command line it is given
-as `--learner module:Class`.
+`LEARNERS` names them; the settings of those here are in the modules `on_policy` and `off_policy`. One of your own is a
+class with a `build` method, see `Learner`; on the command line it is given as `--learner module:Class`.
 """
 
+from rlhf_envs.learners import off_policy, on_policy
 from rlhf_envs.learners.learner import LEARNERS, Learner, find_learner
-from rlhf_envs.learners.off_policy import (
-    DQNConfig,
-    DQNLearner,
-    SACConfig,
-    SACLearner,
-    TD3Config,
-    TD3Learner,
-    TQCConfig,
-    TQCLearner,
-)
-from rlhf_envs.learners.on_policy import (
-    A2CConfig,
-    A2CLearner,
-    MaskablePPOConfig,
-    MaskablePPOLearner,
-    PPOConfig,
-    PPOLearner,
-    RecurrentPPOConfig,
-    RecurrentPPOLearner,
-)
 
 for _learner in (
-    *(PPOLearner(), A2CLearner(), SACLearner(), TD3Learner(), DQNLearner()),
-    *(TQCLearner(), RecurrentPPOLearner(), MaskablePPOLearner()),
+    *(on_policy.PPOLearner(), on_policy.A2CLearner()),
+    *(off_policy.SACLearner(), off_policy.TD3Learner(), off_policy.DQNLearner(), off_policy.TQCLearner()),
+    *(on_policy.RecurrentPPOLearner(), on_policy.MaskablePPOLearner()),
 ):
     LEARNERS.register(_learner.name, _learner)
 
-__all__ = [
-    "LEARNERS",
-    "A2CConfig",
-    "A2CLearner",
-    "DQNConfig",
-    "DQNLearner",
-    "Learner",
-    "MaskablePPOConfig",
-    "MaskablePPOLearner",
-    "PPOConfig",
-    "PPOLearner",
-    "RecurrentPPOConfig",
-    "RecurrentPPOLearner",
-    "SACConfig",
-    "SACLearner",
-    "TD3Config",
-    "TD3Learner",
-    "TQCConfig",
-    "TQCLearner",
-    "find_learner",
-]
+__all__ = ["LEARNERS", "Learner", "find_learner"]

@@ -19,7 +19,6 @@ from rlhf_envs.learners.normaliser import load_normaliser, save_normaliser
 from rlhf_envs.learners.replay import restore_replay, save_replay
 from rlhf_envs.learners.settings import LearnerConfig
 from rlhf_envs.registry import Registry
-from rlhf_envs.sb3 import PreferenceVecEnv, RewardSink, reward_sink
 
 Settings = TypeVar("Settings")
 Config = TypeVar("Config", bound=LearnerConfig)
@@ -61,18 +60,6 @@ class Learner(ABC, Generic[Settings]):
         Raises:
             ValueError: if the settings do not fit the environment.
         """
-
-    def rewards(self, model: BaseAlgorithm, env: PreferenceVecEnv) -> RewardSink:
-        """How rewards reach the algorithm: by default, into whichever buffer it learns from.
-
-        Args:
-            model: the algorithm.
-            env: the environment that it trains on, without wrappers such as `VecNormalize`.
-
-        Raises:
-            ValueError: if there is no buffer of a known kind.
-        """
-        return reward_sink(model, env)
 
     def for_trial(self, settings: Settings) -> Settings:
         """Settings of the same policy for one or two copies and a rollout of a few steps, to try or to load it."""

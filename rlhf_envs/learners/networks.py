@@ -12,6 +12,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor
 from torch import nn
 
+from rlhf_envs.observations import space_parts
+
 SMALLEST_FOR_NATURE_CNN = 36
 """Pixels. The network that Stable-Baselines3 reads pictures with shrinks anything smaller to nothing."""
 
@@ -102,11 +104,10 @@ def _is_small_image(space: Space[Any]) -> bool:
 
 def policy_for(observation_space: Space[Any]) -> tuple[str, dict[str, Any]]:
     """Which of Stable-Baselines3's policies reads this kind of observation, and the arguments that this takes."""
+    small = any(map(_is_small_image, space_parts(observation_space).values()))
     if isinstance(observation_space, spaces.Dict):
-        small = any(_is_small_image(part) for part in observation_space.spaces.values())
         return "MultiInputPolicy", {"features_extractor_class": DictExtractor} if small else {}
     if isinstance(observation_space, spaces.Box) and is_image_space(observation_space):
-        small = _is_small_image(observation_space)
         return "CnnPolicy", {"features_extractor_class": SmallImageExtractor} if small else {}
     if isinstance(observation_space, spaces.MultiDiscrete) and np.any(observation_space.nvec >= FEWEST_TOKENS):
         return "MlpPolicy", {"features_extractor_class": TokenExtractor}

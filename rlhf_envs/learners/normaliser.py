@@ -16,6 +16,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from rlhf_envs.observations import space_parts
+
 _EPSILON = 1e-8
 """What VecNormalize adds to a variance."""
 
@@ -32,7 +34,7 @@ def normalised(env: VecEnv, settings: Any, rewards: bool = False) -> VecEnv:
         The environment itself, or a `VecNormalize` around it. Pictures and categories stay as they are.
     """
     space = env.observation_space
-    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    parts = space_parts(space)
     keys = [key for key, part in parts.items() if isinstance(part, spaces.Box) and not is_image_space(part)]
     observations = bool(getattr(settings, "normalize_observations", False) and keys)
     rewards = rewards and bool(getattr(settings, "normalize_rewards", False))

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rlhf_envs.learners.learner import NamedLearner
 from rlhf_envs.learners.settings import LearnerConfig
+from rlhf_envs.observations import space_parts
 
 _FOR_DISCRETE = "ppo, a2c and for a Discrete space dqn"
 _SMALL_BUFFER = {"buffer_size": 4}
@@ -77,7 +78,7 @@ def check_memory(settings: OffPolicyConfig, observation_space: spaces.Space[Any]
     Raises:
         ValueError: if the observations, each of which is held twice, take more than nine tenths of the memory.
     """
-    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    parts = space_parts(observation_space).values()
     step = 2 * sum(int(np.prod(part.shape or (1,))) * np.dtype(part.dtype or np.int64).itemsize for part in parts)
     memory = int(0.9 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     if min(settings.buffer_size, timesteps) * step > memory:

@@ -18,26 +18,12 @@ from rlhf_envs.learners.learner import find_learner
 from rlhf_envs.learners.on_policy import A2CConfig, MaskablePPOConfig, PPOConfig, RecurrentPPOConfig
 from rlhf_envs.learners.settings import ACTIVATIONS, LearnerConfig
 
-_FILES = {
-    "ppo": "ppo",
-    "a2c": "a2c",
-    "sac": "sac",
-    "td3": "td3",
-    "dqn": "dqn",
-    "tqc": "tqc",
-    "recurrent-ppo": "ppo_lstm",
-}
+_FILES = {name: name for name in ("ppo", "a2c", "sac", "td3", "dqn", "tqc")} | {"recurrent-ppo": "ppo_lstm"}
 """Learners that rl-zoo3 has settings for, and its files."""
 
 _DEFAULTS: Mapping[str, LearnerConfig] = {
     "ppo": PPOConfig(
-        num_envs=1,
-        n_steps=2048,
-        batch_size=64,
-        n_epochs=10,
-        learning_rate=3e-4,
-        anneal=False,
-        gamma=0.99,
+        num_envs=1, n_steps=2048, batch_size=64, n_epochs=10, learning_rate=3e-4, anneal=False, gamma=0.99
     ),
     "a2c": A2CConfig(num_envs=1),
     "recurrent-ppo": RecurrentPPOConfig(num_envs=1),

@@ -73,7 +73,7 @@ class RoundReport:
         labels: that the reward model knows by now.
         fit: how fitting went, or None where there was nothing new to learn.
         test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
-        select_seconds, wait_seconds, fit_seconds: what choosing and asking, getting answers, and fitting took.
+        fit_seconds: what fitting took.
         concerns: what people should know of that keeps the run from learning, a sentence each.
         stop_requested: whether the owner of the run wants training to end here, to be resumed.
     """
@@ -82,8 +82,6 @@ class RoundReport:
     labels: int
     fit: FitReport | None
     test_accuracy: float | None
-    select_seconds: float
-    wait_seconds: float
     fit_seconds: float
     stop_requested: bool = False
     concerns: tuple[str, ...] = ()
@@ -214,7 +212,6 @@ class FeedbackLoop:
             timesteps: environment steps so far.
             total_timesteps: environment steps of the whole training.
         """
-        started = time.perf_counter()
         self.status.figures |= {
             "timesteps": timesteps,
             "total_timesteps": total_timesteps,
@@ -224,7 +221,6 @@ class FeedbackLoop:
         }
         self._wait_while_paused()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
-        selected = time.perf_counter()
         if self.annotator is not None:
             # After a crash there may be queries that were asked and not answered, so the first visit always serves.
             if asked or not self._served:
@@ -250,8 +246,6 @@ class FeedbackLoop:
             len(self.dataset),
             report,
             self.progress.test_accuracy,
-            selected - started,
-            answered - selected,
             ended - answered,
             self._requests.stop,
             self.concerns,

@@ -154,10 +154,8 @@ def film(
 
 
 def _drawable(environment: EnvironmentRef, picture_size: tuple[int, int], theme: str) -> Env[Any, Any]:
-    kwargs = {name: value for name, value in environment.kwargs.items() if name != "render_mode"}
-    if environment.is_native:
-        kwargs |= {"frame_size": picture_size, "theme": theme}
-    env = replace(environment, kwargs=kwargs).make("rgb_array")
+    own = {"frame_size": picture_size, "theme": theme} if environment.is_native else {}
+    env = replace(environment, kwargs={**environment.kwargs, **own}).make("rgb_array")
     if env.render_mode != "rgb_array":
         raise ValueError(f"{environment.id} cannot be filmed, because it does not render as 'rgb_array'.")
     return env

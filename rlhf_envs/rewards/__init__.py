@@ -1,7 +1,7 @@
 """The preference model: from answers about segments to a learned reward."""
 
 from rlhf_envs.objectives import OBJECTIVES, BradleyTerry, Objective, Probit
-from rlhf_envs.rewards.dataset import Labels, PreferenceDataset
+from rlhf_envs.rewards.dataset import PreferenceDataset
 from rlhf_envs.rewards.encoding import InputEncoder
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
 from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit
@@ -17,7 +17,6 @@ __all__ = [
     "FitConfig",
     "FitReport",
     "InputEncoder",
-    "Labels",
     "Objective",
     "PreferenceDataset",
     "Probit",

@@ -141,6 +141,29 @@ class RewardEnsemble:
         self.input_mean, self.input_std = self.input_mean.to(self.device), self.input_std.to(self.device)
         return self
 
+    def check_fits(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], terminates: bool
+    ) -> None:
+        """Refuse an environment that the model was not made for.
+
+        Args:
+            observation_space, action_space: of the environment.
+            terminates: whether its episodes may end before the horizon.
+
+        Raises:
+            ValueError: if a space is another one, or the model does not know what the end of an episode is worth.
+        """
+        for name, given in (("observation space", observation_space), ("action space", action_space)):
+            learned = getattr(self.encoder, name.replace(" ", "_"))
+            if learned != given:
+                raise ValueError(f"The reward model was learned for the {name} {learned}, and here it is {given}.")
+        if terminates and not self.encoder.absorbing:
+            raise ValueError(
+                "Episodes of this environment may terminate, and the reward model was made where none do, so that it "
+                "does not know what an end is worth; make it with absorbing=True, or let the environment begin anew in "
+                "place of ending (--on-termination restart)."
+            )
+
     def generator(self, stream: int) -> torch.Generator:
         """A random stream of its own for (seed, fits so far, stream)."""
         state = np.random.SeedSequence([self.seed % 2**64, self.fits, stream]).generate_state(1, np.uint64)

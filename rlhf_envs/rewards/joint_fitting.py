@@ -23,7 +23,6 @@ def fit_with_reliability(
     dataset: PreferenceDataset,
     config: FitConfig | None = None,
     *,
-    fresh: bool | None = None,
     rounds: int = ROUNDS,
 ) -> FitReport:
     """Estimate from the reward how reliable everybody is, fit the reward to answers weighed by that, and so on.
@@ -36,7 +35,7 @@ def fit_with_reliability(
     dataset and config alone: what `set_reliability` said before plays no part.
 
     Args:
-        ensemble, dataset, config, fresh: as in `fit`. The dataset gets the estimates (`set_reliability`).
+        ensemble, dataset, config: as in `fit`. The dataset gets the estimates (`set_reliability`).
         rounds: how many times to estimate and fit. Where fits follow each other as answers come in, 1 is enough, and
             costs what `fit` costs.
 
@@ -50,10 +49,10 @@ def fit_with_reliability(
         raise ValueError(f"A joint fit needs at least 1 round, not {rounds}.")
     if not ensemble.fits:
         dataset.set_reliability({})
-        fit(ensemble, dataset, config, fresh=fresh)
+        fit(ensemble, dataset, config)
     for _ in range(rounds):
         dataset.set_reliability(estimate_from_held_out(ensemble, dataset, config))
-        report = fit(ensemble, dataset, config, fresh=fresh)
+        report = fit(ensemble, dataset, config)
     return report
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -65,22 +64,18 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
 
 def load(
     path: str | os.PathLike[str],
-    observation_space: spaces.Space[Any] | None = None,
-    action_space: spaces.Space[Any] | None = None,
     objective: Objective | None = None,
 ) -> RewardEnsemble:
     """Read an ensemble as it was saved, bit for bit.
 
     Args:
         path: with or without ".safetensors".
-        observation_space, action_space: the spaces it is to be used with, if they should be compared.
         objective: of a model that was fitted with one of the user's own, unless it is registered under the name in the
             file; nothing that a file names is imported.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged or of a newer version, the model was trained for other spaces, or its
-            objective is not known.
+        ValueError: if the file is damaged or of a newer version, or its objective is not known.
     """
     source = _tensor_path(path)
     if not source.is_file():
@@ -106,8 +101,6 @@ def load(
             f"{source} was fitted with the objective {wanted!r}, which is not registered here: register it, or "
             "load the model with it as an argument."
         )
-    _require_space("observation", ensemble.encoder.observation_space, observation_space, source)
-    _require_space("action", ensemble.encoder.action_space, action_space, source)
     return ensemble
 
 
@@ -140,11 +133,6 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
     ensemble.fits, ensemble.anchored = description["fits"], bool(description["anchored"])
     ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
     return ensemble
-
-
-def _require_space(name: str, trained: spaces.Space[Any], given: spaces.Space[Any] | None, source: Path) -> None:
-    if given is not None and given != trained:
-        raise ValueError(f"{source} was trained for the {name} space {trained}, and was given {given}.")
 
 
 def _tensor_path(path: str | os.PathLike[str]) -> Path:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
+from rlhf_envs.json_values import settings_from_json
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, about_clips, frame_rate
 from rlhf_envs.observations import Observations
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
@@ -53,7 +54,7 @@ class PreferenceCallback(ScoringCallback):
 
     Raises:
         ValueError: if the segments do not fit the episodes, the annotator does not answer all kinds that are asked, the
-            spaces are not supported, or episodes may terminate and the given model was not made for that.
+            spaces are not supported, or the given model does not fit the environment (`RewardEnsemble.check_fits`).
     """
 
     def __init__(
@@ -81,11 +82,7 @@ class PreferenceCallback(ScoringCallback):
             ensemble = RewardEnsemble(
                 env.observation_space, env.action_space, ensemble or EnsembleConfig(), seed, absorbing=env.terminates
             )
-        if env.terminates and not ensemble.encoder.absorbing:
-            raise ValueError(
-                "Episodes of this environment may terminate, and what that is worth has to be learned as well; make "
-                "the reward model with absorbing=True."
-            )
+        ensemble.check_fits(env.observation_space, env.action_space, env.terminates)
         if feedback.answers == 0 and ensemble.fits == 0:
             raise ValueError(
                 "With answers=0 nothing is asked, so there has to be a reward model that was learned before."
@@ -118,10 +115,10 @@ class PreferenceCallback(ScoringCallback):
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Take back what `save` wrote and returned."""
         super().restore(folder, state)
-        _check_state(state["loop"])
+        loop = settings_from_json(LoopState, state["loop"], "state.json: loop")
         before = self.loop.ensemble
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=before.objective).to(before.device)
-        self.loop.restore(LoopState(**state["loop"]))
+        self.loop.restore(loop)
 
     def save_result(self, path: Path) -> None:
         """Write the reward model.
@@ -203,12 +200,3 @@ class PreferenceCallback(ScoringCallback):
             self.rewards.release()
         else:
             self.rewards.hold()
-
-
-def _check_state(state: Mapping[str, Any]) -> None:
-    for name in ("round", "asked", "held_out", "spent", "checked_before", "cursor", "labels"):
-        value = state.get(name, 0)
-        if type(value) is not int or value < 0:
-            raise ValueError(f"state.json: {name} must be a whole number, not {value!r}")
-    if type(state.get("test_accuracy") or 0.0) not in (int, float):
-        raise ValueError(f"state.json: test_accuracy must be a number, not {state['test_accuracy']!r}")

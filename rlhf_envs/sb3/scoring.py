@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from rlhf_envs.observations import Observations, map_observations, merge_leading_axes
+from rlhf_envs.observations import Observations, map_observations, merge_leading_axes, space_parts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 Score = Callable[[Observations, NDArray[Any]], NDArray[np.float32]]
@@ -193,7 +194,7 @@ class ReplayRewards(RewardSink):
         self._model, self._buffer, self._env = model, buffer, env
         self._observed = _what_the_environment_showed(model.get_env(), env, name)
         self._learning_starts = model.learning_starts
-        images = any(len(part.shape or ()) > 1 for part in _parts(env.observation_space))
+        images = any(len(part.shape or ()) > 1 for part in space_parts(env.observation_space).values())
         self._at_once = max(1, (_IMAGES_AT_ONCE if images else _ROWS_AT_ONCE) // env.num_envs)
         self._chunk = max(1, _CHUNK // env.num_envs)
         self._collected = model.num_timesteps
@@ -293,9 +294,9 @@ def _what_the_environment_showed(
     undone: list[Callable[[Observations], Observations]] = []
     while outer is not env and isinstance(outer, VecEnvWrapper):
         if isinstance(outer, VecTransposeImage):
-            undone.append(_Transposed(outer))
+            undone.append(partial(_transposed, outer))
         elif isinstance(outer, VecFrameStack):
-            undone.append(_Stacked(outer))
+            undone.append(partial(_last_frames, outer))
         elif not isinstance(outer, _TRANSPARENT):
             raise ValueError(
                 f"{name} remembers what {type(outer).__name__} shows it, from which the reward model cannot tell what "
@@ -318,44 +319,29 @@ def _what_the_environment_showed(
     return observed
 
 
-class _Transposed:
+def _transposed(wrapper: VecTransposeImage, observations: Observations) -> Observations:
     """Pictures with their channels last again."""
-
-    def __init__(self, wrapper: VecTransposeImage) -> None:
-        self._wrapper = wrapper
-
-    def __call__(self, observations: Observations) -> Observations:
-        if self._wrapper.skip:
-            return observations
-        if isinstance(observations, dict):
-            keys = self._wrapper.image_space_keys
-            return {key: np.moveaxis(part, 1, -1) if key in keys else part for key, part in observations.items()}
-        return np.moveaxis(observations, 1, -1)
+    if wrapper.skip:
+        return observations
+    if isinstance(observations, dict):
+        keys = wrapper.image_space_keys
+        return {key: np.moveaxis(part, 1, -1) if key in keys else part for key, part in observations.items()}
+    return np.moveaxis(observations, 1, -1)
 
 
-class _Stacked:
+def _last_frames(wrapper: VecFrameStack, observations: Observations) -> Observations:
     """The last one of frames that are stacked."""
+    channels_first: Any = wrapper.stacked_obs.channels_first
 
-    def __init__(self, wrapper: VecFrameStack) -> None:
-        self._stacked, self._inner = wrapper.stacked_obs, wrapper.venv.observation_space
-
-    def __call__(self, observations: Observations) -> Observations:
-        if isinstance(observations, dict):
-            return {key: self._last(observations[key], key) for key in observations}
-        return self._last(observations, None)
-
-    def _last(self, part: NDArray[Any], key: str | None) -> NDArray[Any]:
-        first, space = self._stacked.channels_first, self._inner
-        if isinstance(space, spaces.Dict):
-            first, space = first[key], space[key]  # type: ignore[index]
-        axis = 1 if first else -1
+    def last(part: NDArray[Any], space: Space[Any], first: bool) -> NDArray[Any]:
         shape: Any = space.shape
-        channels = shape[0] if first else shape[-1]
+        axis, channels = (1, shape[0]) if first else (-1, shape[-1])
         return np.take(part, np.arange(part.shape[axis] - channels, part.shape[axis]), axis=axis)
 
-
-def _parts(space: Space[Any]) -> Iterator[Space[Any]]:
-    yield from space.values() if isinstance(space, spaces.Dict) else [space]
+    inner: Any = wrapper.venv.observation_space
+    if isinstance(observations, dict):
+        return {key: last(part, inner[key], channels_first[key]) for key, part in observations.items()}
+    return last(observations, inner, channels_first)
 
 
 class ScoringCallback(BaseCallback):

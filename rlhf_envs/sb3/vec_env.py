@@ -24,6 +24,7 @@ from rlhf_envs.recording import SegmentRecorder, SnapshotSource
 from rlhf_envs.sb3 import simulator_states
 from rlhf_envs.wrappers import HideReward, LearnedReward, RecordSegments, true_rewards
 from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
+from rlhf_envs.wrappers.spaces import adaptation_of
 
 _REMEMBERED_EPISODES = 100
 
@@ -324,10 +325,9 @@ def make_vec_env(
     else:
         if not ref.is_native:
             _logger.info("%s: %s", ref.id, ref.about_episodes())
-        notes = ref.about_spaces()
+        drawable, notes = _try_one_copy(ref)
         for note in notes:
             _logger.info("%s: %s", ref.id, note)
-        drawable = _try_one_copy(ref)
         # Only pictures need a render mode; where states can be had, they are cheaper.
         frames = frames and not (drawable and snapshots and not processes)
     env = ref.make_vector(num_envs, processes=processes, render_mode="rgb_array" if frames else None)
@@ -351,11 +351,12 @@ def _render(copies: SeparateCopies | CopiesInProcesses, rows: Sequence[int]) -> 
     return copies.call_copies(rows, "render")
 
 
-def _try_one_copy(ref: EnvironmentRef) -> bool:
-    """Refuse what cannot be learned in, and find out whether the simulator's states can be taken."""
+def _try_one_copy(ref: EnvironmentRef) -> tuple[bool, tuple[str, ...]]:
+    """Whether simulator states can be taken, and sentences on adapted spaces; refuses what cannot be learned in."""
     env = ref.make()
     try:
         env.reset(seed=0)
-        return snapshot_source(env) is not None
+        adapted = adaptation_of(env)
+        return snapshot_source(env) is not None, () if adapted is None else adapted.space_notes
     finally:
         env.close()

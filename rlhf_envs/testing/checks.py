@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from rlhf_envs.envs.registration import is_native
 from rlhf_envs.envs.simulation import Simulation, space_bounds
 from rlhf_envs.envs.task import State, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
+from rlhf_envs.observations import space_parts
 
 _STEPS = 40
 _COPIES = 3
@@ -171,9 +172,7 @@ def _check_observations(task: Task, state: State) -> None:
 
 def passes_gymnasium_checker(subject: Subject) -> None:
     """Gymnasium's checker finds nothing, not even to warn of."""
-    env = subject.make()
-    _without_warning(subject, "Gymnasium's checker", lambda: gymnasium_check(env.unwrapped, skip_render_check=True))
-    env.close()
+    _passes(subject, "Gymnasium's checker", gymnasium_check)
 
 
 def passes_sb3_checker(subject: Subject) -> None:
@@ -181,9 +180,7 @@ def passes_sb3_checker(subject: Subject) -> None:
     # Importing it takes seconds, and only this check needs it.
     from stable_baselines3.common.env_checker import check_env as sb3_check
 
-    env = subject.make()
-    _without_warning(subject, "Stable-Baselines3's checker", lambda: sb3_check(env.unwrapped, skip_render_check=True))
-    env.close()
+    _passes(subject, "Stable-Baselines3's checker", sb3_check)
 
 
 def passes_passive_checker(subject: Subject) -> None:
@@ -205,7 +202,7 @@ def has_finite_spaces(subject: Subject) -> None:
     """Observations and actions are bounded, and Box actions lie in [-1, 1]."""
     env = subject.make()
     for name, space in (("observation", env.observation_space), ("action", env.action_space)):
-        for part in space.spaces.values() if isinstance(space, Dict) else [space]:
+        for part in space_parts(space).values():
             if isinstance(part, Box):
                 bounded = bool(np.isfinite(part.low).all() and np.isfinite(part.high).all())
                 require(bounded or not subject.native, f"the {name} space {part} has no finite bounds.")
@@ -542,6 +539,12 @@ def _episode(subject: Subject, seed: int, actions: Any) -> list[Any]:
             break
     env.close()
     return seen
+
+
+def _passes(subject: Subject, checker: str, check: Callable[..., None]) -> None:
+    env = subject.make()
+    _without_warning(subject, checker, lambda: check(env.unwrapped, skip_render_check=True))
+    env.close()
 
 
 def _without_warning(subject: Subject, checker: str, run: Callable[[], None]) -> None:

@@ -66,8 +66,8 @@ class HideReward(gym.vector.VectorWrapper):
 class LearnedReward(gym.vector.VectorWrapper):
     """Pays every copy the learned reward of its observation before the step and its action.
 
-    `info` has "true_reward", "learned_reward" and, if wanted, "reward_spread", each (N,) and each of the step that the
-    copy has just taken. The reward function sees observations as this wrapper returns them, so it belongs on top of
+    `info` has "true_reward" and "learned_reward", each (N,) and of the step that the copy has just taken. The reward
+    function sees observations as this wrapper returns them, so it belongs on top of
     wrappers that change them. It is used, never copied: when it learns, the environment pays accordingly from the next
     step on.
 
@@ -77,7 +77,6 @@ class LearnedReward(gym.vector.VectorWrapper):
     Args:
         env: a vector environment that begins new episodes in SAME_STEP mode.
         reward_function: such as a loaded `RewardEnsemble`.
-        report_spread: whether to ask the reward function for its spread, which may cost as much again as the reward.
 
     Raises:
         TypeError: if the reward function has no method `reward`.
@@ -88,9 +87,7 @@ class LearnedReward(gym.vector.VectorWrapper):
         >>> SAC("MlpPolicy", VectorEnvBridge(env)).learn(50_000)
     """
 
-    def __init__(
-        self, env: VectorEnv[Any, Any, Any], reward_function: RewardFunction, report_spread: bool = False
-    ) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], reward_function: RewardFunction) -> None:
         if not isinstance(reward_function, RewardFunction) or isinstance(reward_function, type):
             raise TypeError(
                 "A reward function needs a method reward(observations, actions) that gives one number per step; "
@@ -99,7 +96,6 @@ class LearnedReward(gym.vector.VectorWrapper):
         require_same_step(env)
         super().__init__(env)
         self.reward_function = reward_function
-        self.report_spread = report_spread
         self._observations: Any = None
         self._all = np.ones(env.num_envs, dtype=np.bool_)
 
@@ -118,26 +114,14 @@ class LearnedReward(gym.vector.VectorWrapper):
             raise ResetNeeded("Call reset() before the first step().")
         # Before the step, because an environment may write its next observations into the same array.
         actions = np.asarray(actions)
-        figures = {"learned_reward": learned_rewards(self.reward_function, self._observations, actions)}
-        if self.report_spread and isinstance(self.reward_function, UncertainRewardFunction):
-            spreads = self.reward_function.spread(self._observations, actions)
-            figures["reward_spread"] = _one_finite_number_each("spread", spreads, len(actions))
+        learned = np.asarray(self.reward_function.reward(self._observations, actions))
+        if learned.shape != (len(actions),) or not np.isfinite(learned).all():
+            given = "some that are not finite" if learned.shape == (len(actions),) else f"shape {learned.shape}"
+            raise ValueError(f"The reward function must give {len(actions)} steps a finite number each, not {given}.")
         self._observations, rewards, terminated, truncated, info = self.env.step(actions)
-        figures["true_reward"] = true_rewards(rewards, info)
-        for name, values in figures.items():
+        for name, values in (("learned_reward", learned), ("true_reward", true_rewards(rewards, info))):
             info[name], info[f"_{name}"] = values, self._all
-        return self._observations, figures["learned_reward"], terminated, truncated, info
-
-
-def learned_rewards(
-    reward_function: RewardFunction, observations: Observations, actions: NDArray[Any]
-) -> NDArray[np.floating[Any]]:
-    """What the function pays for B steps, (B,).
-
-    Raises:
-        ValueError: if it does not give one finite number per step.
-    """
-    return _one_finite_number_each("reward", reward_function.reward(observations, actions), len(actions))
+        return self._observations, learned, terminated, truncated, info
 
 
 def true_reward(reward: SupportsFloat, info: dict[str, Any]) -> float:
@@ -206,17 +190,6 @@ def require_same_step(env: VectorEnv[Any, Any, Any]) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number)
-
-
-def _one_finite_number_each(name: str, values: Any, steps: int) -> NDArray[np.floating[Any]]:
-    values = np.asarray(values)
-    if values.shape != (steps,):
-        raise ValueError(
-            f"The reward function's {name} for {steps} steps must have shape ({steps},), not {values.shape}."
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(f"The reward function's {name} must be finite, but among {steps} steps some are not.")
-    return values
 
 
 def _refuse(reward: float, where: str = "") -> NoReturn:

@@ -109,6 +109,14 @@ class AdaptSpaces(gym.Wrapper[Any, Any, Any, Any]):
         return self._taken.forward(action)
 
 
+def adaptation_of(env: gym.Env[Any, Any]) -> AdaptSpaces | None:
+    """The wrapper that has adapted the spaces of an environment; None where there is none."""
+    layer: Any = env
+    while isinstance(layer, gym.Wrapper) and not isinstance(layer, AdaptSpaces):
+        layer = layer.env
+    return layer if isinstance(layer, AdaptSpaces) else None
+
+
 class BoundActions(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Gives an environment whose Box actions have no bounds the bounds that it works with.
 
@@ -214,9 +222,7 @@ def adapt_actions(space: Space[Any], name: str) -> Adaptation:
         raise ValueError(f"{name} leaves nothing to choose: its action space {space} has a single action.")
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return parts[0][2]
-    if not any(isinstance(part.space, spaces.Box) for *_, part in parts):
-        return _joined_choices(space, parts)
-    return _joined_numbers(space, parts)
+    return _joined(space, parts)
 
 
 def _require_few_values(space: Space[Any], whose: str, wanted: str) -> None:
@@ -344,28 +350,18 @@ def _is_grid_of_symbols(space: spaces.Box) -> bool:
 
 def _counted_from_zero(space: spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) -> Adaptation:
     """Choices in one row and counted from 0."""
-    if isinstance(space, spaces.Discrete):
-        if space.start == 0:
-            return Adaptation(space, _as_it_is, _as_it_is)
-        start, kind = space.start, space.dtype.type
-        return Adaptation(
-            spaces.Discrete(int(space.n)), lambda value: np.int64(value) - start, lambda value: kind(value + start)
-        )
-    if isinstance(space, spaces.MultiBinary):
-        if len(space.shape) == 1:
-            return Adaptation(space, _as_it_is, _as_it_is)
-        shape = space.shape
-        flat: Space[Any] = spaces.MultiBinary(int(np.prod(shape)))
-        return Adaptation(
-            flat, lambda value: np.asarray(value).reshape(-1), lambda value: np.asarray(value).reshape(shape)
-        )
-    if space.nvec.ndim == 1 and not space.start.any():
+    start = np.asarray(getattr(space, "start", 0))
+    if not start.any() and len(space.shape or ()) <= 1:
         return Adaptation(space, _as_it_is, _as_it_is)
-    nvec, starts, dtype = space.nvec, space.start, space.dtype
+    flat: Space[Any] = spaces.MultiDiscrete(_counts(space))
+    if isinstance(space, spaces.Discrete):
+        flat = spaces.Discrete(int(space.n))
+    elif isinstance(space, spaces.MultiBinary):
+        flat = spaces.MultiBinary(int(np.prod(space.shape)))
     return Adaptation(
-        spaces.MultiDiscrete(nvec.reshape(-1)),
-        lambda value: (np.asarray(value) - starts).reshape(-1).astype(np.int64),
-        lambda value: (np.asarray(value).reshape(nvec.shape) + starts).astype(dtype),
+        flat,
+        lambda value: (np.asarray(value) - start).reshape(flat.shape or ()).astype(flat.dtype)[()],
+        lambda value: (np.asarray(value).reshape(space.shape or ()) + start).astype(space.dtype)[()],
     )
 
 
@@ -431,62 +427,49 @@ def _rescaled(space: spaces.Box, name: str) -> Adaptation:
 _Parts = list[tuple[Path, Space[Any], Adaptation]]
 
 
-def _joined_choices(space: Space[Any], parts: _Parts) -> Adaptation:
-    """A Dict or Tuple of choices as one MultiDiscrete."""
-    counts = [_counts(part.space) for *_, part in parts]
-    ends = np.cumsum([len(each) for each in counts])
-
-    def forward(action: Any) -> NDArray[np.int64]:
-        chosen = [np.reshape(part.forward(_at(action, path)), -1) for path, _, part in parts]
-        return np.concatenate(chosen).astype(np.int64)
-
-    def back(action: Any) -> Any:
-        found = {}
-        for (path, leaf, part), chosen in zip(parts, np.split(np.asarray(action), ends[:-1]), strict=True):
-            assert part.back is not None
-            value = part.back(chosen.reshape(part.space.shape or ()))
-            found[path] = leaf.dtype.type(value) if isinstance(leaf, spaces.Discrete) else value.astype(leaf.dtype)
-        return _nested(space, found)
-
-    note = f"Actions are joined: {len(parts)} parts are chosen at once as one MultiDiscrete."
-    return Adaptation(spaces.MultiDiscrete(np.concatenate(counts)), forward, back, (note,))
-
-
-def _joined_numbers(space: Space[Any], parts: _Parts) -> Adaptation:
-    """A Dict or Tuple with Boxes among its parts as one Box; of a choice there is a score for each value."""
-    widths = [
-        int(np.prod(part.space.shape)) if isinstance(part.space, spaces.Box) else int(np.sum(_counts(part.space)))
-        for *_, part in parts
-    ]
+def _joined(space: Space[Any], parts: _Parts) -> Adaptation:
+    """A Dict or Tuple of choices as one MultiDiscrete; with Boxes among its parts as one Box, in which there is a score
+    for each value of a choice."""
+    scored = any(isinstance(part.space, spaces.Box) for *_, part in parts)
+    counts: list[NDArray[np.int64]] = []  # empty for a Box
+    widths = []
+    for *_, part in parts:
+        is_box = isinstance(part.space, spaces.Box)
+        counts.append(np.zeros(0, np.int64) if is_box else _counts(part.space))
+        chosen = int(counts[-1].sum()) if scored else len(counts[-1])
+        widths.append(int(np.prod(part.space.shape or ())) if is_box else chosen)
     ends = np.cumsum(widths)
+    taken: Space[Any] = (
+        spaces.Box(-1, 1, (int(ends[-1]),), np.float32) if scored else spaces.MultiDiscrete(np.concatenate(counts))
+    )
 
-    def forward(action: Any) -> NDArray[np.float32]:
+    def forward(action: Any) -> NDArray[Any]:
         pieces = []
-        for path, _, part in parts:
+        for each, (path, _, part) in zip(counts, parts, strict=True):
             value = np.reshape(part.forward(_at(action, path)), -1)
-            if not isinstance(part.space, spaces.Box):
-                scores = [np.where(np.arange(n) == v, 1, -1) for n, v in zip(_counts(part.space), value, strict=True)]
-                value = np.concatenate(scores)
+            if scored and len(each):
+                value = np.concatenate([np.where(np.arange(n) == v, 1, -1) for n, v in zip(each, value, strict=True)])
             pieces.append(value)
-        return np.concatenate(pieces).astype(np.float32)
+        return np.concatenate(pieces).astype(taken.dtype)
 
     def back(action: Any) -> Any:
         found = {}
-        for (path, leaf, part), numbers in zip(parts, np.split(np.asarray(action), ends[:-1]), strict=True):
+        split = np.split(np.asarray(action), ends[:-1])
+        for each, (path, leaf, part), numbers in zip(counts, parts, split, strict=True):
             assert part.back is not None
-            if isinstance(part.space, spaces.Box):
-                found[path] = part.back(numbers.reshape(part.space.shape))
-                continue
-            scores = np.split(numbers, np.cumsum(_counts(part.space))[:-1])
-            chosen = np.array([int(np.argmax(each)) for each in scores]).reshape(part.space.shape or ())
-            value = part.back(chosen)
-            found[path] = leaf.dtype.type(value) if isinstance(leaf, spaces.Discrete) else value.astype(leaf.dtype)
+            if scored and len(each):
+                numbers = np.array([int(np.argmax(scores)) for scores in np.split(numbers, np.cumsum(each)[:-1])])
+            value = part.back(numbers.reshape(part.space.shape or ()))
+            found[path] = np.asarray(value, leaf.dtype)[()] if len(each) else value
         return _nested(space, found)
 
-    notes = [f"Actions are joined: {len(parts)} parts are one Box of {ends[-1]} numbers."]
-    if not all(isinstance(part.space, spaces.Box) for *_, part in parts):
-        notes.append("For choices among these there is a number for each value, of which the largest counts.")
-    return Adaptation(spaces.Box(-1, 1, (int(ends[-1]),), np.float32), forward, back, tuple(notes))
+    if not scored:
+        notes = [f"Actions are joined: {len(parts)} parts are chosen at once as one MultiDiscrete."]
+    else:
+        notes = [f"Actions are joined: {len(parts)} parts are one Box of {ends[-1]} numbers."]
+        if any(map(len, counts)):
+            notes.append("For choices among these there is a number for each value, of which the largest counts.")
+    return Adaptation(taken, forward, back, tuple(notes))
 
 
 def _counts(space: Space[Any]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from agents.presets import settings_for
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, load
 from rlhf_envs.runs import RunDirectory, read_progress

@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.wrappers import adapt
 

@@ -137,7 +137,6 @@ def test_what_can_be_learned_from_as_it_is_stays_so(name: str) -> None:
     env = ref(name).make()
     assert not isinstance(env.env, AdaptSpaces)  # type: ignore[attr-defined]
     assert (env.observation_space, env.action_space) == (env.unwrapped.observation_space, env.unwrapped.action_space)
-    assert ref(name).about_spaces() == ()
 
 
 def test_the_suite_is_not_wrapped() -> None:
@@ -164,7 +163,6 @@ def test_the_suite_is_not_wrapped() -> None:
     ],
 )
 def test_what_is_otherwise_is_said(name: str, said: str) -> None:
-    assert said in ref(name).about_spaces()
     venv = make_vec_env(ref(name), 1)
     assert said in venv.notes
     venv.close()

@@ -24,7 +24,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import Color
 from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
 from rlhf_envs.runs import RunDirectory

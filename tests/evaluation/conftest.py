@@ -10,7 +10,7 @@ from rich.console import Console
 from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.runs import RunDirectory
 

@@ -18,7 +18,7 @@ from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Choice, ScriptedTeacher, make_annotator
 from rlhf_envs.kinds import Judgement, TeacherConfig
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.queries import Query
 from rlhf_envs.runs import RunDirectory, load_critic

@@ -131,9 +131,6 @@ def test_a_screen_is_handed_only_queries_of_kinds_that_it_can_show(store: Prefer
     assert [query.key for query in session.upcoming(["comparison", "rating"])] == ["c"]
     assert [query.key for query in session.upcoming(["ranking"])] == ["r"]
     assert session.upcoming([]) == []
-    only_comparisons = AnnotatorSession(store, "ann", kinds=["comparison"])
-    assert [query.key for query in only_comparisons.upcoming()] == ["c"]
-    assert only_comparisons.upcoming(["ranking"]) == []
 
 
 def test_a_session_begins_with_the_practice_round_and_comes_back_to_it_after_an_undo(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from agents.config import RunConfig
 from agents.presets import PPO_PRESETS, THIRD_PARTY, preset_for
 from agents.train import about_settings
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import LEARNERS, DQNConfig, PPOConfig, SACConfig, TD3Config, find_learner, zoo
+from rlhf_envs.learners import LEARNERS, find_learner, zoo
+from rlhf_envs.learners.off_policy import DQNConfig, SACConfig, TD3Config
+from rlhf_envs.learners.on_policy import PPOConfig
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rl_zoo3") is None, reason="rl-zoo3 is not installed")
 

@@ -23,7 +23,7 @@ from agents.config import RunConfig, RunOptions
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query, ranking_payload, rating_payload, strength_payload
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report import run_report
 from rlhf_envs.report.run_report import query_pictures, write_report

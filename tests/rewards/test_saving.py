@@ -14,7 +14,7 @@ from tests.rewards.test_encoding import ACTIONS, OBSERVATIONS, batch_of
 def test_a_saved_ensemble_rewards_bit_for_bit_as_before_and_refits_as_if_never_saved(tmp_path: Path) -> None:
     ensemble, dataset = new_problem(30)
     fit(ensemble, dataset)
-    loaded = load(save(ensemble, tmp_path / "reward_model"), OBSERVATION_SPACE, ACTION_SPACE)
+    loaded = load(save(ensemble, tmp_path / "reward_model"))
     segment = pendulum_segments(1, seed=3)[0]
     for _ in range(2):
         np.testing.assert_array_equal(
@@ -32,19 +32,22 @@ def test_every_supported_space_survives_saving(
 ) -> None:
     ensemble = RewardEnsemble(observation_space, action_space, EnsembleConfig(members=2, hidden=(4,)))
     save(ensemble, tmp_path / "model.v1")
-    loaded = load(tmp_path / "model.v1.safetensors", observation_space, action_space)
+    loaded = load(tmp_path / "model.v1.safetensors")
     observations, actions = batch_of(observation_space, 3), batch_of(action_space, 3)
     np.testing.assert_array_equal(loaded.reward(observations, actions), ensemble.reward(observations, actions))
 
 
-def test_loading_for_another_space_says_which_it_was_trained_for(tmp_path: Path) -> None:
-    path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
+def test_a_model_for_another_environment_says_which_it_was_learned_for() -> None:
+    model = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE)
+    model.check_fits(OBSERVATION_SPACE, ACTION_SPACE, terminates=False)
     with pytest.raises(
-        ValueError, match=r"trained for the observation space Box\(-inf, inf, \(3,\).*given Discrete\(4\)"
+        ValueError, match=r"for the observation space Box\(-inf, inf, \(3,\).* here it is Discrete\(4\)"
     ):
-        load(path, spaces.Discrete(4), ACTION_SPACE)
-    with pytest.raises(ValueError, match=r"trained for the action space Box\(-2.*given Discrete\(2\)"):
-        load(path, OBSERVATION_SPACE, spaces.Discrete(2))
+        model.check_fits(spaces.Discrete(4), ACTION_SPACE, terminates=False)
+    with pytest.raises(ValueError, match=r"for the action space Box\(-2.* here it is Discrete\(2\)"):
+        model.check_fits(OBSERVATION_SPACE, spaces.Discrete(2), terminates=False)
+    with pytest.raises(ValueError, match="does not know what an end is worth"):
+        model.check_fits(OBSERVATION_SPACE, ACTION_SPACE, terminates=True)
 
 
 def test_the_description_is_plain_json_that_a_person_can_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from agents import config, train
 from agents.callbacks import RunInterrupted
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
 from scripts.benchmarks import learning, runs

@@ -10,7 +10,7 @@ from agents.config import RunConfig, RunOptions, TeacherChanges
 from rlhf_envs.cli import demonstrate, evaluate, judge, label, watch
 from rlhf_envs.cli.flags import EnvironmentFlags, ScreenFlags
 from rlhf_envs.evaluation.judging.session import JudgingConfig
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import SELECTION_RULES, FeedbackConfig
 from rlhf_envs.loop.config import SCHEDULES
 from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, FitConfig

@@ -12,7 +12,7 @@ from agents.callbacks import ProgressTable
 from agents.config import RunConfig
 from agents.train import check_settings
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.learners import PPOConfig
+from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import PROGRESS_COLUMNS, RunDirectory, read_progress
 from scripts import train
 from tests.sb3 import environments

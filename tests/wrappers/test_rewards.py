@@ -15,7 +15,7 @@ from rlhf_envs.wrappers import HideReward, LearnedReward
 
 
 class SureReward:
-    """Pays a number that can be changed, and offers no spread."""
+    """Pays a number that can be changed."""
 
     def __init__(self, pays: float) -> None:
         self.pays = pays
@@ -90,10 +90,9 @@ def test_every_step_is_paid_by_the_observation_before_it_and_the_action(
     cartpoles: Callable[..., SyncVectorEnv], play: Any, sum_reward: Any
 ) -> None:
     for wrap in (lambda env: env, HideReward):
-        for step in play(LearnedReward(wrap(cartpoles()), sum_reward, report_spread=True), 80):
+        for step in play(LearnedReward(wrap(cartpoles()), sum_reward), 80):
             assert np.allclose(step.rewards, sum_reward.reward(step.before, step.actions))
             assert np.array_equal(step.info["learned_reward"], step.rewards)
-            assert np.array_equal(step.info["reward_spread"], step.actions)
             assert np.array_equal(step.info["true_reward"], np.ones(3))
 
 
@@ -106,21 +105,11 @@ def test_an_environment_that_reuses_its_array_is_paid_for_the_right_observation(
 
 def test_the_reward_function_is_used_and_never_copied(cartpoles: Callable[..., SyncVectorEnv]) -> None:
     function = SureReward(1.0)
-    env = LearnedReward(cartpoles(), function, report_spread=True)
+    env = LearnedReward(cartpoles(), function)
     env.reset(seed=0)
     assert env.step(np.zeros(3, int))[1].tolist() == [1.0] * 3
     function.pays = 2.0
-    _, rewards, _, _, info = env.step(np.zeros(3, int))
-    assert rewards.tolist() == [2.0] * 3
-    assert "reward_spread" not in info
-
-
-def test_the_spread_is_left_out_where_it_is_not_wanted(
-    cartpoles: Callable[..., SyncVectorEnv], sum_reward: Any
-) -> None:
-    env = LearnedReward(cartpoles(), sum_reward)
-    env.reset(seed=0)
-    assert "reward_spread" not in env.step(np.ones(3, int))[4]
+    assert env.step(np.zeros(3, int))[1].tolist() == [2.0] * 3
 
 
 def test_what_is_no_reward_function_is_refused_in_one_sentence(cartpoles: Callable[..., SyncVectorEnv]) -> None:
@@ -134,7 +123,7 @@ def test_a_learned_reward_that_is_not_a_number_is_refused_before_the_step(
 ) -> None:
     env = LearnedReward(cartpoles(), SureReward(float("nan")))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="reward must be finite"):
+    with pytest.raises(ValueError, match="a finite number each, not some that are not finite"):
         env.step(np.zeros(3, int))
 
 
@@ -145,7 +134,7 @@ def test_a_learned_reward_of_the_wrong_shape_is_refused(cartpoles: Callable[...,
 
     env = LearnedReward(cartpoles(), Column(0))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"must have shape \(3,\), not \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"3 steps a finite number each, not shape \(3, 1\)"):
         env.step(np.zeros(3, int))
 
 

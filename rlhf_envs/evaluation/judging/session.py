@@ -40,7 +40,7 @@ from rlhf_envs.feedback import (
     make_annotator,
 )
 from rlhf_envs.feedback.store.status import TRAINING
-from rlhf_envs.randomness import uniforms_by_name
+from rlhf_envs.randomness import uniform_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.segments import Segment
@@ -438,7 +438,7 @@ def plan_matches(
             by_seed[match.seed].append(match)
     # The order is drawn by name, so that a resumed command shuffles as the first one did.
     return {
-        seed: sorted(by_seed[seed], key=lambda match: uniforms_by_name(match.name, "order")) for seed in sorted(by_seed)
+        seed: sorted(by_seed[seed], key=lambda match: uniform_by_name(match.name, "order")) for seed in sorted(by_seed)
     }
 
 
@@ -472,7 +472,7 @@ def ask_matches(
 
 def _query(match: Match, step: int, clips: dict[str, Segment]) -> Query:
     """The comparison. Which policy is on which side stands in its context alone, which no screen shows."""
-    (drawn,) = uniforms_by_name(match.name, "side")
+    drawn = uniform_by_name(match.name, "side")
     left, right = (match.second, match.first) if drawn < 0.5 else (match.first, match.second)
     return Query(
         key=f"{match.name}/{step}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -166,21 +165,19 @@ ANNOTATORS.register("regret", TeacherConfig(judged_by="regret"))
 ANNOTATORS.register("value", TeacherConfig(judged_by="value"))
 
 
-def make_annotator(wanted: Any, seed: int | None = None) -> Annotator:
+def make_annotator(wanted: Any) -> Annotator:
     """An annotator from whatever names one.
 
     Args:
         wanted: an `Annotator`, a class of one, a function of two clips, a `TeacherConfig`, a name in `ANNOTATORS`, or
             "module:Name" of any of these.
-        seed: of a scripted teacher, in place of its own.
 
     Raises:
         ValueError: if it is none of these.
     """
     found = ANNOTATORS.resolve(wanted)
     if isinstance(found, TeacherConfig):
-        name = wanted if isinstance(wanted, str) else "teacher"
-        return ScriptedTeacher(found if seed is None else replace(found, seed=seed), name)
+        return ScriptedTeacher(found, wanted if isinstance(wanted, str) else "teacher")
     if isinstance(found, type):
         try:
             found = found()

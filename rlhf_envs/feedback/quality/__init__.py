@@ -11,9 +11,6 @@ from pathlib import Path
 
 from rlhf_envs.feedback.quality.agreement import (
     Agreement,
-    Cycle,
-    CycleFigures,
-    PairAgreement,
     agreement,
     preference_cycles,
 )
@@ -28,9 +25,6 @@ from rlhf_envs.feedback.quality.report import (
 __all__ = [
     "Agreement",
     "AnnotatorFigures",
-    "Cycle",
-    "CycleFigures",
-    "PairAgreement",
     "QualityReport",
     "Share",
     "agreement",

@@ -2,7 +2,6 @@
 
 from rlhf_envs.feedback.window.app import (
     SMALLEST_SIZE,
-    LabellingWindow,
     WindowFigures,
     label_in_window,
     measure_window,
@@ -13,7 +12,6 @@ from rlhf_envs.feedback.window.screen import QUESTIONS
 __all__ = [
     "QUESTIONS",
     "SMALLEST_SIZE",
-    "LabellingWindow",
     "WindowFigures",
     "label_in_window",
     "measure_window",
