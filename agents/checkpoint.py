@@ -263,18 +263,9 @@ class CheckpointCallback(BaseCallback):
         resumed: whether the run resumes from a checkpoint.
     """
 
-    def __init__(
-        self,
-        checkpoints: Checkpoints,
-        every_seconds: float,
-        stop: StopRequest,
-        resumed: bool,
-    ) -> None:
+    def __init__(self, checkpoints: Checkpoints, every_seconds: float, stop: StopRequest, resumed: bool) -> None:
         super().__init__()
-        self._stop = stop
-        self._checkpoints = checkpoints
-        self._every = every_seconds
-        self._resumed = resumed
+        self._checkpoints, self._every, self._stop, self._resumed = checkpoints, every_seconds, stop, resumed
         self._last = time.monotonic() if resumed else float("-inf")
 
     def save_now(self) -> None:

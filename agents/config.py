@@ -62,14 +62,14 @@ class RunOptions:
 
     Attributes:
         pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
-        demonstrations: where they come from: "expert" for the environment's scripted one, a file of recorded ones, or
-            "minari:ID" for a Minari dataset.
+        demonstrations: where demonstrations come from: "expert" for the environment's scripted one, a file of recorded
+            ones, or "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
             rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: run third-party copies in processes of their own.
         checkpoint_seconds: at least this time lies between two checkpoints.
-        threads: of PyTorch; small networks run fastest on one.
+        threads: threads of PyTorch; small networks run fastest on one.
         device: where policy and reward model compute: "cpu", "cuda", or "auto" for a GPU where there is one. Networks
             as small as the usual ones run fastest on the CPU.
 
@@ -109,25 +109,25 @@ class RunConfig:
             `rlhf-envs label` on this or another machine. For a port or host of your own use "elsewhere", and
             `rlhf-envs label --feedback web`.
         timesteps: environment steps of the training, over all copies.
-        seed: of everything that is random.
+        seed: seed of everything that is random.
         labels: how much is asked, when, and what.
-        teacher: changes to that teacher.
+        teacher: changes to the scripted teacher that `feedback` names.
         store: where queries and answers meet: the SQLAlchemy URL of a PostgreSQL database of its own, for annotators on
             several machines; the file feedback.db in the run's folder where None. Give no password here, as the
             configuration is stored: PostgreSQL reads it from ~/.pgpass or PGPASSWORD.
         offline: learn from answers that were given before, and ask nothing: an exported folder (rlhf-envs archive makes
             them), the folder of another run, or a store by its path or URL. Without an environment only the reward is
             learned.
-        reward_model: begin with a reward model from before: the folder of a finished run, or a file. Nothing is asked,
-            unless `answers` says how much: then the answers of that run, which must be about the same environment, are
-            learned from as well.
+        reward_model: begin with a reward model that was learned before: the folder of a finished run, or a file.
+            Nothing is asked unless `answers` is given; then the answers of that run, which must be about the same
+            environment, are learned from as well.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
         learner: the algorithm that trains the policy, by its name, or one of your own as "module:Name".
-        settings: where the learner's settings come from that are not given: the best that is known ("auto"), which is
-            ours where we have some for the environment, or else those that rl-zoo3 has tuned; only those of rl-zoo3
-            ("zoo"), or the defaults of Stable-Baselines3 ("defaults").
-        learner_settings: its settings; those that `settings` says where None.
+        settings: where settings of the learner come from that are not given: "auto" takes ours where there are any for
+            the environment, or else those that rl-zoo3 has tuned for it, or else general ones; "zoo" takes those of
+            rl-zoo3, and "defaults" those of Stable-Baselines3.
+        learner_settings: settings of the learner; those that `settings` says where None.
         run: how the run is carried out.
 
     Raises:

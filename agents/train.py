@@ -240,7 +240,7 @@ def build_scoring(
         StoreError: if the run's store cannot be made or opened.
     """
     if config.reward != "learned":
-        return EnvironmentRewardCallback(env)
+        return EnvironmentRewardCallback(env, config.labels.visit_every)
     described = StoredEnvironment(config.required_environment, config.labels.steps, config.labels.rubric)
     model = initial_model(config, directory)
     asks_on = config.reward_model if config.labels.answers else None

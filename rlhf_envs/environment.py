@@ -244,7 +244,13 @@ class EnvironmentRef:
             "episode goes on."
         )
 
-    def make(self, render_mode: str | None = None, limited: bool = True, copy: int | None = None) -> gym.Env[Any, Any]:
+    def make(
+        self,
+        render_mode: str | None = None,
+        limited: bool = True,
+        copy: int | None = None,
+        plain_infos: bool = False,
+    ) -> gym.Env[Any, Any]:
         """One copy, with its wrappers and episodes that end as the reference says.
 
         Third-party environments, and any with wrappers, are made such that what they show and take can be learned from
@@ -254,16 +260,12 @@ class EnvironmentRef:
             render_mode: None, "human" or "rgb_array".
             limited: False leaves episodes as long as the environment makes them, for drawing and describing it.
             copy: which of several it is, for messages.
+            plain_infos: whether infos must be plain data, as they must be to leave the process.
 
         Raises:
             ValueError: for an unknown id, arguments, wrappers or a render mode that it does not take, spaces that
                 cannot be learned from, or a horizon that is not known.
         """
-        return self._make_copy(render_mode, copy, limited=limited)
-
-    def _make_copy(
-        self, render_mode: str | None, copy: int | None, plain_infos: bool = False, limited: bool = True
-    ) -> gym.Env[Any, Any]:
         native = self.is_native
         # The length is held outside the wrappers, some of which take several steps at a time.
         own_limit = native or not limited
@@ -316,7 +318,7 @@ class EnvironmentRef:
             self._refuse_arguments()
             with self._refused_arguments():
                 return gym.make_vec(self.id, num_envs=num_envs, **self.kwargs)
-        makers = [partial(self._make_copy, render_mode, row, processes) for row in range(num_envs)]
+        makers = [partial(self.make, render_mode, copy=row, plain_infos=processes) for row in range(num_envs)]
         copies = CopiesInProcesses(makers, self.id) if processes else SeparateCopies(makers)
         copies.horizon = self.episode_length()
         return copies

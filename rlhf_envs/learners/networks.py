@@ -21,27 +21,28 @@ FEWEST_TOKENS = 33
 """A category of at least this many values is a token, which gets an embedding; a smaller one stays a one-hot."""
 
 
+_FILTERS, _FEATURES = 16, 64
+
+
 class SmallImageExtractor(BaseFeaturesExtractor):
     """A convolutional network for pictures of about 16 to 36 pixels a side, which it halves twice.
 
     Args:
         observation_space: a Box of shape (channels, height, width), scaled to [0, 1] before it arrives here.
-        channels: of the convolution.
-        features_dim: numbers that come out.
     """
 
-    def __init__(self, observation_space: spaces.Box, channels: int = 16, features_dim: int = 64) -> None:
-        super().__init__(observation_space, features_dim)
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, _FEATURES)
         depth = observation_space.shape[0]
         convolutions = nn.Sequential(
             nn.AvgPool2d(2),
-            nn.Conv2d(depth, channels, kernel_size=3, stride=2, padding=1),
+            nn.Conv2d(depth, _FILTERS, kernel_size=3, stride=2, padding=1),
             nn.ReLU(),
             nn.Flatten(),
         )
         with torch.no_grad():
             width = convolutions(torch.zeros(1, *observation_space.shape)).shape[1]
-        self.layers = nn.Sequential(convolutions, nn.Linear(width, features_dim), nn.ReLU())
+        self.layers = nn.Sequential(convolutions, nn.Linear(width, _FEATURES), nn.ReLU())
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Pictures (B, channels, height, width) as features (B, features_dim)."""

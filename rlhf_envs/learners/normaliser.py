@@ -46,15 +46,15 @@ def normalised(env: VecEnv, settings: Any, rewards: bool = False) -> VecEnv:
     )
 
 
-def save_normaliser(model: BaseAlgorithm, path: Path) -> bool:
-    """Write the statistics of the model's VecNormalize; whether it has one.
+def save_normaliser(model: BaseAlgorithm, path: Path) -> None:
+    """Write the statistics of the model's VecNormalize; nothing, if it has none.
 
     Raises:
         OSError: if the file cannot be written.
     """
     normaliser = model.get_vec_normalize_env()
     if normaliser is None:
-        return False
+        return
     arrays = {
         f"{name}/{part}": np.array(getattr(statistics, part), dtype=np.float64)
         for name, statistics in _statistics(normaliser)
@@ -62,7 +62,6 @@ def save_normaliser(model: BaseAlgorithm, path: Path) -> bool:
     }
     arrays["returns"] = np.array(normaliser.returns, dtype=np.float64)
     save_file(arrays, path)
-    return True
 
 
 def load_normaliser(model: BaseAlgorithm, path: Path, acting: bool = False) -> None:

@@ -107,18 +107,20 @@ class FeedbackConfig:
         held_out_share: the part of the queries, from 0 to below 1, whose answers test the reward model instead of
             training it.
         clip_seconds: how long a clip is when it is shown at the environment's own rate, which decides how many steps a
-            segment has; 1.5 where None, within the bounds that `clip_length` explains.
-        segment_length: steps in a segment, whatever that is in seconds; as `clip_seconds` says where None.
-        kinds: the part of the queries that are of each kind of feedback, such as {"ranking": 0.3, "strength": 0.5}; all
-            others are comparisons. A kind of one's own is named as "module:Name".
+            segment has. Where None, 1.5 seconds, but 15 to 60 steps and at most a quarter of an episode; 15 steps in
+            the suite's environments.
+        segment_length: steps in a segment, in place of `clip_seconds`.
+        kinds: the share of the queries that are of each kind of feedback, such as {"ranking": 0.3, "strength": 0.5}, on
+            the command line `ranking 0.3 strength 0.5`; the others are comparisons. A kind of one's own is named as
+            "module:Name".
         kind_settings: settings of the kinds, such as "ranking.size=5" or "rating.gamma=0.9".
         selection: which segments are asked about: any ("uniform"), those on which the reward model's members differ
             most ("disagreement"), those whose answer is least certain ("entropy"), those on which the members differ
             spread out, so that a batch does not ask the same again and again ("diverse"), or a rule of one's own as
             "module:Name", or in code as the function itself.
         candidates_per_query: how many times more candidates are considered than asked.
-        past_segment_share: how much of what recent segments may be paired with are segments that were asked about
-            before, from 0 to 1.
+        past_segment_share: which share, from 0 to 1, of the segments that recent ones may be compared with were asked
+            about before.
         queries_per_round: how many queries are asked at a time after the first ones; a tenth of all where None.
         schedule: how the rate of queries falls over training: not at all ("constant"), or quickly at first and then
             ever more slowly ("hyperbolic").

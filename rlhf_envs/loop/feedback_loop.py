@@ -126,7 +126,7 @@ class FeedbackLoop:
         on_stage: Callable[[str], None] | None = None,
     ) -> None:
         config.check_annotator(annotator)
-        self.on_stage = on_stage or _ignore
+        self.on_stage = on_stage or (lambda stage: None)
         self.store = store
         self.ensemble = ensemble
         self.config = config
@@ -154,11 +154,6 @@ class FeedbackLoop:
     def dataset(self) -> PreferenceDataset:
         """What the reward is learned from."""
         return self._answers.dataset
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether there is anything that a reward could be learned from."""
-        return len(self.dataset) > 0
 
     @property
     def has_reward(self) -> bool:
@@ -291,7 +286,7 @@ class FeedbackLoop:
         for round in range(state.round):
             # A round at a time, as their segments may be large.
             self._chooser.remember([query for query in self.store.queries(round=round) if query.only_for is None])
-        if self.has_labels:
+        if self.dataset:
             accuracy = state.test_accuracy
             self._test()
             # That of the last fit stays, as in an undisturbed run: held-out answers may have come in after it.
@@ -363,7 +358,7 @@ class FeedbackLoop:
         while not self._requests.stop:
             counts = self.store.counts()[Purpose.TRAIN]
             missing = counts.open - most_open
-            if missing <= 0 and (counts.answered or self.has_labels or not counts.open):
+            if missing <= 0 and (counts.answered or self.dataset or not counts.open):
                 return
             missing = max(missing, 1)
             self.status.report("waiting", missing)
@@ -384,10 +379,6 @@ class FeedbackLoop:
                 if self.on_wait is None:
                     raise
                 self.on_wait("the feedback store, which another process has locked")
-
-
-def _ignore(stage: str) -> None:
-    """Nobody is told."""
 
 
 class AnswerReader:

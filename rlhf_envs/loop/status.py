@@ -49,7 +49,7 @@ class StatusReporter:
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")
-        if timesteps is not None and timesteps > self._last_timesteps():
+        if timesteps is not None and (not self._curve or timesteps > self._curve[-1][0]):
             self._curve.append([timesteps, self.figures.get("learned_return"), self.figures.get("test_accuracy")])
             if len(self._curve) > _MOST_POINTS:
                 self._curve = self._curve[1::2]
@@ -63,6 +63,3 @@ class StatusReporter:
     def begin_at(self, timesteps: int) -> None:
         """Forget what an earlier process has posted of steps that come again."""
         self._curve = [point for point in self._curve if point[0] <= timesteps]
-
-    def _last_timesteps(self) -> int:
-        return int(self._curve[-1][0]) if self._curve else -1

@@ -17,6 +17,8 @@ from rlhf_envs.segments import Segment
 
 Floats = NDArray[np.float64]
 
+_BINS = 10
+
 
 @dataclass(frozen=True)
 class PreferenceMetrics:
@@ -154,27 +156,25 @@ def preference_metrics(predicted: ArrayLike, labels: ArrayLike) -> PreferenceMet
     )
 
 
-def calibration(predicted: ArrayLike, labels: ArrayLike, bins: int = 10) -> Calibration:
-    """The reliability diagram of N predictions in bins of equal width; arguments as in `preference_metrics`.
+def calibration(predicted: ArrayLike, labels: ArrayLike) -> Calibration:
+    """The reliability diagram of N predictions in ten bins of equal width; arguments as in `preference_metrics`.
 
     A tie counts as half an answer "right"; a skip does not count.
 
     Raises:
-        ValueError: as in `preference_metrics`, or if there is no bin.
+        ValueError: as in `preference_metrics`.
     """
-    if bins < 1:
-        raise ValueError(f"A reliability diagram needs at least one bin, not {bins}.")
     probabilities, answers = _checked(predicted, labels)
     answered = ~np.isnan(answers)
     probabilities, answers = probabilities[answered], answers[answered]
     # The last bin also holds 1.0 itself.
-    places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    places = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
     filled = []
     for place in np.unique(places):
         inside = places == place
         predicted_mean, observed_mean = float(probabilities[inside].mean()), float(answers[inside].mean())
         filled.append(
-            ReliabilityBin(place / bins, (place + 1) / bins, int(inside.sum()), predicted_mean, observed_mean)
+            ReliabilityBin(place / _BINS, (place + 1) / _BINS, int(inside.sum()), predicted_mean, observed_mean)
         )
     error = sum(one.count * abs(one.predicted - one.observed) for one in filled)
     return Calibration(tuple(filled), _ratio(error, len(answers)))

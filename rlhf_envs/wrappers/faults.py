@@ -205,7 +205,7 @@ def user_line(error: BaseException) -> str:
 
     An environment that is installed counts as a library only if some code outside of libraries is involved as well.
     """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_PACKAGE)]
     own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES) and frame.filename[:1] != "<"]
     found = own or [frame for frame in frames if not frame.filename.startswith(_GYMNASIUM)]
     return f"{os.path.basename(found[-1].filename)}:{found[-1].lineno}" if found else ""
@@ -224,10 +224,6 @@ _LIBRARIES = tuple(
         site.getusersitepackages(),
     }
 )
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith(_PACKAGE)
 
 
 def _is_expected(key: str, value: Any) -> bool:

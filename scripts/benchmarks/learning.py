@@ -15,7 +15,7 @@ from rlhf_envs.evaluation.policies import sb3_policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table, mean_and_spread
-from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure, finish_all, run_record
+from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure, finish_all, folder_of, run_record
 
 VARIANTS = (
     EnvironmentRef("rlhf/Driving-v0", {"traffic": "dense"}),
@@ -92,7 +92,7 @@ class Learning:
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
         for seed in range(self.seeds):
             for environment_id in dict.fromkeys(self.env):
-                parent = folder / environment_id.replace("/", "-").replace(":", "-")
+                parent = folder_of(environment_id, folder)
                 budgets = budget_for(environment_id).answers if self.answers is None else self.answers
                 yield TrainingRun(configure(environment_id, "true", seed, **common), parent / f"true-{seed}")
                 if is_native(environment_id):

@@ -55,6 +55,11 @@ def budget_for(environment_id: str) -> Budget:
     return BUDGETS.get(environment_id, Budget())
 
 
+def folder_of(environment_id: str, parent: Path) -> Path:
+    """The folder of an environment's runs."""
+    return parent / environment_id.replace("/", "-").replace(":", "-")
+
+
 def configure(
     environment_id: str,
     reward: Reward,

@@ -14,7 +14,7 @@ from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.evaluation.returns import normalised
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import NOTHING, figure, markdown_table
-from scripts.benchmarks.runs import TrainingRun, finish_all, run_record
+from scripts.benchmarks.runs import TrainingRun, finish_all, folder_of, run_record
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class ThirdParty:
         """Every run, each in a folder of its own, seed by seed, so that early results show all environments."""
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             for environment_id in dict.fromkeys(self.env):
-                parent = folder / environment_id.replace("/", "-").replace(":", "-")
+                parent = folder_of(environment_id, folder)
                 case = CASES.get(environment_id, Case(RunConfig.timesteps))
                 learner = self.learner or case.learner
                 baseline = parent / f"{learner}-true-{seed}"

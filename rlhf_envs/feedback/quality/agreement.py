@@ -20,6 +20,7 @@ LONGEST_CYCLE = 8
 """Longer ones are not listed: with so many answers nobody can say which is the wrong one."""
 
 _SOURCES_PER_SEARCH = 256
+_MOST_CYCLES = 20
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class CycleFigures:
     shortest: tuple[Cycle, ...]
 
 
-def preference_cycles(answers: Iterable[LiveAnswer], limit: int = 20) -> CycleFigures:
+def preference_cycles(answers: Iterable[LiveAnswer]) -> CycleFigures:
     """Cycles in the preferences that answers express, the shortest first; for one annotator, give theirs.
 
     Where a pair was answered several times, the majority counts, and an even split counts as no preference:
@@ -175,13 +176,7 @@ def preference_cycles(answers: Iterable[LiveAnswer], limit: int = 20) -> CycleFi
 
     Args:
         answers: live answers of any kind.
-        limit: how many cycles to list at most.
-
-    Raises:
-        ValueError: if the limit is negative.
     """
-    if limit < 0:
-        raise ValueError(f"The number of cycles to list must be 0 or more, not {limit}.")
     annotators, better, worse = _majority(pair_preferences(answers))
     ids, places = np.unique(np.concatenate([better, worse]), return_inverse=True)
     better, worse = places[: len(better)], places[len(better) :]
@@ -190,11 +185,11 @@ def preference_cycles(answers: Iterable[LiveAnswer], limit: int = 20) -> CycleFi
     _, component = connected_components(graph, connection="strong") if len(ids) else (0, np.zeros(0, np.int32))
     inside = component[better] == component[worse] if len(ids) else np.zeros(0, bool)
     found: dict[tuple[int, ...], None] = {}
-    if limit and inside.any():
+    if inside.any():
         cyclic, rows = np.unique(np.concatenate([better[inside], worse[inside]]), return_inverse=True)
-        for cycle in _shortest(rows[: inside.sum()], rows[inside.sum() :], len(cyclic), limit):
+        for cycle in _shortest(rows[: inside.sum()], rows[inside.sum() :], len(cyclic), _MOST_CYCLES):
             found.setdefault(tuple(int(ids[cyclic[row]]) for row in cycle))
-    listed = sorted(found, key=lambda cycle: (len(cycle), cycle))[:limit]
+    listed = sorted(found, key=lambda cycle: (len(cycle), cycle))[:_MOST_CYCLES]
     return CycleFigures(
         len(better), int(inside.sum()), tuple(Cycle(cycle, _annotators(cycle, annotators)) for cycle in listed)
     )
