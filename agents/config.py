@@ -127,7 +127,8 @@ class RunConfig:
         settings: where settings of the learner come from that are not given: "auto" takes ours where there are any for
             the environment, or else those that rl-zoo3 has tuned for it, or else general ones; "zoo" takes those of
             rl-zoo3, and "defaults" those of Stable-Baselines3.
-        learner_settings: settings of the learner; those that `settings` says where None.
+        learner_settings: settings of the learner, under the names of Stable-Baselines3; by default those that
+            `settings` chooses.
         run: how the run is carried out.
 
     Raises:
