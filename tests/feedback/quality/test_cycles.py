@@ -1,5 +1,6 @@
 """Cycles of preferences."""
 
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlhf_envs.feedback.quality import agreement, preference_cycles
+from rlhf_envs.feedback.quality import preference_cycles
 
 
 def test_a_cycle_of_three_is_found_and_says_who_made_it(say: Any) -> None:
@@ -29,7 +30,7 @@ def test_shortest_cycles_come_first_and_the_list_ends(say: Any, monkeypatch: pyt
     found = preference_cycles(five + three)
     assert [len(cycle.segments) for cycle in found.shortest] == [3, 5]
     assert found.on_a_cycle == 8
-    monkeypatch.setattr(agreement, "_MOST_CYCLES", 1)
+    monkeypatch.setattr(sys.modules[preference_cycles.__module__], "_MOST_CYCLES", 1)
     assert [len(cycle.segments) for cycle in preference_cycles(five + three).shortest] == [3]
 
 
