@@ -103,6 +103,11 @@ def train(
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
         for note in env.notes:
             progress.message(f"{environment.id}: {note}")
+        if _leaves_masks_unused(config, env):
+            progress.message(
+                f"{environment.id} says which actions are allowed (action_masks), which {config.learner} does not ask; "
+                "--learner maskable-ppo does."
+            )
         if not environment.is_native:
             callbacks.append(EarlyEndCallback(environment, env.horizon, progress.message))
             if config.reward == "learned" and config.offline is None and not resumed:
@@ -124,6 +129,13 @@ def train(
     if report:
         write_report(directory)
     return metrics
+
+
+def _leaves_masks_unused(config: RunConfig, env: PreferenceVecEnv) -> bool:
+    """Whether the environment has masks of actions that a learner of this package does without."""
+    if config.run.processes or config.required_environment.is_native or ":" in config.learner:
+        return False
+    return config.learner != "maskable-ppo" and env.has_attr("action_masks")
 
 
 def about_settings(config: RunConfig) -> str:

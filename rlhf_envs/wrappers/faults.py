@@ -10,11 +10,15 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import Space, spaces
+from numpy.typing import NDArray
+
+from rlhf_envs.wrappers.spaces import choice_counts
 
 _logger = logging.getLogger(__name__)
 
@@ -140,6 +144,30 @@ class ReportFaults(gym.Wrapper[Any, Any, Any, Any]):
             self.env.close()
         except _RAISED as error:
             _logger.warning("%s", self._told("close()", error))
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        """An attribute or method of the environment; its method `action_masks` is checked as well when it is called."""
+        found = super().get_wrapper_attr(name)
+        return partial(self._masks, found) if name == "action_masks" and callable(found) else found
+
+    def _masks(self, method: Callable[[], Any]) -> NDArray[np.bool_]:
+        """Which values of all choices are allowed, one after another, (values,)."""
+        counts = choice_counts(self.env.action_space)
+        try:
+            given = method()
+        except _RAISED as error:
+            raise self._told("action_masks()", error) from error
+        try:
+            mask = np.concatenate([np.ravel(part) for part in given]).astype(np.bool_)
+        except (TypeError, ValueError) as error:
+            raise self._fault(
+                "action_masks()", f"gave masks as {_form(given)}, not as an array of True and False"
+            ) from (error)
+        if counts is not None and len(mask) != counts.sum():
+            raise self._fault(
+                "action_masks()", f"gave masks of {len(mask)} values, where its actions have {counts.sum()}"
+            )
+        return mask
 
     def _told(self, method: str, error: BaseException) -> EnvironmentFault:
         if isinstance(error, EnvironmentFault):

@@ -482,6 +482,16 @@ def _counts(space: Space[Any]) -> NDArray[np.int64]:
     return space.nvec.reshape(-1).astype(np.int64)
 
 
+def choice_counts(space: Space[Any]) -> NDArray[np.int64] | None:
+    """How many values each choice has, (choices,), over all parts of an action space; None if a part is no choice."""
+    parts = [leaf for _, leaf in _leaves(space)]
+    if not parts or not all(
+        isinstance(part, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary) for part in parts
+    ):
+        return None
+    return np.concatenate([_counts(part) for part in parts])
+
+
 def _choices(space: Space[Any]) -> bool:
     """Whether there is more than one action."""
     return bool(np.prod(space.shape)) if isinstance(space, spaces.Box) else bool((_counts(space) > 1).any())

@@ -285,6 +285,20 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 }
 """Environments that do something wrong, by name, with what is said about it."""
 
+MASKS: dict[str, tuple[Callable[[Odd], Any], str | None]] = {
+    "MaskParts": (lambda self: [[True, False, True], np.array([1, 0])], None),
+    "MaskShort": (
+        lambda self: np.ones(2, bool),
+        r"gave masks of 2 values, where its actions have 5 \(in action_masks\(\)",
+    ),
+    "MaskNone": (lambda self: None, "gave masks as None, not as an array of True and False"),
+    "MaskRaises": (
+        _not_begun,
+        r"raised RuntimeError in action_masks\(\) of copy 0, step 0: the simulation has not begun",
+    ),
+}
+"""Masks of two choices, and what is said about them where they are wrong."""
+
 INFOS: dict[str, Callable[[Odd], Any]] = {
     "OwnTrue": lambda self: {"true_reward": -5.0 * self.steps, "proxy_reward": 3.0},
     "OwnTrueOdd": lambda self: {"true_reward": None, "proxy_reward": "n/a"},
@@ -316,6 +330,8 @@ for name, inform in INFOS.items():
     odd(name, inform=inform)
 for name, (pay, _) in PAID.items():
     odd(name, pay=pay)
+for name, (masks, _) in MASKS.items():
+    odd(name, action_space=spaces.MultiDiscrete([3, 2]), action_masks=masks)
 odd("Usual")
 odd("MovesAway", observe=_moves_away)
 odd("SameArray", observe=_same_array, inform=lambda self: SAME_INFO)

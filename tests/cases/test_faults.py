@@ -61,6 +61,20 @@ def test_a_process_that_ends_is_told_with_its_exit_code() -> None:
         play("DiesAsProcess", processes=True)
 
 
+@pytest.mark.parametrize("name", environments.MASKS)
+def test_masks_of_actions_are_joined_or_their_fault_is_told(name: str) -> None:
+    said = environments.MASKS[name][1]
+    venv = make_vec_env(ref(name), 2)
+    venv.reset()
+    assert venv.has_attr("action_masks")
+    if said is None:
+        assert [mask.tolist() for mask in venv.env_method("action_masks")] == 2 * [[True, False, True, True, False]]
+    else:
+        with pytest.raises(EnvironmentFault, match=said):
+            venv.env_method("action_masks")
+    venv.close()
+
+
 @pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("name", environments.INFOS)
 def test_infos_of_any_kind_disturb_nothing(name: str, processes: bool) -> None:
@@ -217,7 +231,7 @@ def test_a_run_stays_in_its_folder_where_the_environment_changes_the_working_dir
     assert (tmp_path / "here" / "report.html").is_file() and (tmp_path / "here" / "feedback.db").is_file()
 
 
-@pytest.mark.parametrize("name", ["Any", "Terms", "ConstantReward", "DictWithText"])
+@pytest.mark.parametrize("name", ["Any", "Terms", "ConstantReward", "DictWithText", "MaskParts"])
 def test_a_trained_run_ends_with_its_report(said: Any, tmp_path: Path, name: str) -> None:
     status, text = said(name)
     assert status == 0 and "Report: " in text
@@ -230,6 +244,7 @@ def test_a_trained_run_ends_with_its_report(said: Any, tmp_path: Path, name: str
         said_of_ties = "All 8 answers are ties or skips, so there is nothing to learn from them."
         assert said_of_ties in text and said_of_ties in (tmp_path / "run" / "report.html").read_text()
         assert "longer clips (--clip-seconds, or --segment-length, now " in text
+    assert ("(action_masks), which ppo does not ask; --learner maskable-ppo does." in text) == (name == "MaskParts")
     if name == "DictWithText":
         assert "The part 'mission' of the observations is text, and is left out." in text
 
