@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, get_args
@@ -56,14 +56,27 @@ class WrapperRef:
             )
 
     @classmethod
-    def of(cls, wanted: str | WrapperRef) -> WrapperRef:
-        """A reference as it is, or one from text: 'module:Class', or with arguments 'module:Class={"size": 84}'.
+    def of(cls, wanted: str | WrapperRef | Callable[..., Any]) -> WrapperRef:
+        """A reference as it is, one to a class, or from text.
+
+        Args:
+            wanted: such text is 'module:Class', or with arguments 'module:Class={"size": 84}'.
 
         Raises:
-            ValueError: if what follows the class is not a JSON object.
+            ValueError: if what follows the class is not a JSON object, or it is none of these.
         """
         if isinstance(wanted, WrapperRef):
             return wanted
+        name = getattr(wanted, "__qualname__", None)
+        if callable(wanted) and isinstance(name, str):
+            if not name.isidentifier():
+                raise ValueError(
+                    f'The wrapper {name} cannot be named as "module:Class"; define it at the top of a module, so that '
+                    "other commands can make the environment as well."
+                )
+            return cls(f"{wanted.__module__}:{name}")
+        if not isinstance(wanted, str):
+            return cls(wanted)  # type: ignore[arg-type]
         wrapper, arguments = re.fullmatch(r"([^\s=]*)[\s=]*(.*)", wanted.strip(), re.DOTALL).groups()  # type: ignore[union-attr]
         try:
             kwargs = json.loads(arguments or "{}")
@@ -73,6 +86,16 @@ class WrapperRef:
                 f"{arguments!r}: {error}."
             ) from error
         return cls(wrapper, kwargs)
+
+    @classmethod
+    def all_of(cls, wanted: Any) -> tuple[WrapperRef, ...]:
+        """What `of` gives for each of several wrappers, or for a single one.
+
+        Raises:
+            ValueError: as `of`.
+        """
+        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+        return tuple(map(cls.of, wanted if several else (wanted,)))
 
     def __str__(self) -> str:
         return f"{self.wrapper}={json.dumps(dict(self.kwargs))}" if self.kwargs else self.wrapper
@@ -130,7 +153,7 @@ class EnvironmentRef:
                 f"Leave render_mode out of the arguments of {self.id}: whether and how it is drawn is decided where it "
                 "is needed, by --feedback, --film and the like."
             )
-        object.__setattr__(self, "wrappers", tuple(WrapperRef.of(wrapper) for wrapper in self.wrappers))
+        object.__setattr__(self, "wrappers", WrapperRef.all_of(self.wrappers))
         if self.horizon is not None and type(self.horizon) is not int:
             raise ValueError(f"The horizon of {self.id} must be a whole number, not {self.horizon!r}.")
         if self.horizon is not None and self.horizon < 1:
@@ -288,8 +311,19 @@ class EnvironmentRef:
         self._refuse_arguments()
         with self._refused_arguments():
             env = gym.make(self.id, max_episode_steps=limit, disable_env_checker=True, **arguments)
-        for wrapper in self.wrappers:
-            env = wrapper.wrap(env)
+        if limit == -1 and self.wrappers and env.unwrapped.spec is not None:
+            # Such as TimeAwareObservation, which asks how long an episode is.
+            length = self._known_length or _own_limit(env)
+            env.unwrapped.spec = replace(env.unwrapped.spec, max_episode_steps=length)
+        try:
+            for wrapper in self.wrappers:
+                env = wrapper.wrap(env)
+        except ValueError as error:
+            if render_mode is not None or re.search("render.?mode", str(error), re.IGNORECASE) is None:
+                raise
+            env.close()
+            # Some wrappers work on pictures, such as AddRenderObservation.
+            return self._make_wrapped("rgb_array", limit)
         return env
 
     def make_vector(

@@ -193,3 +193,36 @@ def test_a_store_may_say_nothing_but_nothing_wrong() -> None:
     for wrong in ([], {"segment_length": "5"}, {"segment_length": 0}, {"rubric": 3}, {"id": "a", "colour": 1}):
         with pytest.raises(ValueError):
             StoredEnvironment.from_json(wrong)
+
+
+def test_wrappers_may_be_given_as_one_text_or_as_classes() -> None:
+    time_aware = WrapperRef("gymnasium.wrappers.stateful_observation:TimeAwareObservation")
+    assert EnvironmentRef("CartPole-v1", wrappers="gymnasium.wrappers:Autoreset").wrappers == (  # type: ignore[arg-type]
+        WrapperRef("gymnasium.wrappers:Autoreset"),
+    )
+    assert WrapperRef.all_of([gym.wrappers.TimeAwareObservation]) == (time_aware,)
+
+    class Local(gym.Wrapper[Any, Any, Any, Any]):
+        """Nowhere that it could be imported from."""
+
+    for wrong, said in (
+        (Local, "at the top of a module"),
+        (3, "A wrapper is named as"),
+        (None, "A wrapper is named as"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            WrapperRef.all_of([wrong])
+
+
+def test_wrappers_that_ask_for_the_length_of_episodes_are_told_the_horizon() -> None:
+    wrappers: Any = ["gymnasium.wrappers:TimeAwareObservation"]
+    assert EnvironmentRef("CartPole-v1", wrappers=wrappers).make().observation_space.shape == (5,)
+    made = EnvironmentRef("CartPole-v1", wrappers=wrappers, horizon=70).make()
+    assert made.get_wrapper_attr("max_timesteps") == 70
+
+
+def test_wrappers_that_work_on_pictures_get_some() -> None:
+    ref = EnvironmentRef("CartPole-v1", wrappers=(WrapperRef("gymnasium.wrappers:AddRenderObservation"),))
+    env = ref.make()
+    assert env.reset(seed=0)[0].shape == env.observation_space.shape == (400, 600, 3)
+    env.close()

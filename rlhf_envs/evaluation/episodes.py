@@ -114,6 +114,11 @@ class Copies:
         """The action of a scripted policy in the current states, (N, *act)."""
         return np.stack([getattr(env.unwrapped, f"{role}_action")() for env in self._envs])
 
+    @property
+    def has_action_masks(self) -> bool:
+        """Whether the environment says which actions are allowed."""
+        return self._envs[0].has_wrapper_attr("action_masks")
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions are allowed in the current states, (N, actions), as environments with masks say.
 
@@ -162,6 +167,11 @@ class BatchedCopies(Copies):
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy, (N, *act)."""
         return np.asarray(getattr(self._env.unwrapped, f"{role}_action")())
+
+    @property
+    def has_action_masks(self) -> bool:
+        """Whether the environment says which actions are allowed."""
+        return hasattr(self._env.unwrapped, "action_masks")
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which actions are allowed, (N, actions)."""

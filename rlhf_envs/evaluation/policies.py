@@ -20,6 +20,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.task import SCRIPTED_POLICIES
 from rlhf_envs.evaluation.episodes import Copies, make_copies, play
 from rlhf_envs.observations import Observations
+from rlhf_envs.wrappers.spaces import choice_counts
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -93,9 +94,27 @@ def sb3_policy(model: BaseAlgorithm, deterministic: bool = True) -> SB3Policy:
     return SB3Policy(model, deterministic)
 
 
+def _keep_to_masks(copies: Copies, seed: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Puts an allowed action, drawn uniformly, in the place of each that the environment's masks forbid."""
+    counts = choice_counts(copies.action_space)
+    if counts is None or not copies.has_action_masks:
+        return lambda actions: actions
+    rng, ends = np.random.default_rng([seed, 2]), np.cumsum(counts)[:-1]
+
+    def keep(actions: NDArray[Any]) -> NDArray[Any]:
+        chosen = actions.reshape(copies.count, -1).copy()
+        for place, allowed in enumerate(np.split(copies.action_masks(), ends, axis=1)):
+            forbidden = ~allowed[np.arange(copies.count), chosen[:, place]] & allowed.any(axis=1)
+            drawn = np.argmax(rng.random(allowed.shape) * allowed, axis=1)
+            chosen[forbidden, place] = drawn[forbidden]
+        return chosen.reshape(actions.shape)
+
+    return keep
+
+
 @dataclass(frozen=True)
 class RandomPolicy:
-    """Actions drawn uniformly from the action space.
+    """Actions drawn uniformly from the action space; from those that are allowed where the environment has masks.
 
     Attributes:
         seed: of the draws.
@@ -107,7 +126,8 @@ class RandomPolicy:
         """The policy for these copies."""
         space = batch_space(copies.action_space, copies.count)
         space.seed(self.seed)
-        return lambda observations: np.asarray(space.sample())
+        keep = _keep_to_masks(copies, self.seed)
+        return lambda observations: keep(np.asarray(space.sample()))
 
 
 def constant_actions(space: Space[Any]) -> NDArray[Any]:
@@ -151,7 +171,7 @@ class IdlePolicy:
     """Repeats one action whatever happens: the constant action that earns most, as no one knows which one is rest.
 
     It is found by playing two episodes with each of `constant_actions`, in copies and on seeds of their own. What does
-    not beat it has learned nothing.
+    not beat it has learned nothing. Where the environment has masks that forbid it, an allowed one is drawn instead.
 
     Attributes:
         seed: added to the seeds of these episodes.
@@ -162,8 +182,8 @@ class IdlePolicy:
     def bind(self, copies: Copies) -> Policy:
         """The policy for these copies."""
         best = _best_constant_action(json.dumps(copies.environment.to_json()), self.seed)
-        repeated = np.repeat(best[None], copies.count, axis=0)
-        return lambda observations: repeated
+        repeated, keep = np.repeat(best[None], copies.count, axis=0), _keep_to_masks(copies, self.seed)
+        return lambda observations: keep(repeated)
 
 
 @lru_cache(maxsize=32)
@@ -173,7 +193,8 @@ def _best_constant_action(environment: str, seed: int) -> NDArray[Any]:
         candidates = constant_actions(copies.action_space)
     repeated = np.repeat(candidates, _TRIALS, axis=0)
     with closing(make_copies(ref, len(repeated))) as copies:
-        steps = play(lambda observations: repeated, copies, _TRIAL_SEED + seed)
+        keep = _keep_to_masks(copies, seed)
+        steps = play(lambda observations: keep(repeated), copies, _TRIAL_SEED + seed)
         returns = sum((step.result.true_rewards for step in steps), np.zeros(len(repeated)))
     best: NDArray[Any] = candidates[int(np.argmax(returns.reshape(len(candidates), _TRIALS).mean(axis=1)))]
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -291,7 +291,7 @@ def make_vec_env(
     frames: bool = False,
     stagger: bool = True,
     capacity_steps: int = 512,
-    wrappers: Sequence[str | WrapperRef] = (),
+    wrappers: Sequence[str | WrapperRef | Callable[..., Any]] | str = (),
     hide_reward: bool = True,
 ) -> PreferenceVecEnv:
     """Copies of an environment for Stable-Baselines3, true reward hidden, segments recorded.
@@ -310,7 +310,7 @@ def make_vec_env(
         stagger: spread the first episodes of the suite's environments over the horizon.
         capacity_steps: how many steps of every copy are remembered.
         wrappers: put around each copy, outside those of the reference: as "module:Class" or
-            'module:Class={"argument": 1}'.
+            'module:Class={"argument": 1}', or classes that can be imported.
         hide_reward: False pays what the environment pays, for a baseline.
 
     Raises:
@@ -318,7 +318,7 @@ def make_vec_env(
             known or that the environment sets itself, or spaces that cannot be learned from.
     """
     ref = EnvironmentRef.of(environment)
-    ref = replace(ref, wrappers=(*ref.wrappers, *map(WrapperRef.of, wrappers)))
+    ref = replace(ref, wrappers=(*ref.wrappers, *WrapperRef.all_of(wrappers)))
     notes: tuple[str, ...] = ()
     if ref.is_native and not ref.wrappers:
         frames = False

@@ -299,6 +299,13 @@ MASKS: dict[str, tuple[Callable[[Odd], Any], str | None]] = {
 }
 """Masks of two choices, and what is said about them where they are wrong."""
 
+
+def _refuses_forbidden(self: Odd, action: Any) -> float:
+    if action == (self.steps - 1) % 3:
+        raise ValueError(f"move {action} is not allowed")
+    return float(action)
+
+
 INFOS: dict[str, Callable[[Odd], Any]] = {
     "OwnTrue": lambda self: {"true_reward": -5.0 * self.steps, "proxy_reward": 3.0},
     "OwnTrueOdd": lambda self: {"true_reward": None, "proxy_reward": "n/a"},
@@ -332,6 +339,7 @@ for name, (pay, _) in PAID.items():
     odd(name, pay=pay)
 for name, (masks, _) in MASKS.items():
     odd(name, action_space=spaces.MultiDiscrete([3, 2]), action_masks=masks)
+odd("Masked", pay=_refuses_forbidden, action_masks=lambda self: np.arange(3) != self.steps % 3)
 odd("Usual")
 odd("MovesAway", observe=_moves_away)
 odd("SameArray", observe=_same_array, inform=lambda self: SAME_INFO)

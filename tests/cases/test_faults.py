@@ -14,7 +14,7 @@ from stable_baselines3 import PPO
 from agents.callbacks import EarlyEndCallback
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.evaluation import evaluate
+from rlhf_envs.evaluation import baselines, evaluate
 from rlhf_envs.evaluation.reward_model import CORRELATION
 from rlhf_envs.loop.clip_length import clip_length
 from rlhf_envs.report.film import EpisodeRenderer
@@ -88,6 +88,12 @@ def test_infos_of_any_kind_disturb_nothing(name: str, processes: bool) -> None:
 def test_evaluation_counts_what_the_environment_pays(name: str) -> None:
     found = evaluate(lambda observations: np.ones(len(observations), np.int64), ref(name), episodes=2)
     assert found.returns.tolist() == [40, 40] and found.proxy_returns is None
+
+
+def test_policies_that_need_no_training_keep_to_the_masks() -> None:
+    found = baselines(ref("Masked"), episodes=2)
+    assert 0 < found["random"].mean < found["idle"].mean < 2 * environments.LENGTH
+    assert found["random"].mean == baselines(ref("Masked"), episodes=2)["random"].mean
 
 
 def test_the_true_reward_of_another_form_is_somebody_elses() -> None:
