@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from agents.presets import SettingsSource, feedback_for, settings_for
+from agents.presets import SettingsSource, feedback_for, preset_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json, settings_to_json
@@ -184,6 +184,16 @@ class RunConfig:
     ) -> RunConfig:
         """The settings before any is chosen: the environment's preset."""
         return cls(environment, learner=learner, settings=settings, labels=feedback_for(environment))
+
+    def about_settings(self) -> str:
+        """Where the settings of the learner come from, in one line."""
+        preset = preset_for(self.environment, self.learner, self.settings)
+        changed = [
+            part.name
+            for part in fields(preset.settings)
+            if getattr(self.learner_settings, part.name) != getattr(preset.settings, part.name)
+        ]
+        return f"{preset.about} Changed: {', '.join(changed)}." if changed else preset.about
 
     def settled(self) -> RunConfig:
         """These settings with the length of segments that fits the environment, if one is named.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.config import RunConfig
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.objectives import OBJECTIVES
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble, load, save
@@ -45,7 +46,7 @@ def begin_with_model(config: RunConfig) -> RunConfig:
     if config.ensemble not in (EnsembleConfig(), model.config):
         raise ValueError("--reward-model brings its own ensemble; leave what changes --ensemble out.")
     if config.labels.answers > 0:
-        _check_going_on(config, RunDirectory(place))
+        _check_going_on(place, config.required_environment, config.labels.steps)
     return replace(config, ensemble=model.config)
 
 
@@ -76,41 +77,47 @@ def load_reward_model(place: str) -> RewardEnsemble:
     return model
 
 
-def initial_model(config: RunConfig, directory: RunDirectory) -> RewardEnsemble | None:
+def initial_model(place: str | None, objective: str, directory: RunDirectory) -> RewardEnsemble | None:
     """The reward model that a run begins with, of which it keeps a copy in its folder; None where it has none.
+
+    Args:
+        place: as `RunConfig.reward_model` says.
+        objective: what the model was learned with.
+        directory: of the run.
 
     Raises:
         ValueError: if it cannot be read.
         OSError: if it cannot be copied.
     """
-    if config.reward_model is None:
+    if place is None:
         return None
     copy = directory.path / _INITIAL
     if copy.is_file():
         # The copy is what a resumed run goes on with, whatever has become of the other run since.
-        return load(copy, objective=OBJECTIVES.resolve(config.ensemble.objective))
-    model = load_reward_model(config.reward_model)
+        return load(copy, objective=OBJECTIVES.resolve(objective))
+    model = load_reward_model(place)
     save(model, copy)
     return model
 
 
-def _check_going_on(config: RunConfig, before: RunDirectory) -> None:
+def _check_going_on(place: str, environment: EnvironmentRef, steps: int) -> None:
     """Refuse to ask on where the answers so far are not there, or are about other segments."""
+    before = RunDirectory(place)
     if not before.config_path.is_file():
         raise ValueError(
-            f"{config.reward_model} is a reward model without its answers, so it cannot learn on; name the folder of "
+            f"{place} is a reward model without its answers, so it cannot learn on; name the folder of "
             "its run, or leave --answers out to train on it as it is."
         )
     settings = before.read_settings()
-    if settings.environment != config.environment:
+    if settings.environment != environment:
         raise ValueError(
-            f"The answers of the run in {before.path} are not about {config.required_environment.id} with these "
+            f"The answers of the run in {before.path} are not about {environment.id} with these "
             "arguments, wrappers and horizon; leave --answers out to train on its reward model as it is."
         )
     with before.open_store() as store:
         length = store.environment.segment_length
-    if length != config.labels.steps:
+    if length != steps:
         raise ValueError(
             f"The answers of the run in {before.path} are about segments of {length} steps, so those of this run must "
-            f"be, not of {config.labels.steps}."
+            f"be, not of {steps}."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import gymnasium as gym
@@ -19,13 +19,12 @@ from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
-from agents.presets import preset_for
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
 from agents.reuse import initial_model, load_reward_model
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
-from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation import (
     AnyPolicy,
     Measurements,
@@ -96,14 +95,14 @@ def train(
         if resumed and not env.can_restore:
             progress.message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
         if not resumed:
-            progress.message(about_settings(config))
+            progress.message(config.about_settings())
         if config.run.pretrain > 0 and not resumed:
             progress.before = _pretrain(config, model)
         saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
         for note in env.notes:
             progress.message(f"{environment.id}: {note}")
-        if _leaves_masks_unused(config, env):
+        if _leaves_masks_unused(config.learner, env):
             progress.message(
                 f"{environment.id} says which actions are allowed (action_masks), which {config.learner} does not ask; "
                 "--learner maskable-ppo does."
@@ -131,22 +130,11 @@ def train(
     return metrics
 
 
-def _leaves_masks_unused(config: RunConfig, env: PreferenceVecEnv) -> bool:
+def _leaves_masks_unused(learner: str, env: PreferenceVecEnv) -> bool:
     """Whether the environment has masks of actions that a learner of this package does without."""
-    if config.run.processes or config.required_environment.is_native or ":" in config.learner:
+    if learner == "maskable-ppo" or ":" in learner or env.ref is None or env.ref.is_native:
         return False
-    return config.learner != "maskable-ppo" and env.has_attr("action_masks")
-
-
-def about_settings(config: RunConfig) -> str:
-    """Where the settings of a run's learner come from, in one line."""
-    preset = preset_for(config.environment, config.learner, config.settings)
-    changed = [
-        part.name
-        for part in fields(preset.settings)
-        if getattr(config.learner_settings, part.name) != getattr(preset.settings, part.name)
-    ]
-    return f"{preset.about} Changed: {', '.join(changed)}." if changed else preset.about
+    return not isinstance(env.env.unwrapped, CopiesInProcesses) and env.has_attr("action_masks")
 
 
 def check_settings(config: RunConfig) -> None:
@@ -254,7 +242,7 @@ def build_scoring(
     if config.reward != "learned":
         return EnvironmentRewardCallback(env, config.labels.visit_every)
     described = StoredEnvironment(config.required_environment, config.labels.steps, config.labels.rubric)
-    model = initial_model(config, directory)
+    model = initial_model(config.reward_model, config.ensemble.objective, directory)
     asks_on = config.reward_model if config.labels.answers else None
     store = open_store(directory, described, config.offline or asks_on, resume)
     if model is None:
@@ -357,14 +345,16 @@ def _metrics(
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }
     if isinstance(scoring, PreferenceCallback):
-        metrics |= _model_metrics(config, directory, policy, scoring, measurements)
+        metrics |= _model_metrics(environment, directory, policy, scoring, measurements)
+        if config.offline is not None:
+            metrics["answers"] = len(scoring.loop.store.live_answers())
     if measurements.missing:
         metrics["not_measured"] = measurements.missing
     return metrics
 
 
 def _model_metrics(
-    config: RunConfig,
+    environment: EnvironmentRef,
     directory: RunDirectory,
     policy: AnyPolicy,
     scoring: PreferenceCallback,
@@ -374,7 +364,7 @@ def _model_metrics(
     loop = scoring.loop
     figures: dict[str, Any] = {"comparisons": loop.progress.asked, "labels": len(loop.dataset)}
     figures |= {"test_accuracy": None, "reward_correlation": None}
-    figures["answers"] = loop.progress.spent if config.offline is None else len(loop.store.live_answers())
+    figures["answers"] = loop.progress.spent
     try:
         scoring.save_result(directory.reward_model_path)
     except NothingAskedError as error:
@@ -386,9 +376,7 @@ def _model_metrics(
         "the accuracy on held-out answers",
         lambda: ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store),
     )
-    agreements = measured_correlation(
-        measurements, loop.ensemble, policy, config.required_environment, config.labels.steps
-    )
+    agreements = measured_correlation(measurements, loop.ensemble, policy, environment, loop.config.steps)
     if scores is not None:
         figures |= scores.to_metrics()
     if agreements is not None:

@@ -23,6 +23,7 @@ from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import Measurements
+from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.wrappers import EnvironmentFault
 
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"The disk is full ({error}); free some space and go on with {command}: what was saved is kept."
             ) from error
         if config.environment:
-            console.print(_summary(metrics, config), highlight=False)
+            console.print(_summary(metrics, config.labels if config.offline is None else None), highlight=False)
             print(f"Report: {directory.report_path}")
         else:
             console.print(_about_reward(metrics), highlight=False)
@@ -166,8 +167,8 @@ def _about_reward(metrics: dict[str, Any]) -> str:
     return f"Without --env only the reward was learned: {metrics['labels']} answers, {tested}."
 
 
-def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
-    labels, mean = config.labels, metrics.get("true_return_mean")
+def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
+    mean = metrics.get("true_return_mean")
     trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s."
     random = metrics.get("random_return_mean")
     compared = "" if random is None else f" (random {random:.1f})"
@@ -187,10 +188,9 @@ def _summary(metrics: dict[str, Any], config: RunConfig) -> str:
         )
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
-        missing = labels.answers - metrics["answers"]
-        if missing >= labels.overlap and labels.target_accuracy is None and config.offline is None:
+        if asked and asked.target_accuracy is None and asked.answers - metrics["answers"] >= asked.overlap:
             lines.append(
-                f"Only {metrics['answers']} of {labels.answers} answers were asked for; more --timesteps leave time "
+                f"Only {metrics['answers']} of {asked.answers} answers were asked for; more --timesteps leave time "
                 "for all."
             )
     return "\n".join(lines)

@@ -9,7 +9,6 @@ import pytest
 
 from agents.config import RunConfig
 from agents.presets import PPO_PRESETS, THIRD_PARTY, preset_for
-from agents.train import about_settings
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners import LEARNERS, find_learner, zoo
 from rlhf_envs.learners.off_policy import DQNConfig, SACConfig, TD3Config
@@ -139,7 +138,9 @@ def test_without_rl_zoo3_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_says_what_was_changed_and_keeps_where_its_settings_are_from() -> None:
     config = RunConfig(EnvironmentRef("Pendulum-v1"), learner="sac", learner_settings=SACConfig(gamma=0.5))
-    assert about_settings(config) == "Settings of sac: those of rl-zoo3 for Pendulum-v1. Changed: learning_rate, gamma."
+    assert (
+        config.about_settings() == "Settings of sac: those of rl-zoo3 for Pendulum-v1. Changed: learning_rate, gamma."
+    )
     config = RunConfig(EnvironmentRef("Pendulum-v1"), learner="sac", settings="defaults")
     assert config.learner_settings == SACConfig()
     assert RunConfig.from_json(config.to_json()) == config
