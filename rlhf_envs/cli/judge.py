@@ -15,7 +15,7 @@ from rlhf_envs.cli.flags import SCREENS, ScreenFlags, check_screen
 from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge, judge_by_code
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore
 from rlhf_envs.report.judgement import print_judgement, write_judgement
-from rlhf_envs.runs import write_json
+from rlhf_envs.runs import RunDirectory, load_critic, write_json
 
 FIGURES, PAGE = "judgement.json", "judgement.html"
 """The files that the command writes into the run's folder."""
@@ -36,6 +36,8 @@ class Arguments:
             expert and proxy.
         feedback: who judges: people in a "window" or on a "web" page; a scripted teacher by name, which knows the true
             reward; or a function of two clips of your own as "module:Name".
+        critic: the folder of a finished run of the same environment with --reward true, by whose critic the teachers
+            "regret" and "value" judge.
         judging: how policies are compared. On the command line these have no prefix.
         screen: the window and the web page. On the command line these have no prefix.
     """
@@ -43,6 +45,7 @@ class Arguments:
     run_dir: Path
     against: tuple[str, ...] = ("random",)
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
+    critic: Path | None = None
     judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
 
@@ -56,7 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
         check_screen(args.feedback)
         console = Console()
         people = args.feedback in SCREENS
-        by_code = None if people else judge_by_code(args.feedback)
+        if people and args.critic is not None:
+            raise ValueError("--critic is for --feedback regret or value; people judge without.")
+        critic = None
+        if args.critic is not None:
+            critic = load_critic(args.critic, RunDirectory(args.run_dir).read_environment())
+        by_code = None if people else judge_by_code(args.feedback, critic)
 
         def collect_answers(store: PreferenceStore) -> None:
             if by_code is not None:

@@ -22,7 +22,7 @@ from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, StoreMissingError, m
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.queries import Purpose
-from rlhf_envs.runs import RunDirectory
+from rlhf_envs.runs import RunDirectory, load_critic
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10
@@ -45,6 +45,8 @@ class Arguments:
             share.
         feedback: who answers: people in a "window" or on a "web" page; or code, until the command is stopped, besides
             whoever else answers: a scripted teacher by name, or an annotator of your own as "module:Name".
+        critic: the folder of a finished run of the same environment with --reward true, by whose critic the teachers
+            "regret" and "value" judge.
         screen: the window and the web page. On the command line these have no prefix.
         report: instead of asking, print how consistent, quick and reliable everybody is, and write quality.html into
             the run's folder, beside the store's file, or for a database into the current folder.
@@ -59,6 +61,7 @@ class Arguments:
     run_dir: Path | None = None
     store: str | None = None
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
+    critic: Path | None = None
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
     report: bool = False
     repeat_rate: float = 0.1
@@ -94,7 +97,9 @@ def _check(args: Arguments) -> None:
     if args.report and args.feedback != "window":
         raise ValueError("--report asks nobody; leave --feedback out.")
     if args.feedback not in SCREENS:
-        make_annotator(args.feedback)
+        make_annotator(args.feedback, None if args.critic is None else RunDirectory(args.critic).load_critic())
+    elif args.critic is not None:
+        raise ValueError("--critic is for --feedback regret or value; people judge without.")
     elif args.until_finished:
         raise ValueError("--until-finished is for code that answers; people close the window or stop the page.")
     args.screen.check()
@@ -165,7 +170,8 @@ def _open_window(args: Arguments, store: PreferenceStore) -> None:
 
 
 def _let_code_answer(args: Arguments, store: PreferenceStore) -> None:
-    annotator: Any = make_annotator(args.feedback)
+    critic = None if args.critic is None else load_critic(args.critic, store.environment.required)
+    annotator: Any = make_annotator(args.feedback, critic)
     if args.screen.annotator:
         annotator.name = args.screen.annotator
     kinds = getattr(annotator, "kinds", None)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from agents.config import RunConfig, RunOptions, TeacherChanges
 from agents.train import train
+from rlhf_envs.cli import judge, label
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Choice, ScriptedTeacher, make_annotator
 from rlhf_envs.kinds import Judgement, TeacherConfig
@@ -174,3 +175,28 @@ def test_a_learner_without_a_critic_of_states_is_refused(tmp_path: Path) -> None
         ValueError, match=r"The learner dqn of the run in .* has no critic that values single observations"
     ):
         load_critic(folder, CARTPOLE)
+
+
+def test_an_annotator_gets_a_critic_only_if_it_judges_by_one() -> None:
+    assert isinstance(make_annotator("regret", FirstNumber()), ScriptedTeacher)
+    with pytest.raises(ValueError, match="oracle judges by no critic; leave it out"):
+        make_annotator("oracle", FirstNumber())
+
+
+def test_the_commands_that_judge_and_label_take_the_critic_of_a_run(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = trained(tmp_path / "learned")
+    by_regret = ["--feedback", "regret", "--critic", str(finished)]
+    assert judge.main(["--run-dir", str(learned), "--comparisons", "2", *by_regret]) == 0
+    assert (learned / "judgement.html").is_file()
+    assert label.main(["--run-dir", str(learned), "--until-finished", *by_regret]) == 0
+    for command, words, refusal in (
+        (judge, ["--feedback", "regret"], "name its folder with --critic"),
+        (label, ["--feedback", "value"], "name its folder with --critic"),
+        (label, ["--feedback", "web", "--critic", str(finished)], "people judge without"),
+        (judge, ["--feedback", "oracle", "--critic", str(finished)], "oracle judges by no critic"),
+    ):
+        with pytest.raises(SystemExit):
+            command.main(["--run-dir", str(learned), *words])
+        assert refusal in " ".join(capsys.readouterr().err.split())

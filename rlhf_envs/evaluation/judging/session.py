@@ -40,6 +40,7 @@ from rlhf_envs.feedback import (
     make_annotator,
 )
 from rlhf_envs.feedback.store.status import TRAINING
+from rlhf_envs.kinds import Critic
 from rlhf_envs.randomness import uniform_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
 from rlhf_envs.runs import RunDirectory
@@ -140,17 +141,17 @@ def judge(
             return summarise(environment.id, recorder.length, participants, answers, model, _open_comparisons(store))
 
 
-def judge_by_code(wanted: Any) -> Callable[[PreferenceStore], int]:
+def judge_by_code(wanted: Any, critic: Critic | None = None) -> Callable[[PreferenceStore], int]:
     """A scripted teacher, which knows the true reward, or a function of two clips as a judge.
 
     Args:
-        wanted: names one, as `make_annotator` takes it.
+        wanted, critic: as `make_annotator` takes them.
 
     Raises:
         ValueError: if it is neither, or a teacher that skips or ties by shares of an average stretch, which is known in
             training only.
     """
-    annotator = make_annotator(wanted)
+    annotator = make_annotator(wanted, critic)
     if not isinstance(annotator, ScriptedTeacher | FunctionAnnotator):
         raise ValueError(f"{wanted} cannot judge policies: that is for scripted teachers and functions of two clips.")
     if isinstance(annotator, ScriptedTeacher) and (annotator.config.skip or annotator.config.equal):

@@ -165,19 +165,22 @@ ANNOTATORS.register("regret", TeacherConfig(judged_by="regret"))
 ANNOTATORS.register("value", TeacherConfig(judged_by="value"))
 
 
-def make_annotator(wanted: Any) -> Annotator:
+def make_annotator(wanted: Any, critic: Critic | None = None) -> Annotator:
     """An annotator from whatever names one.
 
     Args:
         wanted: an `Annotator`, a class of one, a function of two clips, a `TeacherConfig`, a name in `ANNOTATORS`, or
             "module:Name" of any of these.
+        critic: gives values, for a teacher that judges by regret or value.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if it is none of these, such a teacher has no critic, or another annotator has one.
     """
     found = ANNOTATORS.resolve(wanted)
+    if critic is not None and not (isinstance(found, TeacherConfig) and found.judged_by != "return"):
+        raise ValueError(f"{wanted} judges by no critic; leave it out, or let regret or value judge.")
     if isinstance(found, TeacherConfig):
-        return ScriptedTeacher(found, wanted if isinstance(wanted, str) else "teacher")
+        return ScriptedTeacher(found, wanted if isinstance(wanted, str) else "teacher", critic)
     if isinstance(found, type):
         try:
             found = found()
