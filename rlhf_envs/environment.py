@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -108,13 +108,32 @@ class WrapperRef:
         """
         wrapper = import_object(self.wrapper, "wrapper")
         try:
-            wrapped = wrapper(env, **self.kwargs)
+            wrapped = self._wrapped_by(wrapper, env)
         except Exception as error:  # whatever the wrapper refuses its arguments by
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise ValueError(f"The wrapper {self} cannot be used: {reason}.") from error
         if not isinstance(wrapped, gym.Env):
             raise ValueError(f"The wrapper {self} gives {wrapped!r}, which is no Gymnasium environment.")
         return wrapped
+
+    def _wrapped_by(self, wrapper: Callable[..., Any], env: gym.Env[Any, Any]) -> Any:
+        try:
+            return wrapper(env, **self.kwargs)
+        except Exception:  # whatever the wrapper refuses its arguments by
+            tuples = _with_tuples(self.kwargs)
+            if tuples == dict(self.kwargs):
+                raise
+            # JSON has no tuples, and some wrappers insist on them, such as ResizeObservation.
+            with suppress(Exception):
+                return wrapper(env, **tuples)
+            raise
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON values with tuples in the place of lists."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(part) for key, part in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)

@@ -226,3 +226,11 @@ def test_wrappers_that_work_on_pictures_get_some() -> None:
     env = ref.make()
     assert env.reset(seed=0)[0].shape == env.observation_space.shape == (400, 600, 3)
     env.close()
+
+
+def test_lists_in_the_arguments_of_wrappers_are_tuples_where_these_insist() -> None:
+    reshaped = WrapperRef.of('gymnasium.wrappers:ReshapeObservation={"shape": [2, 2]}')
+    assert EnvironmentRef("CartPole-v1", wrappers=(reshaped,)).make().observation_space.shape == (2, 2)
+    wrong = WrapperRef.of('gymnasium.wrappers:ReshapeObservation={"shape": [5, 2]}')
+    with pytest.raises(ValueError, match="cannot be used"):
+        EnvironmentRef("CartPole-v1", wrappers=(wrong,)).make()
