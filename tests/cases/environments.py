@@ -176,6 +176,7 @@ SHOWN: dict[str, spaces.Space[Any]] = {
     "GrayPicture": spaces.Box(0, 255, (16, 20), np.uint8),
     "StackedPictures": spaces.Box(0, 255, (4, 16, 20, 3), np.uint8),
     "StackedGray": spaces.Box(0, 255, (4, 16, 20), np.uint8),
+    "ManyChannels": spaces.Box(0, 255, (16, 20, 12), np.uint8),
     "Symbols": spaces.Box(0, 255, (7, 7, 3), np.uint8),
     "DictWithPicture": spaces.Dict(image=spaces.Box(0, 255, (16, 20, 3), np.uint8), goal=spaces.Discrete(4)),
 }

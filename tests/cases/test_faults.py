@@ -237,7 +237,9 @@ def test_a_run_stays_in_its_folder_where_the_environment_changes_the_working_dir
     assert (tmp_path / "here" / "report.html").is_file() and (tmp_path / "here" / "feedback.db").is_file()
 
 
-@pytest.mark.parametrize("name", ["Any", "Terms", "ConstantReward", "DictWithText", "MaskParts"])
+@pytest.mark.parametrize(
+    "name", ["Any", "Terms", "ConstantReward", "DictWithText", "MaskParts", "StackedGray", "ManyChannels"]
+)
 def test_a_trained_run_ends_with_its_report(said: Any, tmp_path: Path, name: str) -> None:
     status, text = said(name)
     assert status == 0 and "Report: " in text
