@@ -86,7 +86,8 @@ def test_an_answer_survives_kill_minus_nine(store: PreferenceStore, place: str, 
 def test_processes_that_take_at_the_same_time_never_share_a_query(
     store: PreferenceStore, place: str, make_query: Any
 ) -> None:
-    ids = store.ask([make_query(str(number)) for number in range(80)])
+    # So many that neither process is done before the other one has begun.
+    ids = store.ask([make_query(str(number)) for number in range(500)])
     with annotator(place, "ann") as one, annotator(place, "bob") as two:
         begin(one)
         begin(two)
