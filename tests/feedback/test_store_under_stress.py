@@ -87,7 +87,7 @@ def test_processes_that_take_at_the_same_time_never_share_a_query(
     store: PreferenceStore, place: str, make_query: Any
 ) -> None:
     # So many that neither process is done before the other one has begun.
-    ids = store.ask([make_query(str(number)) for number in range(500)])
+    ids = store.ask([make_query(str(number)) for number in range(250)])
     with annotator(place, "ann") as one, annotator(place, "bob") as two:
         begin(one)
         begin(two)
