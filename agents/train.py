@@ -29,9 +29,9 @@ from rlhf_envs.evaluation import (
     AnyPolicy,
     Measurements,
     ModelScores,
+    SB3Policy,
     baselines,
     evaluate,
-    sb3_policy,
 )
 from rlhf_envs.evaluation.returns import return_metrics
 from rlhf_envs.evaluation.reward_model import REWARD_MODEL, correlation_metrics, measured_correlation
@@ -309,7 +309,7 @@ def _pretrain(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
     environment = config.required_environment
     demonstrations = resolve(config.run.demonstrations, environment, config.run.pretrain, config.seed)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
-    own = evaluate(sb3_policy(model), environment, episodes=config.run.evaluation_episodes)
+    own = evaluate(SB3Policy(model), environment, episodes=config.run.evaluation_episodes)
     return {"pretraining": {**asdict(report), "true_return_mean": own.mean, "true_return_std": own.std}}
 
 
@@ -328,7 +328,7 @@ def _metrics(
         config, directory, model, scoring: the run; its reward model is written into the directory.
         spent: seconds by what they were spent on, and how pretraining went.
     """
-    environment, policy, measurements = config.required_environment, sb3_policy(model), Measurements()
+    environment, policy, measurements = config.required_environment, SB3Policy(model), Measurements()
     episodes = config.run.evaluation_episodes
     own = measurements.take("the policy's return", lambda: evaluate(policy, environment, episodes=episodes))
     others = measurements.take("the return of other policies", lambda: baselines(environment, episodes=episodes))

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from stable_baselines3 import PPO, SAC
 
-from rlhf_envs.evaluation import evaluate, sb3_policy
+from rlhf_envs.evaluation import SB3Policy, evaluate
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import load, save
 from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
@@ -30,9 +30,9 @@ def train_on_it(folder, steps=4_000):
     reward_model = load(f"{folder}/reward_model")
     callback = PreferenceCallback(env, f"{folder}/again.db", FeedbackConfig(answers=0), ensemble=reward_model)
     model = SAC("MlpPolicy", env, learning_rate=1e-3, learning_starts=800, gradient_steps=8, seed=0, device="cpu")
-    print(f"true return before: {evaluate(sb3_policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
+    print(f"true return before: {evaluate(SB3Policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
     model.learn(steps, callback=callback)
-    print(f"true return after:  {evaluate(sb3_policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
+    print(f"true return after:  {evaluate(SB3Policy(model), 'Pendulum-v1', episodes=10).mean:.0f}")
     callback.close()
 
 

@@ -16,7 +16,7 @@ from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import JSONArguments
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.judging.session import check_same_environment
-from rlhf_envs.evaluation.policies import POLICY_NAMES, named_policy, sb3_policy
+from rlhf_envs.evaluation.policies import POLICY_NAMES, SB3Policy, named_policy
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
 from rlhf_envs.runs import RunDirectory, check_same_spaces
 
@@ -68,7 +68,7 @@ def _table(args: Arguments) -> Table:
         if name in POLICY_NAMES and name not in scores:
             scores[name] = evaluate(named_policy(name, args.seed), environment, **played)
     for name in (str(args.run_dir), *runs):
-        scores[name] = evaluate(sb3_policy(RunDirectory(name).load_policy()), environment, **played)
+        scores[name] = evaluate(SB3Policy(RunDirectory(name).load_policy()), environment, **played)
     shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
     reference = scores.get("expert") or (scores[runs[0]] if runs else None)
     changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())

@@ -18,7 +18,7 @@ from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import EnvironmentFlags
 from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.evaluation.episodes import FIRST_SEED
-from rlhf_envs.evaluation.policies import AnyPolicy, named_policy, sb3_policy
+from rlhf_envs.evaluation.policies import AnyPolicy, SB3Policy, named_policy
 from rlhf_envs.report.film import EpisodeRenderer, film
 from rlhf_envs.runs import RunDirectory
 
@@ -85,7 +85,7 @@ def _watched(args: Arguments) -> tuple[AnyPolicy, dict[str, Any]]:
     run = RunDirectory(args.run_dir)
     environment, reward_model = run.read_environment(), run.load_reward_model()
     if args.policy is None:
-        policy = sb3_policy(run.load_policy())
+        policy = SB3Policy(run.load_policy())
     return policy, {"environment": environment, "reward_model": reward_model, "theme": args.theme}
 
 

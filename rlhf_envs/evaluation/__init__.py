@@ -5,9 +5,9 @@ from rlhf_envs.evaluation.policies import (
     AnyPolicy,
     Policy,
     RandomPolicy,
+    SB3Policy,
     ScriptedPolicy,
     named_policy,
-    sb3_policy,
 )
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate
 from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
@@ -19,10 +19,10 @@ __all__ = [
     "ModelScores",
     "Policy",
     "RandomPolicy",
+    "SB3Policy",
     "ScriptedPolicy",
     "baselines",
     "evaluate",
     "named_policy",
     "reward_correlation",
-    "sb3_policy",
 ]

@@ -89,11 +89,6 @@ class SB3Policy:
         return act
 
 
-def sb3_policy(model: BaseAlgorithm, deterministic: bool = True) -> SB3Policy:
-    """The policy of a Stable-Baselines3 model, see `SB3Policy`."""
-    return SB3Policy(model, deterministic)
-
-
 def _keep_to_masks(copies: Copies, seed: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Puts an allowed action, drawn uniformly, in the place of each that the environment's masks forbid."""
     counts = choice_counts(copies.action_space)

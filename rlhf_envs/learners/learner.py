@@ -23,6 +23,10 @@ from rlhf_envs.registry import Registry
 Settings = TypeVar("Settings")
 Config = TypeVar("Config", bound=LearnerConfig)
 
+FOR_DISCRETE = "ppo, a2c and for a Discrete space dqn"
+FOR_BOX = "ppo, a2c and for a Box space sac, td3 and tqc"
+"""The learners for other kinds of actions (`NamedLearner.others`)."""
+
 _PARAMETERS = "policy.pt"
 _NORMALISER = "normaliser.safetensors"
 

@@ -19,11 +19,10 @@ from stable_baselines3.common.noise import (
 )
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlhf_envs.learners.learner import NamedLearner
+from rlhf_envs.learners.learner import FOR_BOX, FOR_DISCRETE, NamedLearner
 from rlhf_envs.learners.settings import LearnerConfig
 from rlhf_envs.observations import space_parts
 
-_FOR_DISCRETE = "ppo, a2c and for a Discrete space dqn"
 _SMALL_BUFFER = {"buffer_size": 4}
 
 
@@ -151,7 +150,7 @@ class SACLearner(NamedLearner[SACConfig]):
     algorithm = SAC
     trial = _SMALL_BUFFER
     actions = (spaces.Box,)
-    others = _FOR_DISCRETE
+    others = FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class TQCLearner(NamedLearner[TQCConfig]):
     algorithm = "TQC"
     trial = _SMALL_BUFFER
     actions = (spaces.Box,)
-    others = _FOR_DISCRETE
+    others = FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,7 @@ class TD3Learner(NamedLearner[TD3Config]):
     algorithm = TD3
     trial = _SMALL_BUFFER
     actions = (spaces.Box,)
-    others = _FOR_DISCRETE
+    others = FOR_DISCRETE
 
 
 @dataclass(frozen=True)
@@ -290,4 +289,4 @@ class DQNLearner(NamedLearner[DQNConfig]):
     algorithm = DQN
     trial = _SMALL_BUFFER
     actions = (spaces.Discrete,)
-    others = "ppo, a2c and for a Box space sac, td3 and tqc"
+    others = FOR_BOX

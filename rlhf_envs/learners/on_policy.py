@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from rlhf_envs.learners.learner import NamedLearner
+from rlhf_envs.learners.learner import FOR_BOX, NamedLearner
 from rlhf_envs.learners.settings import LearnerConfig, falling
 
 _TWO_STEPS = {"n_steps": 2, "batch_size": 2}
@@ -217,7 +217,7 @@ class MaskablePPOLearner(NamedLearner[MaskablePPOConfig]):
     algorithm = "MaskablePPO"
     trial = _TWO_STEPS
     actions = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-    others = "ppo, a2c and for a Box space sac, td3 and tqc"
+    others = FOR_BOX
 
     def build(self, env: VecEnv, settings: MaskablePPOConfig, seed: int, device: str = "cpu") -> BaseAlgorithm:
         """MaskablePPO, if the environment says which actions are allowed."""

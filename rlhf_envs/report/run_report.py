@@ -21,7 +21,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import wilson_interval
 from rlhf_envs.evaluation.measurements import Measurements
-from rlhf_envs.evaluation.policies import AnyPolicy, sb3_policy
+from rlhf_envs.evaluation.policies import AnyPolicy, SB3Policy
 from rlhf_envs.evaluation.returns import normalised
 from rlhf_envs.evaluation.reward_model import REWARD_MODEL, ModelScores, RewardAgreement, measured_correlation
 from rlhf_envs.feedback import PreferenceStore
@@ -71,7 +71,7 @@ def write_report(directory: RunDirectory) -> Path:
     """
     run, environment, metrics = directory.read_settings(), directory.read_environment(), directory.read_metrics()
     rows = read_progress(directory.progress_path)
-    policy = sb3_policy(directory.load_policy())
+    policy = SB3Policy(directory.load_policy())
     measurements = Measurements(metrics.get("not_measured"))
     reward_model = None if REWARD_MODEL in measurements.missing else directory.load_reward_model()
     own, others, terms = metrics.get("true_return_mean"), _baselines(metrics), _terms(metrics)

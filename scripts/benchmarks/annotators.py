@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from agents.train import build
 from rlhf_envs.environment import StoredEnvironment
-from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.policies import SB3Policy
 from rlhf_envs.evaluation.returns import evaluate
 from rlhf_envs.feedback import PreferenceStore, ScriptedTeacher, TeacherConfig
 from rlhf_envs.kinds import Judgement
@@ -101,7 +101,7 @@ class Annotators:
                 env, store, labels, None, config.ensemble, config.seed, on_wait=answer, fit=config.fit
             )
             model.learn(config.timesteps, callback=callback)
-            judged = evaluate(sb3_policy(model), environment, episodes=config.run.evaluation_episodes)
+            judged = evaluate(SB3Policy(model), environment, episodes=config.run.evaluation_episodes)
             env.close()
             found: dict[str, Any] = {"true_return": judged.mean}
             if labels.reliability:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
-from rlhf_envs.evaluation.policies import sb3_policy
+from rlhf_envs.evaluation.policies import SB3Policy
 from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import markdown_table, mean_and_spread
@@ -172,7 +172,7 @@ class Variants:
             untrained = baselines(variant, episodes=self.episodes)
             returns = {
                 reward: [
-                    evaluate(sb3_policy(run.directory.load_policy()), variant, episodes=self.episodes).mean
+                    evaluate(SB3Policy(run.directory.load_policy()), variant, episodes=self.episodes).mean
                     for run in trained
                     if (run.config.required_environment.id, run.config.reward) == (variant.id, reward)
                 ]

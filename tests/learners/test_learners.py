@@ -17,7 +17,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from agents.config import RunConfig, RunOptions
 from agents.train import build, check_settings
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
-from rlhf_envs.evaluation import evaluate, sb3_policy
+from rlhf_envs.evaluation import SB3Policy, evaluate
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.learners.normaliser import normalised
 from rlhf_envs.loop import FeedbackConfig
@@ -91,7 +91,7 @@ def test_every_learner_learns_from_preferences_and_acts(name: str, tmp_path: Pat
     assert isinstance(normaliser, VecNormalize) and normaliser.norm_obs and not normaliser.norm_reward
     # The reward model has been shown what the environment shows.
     assert np.array_equal(env.recorder.latest(1)[0].dtype, env.observation_space.dtype)  # type: ignore[union-attr]
-    assert evaluate(sb3_policy(model), environment(name), episodes=2).mean is not None
+    assert evaluate(SB3Policy(model), environment(name), episodes=2).mean is not None
     scoring.close()
 
 

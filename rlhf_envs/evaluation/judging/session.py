@@ -26,7 +26,7 @@ from rlhf_envs.clips import FrameCapture, clip_painter, snapshot_source
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies
 from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summarise
-from rlhf_envs.evaluation.policies import POLICY_NAMES, AnyPolicy, bind, named_policy, sb3_policy
+from rlhf_envs.evaluation.policies import POLICY_NAMES, AnyPolicy, SB3Policy, bind, named_policy
 from rlhf_envs.evaluation.reward_model import ModelScores
 from rlhf_envs.feedback import (
     FunctionAnnotator,
@@ -216,7 +216,7 @@ def check_same_environment(ours: EnvironmentRef, other: RunDirectory) -> None:
 def _trained(path: Path, endings: Mapping[str, int]) -> Participant:
     """The policy of a run; `endings` says how many of the runs have the same last part of their path."""
     model = RunDirectory(path).load_policy()
-    policy, ending = sb3_policy(model), path.resolve().name
+    policy, ending = SB3Policy(model), path.resolve().name
     return Participant(ending if endings[ending] == 1 else str(path), _fingerprint(model.policy), lambda seed: policy)
 
 
