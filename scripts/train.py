@@ -23,6 +23,7 @@ from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import Measurements
+from rlhf_envs.evaluation.returns import Scale
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.wrappers import EnvironmentFault
@@ -170,8 +171,8 @@ def _about_reward(metrics: dict[str, Any]) -> str:
 def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
     mean = metrics.get("true_return_mean")
     trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s."
-    random = metrics.get("random_return_mean")
-    compared = "" if random is None else f" (random {random:.1f})"
+    scale = Scale.of_metrics(metrics, "expert")
+    compared = f" ({scale})" if scale else ""
     lines = [
         f"Trained {trained}".replace("after", "for")
         if mean is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import JSONArguments
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.judging.session import check_same_environment
 from rlhf_envs.evaluation.policies import POLICY_NAMES, SB3Policy, named_policy
-from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate, normalised
+from rlhf_envs.evaluation.returns import UNTRAINED, Evaluation, Scale, baselines, evaluate
 from rlhf_envs.runs import RunDirectory, check_same_spaces
 
 
@@ -25,8 +26,11 @@ from rlhf_envs.runs import RunDirectory, check_same_spaces
 class Arguments:
     """Evaluate a trained policy against others on the true reward, on seeds that training never saw.
 
-    The normalised score is 0% for random actions and 100% for the environment's scripted expert, or where it has none
-    for the first other run. The last column is the proxy return, where the environment has one.
+    The normalised score is 0% for the best policy that knows nothing of what people want: random actions, the constant
+    action that earns most, the environment's scripted proxy policy, and runs that were trained on the proxy. It is
+    100% for the first run that was trained by the same learner on the true reward; without one for the environment's
+    scripted expert, or where it has none for the first other run. The caption says which. The last column is the proxy
+    return, where the environment has one.
 
     Attributes:
         run_dir: the run to evaluate.
@@ -70,28 +74,44 @@ def _table(args: Arguments) -> Table:
     for name in (str(args.run_dir), *runs):
         scores[name] = evaluate(SB3Policy(RunDirectory(name).load_policy()), environment, **played)
     shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
-    reference = scores.get("expert") or (scores[runs[0]] if runs else None)
+    scale = _scale(scores, str(args.run_dir), runs)
     changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())
-    return _rich_table(shown, scores["random"], reference, f"{environment.id}{changed}, {args.episodes} episodes")
+    return _rich_table(shown, scale, f"{environment.id}{changed}, {args.episodes} episodes")
 
 
-def _rich_table(
-    scores: Mapping[str, Evaluation], random: Evaluation, reference: Evaluation | None, title: str
-) -> Table:
-    has_proxy = random.proxy_mean is not None
+def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) -> Scale:
+    """The scale of true returns, from what the configurations of these runs say of them."""
+    trained = {name: RunDirectory(name).read_settings() for name in (run, *others)}
+    learner = trained[run].learner
+    on_proxy = [name for name, it in trained.items() if it.reward == "proxy"]
+    on_true = [name for name, it in trained.items() if (it.reward, it.learner) == ("true", learner)]
+    scale = Scale.between(
+        {name: scores[name].mean for name in (*UNTRAINED, *on_proxy) if name in scores},
+        {name: scores[name].mean for name in (*on_true, "expert", *others) if name in scores},
+    )
+    assert scale is not None, "random actions can be evaluated everywhere"
+    return scale
+
+
+def _rich_table(scores: Mapping[str, Evaluation], scale: Scale, title: str) -> Table:
+    has_proxy = any(score.proxy_mean is not None for score in scores.values())
     table = Table(title=title)
     table.add_column("policy", overflow="fold", min_width=12)
-    for column in ("true return", "std", "95% interval", *(["normalised"] if reference else [])):
+    for column in ("true return", "std", "95% interval", *(["normalised"] if scale.one_policy else [])):
         table.add_column(column, justify="right", no_wrap=True)
     if has_proxy:
         table.add_column("proxy", justify="right", no_wrap=True)
     for name, score in scores.items():
         low, high = score.interval()
         cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
-        if reference:
-            share = normalised(score.mean, random.mean, reference.mean)
+        if scale.one_policy:
+            share = scale.score(score.mean)
             cells.append("" if share is None else f"{share:.0%}")
         if has_proxy:
             cells.append(f"{score.proxy_mean:.2f}")
         table.add_row(*cells)
+    if scale.one is not None:
+        table.caption = Text(
+            f"0% is {scale.zero_policy}, {scale.zero:.2f}; 100% is {scale.one_policy}, {scale.one:.2f}."
+        )
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,76 @@ class Evaluation:
         return float(low), float(high)
 
 
-def normalised(score: float, random: float, reference: float) -> float | None:
-    """A return on the scale on which that of random actions is 0 and that of a reference policy is 1.
+UNTRAINED = ("random", "idle", "proxy")
+"""Policies that know nothing of what people want; the best of them is the zero of a scale."""
 
-    None where the reference is no better than random actions, so that there is no scale.
+IN_WORDS = {
+    "random": "random actions",
+    "idle": "the best constant action",
+    "proxy": "gaming the proxy",
+    "expert": "the scripted expert",
+    "ppo": "PPO on the true reward",
+}
+"""How a sentence names the policies that a scale may be between."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """True returns on a scale from what takes no learning of people's goals (0) to a reference (1).
+
+    The zero is the best of random actions, of every constant action, and of a policy that optimises the proxy: doing
+    nothing earns most of what an expert earns in some environments, and a scale that begins at random actions flatters
+    there. The reference is the same learner on the true reward where such runs are known, as in benchmarks, and the
+    scripted expert otherwise.
+
+    Attributes:
+        zero_policy: the name of the policy whose return is 0.
+        zero: its true return.
+        one_policy: the name of the reference, None where there is none.
+        one: its true return.
     """
-    return (score - random) / (reference - random) if reference > random else None
+
+    zero_policy: str
+    zero: float
+    one_policy: str | None = None
+    one: float | None = None
+
+    @classmethod
+    def between(cls, untrained: Mapping[str, float | None], references: Mapping[str, float | None]) -> Scale | None:
+        """The scale from the best of some policies to the first known one of others; None if no zero is known.
+
+        Args:
+            untrained: true returns, by name, of policies that know nothing of what people want; None where unknown.
+            references: of those that may be 1, the preferred one first.
+        """
+        known = {name: value for name, value in untrained.items() if value is not None}
+        if not known:
+            return None
+        zero = max(known, key=lambda name: known[name])
+        one = next((name for name, value in references.items() if value is not None), None)
+        return cls(zero, known[zero], one, None if one is None else references[one])
+
+    @classmethod
+    def of_metrics(cls, metrics: Mapping[str, Any], *references: str) -> Scale | None:
+        """The scale of the returns in metrics.json; None if no return of `UNTRAINED` is there.
+
+        Args:
+            metrics: of a run.
+            references: names of policies that may be 1, the preferred one first.
+        """
+        untrained, known = ({name: metrics.get(f"{name}_return_mean") for name in of} for of in (UNTRAINED, references))
+        return cls.between(untrained, known)
+
+    def score(self, true_return: float | None) -> float | None:
+        """A true return on this scale; None if it is not known, or the reference is missing or no better than zero."""
+        if true_return is None or self.one is None or self.one <= self.zero:
+            return None
+        return (true_return - self.zero) / (self.one - self.zero)
+
+    def __str__(self) -> str:
+        """Both ends, such as "idle 108.3, expert 144.0"."""
+        zero = f"{self.zero_policy} {self.zero:.1f}"
+        return zero if self.one is None else f"{zero}, {self.one_policy} {self.one:.1f}"
 
 
 def evaluate(
@@ -101,7 +165,6 @@ def return_metrics(own: Evaluation | None, others: Mapping[str, Evaluation]) -> 
         own: from `evaluate`; None where the policy could not be evaluated.
         others: from `baselines`.
     """
-    random, expert = others.get("random"), others.get("expert")
     metrics: dict[str, Any] = {
         "true_return_mean": own and own.mean,
         "true_return_std": own and own.std,
@@ -111,7 +174,9 @@ def return_metrics(own: Evaluation | None, others: Mapping[str, Evaluation]) -> 
     }
     for name, other in others.items():
         metrics |= {f"{name}_return_mean": other.mean, f"{name}_return_std": other.std}
-    metrics["normalised_against_expert"] = own and random and expert and normalised(own.mean, random.mean, expert.mean)
+    scale = Scale.of_metrics(metrics, "expert")
+    metrics["normalised_against_expert"] = scale and own and scale.score(own.mean)
+    metrics["scale"] = scale and asdict(scale)
     metrics["baseline_reward_terms"] = {name: other.terms for name, other in others.items()}
     return metrics
 

@@ -22,7 +22,7 @@ from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import wilson_interval
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, SB3Policy
-from rlhf_envs.evaluation.returns import normalised
+from rlhf_envs.evaluation.returns import IN_WORDS, Scale
 from rlhf_envs.evaluation.reward_model import REWARD_MODEL, ModelScores, RewardAgreement, measured_correlation
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.files import write_atomically
@@ -79,7 +79,7 @@ def write_report(directory: RunDirectory) -> Path:
     page: dict[str, Any] = {
         "run": run,
         "metrics": metrics,
-        "score": _score(metrics, others),
+        "scale": _scale(metrics),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
         "comparison": Markup(charts.policy_returns(entries, _THIS_RUN)) if entries else None,
         "terms": terms,
@@ -132,14 +132,18 @@ def _terms(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {policy: {name: terms.get(name) or 0.0 for name in names} for policy, terms in found.items()}
 
 
-def _score(metrics: Mapping[str, Any], others: list[tuple[str, float, float]]) -> dict[str, Any] | None:
-    """The return on the scale from random actions (0) to PPO on the true reward, or failing that the expert (1)."""
-    means = {name: mean for name, mean, _ in others}
-    for reference in (_BASELINES["ppo"], _BASELINES["expert"]):
-        if metrics.get("true_return_mean") is not None and reference in means and _BASELINES["random"] in means:
-            share = normalised(metrics["true_return_mean"], means[_BASELINES["random"]], means[reference])
-            return None if share is None else {"share": share, "reference": reference}
-    return None
+def _scale(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is 0 and what is 1 for this run, in words, and where between them its return lies."""
+    # The return of PPO on the true reward is known only where someone has added it to metrics.json.
+    scale, own = Scale.of_metrics(metrics, "ppo", "expert"), metrics.get("true_return_mean")
+    if scale is None or own is None:
+        return None
+    return {
+        "share": scale.score(own),
+        "zero": IN_WORDS[scale.zero_policy],
+        "one": scale.one_policy and IN_WORDS[scale.one_policy],
+        "is_above_zero": own > scale.zero,
+    }
 
 
 def _model(model: ModelScores, agreements: Mapping[str, RewardAgreement], rows: list[dict[str, str]]) -> dict[str, Any]:

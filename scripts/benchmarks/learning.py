@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import SB3Policy
-from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from rlhf_envs.evaluation.returns import baselines, evaluate
 from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import markdown_table, mean_and_spread
-from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, budget_for, configure, finish_all, folder_of, run_record
+from scripts.benchmarks.markdown import NOTHING, markdown_table, mean_and_spread
+from scripts.benchmarks.runs import (
+    ENVIRONMENTS,
+    TrainingRun,
+    budget_for,
+    configure,
+    finish_all,
+    folder_of,
+    parse_changes,
+    run_record,
+)
+from scripts.benchmarks.scores import interquartile_mean, scale_between, scale_of, scores_of, scores_on
 
 VARIANTS = (
     EnvironmentRef("rlhf/Driving-v0", {"traffic": "dense"}),
@@ -28,6 +38,12 @@ VARIANTS = (
     EnvironmentRef("rlhf/Writing-v0", {"split": "test"}),
 )
 """Each environment of the suite with what is changed in it; no policy was trained on it."""
+
+_LONGEST_NAME = 120
+
+
+RUNS_FOLDER = "learning"
+"""The folder of the runs; benchmarks that need the same ones share them."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +58,28 @@ class Learning:
         answers: budgets, each with runs of its own; by default those of a table, 240 for most environments.
         timesteps: environment steps of a run; by default those of a table, 100,000 for third-party environments of
             the table and as many as `scripts.train` takes for others.
-        seeds: how many runs of each kind, with the seeds 0, 1, and so on.
+        first_seed: of the runs; the others follow.
+        seeds: how many runs of each kind.
         jobs: how many runs at a time, each in a process of its own.
         episodes: on new seeds in which each policy is evaluated.
+        set: NAME=VALUE for settings of the runs on preferences that differ from the defaults, by their names in
+            config.json, such as ensemble.members=5 or labels.selection=uniform.
     """
 
     name: ClassVar[str] = "learning"
     env: tuple[str, ...] = ENVIRONMENTS
     answers: tuple[int, ...] | None = None
     timesteps: int | None = None
+    first_seed: int = 0
     seeds: int = 5
     jobs: int = 1
     episodes: int = 100
+    set: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_positive(self, "seeds", "jobs")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must be 0 or more, not {self.first_seed}.")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Do every run that has not been done yet; the figures of all.
@@ -65,32 +88,50 @@ class Learning:
             ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
             RunInterrupted: if it was stopped.
         """
-        planned = list(self.plan(out / self.name))
+        planned = list(self.plan(out / RUNS_FOLDER))
         finish_all(planned, self.jobs, out, log)
         return {"runs": [run_record(run, out) for run in planned]}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """Two tables: returns, and figures of the reward model and of time."""
-        returns, rewards = [], []
+        returns, rewards, scores = [], [], []
         for environment_id, timesteps in dict.fromkeys((run["env"], run["timesteps"]) for run in measured["runs"]):
             runs = [run for run in measured["runs"] if run["env"] == environment_id]
+            scale = scale_of(runs)
             for answers in sorted({run["answers"] for run in runs if run["reward"] == "learned"}):
+                found = scores_of(_of_kind(runs, "learned", answers), scale)
                 setting = {"environment": f"`{environment_id}`, {timesteps:,} steps", "answers": str(answers)}
-                returns.append(setting | _returns(runs, answers))
+                score = NOTHING if found is None else str(interquartile_mean([found]))
+                returns.append(setting | _returns(runs, answers) | {"score": score})
                 rewards.append(setting | _rewards(runs, answers))
+                scores += [] if found is None else [found]
         seeds = sorted({run["seed"] for run in measured["runs"]})
         return (
-            f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation:\n\n"
-            f"{markdown_table(returns)}\n\n"
+            f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation, and the score, "
+            f"interquartile mean and 95% interval:\n\n{markdown_table(returns)}\n\n"
+            f"The score of all runs on preferences: {interquartile_mean(scores)}.\n\n"
             "The reward model on held-out answers and on fresh rollouts, and what training took:\n\n"
             f"{markdown_table(rewards)}"
         )
 
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What is changed in the settings of the runs on preferences, by name: runs with each are planned.
+
+        Raises:
+            ValueError: if --set is not written as it should be.
+        """
+        return {"": parse_changes(self.set)}
+
     def plan(self, folder: Path) -> Iterator[TrainingRun]:
-        """Every run, each in a folder of its own, seed by seed, so that early results show all kinds."""
+        """Every run, each in a folder of its own, seed by seed, so that early results show all kinds.
+
+        Raises:
+            ValueError: if a setting is not possible.
+        """
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
-        for seed in range(self.seeds):
+        planned = self.changes().items()
+        for seed in range(self.first_seed, self.first_seed + self.seeds):
             for environment_id in dict.fromkeys(self.env):
                 parent = folder_of(environment_id, folder)
                 budgets = budget_for(environment_id).answers if self.answers is None else self.answers
@@ -98,38 +139,39 @@ class Learning:
                 if is_native(environment_id):
                     yield TrainingRun(configure(environment_id, "proxy", seed, **common), parent / f"proxy-{seed}")
                 for count in dict.fromkeys(budgets):
-                    config = configure(environment_id, "learned", seed, answers=count, **common)
-                    yield TrainingRun(config, parent / f"preferences-{count}-{seed}")
+                    plain = configure(environment_id, "learned", seed, answers=count, **common)
+                    for name, changes in planned:
+                        config = configure(environment_id, "learned", seed, answers=count, changes=changes, **common)
+                        # What is the default already is one run with it.
+                        changed = f"-{_as_file_name(changes)}" if config != plain else ""
+                        yield TrainingRun(config, parent / f"preferences-{count}{changed}-{seed}", name)
+
+
+def _as_file_name(changes: Mapping[str, Any]) -> str:
+    """Changes of settings as part of the name of a folder, alike for the same changes."""
+    text = ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(changes.items()))
+    return re.sub(r"[^\w.,=-]+", "", text)[:_LONGEST_NAME]
+
+
+def _of_kind(runs: list[dict[str, Any]], reward: str, answers: int = 0) -> list[dict[str, Any]]:
+    return [run for run in runs if run["reward"] == reward and run["answers"] == answers]
 
 
 def _figures(runs: list[dict[str, Any]], reward: str, name: str, answers: int = 0) -> list[float | None]:
     """One figure of all runs of a kind, seed by seed."""
-    chosen = [run for run in runs if run["reward"] == reward and run["answers"] == answers]
+    chosen = _of_kind(runs, reward, answers)
     return [run["metrics"].get(name) for run in sorted(chosen, key=lambda run: int(run["seed"]))]
 
 
 def _returns(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
-    on_true = _figures(runs, "true", "true_return_mean")
-    on_proxy = _figures(runs, "proxy", "true_return_mean")
-    on_preferences = _figures(runs, "learned", "true_return_mean", answers)
-    random = _figures(runs, "true", "random_return_mean")
     return {
-        "random actions": mean_and_spread(random),
-        "PPO on the proxy": mean_and_spread(on_proxy),
+        "random actions": mean_and_spread(_figures(runs, "true", "random_return_mean")),
+        "constant action": mean_and_spread(_figures(runs, "true", "idle_return_mean")),
+        "PPO on the proxy": mean_and_spread(_figures(runs, "proxy", "true_return_mean")),
         "scripted expert": mean_and_spread(_figures(runs, "true", "expert_return_mean")),
-        "PPO on the true reward": mean_and_spread(on_true),
-        "PPO on preferences": mean_and_spread(on_preferences),
-        "normalised": mean_and_spread(_normalised(on_preferences, random, on_true)),
-        "normalised, proxy": mean_and_spread(_normalised(on_proxy, random, on_true)),
+        "PPO on the true reward": mean_and_spread(_figures(runs, "true", "true_return_mean")),
+        "PPO on preferences": mean_and_spread(_figures(runs, "learned", "true_return_mean", answers)),
     }
-
-
-def _normalised(
-    returns: list[float | None], random: list[float | None], reference: list[float | None]
-) -> list[float | None]:
-    """Each seed's return between the means, over all seeds, of random actions and of the reference."""
-    low, high = (float(np.mean([value for value in values if value is not None])) for values in (random, reference))
-    return [None if value is None else normalised(value, low, high) for value in returns]
 
 
 def _rewards(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
@@ -165,7 +207,7 @@ class Variants:
         Raises:
             ValueError: if runs are missing.
         """
-        trained = self._trained(Path(self.runs or out) / Learning.name)
+        trained = self._trained(Path(self.runs or out) / RUNS_FOLDER)
         rows = []
         for variant in VARIANTS:
             log(f"{variant.id} with {variant.kwargs}")
@@ -176,9 +218,9 @@ class Variants:
                     for run in trained
                     if (run.config.required_environment.id, run.config.reward) == (variant.id, reward)
                 ]
-                for reward in ("true", "learned")
+                for reward in ("true", "proxy", "learned")
             }
-            means = {name: untrained[name].mean for name in ("random", "expert")}
+            means = {name: untrained[name].mean for name in ("random", "idle", "expert")}
             rows.append({"env": variant.id, "changed": dict(variant.kwargs), **means, **returns})
         return {"rows": rows}
 
@@ -191,18 +233,20 @@ class Variants:
                     "environment": f"`{row['env']}`",
                     "changed": ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
                     "random actions": mean_and_spread([row["random"]]),
+                    "constant action": mean_and_spread([row["idle"]]),
+                    "PPO on the proxy": mean_and_spread(row["proxy"]),
                     "scripted expert": mean_and_spread([row["expert"]]),
                     "PPO on the true reward": mean_and_spread(row["true"]),
                     "PPO on preferences": mean_and_spread(row["learned"]),
+                    "score": _score(row),
                 }
                 for row in measured["rows"]
             ]
         )
 
     def _trained(self, folder: Path) -> list[TrainingRun]:
-        """The runs on preferences and on the true reward, with the budgets of the table."""
-        learning = Learning(env=tuple(variant.id for variant in VARIANTS), seeds=self.seeds)
-        runs = [run for run in learning.plan(folder) if run.config.reward != "proxy"]
+        """The runs of the learning benchmark in these environments, with the budgets of the table."""
+        runs = list(Learning(env=tuple(variant.id for variant in VARIANTS), seeds=self.seeds).plan(folder))
         for run in runs:
             if not run.directory.policy_path.is_file():
                 raise ValueError(
@@ -210,3 +254,10 @@ class Variants:
                     "the same --out."
                 )
         return runs
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    """The score of the policies that were trained on preferences, on the scale of the variant."""
+    untrained = {name: row[name] for name in ("random", "idle")}
+    found = scores_on(scale_between(untrained, row["proxy"], row["true"]), row["learned"])
+    return NOTHING if found is None else str(interquartile_mean([found]))

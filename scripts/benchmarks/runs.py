@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,9 @@ BUDGETS: dict[str, Budget] = {
 """Budgets by environment id; those of any other environment are the defaults of `Budget`."""
 
 
+_OF_BENCHMARK = ("environment", "reward", "timesteps", "seed", "labels.answers", "run.evaluation_episodes")
+
+
 def budget_for(environment_id: str) -> Budget:
     """The budget of an environment's runs."""
     return BUDGETS.get(environment_id, Budget())
@@ -67,6 +71,7 @@ def configure(
     timesteps: int | None = None,
     answers: int | None = None,
     episodes: int = RunOptions.evaluation_episodes,
+    changes: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The configuration of a run as `scripts.train` would make it from these flags.
 
@@ -77,14 +82,15 @@ def configure(
         timesteps: those of `budget_for` where None.
         answers: of a run on preferences; the baselines ask nothing.
         episodes: in which the policy is evaluated.
+        changes: values of other settings by their names in config.json, those of a group as "group.name".
 
     Raises:
-        ValueError: if there is no such environment, or a number is out of range.
+        ValueError: if there is no such environment or setting, or a value is not possible.
     """
     find_spec(environment_id)
     environment = EnvironmentRef(environment_id)
     labels = feedback_for(environment)
-    return RunConfig(
+    config = RunConfig(
         environment,
         reward=reward,
         labels=labels if answers is None else replace(labels, answers=answers),
@@ -92,6 +98,38 @@ def configure(
         seed=seed,
         run=RunOptions(evaluation_episodes=episodes),
     )
+    if not changes:
+        return config
+    settings = config.to_json()
+    for name, value in changes.items():
+        *groups, last = name.split(".")
+        group: Any = settings
+        for part in groups:
+            group = group.get(part)
+            if not isinstance(group, dict):
+                raise ValueError(f"There is no setting {name}; config.json of any run lists the names.")
+        group[last] = value
+    return RunConfig.from_json(settings)
+
+
+def parse_changes(words: Iterable[str]) -> dict[str, Any]:
+    """Settings from words such as "ensemble.members=5", whose values are JSON, or else text.
+
+    Raises:
+        ValueError: if a word is not of that form, or the setting is one that each benchmark has a flag for.
+    """
+    changes: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ValueError(f"A change of settings is written NAME=VALUE, such as ensemble.members=5, not {word!r}.")
+        if name.partition(".")[0] in _OF_BENCHMARK or name in _OF_BENCHMARK:
+            raise ValueError(f"{name} is what the benchmark varies or compares; its own flags set it.")
+        try:
+            changes[name] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[name] = value
+    return changes
 
 
 @dataclass(frozen=True)
@@ -101,10 +139,12 @@ class TrainingRun:
     Attributes:
         config: its settings.
         path: its folder.
+        change: the name of what differs from the default settings; empty for nothing.
     """
 
     config: RunConfig
     path: Path
+    change: str = ""
 
     @property
     def directory(self) -> RunDirectory:
@@ -150,11 +190,13 @@ def finish_all(planned: list[TrainingRun], jobs: int, out: Path, log: Log) -> No
         ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
         RunInterrupted: if it was stopped.
     """
-    missing = [run for run in planned if not run.is_finished]
-    log(f"{len(planned)} runs, of which {len(planned) - len(missing)} have finished before.")
-    for count, (run, metrics) in enumerate(_finish(missing, jobs), start=len(planned) - len(missing) + 1):
+    # A run may be planned under several names.
+    runs = list({run.path: run for run in planned}.values())
+    missing = [run for run in runs if not run.is_finished]
+    log(f"{len(runs)} runs, of which {len(runs) - len(missing)} have finished before.")
+    for count, (run, metrics) in enumerate(_finish(missing, jobs), start=len(runs) - len(missing) + 1):
         log(
-            f"{count} of {len(planned)}: {run.path.relative_to(out)}: true return "
+            f"{count} of {len(runs)}: {run.path.relative_to(out)}: true return "
             f"{figure(metrics['true_return_mean'])} in {metrics['wall_seconds']:.0f} s"
         )
 
@@ -183,6 +225,7 @@ def run_record(run: TrainingRun, out: Path) -> dict[str, Any]:
     return {
         "env": config.required_environment.id,
         "reward": config.reward,
+        "change": run.change,
         "answers": config.labels.answers if config.reward == "learned" else 0,
         "timesteps": config.timesteps,
         "seed": config.seed,

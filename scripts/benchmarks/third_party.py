@@ -11,10 +11,10 @@ import numpy as np
 
 from agents.config import Reward, RunConfig, RunOptions, TeacherChanges
 from rlhf_envs.environment import EnvironmentRef, WrapperRef
-from rlhf_envs.evaluation.returns import normalised
 from scripts.benchmarks import Log, require_positive
 from scripts.benchmarks.markdown import NOTHING, figure, markdown_table
 from scripts.benchmarks.runs import TrainingRun, finish_all, folder_of, run_record
+from scripts.benchmarks.scores import interquartile_mean, scale_of, scores_of
 
 
 @dataclass(frozen=True)
@@ -104,39 +104,33 @@ class ThirdParty:
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """A row for each environment: medians over seeds, with the range in brackets."""
-        rows = []
+        rows, scores = [], []
         for environment_id in dict.fromkeys(run["env"] for run in measured["runs"]):
             runs = [run for run in measured["runs"] if run["env"] == environment_id]
             plain, learned = ([run for run in runs if run["reward"] == reward] for reward in ("true", "learned"))
-            trivial = {name: _median(plain, f"{name}_return_mean") for name in ("random", "idle")}
-            best = max(value for value in trivial.values() if value is not None)
-            one = _median(plain, "true_return_mean")
+            score = scores_of(learned, scale_of(plain))
+            scores += [] if score is None else [score]
             config = learned[0]["config"]
-            scores = [
-                score
-                for run in learned
-                if one is not None and (score := normalised(run["metrics"]["true_return_mean"], best, one)) is not None
-            ]
             rows.append(
                 {
                     "environment": f"`{environment_id}`, {learned[0]['timesteps']:,} steps",
                     "learner": config["learner"],
                     "answers": f"{learned[0]['answers']}, {config['feedback']}",
-                    "random": _cell([trivial["random"]]),
-                    "constant": _cell([trivial["idle"]]),
+                    "random": _cell([_median(plain, "random_return_mean")]),
+                    "constant": _cell([_median(plain, "idle_return_mean")]),
                     "true reward": _cell([run["metrics"]["true_return_mean"] for run in plain]),
                     "preferences": _cell([run["metrics"]["true_return_mean"] for run in learned]),
-                    "normalised": _cell(scores),
+                    "score": NOTHING if score is None else str(interquartile_mean([score])),
                     "test accuracy": _cell([run["metrics"].get("test_accuracy") for run in learned]),
                     "seconds": _cell([run["metrics"]["wall_seconds"] for run in learned]),
                 }
             )
         seeds = sorted({run["seed"] for run in measured["runs"]})
         return (
-            f"Training seeds {', '.join(map(str, seeds))}; medians, and the range over seeds in brackets. *Normalised* "
-            "is 0 for the better of random actions and the best constant action, and 1 for the median of the same "
-            "learner with the same settings on the environment's own reward.\n\n"
-            f"{markdown_table(rows)}"
+            f"Training seeds {', '.join(map(str, seeds))}; medians, and the range over seeds in brackets; the score is "
+            "the interquartile mean over seeds with its 95% interval.\n\n"
+            f"{markdown_table(rows)}\n\n"
+            f"The score of all runs on preferences: {interquartile_mean(scores)}."
         )
 
     def plan(self, folder: Path) -> Iterator[TrainingRun]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -27,7 +28,7 @@ from rlhf_envs.evaluation.policies import RandomPolicy, ScriptedPolicy
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
-from rlhf_envs.runs import RunDirectory
+from rlhf_envs.runs import RunDirectory, read_json, write_json
 
 ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v0", {"horizon": 12})
 CONFIG = RunConfig(
@@ -200,15 +201,39 @@ def test_closing_the_window_ends_the_command(monkeypatch: pytest.MonkeyPatch) ->
     assert played == [0, 1, 2]
 
 
-def test_a_run_is_judged_beside_others(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    against = ["random", "expert", "proxy", str(run.path)]
-    assert evaluate.main(["--run-dir", str(run.path), "--episodes", "6", "--against", *against]) == 0
+def evaluation(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, list[str]], str]:
+    """The cells of the table by policy, and all that was printed."""
+    assert evaluate.main(["--episodes", "6", *arguments]) == 0
     said = capsys.readouterr().out
+    rows = [line.split("│")[1:-1] for line in said.splitlines() if line.startswith("│")]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row[0].strip()}, said
+
+
+def test_a_run_is_judged_beside_others(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    against = ["random", "idle", "expert", "proxy", str(run.path)]
+    rows, said = evaluation(capsys, "--run-dir", str(run.path), "--against", *against)
     for column in ("true return", "95% interval", "normalised", "proxy"):
         assert column in said
-    rows = {line.split()[1]: line for line in said.splitlines() if line.startswith("│")}
-    assert "0%" in rows["random"]
-    assert "100%" in rows["expert"]
+    best = max(("random", "idle", "proxy"), key=lambda name: float(rows[name][0]))
+    assert rows[best][3] == "0%" and rows["expert"][3] == "100%"
+    assert f"0% is {best}, {rows[best][0]}; 100% is expert, {rows['expert'][0]}." in " ".join(said.split())
+
+
+def test_a_run_on_the_true_reward_is_the_reference_and_one_on_the_proxy_may_be_the_zero(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, reward in (("paid-truly", "true"), ("gaming", "proxy")):
+        shutil.copytree(run.path, name)
+        settings = read_json(Path(name) / "config.json")
+        settings["config"]["reward"] = reward
+        write_json(Path(name) / "config.json", settings)
+    arguments = ["--run-dir", str(run.path), "--env-kwargs", '{"tiring": 0.0}', "--against"]
+    rows, said = evaluation(capsys, *arguments, "random", "idle", "proxy", "gaming", "expert")
+    zero = max(("random", "idle", "proxy", "gaming"), key=lambda name: float(rows[name][0]))
+    assert f"0% is {zero}, " in said and "100% is expert, " in said
+    rows, said = evaluation(capsys, *arguments, "gaming", "paid-truly", "expert")
+    assert f"100% is paid-truly, {rows['paid-truly'][0]}." in " ".join(said.split())
 
 
 def test_a_run_is_judged_where_things_go_otherwise(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from rlhf_envs.evaluation.policies import (
     constant_actions,
     named_policy,
 )
-from rlhf_envs.evaluation.returns import baselines, evaluate, normalised
+from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, evaluate, return_metrics
 from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
@@ -119,10 +119,43 @@ def test_the_interval_holds_the_mean_and_shrinks_with_more_episodes() -> None:
     assert np.diff(many.interval()) < np.diff(few.interval())
 
 
-def test_a_normalised_score_is_0_for_random_actions_and_1_for_the_reference() -> None:
-    assert normalised(-1200.0, -1200.0, -150.0) == 0.0
-    assert normalised(-150.0, -1200.0, -150.0) == 1.0
-    assert normalised(5.0, 10.0, 10.0) is None
+@pytest.mark.parametrize(
+    ("untrained", "references", "zero", "one"),
+    [
+        ({"random": -7.0, "idle": 111.0, "proxy": 25.0}, {"expert": 144.0}, "idle", "expert"),
+        ({"random": 21.0, "idle": None, "proxy": 67.0}, {"true": None, "expert": 179.0}, "proxy", "expert"),
+        ({"random": -1205.0, "idle": -1205.0}, {"true": -160.0, "expert": -150.0}, "random", "true"),
+    ],
+)
+def test_a_scale_runs_from_the_best_that_takes_no_learning_to_the_first_reference_that_is_known(
+    untrained: dict[str, float | None], references: dict[str, float | None], zero: str, one: str
+) -> None:
+    scale = Scale.between(untrained, references)
+    assert scale is not None and (scale.zero_policy, scale.one_policy) == (zero, one)
+    assert scale.zero == untrained[zero] and scale.one == references[one]
+    middle = (scale.zero + scale.one) / 2
+    assert [scale.score(value) for value in (scale.zero, middle, scale.one, None)] == [0.0, 0.5, 1.0, None]
+    assert str(scale) == f"{zero} {scale.zero:.1f}, {one} {scale.one:.1f}"
+
+
+def test_a_reference_that_is_no_better_than_what_takes_no_learning_gives_no_score() -> None:
+    assert Scale.between({"random": None}, {"expert": 1.0}) is None
+    for references in ({}, {"expert": None}, {"expert": 10.0}, {"expert": 9.0}):
+        scale = Scale.between({"random": 10.0}, references)
+        assert scale is not None and scale.score(12.0) is None
+        assert str(scale).startswith("random 10.0")
+
+
+def test_metrics_say_what_their_scale_is() -> None:
+    others = {name: Evaluation(np.array([value]), None, {}) for name, value in (("random", 0.0), ("idle", 20.0))}
+    own = Evaluation(np.array([25.0, 35.0]), None, {})
+    found = return_metrics(own, {**others, "expert": Evaluation(np.array([40.0]), None, {})})
+    assert found["normalised_against_expert"] == 0.5
+    assert found["scale"] == {"zero_policy": "idle", "zero": 20.0, "one_policy": "expert", "one": 40.0}
+    without_expert = return_metrics(own, others)
+    assert without_expert["normalised_against_expert"] is None
+    assert without_expert["scale"] == {"zero_policy": "idle", "zero": 20.0, "one_policy": None, "one": None}
+    assert return_metrics(own, {})["scale"] is None
 
 
 def test_a_reward_model_that_knows_the_truth_correlates_perfectly() -> None:

@@ -122,11 +122,12 @@ def test_every_known_baseline_stands_beside_the_run(copied: RunDirectory) -> Non
     as_baseline(copied)
     metrics = copied.read_metrics()
     metrics |= {"ppo_return_mean": 99.0, "pretraining": {"true_return_mean": 12.0, "true_return_std": 1.0}}
-    metrics |= {"random_return_mean": 0.0, "true_return_mean": 49.5}
+    metrics |= {"random_return_mean": -50.0, "idle_return_mean": 0.0, "proxy_return_mean": -1.0}
+    metrics |= {"true_return_mean": 49.5}
     write_json(copied.metrics_path, metrics)
     page = text_of(write_report(copied))
     assert "PPO on the true reward" in page and "pretrained start" in page
-    assert "50%" in page
+    assert "50%" in page and "from the best constant action to PPO on the true reward" in page
 
 
 def test_few_held_out_answers_are_told_with_how_unsure_they_leave_the_accuracy(
@@ -142,20 +143,23 @@ def test_few_held_out_answers_are_told_with_how_unsure_they_leave_the_accuracy(
 
 
 @pytest.mark.parametrize(
-    ("reward", "mean", "sentence"),
+    ("reward", "mean", "best", "sentence"),
     [
-        ("true", 2.0, "This policy is no better than random actions: more steps are needed."),
-        ("proxy", 2.0, "This policy is no better than random actions."),
-        ("true", 2.1, None),
+        ("true", 2.0, "random", "This policy is no better than random actions: more steps are needed."),
+        ("proxy", 2.0, "random", "This policy is no better than random actions."),
+        ("true", 1.0, "idle", "This policy is no better than the best constant action: more steps are needed."),
+        ("true", 2.0, "proxy", "This policy is no better than gaming the proxy: more steps are needed."),
+        ("true", 2.1, "idle", None),
     ],
 )
-def test_a_policy_that_is_no_better_than_random_actions_is_called_so(
-    copied: RunDirectory, reward: str, mean: float, sentence: str | None
+def test_a_policy_that_is_no_better_than_what_takes_no_learning_is_called_so(
+    copied: RunDirectory, reward: str, mean: float, best: str, sentence: str | None
 ) -> None:
     as_baseline(copied, reward)
-    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": mean})
+    untrained = {f"{name}_return_mean": 2.0 if name == best else -1.0 for name in ("random", "idle", "proxy")}
+    write_json(copied.metrics_path, copied.read_metrics() | untrained | {"true_return_mean": mean})
     page = " ".join(text_of(write_report(copied)).split())
-    assert sentence in page if sentence else "no better than random" not in page
+    assert sentence in page if sentence else "no better than" not in page
 
 
 def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answers_or_steps(
@@ -165,7 +169,8 @@ def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answer
         (copied.path / path.name).write_bytes(path.read_bytes())
     with PreferenceStore.create(copied.store_path, StoredEnvironment(EnvironmentRef(ENVIRONMENT.id))):
         pass
-    write_json(copied.metrics_path, copied.read_metrics() | {"random_return_mean": 2.0, "true_return_mean": -2.0})
+    untrained = {"random_return_mean": 2.0, "idle_return_mean": 1.0, "proxy_return_mean": 1.0}
+    write_json(copied.metrics_path, copied.read_metrics() | untrained | {"true_return_mean": -2.0})
     page = " ".join(text_of(write_report(copied)).split())
     assert "This policy is no better than random actions: more answers or more steps are needed." in page
     assert "no held-out answers" in page

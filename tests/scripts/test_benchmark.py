@@ -190,24 +190,34 @@ def made_up(reward: str, seed: int, true_return: float, answers: int = 0) -> dic
     metrics = {
         "true_return_mean": true_return,
         "random_return_mean": 10.0,
+        "idle_return_mean": 14.0,
         "expert_return_mean": 40.0,
         "wall_seconds": 5.0,
         "test_accuracy": 0.9,
         "reward_correlation": 0.5,
     }
     run = {"env": "E", "timesteps": 1000, "reward": reward, "seed": seed, "answers": answers}
-    return {**run, "metrics": metrics}
+    return {**run, "folder": f"{reward}-{seed}", "metrics": metrics}
 
 
-def test_scores_are_normalised_between_random_actions_and_the_mean_of_ppo_on_the_true_reward() -> None:
+def test_scores_run_from_the_best_that_takes_no_learning_to_ppo_on_the_true_reward() -> None:
     on_true = [made_up("true", 0, 20.0), made_up("true", 1, 40.0)]
     on_preferences = [made_up("learned", 0, 20.0, 240), made_up("learned", 1, 30.0, 240)]
     on_proxy = [made_up("proxy", seed, 0.0) for seed in (0, 1)]
     table = learning.Learning.table({"runs": [*on_true, *on_preferences, *on_proxy]})
     row = next(line for line in table.splitlines() if line.startswith("| `E`"))
+    # The best constant action earns 14, PPO on the true reward 30.
     assert row.split(" | ")[1:] == [
-        "240", "10.0", "0.00", "40.0", "30.0 ± 10.0", "25.0 ± 5.00", "0.75 ± 0.25", "-0.50 |",
+        "240", "10.0", "14.0", "0.00", "40.0", "30.0 ± 10.0", "25.0 ± 5.00", "0.69 (0.38 to 1.00) |",
     ]  # fmt: skip
+    assert "The score of all runs on preferences: 0.69 (0.38 to 1.00)." in table
+
+
+def test_where_the_proxy_is_the_best_without_learning_it_is_the_zero() -> None:
+    runs = [made_up("true", 0, 30.0), made_up("proxy", 0, 18.0), made_up("learned", 0, 24.0, 5)]
+    assert "| 24.0 | 0.50 |" in learning.Learning.table({"runs": runs})
+    hopeless = [made_up("true", 0, 14.0), made_up("learned", 0, 24.0, 5)]
+    assert "| 24.0 | – |" in learning.Learning.table({"runs": hopeless})
 
 
 def test_a_third_party_environment_has_no_proxy_and_no_expert() -> None:
