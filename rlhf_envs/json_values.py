@@ -30,11 +30,14 @@ def require_json(value: Any, name: str) -> Any:
     """Return `value` as JSON would give it back.
 
     Raises:
-        ValueError: if it holds NaN, an infinity, or something that JSON has no form for, such as an array.
+        ValueError: if it holds NaN, an infinity, half a surrogate pair, or something that JSON has no form for, such as
+            an array, or if it is nested too deeply.
     """
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"The {name} must be plain JSON (text, finite numbers, true, false, lists, dicts): {error}."
         ) from error

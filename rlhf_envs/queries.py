@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -14,6 +14,55 @@ DEMONSTRATOR = "demonstrator"
 
 LONGEST_ANSWER = 60.0
 """Seconds; who took longer has made a pause."""
+
+
+LONGEST_NAME = 64
+"""Characters of the name of an annotator or a reason, and of a token."""
+
+LONGEST_KEY = 256
+"""Characters of a query's key, which may hold the name of an annotator and an earlier key."""
+
+MOST_REASONS = 20
+
+
+def require_line(text: object, what: str, longest: int = LONGEST_NAME) -> str:
+    """Return `text` if it can be shown on one line of any screen and stored anywhere.
+
+    What cannot be printed is refused: terminals act upon control characters, and half a surrogate pair cannot be
+    encoded, so that it would keep an export or a report from being written.
+
+    Args:
+        text: from a user, a browser or a file.
+        what: names it, for the message.
+        longest: how many characters it may have.
+
+    Raises:
+        ValueError: if it is no text, too long, or holds something that cannot be printed.
+    """
+    if not isinstance(text, str) or len(text) > longest or not text.isprintable():
+        shown = f"{text[:longest]!r}{' ...' if len(text) > longest else ''}" if isinstance(text, str) else repr(text)
+        raise ValueError(f"{what} is one line of at most {longest} characters that can be printed, not {shown}.")
+    return text
+
+
+def check_name(annotator: object) -> None:
+    """Raise `ValueError` for an annotator without a name, or with one that is not a line of text."""
+    if not require_line(annotator, "The name of an annotator").strip():
+        raise ValueError("An annotator needs a name, such as 'oracle' or a person's initials.")
+
+
+def check_token(token: object) -> None:
+    """Raise `ValueError` for a token that names nothing, or is not a line of text; None is no token."""
+    if token is not None and not require_line(token, "A token"):
+        raise ValueError("A token names one submission: give some text that no other one has, or None.")
+
+
+def check_reasons(reasons: Sequence[object]) -> None:
+    """Raise `ValueError` for reasons that are not lines of text, or too many."""
+    if len(reasons) > MOST_REASONS:
+        raise ValueError(f"An answer has at most {MOST_REASONS} reasons, not {len(reasons):,}.")
+    for reason in reasons:
+        require_line(reason, "A reason")
 
 
 class Choice(StrEnum):

@@ -205,7 +205,9 @@ def save_window(environment_id: str, path: Path, size: tuple[int, int] = (1200, 
     with TemporaryDirectory() as folder, PreferenceStore.create(Path(folder) / "feedback.db", environment) as store:
         pair = practice_pairs(environment, 1)[0]
         queries = [Query(f"0/train/{number}", 0, (pair.bad, pair.good)) for number in range(_ASKED)]
-        for id in store.ask(queries)[-_ANSWERED:]:
+        answered = store.ask(queries)[-_ANSWERED:]
+        store.assign("ann", answered)
+        for id in answered:
             store.answer(id, "ann", "left", shown_at=float(2 * id), answered_at=float(2 * id) + 2.6)
         store.post_status(TRAINING, _training())
         with open_window(AnnotatorSession(store, "ann"), size=size) as window:

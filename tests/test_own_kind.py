@@ -29,6 +29,7 @@ from rlhf_envs.kinds import Judgement, LabelBatch
 from rlhf_envs.objectives import Objective
 from rlhf_envs.queries import Purpose
 from rlhf_envs.rewards import fit, predict_answers
+from tests.answers import give_answer
 from tests.rewards.learning import add_comparisons, agreement, new_ensemble, pendulum_segments
 
 
@@ -114,9 +115,9 @@ def test_the_store_refuses_what_is_no_query_or_answer_of_it(store: PreferenceSto
         store.ask([Query("two", 0, tuple(pendulum_segments(2, seed=3)), "thumbs")])
     for choice, payload in (("left", None), (None, None), (None, {"thumb": "up"}), ("tie", {"thumb": "good"})):
         with pytest.raises(AnswerRefusedError, match=r"cannot be answered so: a thumb is \{'thumb': 'good'\}"):
-            store.answer(1, "ann", choice, payload=payload)
-    store.answer(1, "ann", None, payload={"thumb": "good", "replays": 2})
-    store.answer(2, "ann", "skip")
+            give_answer(store, 1, "ann", choice, payload=payload)
+    give_answer(store, 1, "ann", None, payload={"thumb": "good", "replays": 2})
+    give_answer(store, 2, "ann", "skip")
     assert [live.choice for live in store.live_answers()] == [None, Choice.SKIP]
     assert [query.kind for query in store.take_many("bob", 3, kinds=["thumbs"])] == ["thumbs"] * 3
     assert store.take("bob", kinds=["comparison"]) is None
@@ -138,7 +139,7 @@ def test_an_archive_holds_it(store: PreferenceStore, tmp_path: Path) -> None:
 
 def test_where_it_is_not_registered_every_part_says_so(store: PreferenceStore) -> None:
     ScriptedTeacher(TeacherConfig(), "ann").answer(store.queries()[0])
-    store.answer(1, "ann", None, payload={"thumb": "good"})
+    give_answer(store, 1, "ann", None, payload={"thumb": "good"})
     KINDS.unregister("thumbs")
     ensemble, dataset = new_ensemble()
     assert [live.kind for live in store.live_answers()] == ["thumbs"]
@@ -148,7 +149,7 @@ def test_where_it_is_not_registered_every_part_says_so(store: PreferenceStore) -
     with pytest.raises(ValueError, match="There is no kind of feedback 'thumbs'"):
         ScriptedTeacher(TeacherConfig()).serve(store)
     with pytest.raises(ValueError, match="There is no kind of feedback 'thumbs'"):
-        store.answer(2, "ann", None, payload={"thumb": "good"})
+        give_answer(store, 2, "ann", None, payload={"thumb": "good"})
     with pytest.raises(ValueError, match="There is no kind of feedback 'thumbs'"):
         store.ask([Query("more", 0, store.queries()[0].segments, "thumbs")])
 
@@ -164,10 +165,10 @@ def test_a_kind_that_a_store_names_is_never_imported(
     _, dataset = new_ensemble()
     for act in (
         lambda: ScriptedTeacher(TeacherConfig()).serve(store),
-        lambda: store.answer(1, "ann", None, payload={"thumb": "good"}),
+        lambda: give_answer(store, 1, "ann", None, payload={"thumb": "good"}),
     ):
         with pytest.raises(ValueError, match="There is no kind of feedback 'planted:Kind'"):
             act()
-    store.answer(1, "ann", "skip")
+    give_answer(store, 1, "ann", "skip")
     assert dataset.add_answers(store.live_answers(Purpose.TRAIN), store) == 0
     assert "planted" not in sys.modules

@@ -34,9 +34,9 @@ from rlhf_envs.archive.tables import (
     require_pyarrow,
     segment_from_row,
 )
-from rlhf_envs.json_values import space_from_json
+from rlhf_envs.json_values import require_json, space_from_json
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.queries import Answer, Choice
+from rlhf_envs.queries import LONGEST_KEY, Answer, Choice, check_name, check_reasons, check_token, require_line
 from rlhf_envs.segments import Segment
 
 _Record = TypeVar("_Record")
@@ -199,12 +199,17 @@ def _check_query(
     for segment in query.segments:
         if segment not in lengths:
             raise _MisfitError(f"query {query.id} shows segment {segment}, which is not there")
+    try:
+        require_line(query.key, "The key of a query", LONGEST_KEY)
+        if query.only_for is not None:
+            check_name(query.only_for)
+        require_json(query.context, "context of a query")
+    except ValueError as error:
+        raise _MisfitError(f"query {query.id} cannot be: {str(error).rstrip('.')}") from error
     if query.id in earlier or query.key in keys or not query.key:
         raise _MisfitError(f"the id {query.id} or the key {query.key!r} does not name one query alone")
-    if query.round < 0 or query.wanted < 1 or query.only_for == "":
-        raise _MisfitError(
-            f"query {query.id} is of round {query.round}, wants {query.wanted} answers and is for {query.only_for!r}"
-        )
+    if query.round < 0 or query.wanted < 1:
+        raise _MisfitError(f"query {query.id} is of round {query.round} and wants {query.wanted} answers")
     if query.repeats is not None and query.repeats not in earlier:
         raise _MisfitError(f"query {query.id} repeats query {query.repeats}, which does not come before it")
 
@@ -216,9 +221,16 @@ def _check_answers(source: RecordSource, queries: Mapping[int, QueryRecord], len
     tokens: set[str] = set()
     for answer in source.answers():
         author = (answer.query_id, answer.annotator)
-        if answer.id in earlier or answer.token == "" or answer.token in tokens:
+        try:
+            check_name(answer.annotator)
+            check_token(answer.token)
+            check_reasons(answer.reasons)
+            require_json(answer.payload, "payload of an answer")
+        except ValueError as error:
+            raise _MisfitError(f"answer {answer.id} cannot be: {str(error).rstrip('.')}") from error
+        if answer.id in earlier or answer.token in tokens:
             raise _MisfitError(f"the id {answer.id} or the token {answer.token!r} does not name one answer alone")
-        if answer.query_id not in queries or not answer.annotator.strip():
+        if answer.query_id not in queries:
             raise _MisfitError(
                 f"answer {answer.id} is by {answer.annotator!r} to query {answer.query_id}, which cannot be"
             )

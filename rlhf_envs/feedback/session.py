@@ -10,13 +10,12 @@ from rlhf_envs.feedback.practice import ask_practice
 from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, remaining_answers, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
-from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission
+from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission, check_name
 from rlhf_envs.randomness import uniform_by_name
 
 REPEAT_AFTER = 5
 """A pair is not repeated before its annotator has answered this many others, so that none is answered from memory."""
 
-_LONGEST_NAME = 60
 _log = logging.getLogger(__name__)
 
 
@@ -49,13 +48,7 @@ class AnnotatorSession:
         repeat_rate: float = 0.0,
         practice: bool = False,
     ) -> None:
-        if not annotator.strip():
-            raise ValueError("An annotator needs a name, such as a person's initials.")
-        if not annotator.isprintable() or len(annotator) > _LONGEST_NAME:
-            raise ValueError(
-                f"An annotator's name has at most {_LONGEST_NAME} characters, all on one line, not {annotator[:80]!r}; "
-                "initials are enough."
-            )
+        check_name(annotator)
         if ahead < 1:
             raise ValueError(f"ahead is how many queries are leased at a time and must be at least 1, not {ahead}.")
         if not 0 <= repeat_rate <= 1:

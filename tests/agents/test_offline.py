@@ -19,6 +19,7 @@ from rlhf_envs.rewards import RewardEnsemble, load
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.segments import Segment
 from scripts import train
+from tests.answers import give_answer
 
 LENGTH = 5
 TINY = ["--ensemble.hidden", "8", "--ensemble.members", "2", "--fit.steps", "100"]
@@ -38,7 +39,7 @@ def judge(store: PreferenceStore, count: int, purpose: Purpose, first: int = 0) 
         pair = (segment(2 * number), segment(2 * number + 1))
         [id] = store.ask([Query(f"0/{purpose}/{number}", 0, pair, purpose=purpose)])
         right = pair[1].true_rewards.sum() > pair[0].true_rewards.sum()
-        store.answer(id, "ann", "right" if right else "left")
+        give_answer(store, id, "ann", "right" if right else "left")
 
 
 @pytest.fixture
@@ -50,10 +51,10 @@ def answered(tmp_path: Path) -> Path:
         shown = tuple(segment(1000 + place) for place in range(3))
         best_first = sorted(range(3), key=lambda place: -float(shown[place].true_rewards.sum()))
         [ranking] = store.ask([Query("0/train/ranking", 0, shown, "ranking")])
-        store.answer(ranking, "bob", None, payload={"ranking": best_first})
+        give_answer(store, ranking, "bob", None, payload={"ranking": best_first})
         [rating] = store.ask([Query("0/train/rating", 0, (segment(2000),), "rating")])
-        store.answer(rating, "bob", None, payload={"ratings": [0.5] * LENGTH})
-        store.answer(store.ask([Query("0/train/skip", 0, shown[:2])])[0], "bob", "skip")
+        give_answer(store, rating, "bob", None, payload={"ratings": [0.5] * LENGTH})
+        give_answer(store, store.ask([Query("0/train/skip", 0, shown[:2])])[0], "bob", "skip")
         store.ask([Query("0/train/open", 0, shown[1:])])
     return path
 
@@ -153,7 +154,7 @@ def test_what_cannot_be_learned_from_is_refused(
 def test_answers_that_teach_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with PreferenceStore.create(tmp_path / "skips.db", StoredEnvironment(segment_length=LENGTH)) as store:
         [id] = store.ask([Query("0/train/0", 0, (segment(0), segment(1)))])
-        store.answer(id, "ann", "skip")
+        give_answer(store, id, "ann", "skip")
     said = refused(["--offline", str(tmp_path / "skips.db")], tmp_path / "run", capsys)
     assert "holds no answer to learn from: nothing but skips" in said
 

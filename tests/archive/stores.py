@@ -10,6 +10,7 @@ import numpy as np
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, Query
 from rlhf_envs.segments import Segment
+from tests.answers import give_answer
 
 ENVIRONMENT = {"id": "CartPole-v1", "kwargs": {}, "segment_length": 4, "horizon": 500, "on_termination": "terminate"}
 
@@ -31,15 +32,15 @@ def ask(store: PreferenceStore, key: str, seed: int = 0, count: int = 2, **field
 def fill(store: PreferenceStore) -> None:
     """Every kind of query, answer and undo, by two people and a scripted teacher."""
     pair = ask(store, "0/train/0", 1, context={"average_return": 0.5})
-    store.answer(pair, "ann", "left", reasons=["upright"], shown_at=10.0, answered_at=12.5, token="browser-1")
+    give_answer(store, pair, "ann", "left", reasons=["upright"], shown_at=10.0, answered_at=12.5, token="browser-1")
     store.undo("ann", now=13.0, token="browser-2")
-    store.answer(pair, "ann", "right", shown_at=13.0, answered_at=15.0)
-    store.answer(pair, "bob/b", "tie", answered_at=15.0)
-    store.answer(ask(store, "0/test/0", 2, purpose=Purpose.TEST), "oracle", "skip", answered_at=16.0)
+    give_answer(store, pair, "ann", "right", shown_at=13.0, answered_at=15.0)
+    give_answer(store, pair, "bob/b", "tie", answered_at=15.0)
+    give_answer(store, ask(store, "0/test/0", 2, purpose=Purpose.TEST), "oracle", "skip", answered_at=16.0)
     ranking = ask(store, "0/train/1", 3, 3, kind="ranking")
-    store.answer(ranking, "bob/b", None, payload={"ranking": [2, 0, 1]}, answered_at=17.0)
+    give_answer(store, ranking, "bob/b", None, payload={"ranking": [2, 0, 1]}, answered_at=17.0)
     rating = ask(store, "1/train/0", 4, 1, kind="rating", round=1)
-    store.answer(rating, "ann", None, payload={"ratings": [0.25, -1.0, 1.0, 0.1], "speed": 2}, answered_at=18.0)
+    give_answer(store, rating, "ann", None, payload={"ratings": [0.25, -1.0, 1.0, 0.1], "speed": 2}, answered_at=18.0)
     check = {"repeats": pair, "swapped": True}
     ask(store, "check/bob/b/1", 5, purpose=Purpose.CHECK, context=check, only_for="bob/b")
 

@@ -24,6 +24,7 @@ from rlhf_envs.feedback import PreferenceStore, Query, StoreMissingError
 from rlhf_envs.kinds import KINDS, Comparison
 from rlhf_envs.kinds.kind import Column
 from rlhf_envs.segments import Segment
+from tests.answers import give_answer
 from tests.archive.stores import ENVIRONMENT, ask, contents, fill, new_store, segment
 from tests.trainer import ROOT
 
@@ -141,7 +142,7 @@ def test_a_kind_of_ones_own_is_exported_with_its_columns_and_imported(
         with new_store(tmp_path / "source.db") as store:
             for number, payload in enumerate(payloads):
                 query = ask(store, f"0/train/{number}", number, kind="sureness")
-                store.answer(query, "ann", "left", payload=payload, answered_at=1.0)
+                give_answer(store, query, "ann", "left", payload=payload, answered_at=1.0)
         export_store(tmp_path / "source.db", tmp_path / "exported", clips=False)
         first, second = rows(tmp_path / "exported", "answers")
         assert (first["sure"], first["marks"], first["payload"]) == ("very", [1.0, 0.5], None)
@@ -205,7 +206,7 @@ def test_what_is_answered_during_an_export_is_left_for_the_next_one(source: Path
     before = contents(source)
     with StoreSnapshot(source) as moment, PreferenceStore.open(source) as store:
         late = ask(store, "2/train/0", 9)
-        store.answer(late, "ann", "left")
+        give_answer(store, late, "ann", "left")
         store.undo("ann")
         assert [row.id for row in moment.queries()] == [query[0] for query in before["queries"]]
         assert [row.id for row in moment.answers()] == [answer.id for answer in before["answers"]]

@@ -7,6 +7,7 @@ import pytest
 
 from rlhf_envs.archive import ImportReport, StoreSnapshot, export_store, import_archive, import_records, importing
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose
+from tests.answers import give_answer
 from tests.archive.stores import ask, contents, new_store, said
 
 
@@ -19,7 +20,7 @@ def test_a_new_store_gets_the_same_queries_answers_undos_and_segments(source: Pa
 def test_a_new_store_goes_on_where_the_old_one_stood(source: Path, exported: Path) -> None:
     import_archive(exported, exported.parent / "new.db")
     with PreferenceStore.open(exported.parent / "new.db") as store:
-        assert store.answer(1, "ann", "left", token="browser-1") == 1
+        assert give_answer(store, 1, "ann", "left", token="browser-1") == 1
         undone = store.undo("ann")
         assert undone is not None and undone.undoes == 7
         check = store.take("bob/b")
@@ -45,7 +46,7 @@ def other(tmp_path: Path) -> Path:
     """A store of the same environment with a run of its own, whose keys are the same."""
     path = tmp_path / "other.db"
     with new_store(path) as store:
-        store.answer(ask(store, "0/train/0", 100), "ann", "left", answered_at=12.5, token="browser-1")
+        give_answer(store, ask(store, "0/train/0", 100), "ann", "left", answered_at=12.5, token="browser-1")
         ask(store, "3/train/0", 101, round=3)
     return path
 
@@ -91,8 +92,8 @@ def test_a_later_export_adds_only_what_is_new(source: Path, exported: Path, othe
     import_archive(exported, other)
     with PreferenceStore.open(source) as store:
         store.undo("ann", now=20.0)
-        store.answer(4, "ann", None, payload={"ratings": [0.0] * 4}, answered_at=21.0)
-        store.answer(ask(store, "2/train/0", 8), "eve", "left", answered_at=22.0)
+        give_answer(store, 4, "ann", None, payload={"ratings": [0.0] * 4}, answered_at=21.0)
+        give_answer(store, ask(store, "2/train/0", 8), "eve", "left", answered_at=22.0)
     export_store(source, exported.parent / "later", clips=False)
     report = import_archive(exported.parent / "later", other)
     assert report == ImportReport(queries=1, answers=3, known_queries=5, known_answers=7, new_store=False)
@@ -129,7 +130,7 @@ def test_two_copies_that_went_on_differently_are_refused(source: Path, exported:
     import_archive(exported, new)
     for path, choice in ((source, "left"), (new, "right")):
         with PreferenceStore.open(path) as store:
-            store.answer(1, "eve", choice)
+            give_answer(store, 1, "eve", choice)
     export_store(source, exported.parent / "later", clips=False)
     before = contents(new)
     with pytest.raises(ValueError, match="contradict each other about the answer of eve to query 1"):

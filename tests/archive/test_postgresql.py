@@ -8,6 +8,7 @@ import pytest
 
 from rlhf_envs.archive import export_store, import_archive
 from rlhf_envs.feedback import PreferenceStore
+from tests.answers import give_answer
 from tests.archive.stores import ask, contents, new_store
 from tests.feedback.postgresql import SERVER_VARIABLE, empty_database, programs, running_server
 
@@ -26,7 +27,7 @@ def test_an_export_comes_back_the_same_by_way_of_postgresql(server: str, source:
         assert contents(url) == contents(source)
         assert import_archive(exported, url).known_answers == 7
         with PreferenceStore.open(url) as store:
-            assert store.answer(1, "eve", "left") == 8
+            assert give_answer(store, 1, "eve", "left") == 8
         export_store(url, exported.parent / "again", clips=False)
     assert import_archive(exported.parent / "again", source).answers == 1
 

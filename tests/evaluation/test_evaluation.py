@@ -29,6 +29,7 @@ from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
 from rlhf_envs.segments import Segment
+from tests.answers import give_answer
 
 HORIZON = 40
 DRIVING = EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON})
@@ -211,7 +212,7 @@ def test_held_out_answers_are_scored_and_answers_taken_back_are_not(
 ) -> None:
     queries = store.queries()
     for query, choice in zip(queries, ("left", "right", "tie", "skip", "left", "right"), strict=True):
-        store.answer(query.id or 0, "someone", choice)
+        give_answer(store, query.id or 0, "someone", choice)
         if query is queries[4]:
             store.undo("someone")
     found = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store)
@@ -226,7 +227,7 @@ def test_held_out_answers_are_scored_and_answers_taken_back_are_not(
 def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore, ensemble: RewardEnsemble) -> None:
     for answered in (False, True):
         if answered:
-            store.answer(store.queries()[0].id or 0, "someone", "tie")
+            give_answer(store, store.queries()[0].id or 0, "someone", "tie")
         metrics = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store).to_metrics()
         assert (metrics["test_decided"], metrics["test_accuracy"], metrics["test_f1"]) == (0, None, None)
 

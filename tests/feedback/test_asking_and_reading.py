@@ -15,6 +15,7 @@ from rlhf_envs.feedback import (
     ScriptedTeacher,
     Submission,
 )
+from tests.answers import give_answer
 
 
 def test_a_query_comes_back_as_it_was_asked(store: PreferenceStore, place: str, make_query: Any) -> None:
@@ -78,9 +79,9 @@ def test_two_queries_of_one_key_in_one_call_are_refused(store: PreferenceStore, 
 
 def test_a_reader_gets_every_row_once(store: PreferenceStore, make_query: Any) -> None:
     ids = store.ask([make_query(str(number)) for number in range(3)])
-    store.answer(ids[0], "ann", "left")
+    give_answer(store, ids[0], "ann", "left")
     first, cursor = store.read_since(0)
-    store.answer(ids[1], "ann", "tie")
+    give_answer(store, ids[1], "ann", "tie")
     store.undo("ann")
     second, cursor = store.read_since(cursor)
     assert [row.choice for row in first] == [Choice.LEFT]
@@ -109,7 +110,7 @@ def test_a_resumed_run_reads_in_each_round_what_the_first_run_read(store: Prefer
 def test_a_late_answer_behind_a_later_round_is_read_later_and_once(store: PreferenceStore, make_query: Any) -> None:
     early, late = store.ask([make_query("0/a"), make_query("0/b")])
     [next_round] = store.ask([make_query("1/a", round=1)])
-    answered = [store.answer(id, "ann", "left") for id in (early, next_round, late)]
+    answered = [give_answer(store, id, "ann", "left") for id in (early, next_round, late)]
     rows, cursor = store.read_since(0, up_to_round=0)
     assert [row.id for row in rows] == answered[:1]
     rows, cursor = store.read_since(cursor, up_to_round=0)
@@ -120,12 +121,12 @@ def test_a_late_answer_behind_a_later_round_is_read_later_and_once(store: Prefer
 
 def test_live_answers_as_of_a_cursor_do_not_know_what_came_later(store: PreferenceStore, make_query: Any) -> None:
     a, b = store.ask([make_query("a"), make_query("b", purpose=Purpose.TEST)])
-    store.answer(a, "ann", "left")
-    store.answer(b, "ann", "skip")
+    give_answer(store, a, "ann", "left")
+    give_answer(store, b, "ann", "skip")
     _, cursor = store.read_since(0)
     store.undo("ann")
     store.undo("ann")
-    store.answer(a, "ann", "right")
+    give_answer(store, a, "ann", "right")
     before = store.live_answers(as_of=cursor)
     assert [(answer.query_id, answer.choice) for answer in before] == [(a, Choice.LEFT), (b, Choice.SKIP)]
     assert [(answer.query_id, answer.choice) for answer in store.live_answers()] == [(a, Choice.RIGHT)]
@@ -135,6 +136,7 @@ def test_live_answers_as_of_a_cursor_do_not_know_what_came_later(store: Preferen
 
 def test_reading_answers_loads_no_segment(store: PreferenceStore, place: str, make_query: Any) -> None:
     ids = store.ask([make_query(str(number)) for number in range(3)])
+    store.assign("ann", ids)
     store.answer_many([Submission(id, "ann", Choice.TIE) for id in ids])
     statements: list[str] = []
 
@@ -160,10 +162,10 @@ def test_counts_say_what_is_open_answered_and_skipped(store: PreferenceStore, ma
     train = store.ask([make_query(str(number)) for number in range(4)])
     store.ask([make_query("t", purpose=Purpose.TEST)])
     [twice] = store.ask([make_query("twice")], wanted=2)
-    store.answer(train[0], "ann", "left")
-    store.answer(train[1], "ann", "skip")
-    store.answer(twice, "ann", "left")
-    store.answer(train[2], "ann", "left")
+    give_answer(store, train[0], "ann", "left")
+    give_answer(store, train[1], "ann", "skip")
+    give_answer(store, twice, "ann", "left")
+    give_answer(store, train[2], "ann", "left")
     store.undo("ann")
     counts = store.counts()
     assert counts[Purpose.TRAIN] == QueryCounts(asked=5, answered=1, open=3, skipped=1, wanted=6)

@@ -14,6 +14,7 @@ from rlhf_envs.feedback import (
     rating_payload,
     strength_payload,
 )
+from tests.answers import give_answer
 
 
 def ask(store: PreferenceStore, make_segment: Any, kind: str, shown: int, key: str = "0/train/0") -> int:
@@ -44,7 +45,7 @@ def test_a_ranking_that_does_not_name_each_position_once_is_refused_and_nothing_
 ) -> None:
     id = ask(store, make_segment, "ranking", 3)
     with pytest.raises(AnswerRefusedError, match="each position from 0 to 2 once, the best one first, not"):
-        store.answer(id, "ann", None, payload=payload)
+        give_answer(store, id, "ann", None, payload=payload)
     assert store.read_since(0) == ([], 0)
 
 
@@ -70,7 +71,7 @@ def test_a_rating_that_does_not_rate_every_step_from_minus_one_to_one_is_refused
 ) -> None:
     id = ask(store, make_segment, "rating", 1)
     with pytest.raises(AnswerRefusedError, match="with 3 numbers from -1 to 1, not"):
-        store.answer(id, "ann", None, payload=payload)
+        give_answer(store, id, "ann", None, payload=payload)
     assert store.read_since(0) == ([], 0)
 
 
@@ -88,7 +89,7 @@ def test_a_preference_without_its_strength_or_side_is_refused_and_nothing_is_sto
 ) -> None:
     id = ask(store, make_segment, "strength", 2)
     with pytest.raises(AnswerRefusedError, match=re.escape(sentence)):
-        store.answer(id, "ann", choice, payload=payload)
+        give_answer(store, id, "ann", choice, payload=payload)
     assert store.read_since(0) == ([], 0)
 
 
@@ -96,10 +97,10 @@ def test_an_answer_of_each_kind_comes_back_as_it_was_given(store: PreferenceStor
     ranking = ask(store, make_segment, "ranking", 4, "ranking")
     rating = ask(store, make_segment, "rating", 1, "rating")
     clear, tie = (ask(store, make_segment, "strength", 2, key) for key in ("clear", "tie"))
-    store.answer(ranking, "ann", None, payload=ranking_payload([2, 0, 3, 1]))
-    store.answer(rating, "ann", None, payload=rating_payload([-1, 0.25, 1]) | {"replays": 2})
-    store.answer(clear, "ann", "left", payload=strength_payload("clearly"))
-    store.answer(tie, "ann", "tie")
+    give_answer(store, ranking, "ann", None, payload=ranking_payload([2, 0, 3, 1]))
+    give_answer(store, rating, "ann", None, payload=rating_payload([-1, 0.25, 1]) | {"replays": 2})
+    give_answer(store, clear, "ann", "left", payload=strength_payload("clearly"))
+    give_answer(store, tie, "ann", "tie")
     first, second, third, fourth = store.live_answers()
     assert (third.choice, third.payload, third.kind) == (Choice.LEFT, {"strength": "clearly"}, "strength")
     assert (fourth.choice, fourth.payload) == (Choice.TIE, None)
@@ -115,8 +116,8 @@ def test_a_ranking_and_a_rating_can_be_skipped_but_not_answered_with_a_side(
         with pytest.raises(
             AnswerRefusedError, match=f"a {kind} is answered with a payload and no choice, not with left"
         ):
-            store.answer(id, "ann", "left", payload={"ranking": [0, 1]})
-        store.answer(id, "ann", "skip")
+            give_answer(store, id, "ann", "left", payload={"ranking": [0, 1]})
+        give_answer(store, id, "ann", "skip")
     assert [answer.choice for answer in store.live_answers()] == [Choice.SKIP, Choice.SKIP]
 
 
@@ -124,10 +125,10 @@ def test_a_retried_ranking_is_stored_once_and_another_one_under_its_token_is_ref
     store: PreferenceStore, make_segment: Any
 ) -> None:
     id = ask(store, make_segment, "ranking", 3)
-    first = store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t")
-    assert store.answer(id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t") == first
+    first = give_answer(store, id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t")
+    assert give_answer(store, id, "ann", None, payload=ranking_payload([2, 0, 1]), token="t") == first
     with pytest.raises(AnswerRefusedError, match="given before with a different answer"):
-        store.answer(id, "ann", None, payload=ranking_payload([0, 1, 2]), token="t")
+        give_answer(store, id, "ann", None, payload=ranking_payload([0, 1, 2]), token="t")
     assert len(store.live_answers()) == 1
 
 

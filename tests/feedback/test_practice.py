@@ -11,6 +11,7 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, ask_practice
+from tests.answers import give_answer
 
 NATIVE = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
 
@@ -34,7 +35,7 @@ def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known
 def test_who_has_answered_before_does_not_practise_again(tmp_path: Path) -> None:
     with PreferenceStore.create(tmp_path / "feedback.db", environment=NATIVE) as store:
         ask_practice(store, "ann", 1)
-        store.answer(1, "ann", "left")
+        give_answer(store, 1, "ann", "left")
         assert ask_practice(store, "ann") == 0
 
 

@@ -10,6 +10,7 @@ from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, known_answer, practice_pairs
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.queries import DEMONSTRATOR
+from tests.answers import give_answer
 
 
 def test_upcoming_queries_stay_the_same_until_they_are_answered(store: PreferenceStore, make_query: Any) -> None:
@@ -70,8 +71,8 @@ def test_practice_and_judging_are_shown_only_to_who_asks_for_them(store: Prefere
 def test_one_annotators_answers_are_counted_without_the_others(store: PreferenceStore, make_query: Any) -> None:
     ids = store.ask([make_query(str(number)) for number in range(3)])
     for id in ids:
-        store.answer(id, "ann", "left", shown_at=float(id), answered_at=float(id) + 1)
-    store.answer(store.ask([make_query("b")])[0], "bob", "right")
+        give_answer(store, id, "ann", "left", shown_at=float(id), answered_at=float(id) + 1)
+    give_answer(store, store.ask([make_query("b")])[0], "bob", "right")
     store.undo("ann")
     tally = store.tally("ann", latest=1)
     assert (tally.given, tally.seconds) == (2, (1.0,))

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import AnswerRefusedError, PreferenceStore, StoreLockedError
+from tests.answers import give_answer
 
 
 def test_what_is_written_together_is_seen_together(store: PreferenceStore, path: Path, make_query: Any) -> None:
     first, second = store.ask([make_query("a"), make_query("b")])
     with PreferenceStore.open(path) as other:
         with store.database.together():
-            store.answer(first, "ann", "left")
+            give_answer(store, first, "ann", "left")
             taken = store.take("bob")
             assert taken is not None and taken.id == second
             assert other.live_answers() == []
@@ -26,20 +27,20 @@ def test_one_that_is_refused_leaves_no_trace_and_does_not_disturb_the_others(
 ) -> None:
     first, second = store.ask([make_query("a"), make_query("b")])
     with store.database.together():
-        store.answer(first, "ann", "left")
+        give_answer(store, first, "ann", "left")
         with pytest.raises(AnswerRefusedError):
-            store.answer(first, "ann", "right")
-        store.answer(second, "ann", "right")
+            give_answer(store, first, "ann", "right")
+        give_answer(store, second, "ann", "right")
     assert [(live.query_id, live.choice) for live in store.live_answers()] == [(first, "left"), (second, "right")]
 
 
 def test_a_block_that_fails_stores_nothing(store: PreferenceStore, make_query: Any) -> None:
     [id] = store.ask([make_query("a")])
     with pytest.raises(RuntimeError, match="power"), store.database.together():
-        store.answer(id, "ann", "left")
+        give_answer(store, id, "ann", "left")
         raise RuntimeError("no power")
     assert store.live_answers() == []
-    store.answer(id, "ann", "left")
+    give_answer(store, id, "ann", "left")
     assert len(store.live_answers()) == 1
 
 
@@ -53,5 +54,5 @@ def test_a_locked_store_is_told_before_anything_is_done(path: Path, store: Prefe
         holder.execute("ROLLBACK")
         holder.close()
         with impatient.database.together():
-            impatient.answer(id, "ann", "left")
+            give_answer(impatient, id, "ann", "left")
     assert len(store.live_answers()) == 1

@@ -29,6 +29,8 @@ from rlhf_envs.feedback import (
     StoreReadOnlyError,
     StoreVersionError,
 )
+from rlhf_envs.feedback.store.schema import SCHEMA_VERSION
+from tests.answers import give_answer
 
 ANNOTATOR = """
 import sys
@@ -145,7 +147,9 @@ def test_a_store_of_another_version_is_left_alone(store: PreferenceStore, path: 
         raw.execute(f"UPDATE meta SET value = '{version}' WHERE name = 'schema_version'")
         raw.execute("DELETE FROM meta WHERE name = 'environment'")
     raw.close()
-    with pytest.raises(StoreVersionError, match=f"has version {version}, and this library reads version 2"):
+    with pytest.raises(
+        StoreVersionError, match=f"has version {version}, and this library reads version {SCHEMA_VERSION}"
+    ):
         PreferenceStore.open(path)
 
 
@@ -208,11 +212,11 @@ def test_a_lock_that_is_not_let_go_is_named_and_nothing_is_lost(
     with PreferenceStore.open(path, patience=0.1) as hasty:
         began = time.monotonic()
         with pytest.raises(StoreLockedError, match="locked by another process"):
-            hasty.answer(id, "ann", "left")
+            give_answer(hasty, id, "ann", "left")
         assert time.monotonic() - began < 2
         assert hasty.live_answers() == []
         raw.execute("ROLLBACK")
-        hasty.answer(id, "ann", "left")
+        give_answer(hasty, id, "ann", "left")
         assert len(hasty.live_answers()) == 1
     raw.close()
 
@@ -235,14 +239,14 @@ def test_a_store_on_read_only_ground_can_be_read_and_says_why_it_cannot_be_writt
     with PreferenceStore.open(f"sqlite:///file:{path}?mode=ro&uri=true") as read_only:
         assert read_only.query(id).key == "a"
         with pytest.raises(StoreReadOnlyError, match="cannot be written"):
-            read_only.answer(id, "ann", "left")
+            give_answer(read_only, id, "ann", "left")
 
 
 def test_a_disk_that_fills_loses_nothing_that_was_acknowledged(
     store: PreferenceStore, path: Path, make_query: Any
 ) -> None:
     [id] = store.ask([make_query("a")])
-    store.answer(id, "ann", "left")
+    give_answer(store, id, "ann", "left")
     store.close()
 
     def shrink_disk(connection: Any, _record: object) -> None:
@@ -281,18 +285,18 @@ def test_nothing_is_acknowledged_once_the_file_has_gone(
     [id] = store.ask([make_query("a")])
     elsewhere = path.rename(tmp_path / "elsewhere.db")
     with pytest.raises(StoreMissingError, match="was moved, removed or replaced"):
-        store.answer(id, "ann", "left")
+        give_answer(store, id, "ann", "left")
     path.write_bytes(b"another file")
     with pytest.raises(StoreMissingError, match="was moved, removed or replaced"):
-        store.answer(id, "ann", "left")
+        give_answer(store, id, "ann", "left")
     elsewhere.replace(path)
-    store.answer(id, "ann", "left")
+    give_answer(store, id, "ann", "left")
     assert len(store.live_answers()) == 1
 
 
 def test_a_copy_taken_after_closing_is_complete(store: PreferenceStore, path: Path, make_query: Any) -> None:
     [id] = store.ask([make_query("a")])
-    store.answer(id, "ann", "left")
+    give_answer(store, id, "ann", "left")
     store.close()
     copy = shutil.copy(path, path.with_name("copy.db"))
     with PreferenceStore.open(copy) as copied:

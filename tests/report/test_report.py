@@ -29,6 +29,7 @@ from rlhf_envs.report import run_report
 from rlhf_envs.report.run_report import query_pictures, write_report
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
+from tests.answers import give_answer
 
 ENVIRONMENT = EnvironmentRef("rlhf/Driving-v0", {"horizon": 30})
 CONFIG = RunConfig(
@@ -221,7 +222,7 @@ def test_queries_that_cannot_be_drawn_are_shown_as_what_was_observed(tmp_path: P
     ]
     with PreferenceStore.create(tmp_path / "feedback.db", StoredEnvironment(EnvironmentRef(ENVIRONMENT.id))) as store:
         asked = store.ask([Query("0/train/0", 0, (segments[0], segments[1]))])
-        store.answer(asked[0], "someone", "tie")
+        give_answer(store, asked[0], "someone", "tie")
         pictures = query_pictures(store, ENVIRONMENT)
     assert [(picture.answer, picture.annotator, picture.round) for picture in pictures] == [("tie", "someone", 1)]
     assert all(segment.picture.startswith("<svg") for segment in pictures[0].segments)
@@ -243,7 +244,7 @@ def test_every_kind_of_feedback_is_shown_with_what_was_preferred(tmp_path: Path)
     with PreferenceStore.create(tmp_path / "feedback.db", environment=StoredEnvironment(ENVIRONMENT)) as store:
         asked = store.ask([Query(kind, 0, segments, kind) for kind, segments, _, _ in answers])
         for id, (_, _, choice, payload) in zip(asked, answers, strict=True):
-            store.answer(id, "someone", choice, payload=payload)
+            give_answer(store, id, "someone", choice, payload=payload)
         pictures = query_pictures(store, ENVIRONMENT)
     assert [picture.answer for picture in pictures] == ["left", "3 > 1 > 2", "rating", "right, clearly"]
     framed = [[segment.name for segment in picture.segments if segment.preferred] for picture in pictures]

@@ -150,6 +150,8 @@ def test_reliability_is_estimated_from_a_store_alone(tmp_path: Path) -> None:
         pairs = list(zip(segments[::2], segments[1::2], strict=True))
         ids = store.ask([Query(str(number), 0, pair) for number, pair in enumerate(pairs)])
         given = answers_of_three(pairs, 0)
+        for id, (_, who, _, _) in zip(ids, given, strict=True):
+            store.assign(who, [id])
         store.answer_many([Submission(id, who, said) for id, (_, who, said, _) in zip(ids, given, strict=True)])
         found = estimate_from_answers(store.live_answers(), store, RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE))
         assert {name: one.answers for name, one in found.items()} == {"oracle": 20, "careless": 20, "lefty": 20}

@@ -17,6 +17,7 @@ from scripts.benchmarks.robustness import (
     count_lost_and_doubled,
     disturbed_round,
 )
+from tests.answers import give_answer
 from tests.trainer import ROOT
 
 ON_A_SMALL_DISK = """
@@ -62,7 +63,7 @@ def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
     with PreferenceStore.create(tmp_path / "feedback.db") as store:
         store.ask([Query(str(number), 0, (shown, shown)) for number in range(3)])
         for query, name in ((1, "ann"), (2, "ann"), (3, "cyd")):
-            store.answer(query, name, "left")
+            give_answer(store, query, name, "left")
 
     def counted(told: dict[int, int], in_window: list[int]) -> tuple[int, int, int]:
         over_http = {answer: (query, "ann") for answer, query in told.items()}
@@ -73,7 +74,7 @@ def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
     assert counted({1: 1, 2: 1}, [3]) == (1, 0, 0)
     assert counted({1: 1}, []) == (0, 1, 0)
     with PreferenceStore.open(tmp_path / "feedback.db") as store:
-        store.answer(1, "cyd", "left")
+        give_answer(store, 1, "cyd", "left")
     assert counted({1: 1, 2: 2}, [3, 1]) == (0, 0, 1)
 
 

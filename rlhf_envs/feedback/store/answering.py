@@ -1,6 +1,7 @@
 """What annotators do in a store: take queries, answer them, and take an answer back.
 
-Queries are leased to those who take them, so that no two annotators answer the same one by accident.
+Queries are leased to those who take them, so that no two annotators answer the same one by accident. A lease that has
+ended stays in its table as the record of who was asked: only they may answer.
 """
 
 from __future__ import annotations
@@ -24,15 +25,16 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    update,
 )
 
 from rlhf_envs.feedback.store.asking import add_rows
 from rlhf_envs.feedback.store.database import MOST_VALUES
 from rlhf_envs.feedback.store.errors import AnswerRefusedError
-from rlhf_envs.feedback.store.schema import answers, is_live, leases, queries, query_segments, segments
+from rlhf_envs.feedback.store.schema import ENDED, answers, is_live, leases, queries, query_segments, segments
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS, Comparison
-from rlhf_envs.queries import Answer, Choice, Purpose, Submission
+from rlhf_envs.queries import Answer, Choice, Purpose, Submission, check_name, check_reasons, check_token
 
 _LONGEST_LEASE = 86_400
 
@@ -51,7 +53,12 @@ _answers_so_far = (
 _leased_to_others = (
     select(func.count())
     .select_from(leases)
-    .where(leases.c.query_id == queries.c.id, leases.c.annotator != _annotator)
+    .where(
+        leases.c.query_id == queries.c.id,
+        leases.c.annotator != _annotator,
+        leases.c.expires_at > _now,
+        leases.c.expires_at <= _now + 2 * _LONGEST_LEASE,  # others were given by a clock that was far ahead
+    )
     .scalar_subquery()
 )
 _OPEN_QUERIES = (
@@ -66,17 +73,20 @@ _OPEN_QUERIES = (
     .limit(bindparam("limit", type_=Integer))
 )
 _OPEN_QUERIES_OF_KINDS = _OPEN_QUERIES.where(queries.c.kind.in_(bindparam("kinds", expanding=True)))
-# Leases that ran out, and those that a clock has given which was far ahead.
-_END_OLD_LEASES = delete(leases).where(
-    or_(leases.c.expires_at <= _now, leases.c.expires_at > _now + 2 * _LONGEST_LEASE)
+_REMOVE_LEASE = delete(leases).where(leases.c.query_id == bindparam("query"), leases.c.annotator == _annotator)
+_END_LEASE = (
+    update(leases)
+    .where(leases.c.query_id == bindparam("query"), leases.c.annotator == bindparam("holder"))
+    .values(expires_at=ENDED)
 )
-_END_LEASE = delete(leases).where(leases.c.query_id == bindparam("query"), leases.c.annotator == _annotator)
 _NEVER_ANSWERED = select(leases.c.query_id).where(
     leases.c.annotator == _annotator,
+    leases.c.expires_at > ENDED,
     ~exists().where(answers.c.query_id == leases.c.query_id, answers.c.annotator == _annotator),
 )
 _SUBMITTED = select(answers).where(answers.c.token.in_(bindparam("tokens", expanding=True)))
-_KINDS_OF_QUERIES = select(queries.c.id, queries.c.kind).where(queries.c.id.in_(_query_ids))
+_ASKED = select(queries.c.id, queries.c.kind, queries.c.only_for).where(queries.c.id.in_(_query_ids))
+_EVER_LEASED = select(leases.c.query_id, leases.c.annotator).where(leases.c.query_id.in_(_query_ids))
 _WHO_ANSWERED = select(answers.c.query_id, answers.c.annotator).where(
     answers.c.query_id.in_(_query_ids), is_live(answers)
 )
@@ -92,9 +102,9 @@ def take(
     expires_at: float,
 ) -> list[int]:
     """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
-    connection.execute(_END_OLD_LEASES, {"now": now})
     wanted: dict[str, Any] = {
         "annotator": annotator,
+        "now": now,
         "limit": limit,
         "purposes": [purpose.value for purpose in purposes],
     }
@@ -106,10 +116,25 @@ def take(
     return list(query_ids)
 
 
+def assign(connection: Connection, annotator: str, query_ids: Collection[int], expires_at: float) -> None:
+    """Lease particular queries to an annotator.
+
+    Raises:
+        ValueError: if there is no such query, or it is for somebody else alone.
+    """
+    only_for = {row.id: row.only_for for row in connection.execute(_ASKED, {"query_ids": query_ids})}
+    for id in query_ids:
+        if id not in only_for:
+            raise AnswerRefusedError(f"There is no query {id} in this store to assign.")
+        if only_for[id] not in (None, annotator):
+            raise AnswerRefusedError(f"Query {id} is for {only_for[id]} alone and cannot be assigned to {annotator}.")
+    _lease(connection, annotator, list(only_for), expires_at)
+
+
 def _lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
     """Keep these queries for an annotator, in place of any lease they have on them already."""
-    _release(connection, [(id, annotator) for id in query_ids])
     if query_ids:
+        connection.execute(_REMOVE_LEASE, [{"query": id, "annotator": annotator} for id in query_ids])
         rows = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
         connection.execute(insert(leases), rows)
 
@@ -117,7 +142,7 @@ def _lease(connection: Connection, annotator: str, query_ids: Sequence[int], exp
 def _release(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
     """End leases, given as (query, annotator)."""
     if held:
-        connection.execute(_END_LEASE, [{"query": id, "annotator": annotator} for id, annotator in held])
+        connection.execute(_END_LEASE, [{"query": id, "holder": annotator} for id, annotator in held])
 
 
 def release(connection: Connection, annotator: str, keeping: Collection[int]) -> int:
@@ -129,9 +154,8 @@ def release(connection: Connection, annotator: str, keeping: Collection[int]) ->
 
 
 def check_annotator(annotator: str, lease_seconds: float = 1.0) -> None:
-    """Raise `ValueError` for an annotator without a name, or a lease that ends before it begins or takes over a day."""
-    if not annotator.strip():
-        raise ValueError("An annotator needs a name, such as 'oracle' or a person's initials.")
+    """Raise `ValueError` for an unusable name, or a lease that ends before it begins or takes over a day."""
+    check_name(annotator)
     if not 0 < lease_seconds <= _LONGEST_LEASE:
         raise ValueError(f"A lease lasts more than 0 and at most {_LONGEST_LEASE:,} seconds, not {lease_seconds}.")
 
@@ -156,13 +180,13 @@ def _row(submission: Submission) -> dict[str, Any]:
     for name, seconds in (("shown_at", submission.shown_at), ("answered_at", submission.answered_at)):
         if seconds is not None and not math.isfinite(seconds):
             raise ValueError(f"{name} must be seconds since the epoch, not {seconds}.")
-    if submission.token == "":
-        raise ValueError("A token names one submission: give some text that no other one has, or None.")
+    check_token(submission.token)
+    check_reasons(submission.reasons)
     payload = submission.payload
     return {
         **vars(submission),
         "choice": None if submission.choice is None else Choice(submission.choice).value,
-        "reasons": require_json([str(reason) for reason in submission.reasons], "reasons"),
+        "reasons": list(submission.reasons),
         "answered_at": time.time() if submission.answered_at is None else submission.answered_at,
         "payload": None if payload is None else require_json(dict(payload), "payload of an answer"),
     }
@@ -172,7 +196,8 @@ def store_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> lis
     """Add those of the prepared answers that are new; return the ids of all, in the same order.
 
     Raises:
-        AnswerRefusedError: if an answer does not fit its query, or its annotator has answered that already.
+        AnswerRefusedError: if an answer does not fit its query, or its annotator was never asked it or has answered it
+            already.
     """
     tokens = [row["token"] for row in rows if row["token"] is not None]
     stored = {row.token: row for row in connection.execute(_SUBMITTED, {"tokens": tokens})} if tokens else {}
@@ -187,19 +212,22 @@ def store_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> lis
 def _known_id(row: dict[str, Any], stored: Row[Any]) -> int:
     """The id of an answer that was stored under the same token."""
     different = (stored.query_id, stored.annotator, stored.choice) != (row["query_id"], row["annotator"], row["choice"])
+    different = different or stored.undoes is not None
     # What else is said with a choice, such as how often a clip was replayed, may have grown by the time of a retry.
     if different or (stored.choice is None and stored.payload != row["payload"]):
         raise AnswerRefusedError(
-            f"The token {row['token']!r} was given before with a different answer, to query {stored.query_id}; "
-            "make a new token for each answer."
+            f"The token {row['token']!r} was given before with a different answer; make a new token for each answer."
         )
     return int(stored.id)
 
 
 def _check_fits(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Refuse answers that do not fit their queries, and second ones of an annotator."""
+    """Refuse answers that do not fit their queries, of those who were not asked, and second ones of an annotator."""
     asked = {"query_ids": {row["query_id"] for row in rows}}
-    kinds: dict[int, str] = dict(connection.execute(_KINDS_OF_QUERIES, asked).all())
+    found = connection.execute(_ASKED, asked).all()
+    kinds: dict[int, str] = {row.id: row.kind for row in found}
+    allowed = {(id, annotator) for id, annotator in connection.execute(_EVER_LEASED, asked)}
+    allowed |= {(row.id, row.only_for) for row in found}
     # A comparison is answered by a choice alone, whatever was shown.
     shown = _what_is_shown(connection, [id for id, kind in kinds.items() if kind != Comparison.name])
     answered = {(id, annotator) for id, annotator in connection.execute(_WHO_ANSWERED, asked)}
@@ -207,6 +235,10 @@ def _check_fits(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         id, annotator = row["query_id"], row["annotator"]
         if id not in kinds:
             raise AnswerRefusedError(f"There is no query {id} in this store to answer.")
+        if (id, annotator) not in allowed:
+            raise AnswerRefusedError(
+                f"{annotator} was not asked query {id}; only who has taken a query, or was assigned it, may answer it."
+            )
         if row["choice"] != Choice.SKIP:
             choice = None if row["choice"] is None else Choice(row["choice"])
             try:
@@ -234,10 +266,19 @@ def _what_is_shown(connection: Connection, query_ids: Collection[int]) -> dict[i
 def take_back(
     connection: Connection, annotator: str, token: str | None, now: float, expires_at: float
 ) -> Answer | None:
-    """Add a row that takes back an annotator's latest live answer and lease its query to them; None without one."""
+    """Add a row that takes back an annotator's latest live answer and lease its query to them; None without one.
+
+    Raises:
+        AnswerRefusedError: if the token names something else than an undo of this annotator.
+    """
     if token is not None:
         repeated = connection.execute(_SUBMITTED, {"tokens": [token]}).first()
         if repeated is not None:
+            if repeated.annotator != annotator or repeated.undoes is None:
+                raise AnswerRefusedError(
+                    f"The token {token!r} was given before with something else than an undo of {annotator}; make a new "
+                    "token for each undo."
+                )
             return Answer.of({**repeated._mapping})
     theirs = select(answers.c.id, answers.c.query_id).where(answers.c.annotator == annotator, is_live(answers))
     latest = connection.execute(theirs.order_by(answers.c.id.desc()).limit(1)).first()

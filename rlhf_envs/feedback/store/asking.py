@@ -15,7 +15,7 @@ from rlhf_envs.feedback.store.database import MOST_VALUES, batches
 from rlhf_envs.feedback.store.schema import queries, query_segments, segments
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.queries import Query
+from rlhf_envs.queries import LONGEST_KEY, Query, check_name, require_line
 
 Rows = dict[str, dict[str, Any]]
 
@@ -65,12 +65,12 @@ class PreparedQueries:
 
 
 def _check(query: Query) -> None:
-    if not query.key:
+    if not require_line(query.key, "The key of a query", LONGEST_KEY):
         raise ValueError("A query needs a key that names it within its run, such as '3/train/7'.")
     if query.round < 0:
         raise ValueError(f"Rounds are counted from 0, but query {query.key!r} has round {query.round}.")
-    if query.only_for is not None and not query.only_for.strip():
-        raise ValueError(f"only_for of query {query.key!r} must name an annotator, or be None for anybody.")
+    if query.only_for is not None:
+        check_name(query.only_for)
     KINDS.named(query.kind).check_query(query.key, len(query.segments))
 
 

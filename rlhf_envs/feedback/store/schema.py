@@ -24,7 +24,7 @@ from sqlalchemy import (
     exists,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every change to the tables; only stores of this version are opened."""
 
 metadata = MetaData()
@@ -77,7 +77,18 @@ leases = Table(
     Column("annotator", String, primary_key=True),
     Column("expires_at", Double, nullable=False),
 )
-"""Who has which query on screen, and until when it is kept for them."""
+"""Who was asked which query, and until when it is kept for them: only they may answer it, however late. `expires_at` is
+`ENDED` once they have answered it or let others have it."""
+
+ENDED = 0.0
+
+# Partial, because most leases have ended.
+Index(
+    "leases_of_annotator",
+    leases.c.annotator,
+    sqlite_where=leases.c.expires_at > ENDED,
+    postgresql_where=leases.c.expires_at > ENDED,
+)
 
 answers = Table(
     "answers",

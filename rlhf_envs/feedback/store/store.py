@@ -204,6 +204,21 @@ class PreferenceStore:
         ids = self.database.write(answering.take, annotator, limit, purposes, kinds, now, now + lease_seconds)
         return self.database.read(reading.load_queries, ids, self._cache) if ids else []
 
+    def assign(
+        self, annotator: str, query_ids: Collection[int], *, lease_seconds: float = 60.0, now: float | None = None
+    ) -> None:
+        """Lease particular queries to an annotator, as if they had taken them: whoever answers must have been asked.
+
+        It is for code that decides by itself who answers what, such as one that stores labels from elsewhere.
+
+        Raises:
+            ValueError: if the annotator has no name, the lease is out of range, there is no such query, or it is for
+                somebody else alone.
+        """
+        answering.check_annotator(annotator, lease_seconds)
+        now = time.time() if now is None else now
+        self.database.write(answering.assign, annotator, query_ids, now + lease_seconds)
+
     def answer(
         self,
         query_id: int,
@@ -229,8 +244,9 @@ class PreferenceStore:
 
         Raises:
             ValueError: if a choice is unknown, a payload is not JSON, or a name or a time is missing its sense.
-            AnswerRefusedError: if there is no such query, the answer does not fit its kind, or this annotator has
-                answered it already and not taken that back.
+            AnswerRefusedError: if there is no such query, the answer does not fit its kind, this annotator was never
+                asked it (by `take` or `assign`, or as the only one whom it is for), or has answered it already and not
+                taken that back.
         """
         rows = answering.prepare_answers(submissions)
         return self.database.write(answering.store_answers, rows) if rows else []
@@ -242,6 +258,9 @@ class PreferenceStore:
 
         The query is open again, and kept for this annotator first. Returns the added row (its `undoes` names the
         answer), or None if there is nothing to take back. A token makes a repeated call harmless.
+
+        Raises:
+            AnswerRefusedError: if the token was given before with an answer, or by another annotator.
         """
         answering.check_annotator(annotator, lease_seconds)
         now = time.time() if now is None else now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Annotated, Any, Literal
 
@@ -16,7 +15,8 @@ from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem
 from rlhf_envs.feedback.web.dashboard import OverviewCache
 from rlhf_envs.feedback.web.service import LabellingService
-from rlhf_envs.queries import Choice, Submission
+from rlhf_envs.json_values import require_json
+from rlhf_envs.queries import LONGEST_NAME, MOST_REASONS, Choice, Submission
 from rlhf_envs.queries import Query as AskedQuery
 
 _TRAINING_PIECES = 2
@@ -26,10 +26,7 @@ _log = logging.getLogger("uvicorn.error")
 
 def _storable(payload: dict[str, Any]) -> dict[str, Any]:
     """Refuse what JSON has no words for: infinite numbers, half characters, endless nesting."""
-    try:
-        json.dumps(payload, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as problem:
-        raise ValueError("A payload consists of JSON values.") from problem
+    require_json(payload, "payload of an answer")
     return payload
 
 
@@ -37,10 +34,14 @@ QueryId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Payload = Annotated[dict[str, Any], AfterValidator(_storable)]
 Seconds = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False, description="Since the epoch.")]
 Token = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="Made anew for each submission; repeating it is harmless.")
+    str,
+    Field(
+        pattern=rf"^[A-Za-z0-9_-]{{8,{LONGEST_NAME}}}$",
+        description="Made anew for each submission; repeating it is harmless.",
+    ),
 ]
 Kinds = Annotated[
-    list[Annotated[str, Field(max_length=60)]] | None,
+    list[Annotated[str, Field(max_length=LONGEST_NAME)]] | None,
     Query(max_length=50, description="The kinds of query that the page can show; all where none are named."),
 ]
 Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are drawn.")]
@@ -94,7 +95,7 @@ class AnswerMessage(BaseModel):
     token: Token
     choice: Literal["left", "right", "tie", "skip"] | None = None
     payload: Payload | None = Field(default=None, description="What else the kind of query asks for.")
-    reasons: list[Annotated[str, Field(max_length=60)]] = Field(default=[], max_length=20)
+    reasons: list[Annotated[str, Field(max_length=LONGEST_NAME)]] = Field(default=[], max_length=MOST_REASONS)
     shown_at: Seconds | None = None
     answered_at: Seconds | None = None
 

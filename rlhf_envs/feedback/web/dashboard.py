@@ -19,7 +19,7 @@ from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, OwnerRequests, StatusMessage
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Owner, Problem
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
-from rlhf_envs.queries import Choice, LiveAnswer, Purpose, QueryCounts, Tally
+from rlhf_envs.queries import LONGEST_NAME, Choice, LiveAnswer, Purpose, QueryCounts, Tally
 
 _LONGEST_AGE = 1.0
 _SHARE_OF_TIME = 0.1
@@ -198,7 +198,7 @@ async def change_requests(request: Request, person: Owner, change: RequestsChang
 
 @router.post("/annotators", responses=_UNUSABLE)
 async def make_link(
-    request: Request, person: Owner, name: Annotated[str, Body(embed=True, min_length=1, max_length=60)]
+    request: Request, person: Owner, name: Annotated[str, Body(embed=True, min_length=1, max_length=LONGEST_NAME)]
 ) -> dict[str, str]:
     """Make a personal link; its `path` can be read this once. An older link of the same person ends."""
     tokens: Tokens = request.app.state.tokens
@@ -211,7 +211,9 @@ async def make_link(
 
 
 @router.delete("/annotators/{name}", responses=_UNKNOWN)
-async def end_link(request: Request, person: Owner, name: Annotated[str, Path(max_length=60)]) -> dict[str, str]:
+async def end_link(
+    request: Request, person: Owner, name: Annotated[str, Path(max_length=LONGEST_NAME)]
+) -> dict[str, str]:
     """End a personal link. What its holder answered stays."""
     tokens: Tokens = request.app.state.tokens
     try:

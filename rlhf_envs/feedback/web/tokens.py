@@ -14,11 +14,12 @@ from sqlalchemy import Connection, delete, insert, select
 
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.store.schema import annotators
+from rlhf_envs.queries import LONGEST_NAME
 
 OWNER = "owner"
 ANNOTATOR = "annotator"
 _ROLES = (ANNOTATOR, OWNER)
-_NAME = re.compile(r"[\w.@+-](?:[\w .@+-]{0,58}[\w.@+-])?")
+_NAME = re.compile(rf"[\w.@+-](?:[\w .@+-]{{0,{LONGEST_NAME - 2}}}[\w.@+-])?")
 _REFRESH_SECONDS = 5.0
 _SOONEST_REFRESH = 0.5
 
@@ -129,7 +130,7 @@ def check_name(name: str, role: str = ANNOTATOR) -> None:
         raise ValueError(f"A role is one of {', '.join(_ROLES)}, not {role!r}.")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"A name has 1 to 60 letters, digits, spaces and the signs . _ - + @, which {name!r} has not; "
+            f"A name has 1 to {LONGEST_NAME} letters, digits, spaces and the signs . _ - + @, which {name!r} has not; "
             "initials are enough."
         )
     if (name == OWNER) != (role == OWNER):

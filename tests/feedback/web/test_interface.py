@@ -133,7 +133,7 @@ def test_a_renewed_or_revoked_token_ends_the_old_one(request_: Interface, ann: s
     assert request_("GET", "/api/me", renewed).status_code == 401
 
 
-@pytest.mark.parametrize("name", ["", " ", "owner", "a/b", "x" * 61, "tab\there", "null\0"])
+@pytest.mark.parametrize("name", ["", " ", "owner", "a/b", "x" * 65, "tab\there", "null\0"])
 def test_a_name_that_cannot_be_used_is_refused_in_a_sentence(request_: Interface, owner: str, name: str) -> None:
     response = request_("POST", "/api/annotators", owner, json={"name": name})
     assert response.status_code in (409, 422)
@@ -177,6 +177,7 @@ def test_rankings_and_ratings_must_fit_what_was_shown(
 ) -> None:
     [ranking] = store.ask(make_queries(1, "ranking", 3))
     [rating] = store.ask(make_queries(1, "rating", 1))
+    store.assign("ann", [ranking, rating])
     for query, payload in (
         (ranking, {"ranking": [0, 1]}), (ranking, {"ranking": [0, 1, 1]}), (ranking, {"ratings": [0.0] * 6}),
         (rating, {"ratings": [0.5] * 5}), (rating, {"ranking": [0]}), (rating, {}),
@@ -201,7 +202,7 @@ def test_a_page_is_handed_only_queries_of_kinds_that_it_can_show(
     assert listed("&kinds=ranking&kinds=gesture") == [ranking]
     assert ranking not in listed("&kinds=comparison") and listed("&kinds=gesture") == []
     assert len(listed("")) == 8
-    assert request_("GET", f"/api/queries?kinds={'x' * 61}", ann).status_code == 422
+    assert request_("GET", f"/api/queries?kinds={'x' * 65}", ann).status_code == 422
 
 
 def test_a_query_for_somebody_else_can_be_neither_seen_nor_answered(
@@ -212,6 +213,22 @@ def test_a_query_for_somebody_else_can_be_neither_seen_nor_answered(
     for query in (theirs, judging):
         assert request_("POST", "/api/answers", ann, json=answer(query or 0)).status_code == 409
         assert request_("GET", f"/api/clips/{query}/0.mp4", ann).status_code == 404
+
+
+def test_a_query_of_the_queue_is_answered_by_those_alone_who_were_asked_it(
+    request_: Interface, store: PreferenceStore, ann: str, make_queries: Any
+) -> None:
+    asked = [query.id or 0 for query in store.queries(purpose=Purpose.TRAIN) if query.only_for is None]
+    asked += store.ask(make_queries(60, "rating", 1))
+    before = len(store.live_answers())
+    for query in asked:
+        refused = request_("POST", "/api/answers", ann, json=answer(query, choice="skip"))
+        assert refused.status_code == 409 and f"was not asked query {query}" in refused.json()["detail"]
+    taken = [query["id"] for query in request_("GET", "/api/queries", ann).json()["queries"]]
+    request_("POST", "/api/release", ann, json={"keep": []})
+    for query in taken:
+        assert request_("POST", "/api/answers", ann, json=answer(query, choice="skip")).status_code == 200
+    assert [live.query_id for live in store.live_answers()[before:]] == taken
 
 
 def test_a_clip_is_for_those_who_were_given_its_query_and_is_made_once(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose
+from tests.answers import give_answer
 from tests.feedback.web.screens import Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -187,7 +188,7 @@ def test_an_answer_that_is_refused_is_told_and_does_not_hold_up_the_next(
 ) -> None:
     screen = open_screen(served.link("ann"))
     first = screen.query()
-    ready.answer(first, "ann", "right")
+    give_answer(ready, first, "ann", "right")
     screen.press("ArrowLeft", first)
     screen.page.get_by_text("has answered query").wait_for()
     second = screen.press("ArrowLeft", screen.query(first))
@@ -278,7 +279,7 @@ def test_when_there_is_nothing_to_do_new_queries_come_by_themselves(
 ) -> None:
     [earlier] = make_queries(1)
     store.ask([earlier])
-    store.answer(1, "ann", "left")
+    give_answer(store, 1, "ann", "left")
     screen = open_screen(served.link("ann"))
     screen.page.get_by_text("All caught up").wait_for()
     assert screen.page.locator(".clip").count() == 0

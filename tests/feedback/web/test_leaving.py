@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Purpose
-from rlhf_envs.feedback.store.schema import leases
+from rlhf_envs.feedback.store.schema import ENDED, leases
 from tests.feedback.web.screens import Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -23,7 +23,7 @@ def ready(store: PreferenceStore, make_queries: Any) -> PreferenceStore:
 
 def held(store: PreferenceStore, name: str) -> set[int]:
     rows = store.database.read(lambda connection: connection.execute(leases.select()).all())
-    return {row.query_id for row in rows if row.annotator == name}
+    return {row.query_id for row in rows if row.annotator == name and row.expires_at > ENDED}
 
 
 def test_a_page_that_is_closed_gives_its_queries_to_others_at_once(

@@ -9,6 +9,7 @@ import pytest
 
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
+from tests.answers import give_answer
 from tests.feedback.web.screens import ENVIRONMENT, Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
@@ -138,7 +139,7 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
     now = time.time()
     for id in ids[:3]:
         for name, choice in (("ann", "left"), ("bob", "left" if id == ids[0] else "right")):
-            store.answer(id, name, choice, shown_at=now - 3, answered_at=now)
+            give_answer(store, id, name, choice, shown_at=now - 3, answered_at=now)
     curve = [[step * 1000, step * 2.0, 0.5 + step / 20] for step in range(8)]
     # Of 80 answers, two for each query, 8 were asked for.
     state = {"state": "training", "timesteps": 7000, "total_timesteps": 10000, "answers": 80, "overlap": 2}
