@@ -17,8 +17,9 @@ from agents.callbacks import RunInterrupted
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.runs import PACKAGES, read_json, write_json
 from rlhf_envs.versions import software_versions
-from scripts.benchmarks import Benchmark
+from scripts.benchmarks import Benchmark, Illustrated
 from scripts.benchmarks.annotators import Annotators
+from scripts.benchmarks.budget import Ablation, BudgetCurves
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning, Variants
@@ -34,7 +35,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but robustness, variants and third-party, the quick ones first."""
+    """All of them but budget, ablation, robustness, variants and third-party, the quick ones first."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -54,7 +55,7 @@ class Arguments:
         benchmark: what to measure.
         out: the folder for results.json and for the training runs; by default runs/benchmark- and the date. Sections of
             other benchmarks in an existing results.json stay as they are.
-        write_docs: write the tables to docs/benchmarks.md.
+        write_docs: write the tables to docs/benchmarks.md, and pictures to docs/images.
     """
 
     benchmark: Annotated[
@@ -63,6 +64,8 @@ class Arguments:
         | Inference
         | Overhead
         | Learning
+        | Annotated[BudgetCurves, tyro.conf.subcommand(name=BudgetCurves.name)]
+        | Ablation
         | Variants
         | ThirdParty
         | Annotators
@@ -116,7 +119,14 @@ def _measure(benchmark: Benchmark, parsed: Arguments, command: str) -> None:
     write_json(results, {**sections, benchmark.name: section})
     table = f"{benchmark.table(measured)}\n\n{_provenance(section)}"
     print(table)
+    if isinstance(benchmark, Illustrated):
+        benchmark.draw(measured, parsed.out)
     if parsed.write_docs:
+        if isinstance(benchmark, Illustrated):
+            images = DOCUMENTATION.parent / "images"
+            images.mkdir(exist_ok=True)
+            drawn = benchmark.draw(measured, images)
+            table = "\n\n".join([*(f"![{text}]({images.name}/{name})" for name, text in drawn.items()), table])
         write_between_markers(DOCUMENTATION, benchmark.name, table)
 
 

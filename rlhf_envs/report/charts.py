@@ -28,7 +28,7 @@ _Arguments = ParamSpec("_Arguments")
 
 _COLORS = css_colors(LIGHT)
 _OTHERS = [color for name, color in _COLORS.items() if name.startswith("other-")]
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,6 +46,8 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "path.simplify": True,
 }
+"""Settings of matplotlib for pictures in the colours of the light theme, which `to_svg` makes those of the page."""
+
 _DASHED: dict[str, Any] = {"color": _COLORS["muted"], "linewidth": 0.8, "linestyle": (0, (4, 3))}
 _DOTS: dict[str, Any] = {"markersize": 2.6, "alpha": 0.45, "markeredgewidth": 0}
 _WIDE, _MEDIUM, _NARROW = 6.6, 4.9, 3.9
@@ -82,7 +84,7 @@ def _chart(name: str, description: str) -> Callable[[Callable[_Arguments, Figure
     def as_svg(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, str]:
         @wraps(draw)
         def drawn(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> str:
-            with rc_context(_STYLE):
+            with rc_context(STYLE):
                 return to_svg(draw(*arguments, **keywords), name, description)
 
         return drawn

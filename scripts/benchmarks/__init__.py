@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 Log = Callable[[str], None]
 """Is called with a line of text now and then, about how far a measurement is."""
@@ -30,6 +30,16 @@ class Benchmark(Protocol):
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """What `measure` returned, as Markdown."""
+        ...
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A benchmark with pictures for docs/benchmarks.md."""
+
+    @staticmethod
+    def draw(measured: dict[str, Any], folder: Path) -> dict[str, str]:
+        """Write pictures of what `measure` returned into a folder; what each shows, by the name of its file."""
         ...
 
 

@@ -40,6 +40,11 @@ class Estimate:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Those of the interval, or twice the value where there is none."""
+        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
+
     def __str__(self) -> str:
         if np.isnan(self.value):
             return NOTHING
