@@ -134,13 +134,14 @@ def _serve(url_or_path: str, clips: str, clients: int, pipe: Connection) -> None
     import uvicorn
 
     from rlhf_envs.feedback.web import create_app
+    from rlhf_envs.feedback.web.connections import limited_config
     from rlhf_envs.feedback.web.tokens import Tokens
 
     with PreferenceStore.open(url_or_path) as store, socket.create_server(("127.0.0.1", 0)) as listener:
         app = create_app(store, clip_folder=Path(clips))
         made = Tokens(store)
         pipe.send((listener.getsockname()[1], [made.create(f"client {number}") for number in range(clients)]))
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+        uvicorn.Server(limited_config(app)).run(sockets=[listener])
 
 
 async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[int], list[float]]:

@@ -81,6 +81,8 @@ def serve(
     app = create_app(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
     import uvicorn
 
+    from rlhf_envs.feedback.web.connections import limited_config
+
     with _listen(host, port) as listener:
         for line in _make_links(Tokens(store), f"http://{_address(listener)}", annotators, renew):
             _print(line, sys.stdout)
@@ -90,14 +92,7 @@ def serve(
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )
-        settings = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SECONDS_TO_FINISH,
-        )
-        server = uvicorn.Server(settings)
+        server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH))
         with _stopped_by_signals(server):
             server.run(sockets=[listener])
     _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)

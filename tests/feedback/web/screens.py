@@ -12,6 +12,7 @@ import uvicorn
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.feedback.web import create_app
+from rlhf_envs.feedback.web.connections import ConnectionLimits, limited_config
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 
 ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 6)
@@ -28,8 +29,11 @@ def practised(store: PreferenceStore, name: str) -> None:
 class Served:
     """A running server, and the links to it."""
 
-    def __init__(self, store: PreferenceStore, clip_folder: Path, **settings: Any) -> None:
+    def __init__(
+        self, store: PreferenceStore, clip_folder: Path, limits: ConnectionLimits | None = None, **settings: Any
+    ) -> None:
         self.store = store
+        self._limits = limits
         self._settings = {"clip_folder": clip_folder, **settings}
         self.port = 0
         self.start()
@@ -41,9 +45,8 @@ class Served:
         app = create_app(self.store, **self._settings)
         self.app = app
         self.tokens: Tokens = app.state.tokens
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
-        )
+        settings = limited_config(app, self._limits, log_level="error", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started)
@@ -52,6 +55,11 @@ class Served:
         self._server.should_exit = True
         self._thread.join(20)
         self._listener.close()
+
+    @property
+    def connections(self) -> set[Any]:
+        """Those that are open."""
+        return self._server.server_state.connections
 
     def link(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/label#token={self.tokens.create(name)}"
