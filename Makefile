@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ARGS ?=
 
 DEMO_ENV ?= rlhf/Driving-v0
-DEMO_ANSWERS ?= 240
+DEMO_ANSWERS ?= 100
 DEMO_TIMESTEPS ?= 500000
 DEMO_SEED ?= 0
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)

@@ -370,5 +370,5 @@ def _summary(true_return: float | None, report: RoundReport | None) -> str:
     if report is not None:
         parts.append(f"{report.labels} answers")
         if report.test_accuracy is not None:
-            parts.append(f"test accuracy {report.test_accuracy:.0%}")
+            parts.append(report.accuracy_from.sentence(report.test_accuracy))
     return ", ".join(parts) or "training"

@@ -22,8 +22,8 @@ from agents.config import RunConfig, TeacherChanges
 from agents.presets import feedback_for
 from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archive, import_records
 from rlhf_envs.evaluation import ModelScores
+from rlhf_envs.evaluation.reward_model import predict_stored
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
-from rlhf_envs.kinds import Comparison
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import (
     InputEncoder,
@@ -34,8 +34,6 @@ from rlhf_envs.rewards import (
     save,
 )
 from rlhf_envs.runs import RunDirectory, write_json
-
-_HELD_OUT_EVERY = 5
 
 _NOT_ABOUT_ASKING = ("reliability",)
 """The settings of `FeedbackConfig` that mean something where nothing is asked."""
@@ -173,8 +171,8 @@ def shows_terminations(store: PreferenceStore) -> bool:
 def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -> dict[str, Any]:
     """Learn a reward model, judge it on answers that it has not seen, and leave both in the run directory.
 
-    Answers to TEST queries are held out. Where there are none, every fifth comparison is, and the reward model that is
-    saved never sees it, so that the figures are about that model.
+    Answers to TEST queries are held out. Where there are none, each comparison is predicted by the members of the
+    ensemble that were not trained on it.
 
     Args:
         config: the run, as `settle` gave it; its environment is not needed.
@@ -194,7 +192,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -
     offline = config.offline or ""
     with directory.locked(), open_answers(offline, directory.store_place) as store:
         observation_space, action_space = _spaces(offline, store)
-        training, held_out, source = _divided(store)
+        training = [live for live in store.live_answers(Purpose.TRAIN) if _teaches(live)]
         ensemble = RewardEnsemble(
             observation_space, action_space, config.ensemble, config.seed, absorbing=shows_terminations(store)
         )
@@ -211,8 +209,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -
             "labels": len(dataset),
             **{f"{kind}s": dataset.counts.get(kind, 0) for kind in ("comparison", "ranking", "rating")},
             "annotators": len(dataset.annotators),
-            "held_out": source,
-            **ModelScores.of(ensemble, held_out, store).to_metrics(),
+            **ModelScores.of(predict_stored(ensemble, store, dataset)).to_metrics(),
             "reward_correlation": _agreement(store, ensemble, training),
             "fit": asdict(report),
             "reward_fit_seconds": report.seconds,
@@ -241,22 +238,6 @@ def _spaces(offline: str, store: PreferenceStore) -> tuple[Space[Any], Space[Any
 
 def _teaches(live: LiveAnswer) -> bool:
     return live.choice is None or live.choice.probability_right is not None
-
-
-def _divided(store: PreferenceStore) -> tuple[list[LiveAnswer], list[LiveAnswer], str]:
-    """Answers to train on, comparisons to test on, and where the latter come from, in words."""
-    training = [live for live in store.live_answers(Purpose.TRAIN) if _teaches(live)]
-    tests = [live for live in store.live_answers(Purpose.TEST) if live.kind == Comparison.name]
-    if tests:
-        return training, tests, "answers to test queries"
-    compared = dict.fromkeys(live.query_id for live in training if live.kind == Comparison.name)
-    # By query, so that what several people say to one pair is all on one side.
-    held_out = set(list(compared)[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY])
-    return (
-        [live for live in training if live.query_id not in held_out],
-        [live for live in training if live.query_id in held_out],
-        f"every {_HELD_OUT_EVERY}th comparison of those to train on",
-    )
 
 
 def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Sequence[LiveAnswer]) -> float:

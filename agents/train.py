@@ -41,7 +41,6 @@ from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
 from rlhf_envs.learners.off_policy import OffPolicyConfig, check_memory
 from rlhf_envs.loop import about_clips
-from rlhf_envs.queries import Purpose
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
@@ -373,8 +372,8 @@ def _model_metrics(
     if loop.concerns:
         figures["concerns"] = list(loop.concerns)
     scores = measurements.take(
-        "the accuracy on held-out answers",
-        lambda: ModelScores.of(loop.ensemble, loop.store.live_answers(Purpose.TEST), loop.store),
+        "the accuracy of the reward model",
+        lambda: ModelScores.of(loop.predictions()),
     )
     agreements = measured_correlation(measurements, loop.ensemble, policy, environment, loop.config.steps)
     if scores is not None:

@@ -199,6 +199,29 @@ def seconds_taken(shown_at: float | None, answered_at: float | None) -> float | 
     return taken if 0 <= taken <= LONGEST_ANSWER else None
 
 
+class AccuracySource(StrEnum):
+    """Which answers a reward model's accuracy is about.
+
+    HELD_OUT ones none of its members was trained on. OUT_OF_FOLD are all that it was trained on, each predicted by only
+    the members that did not train on it.
+    """
+
+    HELD_OUT = "held-out answers"
+    OUT_OF_FOLD = "out of fold"
+
+    def sentence(self, accuracy: float, answers: int | None = None) -> str:
+        """Such as "83% of 40 held-out answers predicted".
+
+        Args:
+            accuracy: share of the answers that were predicted.
+            answers: how many there are, each comparison that one contains counted; left out where None.
+        """
+        count = "" if answers is None else f"{answers} "
+        if self is AccuracySource.HELD_OUT:
+            return f"{accuracy:.0%} of {count}held-out answers predicted"
+        return f"{accuracy:.0%} of {count}comparisons predicted out of fold"
+
+
 @dataclass(frozen=True)
 class Tally:
     """What one annotator has done.

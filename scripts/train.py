@@ -25,6 +25,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import Measurements
 from rlhf_envs.evaluation.returns import Scale
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.queries import AccuracySource
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.wrappers import EnvironmentFault
 
@@ -163,9 +164,13 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _about_reward(metrics: dict[str, Any]) -> str:
-    decided = metrics["test_decided"]
-    tested = f"{metrics['test_accuracy']:.0%} of {decided} held-out answers predicted" if decided else "none held out"
-    return f"Without --env only the reward was learned: {metrics['labels']} answers, {tested}."
+    return f"Without --env only the reward was learned: {metrics['labels']} answers, {_tested(metrics)}."
+
+
+def _tested(metrics: dict[str, Any]) -> str:
+    if metrics["test_accuracy"] is None:
+        return "none to judge the reward model by"
+    return AccuracySource(metrics["accuracy_from"]).sentence(metrics["test_accuracy"], metrics["test_decided"])
 
 
 def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
@@ -181,14 +186,9 @@ def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
     lines += metrics.get("concerns", [])
     lines += Measurements(metrics.get("not_measured")).sentences()
     if metrics["reward"] == "learned":
-        accuracy, agreement = metrics["test_accuracy"], metrics.get("reward_correlation")
-        tested = (
-            "no held-out answers"
-            if accuracy is None
-            else f"{accuracy:.0%} of {metrics['test_decided']} held-out answers predicted"
-        )
+        agreement = metrics.get("reward_correlation")
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
-        lines.append(f"{metrics['labels']} answers, {tested}{agreeing}.")
+        lines.append(f"{metrics['labels']} answers, {_tested(metrics)}{agreeing}.")
         if asked and asked.target_accuracy is None and asked.answers - metrics["answers"] >= asked.overlap:
             lines.append(
                 f"Only {metrics['answers']} of {asked.answers} answers were asked for; more --timesteps leave time "

@@ -14,7 +14,7 @@ from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.loop import FeedbackConfig, RoundReport, clip_length, frame_rate
 from rlhf_envs.loop.clip_length import about_answers
-from rlhf_envs.queries import Choice
+from rlhf_envs.queries import AccuracySource, Choice
 from rlhf_envs.rewards.metrics import PreferenceMetrics, preference_metrics
 from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
 
@@ -102,7 +102,7 @@ def predicted(right: int, decided: int) -> PreferenceMetrics:
         ([TIE] * 3, 0, 0, None),
         ([TIE] * 30 + [LEFT], 0, 0, None),
         ([None] * 30, 0, 0, None),
-        ([LEFT] * 200, 16, 39, "Of 39 held-out answers 41% are predicted, no better than by chance."),
+        ([LEFT] * 200, 16, 39, "41% of 39 held-out answers predicted: no better than by chance."),
         ([LEFT] * 200, 24, 39, None),
         ([LEFT] * 20, 2, 5, None),
     ],
@@ -110,7 +110,7 @@ def predicted(right: int, decided: int) -> PreferenceMetrics:
 def test_answers_that_show_too_little_are_told_of(
     choices: list[Choice | None], right: int, decided: int, said: str | None
 ) -> None:
-    sentence = about_answers(choices, predicted(right, decided), 22)
+    sentence = about_answers(choices, predicted(right, decided), AccuracySource.HELD_OUT, 22)
     assert (sentence is None) if said is None else (sentence or "").startswith(said)
     assert sentence is None or "--clip-seconds, or --segment-length, now 22 steps" in sentence
 

@@ -17,6 +17,7 @@ from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher
 from rlhf_envs.feedback.annotators.demonstrator import DEMONSTRATOR, Demonstrator
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
+from rlhf_envs.queries import AccuracySource
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
 
@@ -120,6 +121,25 @@ def test_test_answers_are_held_out_of_training(make_loop: MakeLoop, store: Prefe
     assert loop.progress.spent == 50 and loop.finished_asking
     assert reports[-1].labels == len(loop.dataset) == 40
     assert reports[-1].test_accuracy is not None and reports[-1].test_accuracy >= 0.7
+
+
+def test_without_held_out_answers_each_is_predicted_by_members_that_did_not_train_on_it(
+    make_loop: MakeLoop, store: PreferenceStore
+) -> None:
+    loop = make_loop(held_out_share=0)
+    reports = visits(loop)
+    assert store.counts()[Purpose.TEST].asked == 0
+    assert len(loop.dataset) == 50
+    found = loop.predictions()
+    assert found.source is reports[-1].accuracy_from is AccuracySource.OUT_OF_FOLD
+    assert found.metrics.decided == loop.progress.tested == 50
+    assert reports[-1].test_accuracy == found.metrics.accuracy >= 0.7
+    assert loop.status.figures["accuracy_from"] == "out of fold"
+
+
+def test_few_answers_do_not_say_that_the_target_accuracy_is_reached(make_loop: MakeLoop) -> None:
+    loop = make_loop(held_out_share=0, target_accuracy=0.55, answers=8, initial_share=0.5, queries_per_round=1)
+    assert sum(report.asked for report in visits(loop)) == 8
 
 
 def answers(loop: FeedbackLoop, *choices: Choice) -> Callable[[str], None]:
@@ -279,8 +299,9 @@ def test_something_is_asked_after_the_first_rollout_whatever_the_schedule(
     assert make_loop(**settings).visit(rollouts(), 1, TOTAL).asked == 1
 
 
-def test_nothing_more_is_asked_once_the_target_accuracy_is_reached(make_loop: MakeLoop) -> None:
-    reports = visits(make_loop(target_accuracy=0.6, answers=240, held_out_share=1 / 6))
+@pytest.mark.parametrize("held_out_share", [0, 1 / 6])
+def test_nothing_more_is_asked_once_the_target_accuracy_is_reached(make_loop: MakeLoop, held_out_share: float) -> None:
+    reports = visits(make_loop(target_accuracy=0.6, answers=240, held_out_share=held_out_share))
     reached = next(at for at, report in enumerate(reports) if (report.test_accuracy or 0.0) >= 0.6)
     assert sum(report.asked for report in reports[: reached + 1]) < 200
     assert all(report.asked == 0 for report in reports[reached + 1 :])
@@ -348,7 +369,6 @@ def test_nothing_is_asked_before_a_segment_fits(make_loop: MakeLoop) -> None:
         ({"max_open": -1}, "max_open"),
         ({"overlap": 0}, "overlap"),
         ({"target_accuracy": 0.4}, "target_accuracy"),
-        ({"target_accuracy": 0.9, "held_out_share": 0}, "needs held-out answers"),
     ],
 )
 def test_settings_without_sense_are_refused(settings: dict[str, object], said: str) -> None:

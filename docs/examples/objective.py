@@ -33,7 +33,7 @@ def main() -> None:
     )
     model = PPO("MlpPolicy", env, n_steps=128, batch_size=128, n_epochs=2, device="cpu", seed=0)
     model.learn(4096, callback=feedback)
-    print(f"{feedback.loop.progress.test_accuracy:.0%} of the held-out answers predicted.")
+    print(f"{feedback.loop.progress.test_accuracy:.0%} of the answers predicted out of fold.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How well a reward model predicts held-out answers, and how far it agrees with the true reward."""
+"""How well a reward model predicts answers, and how far it agrees with the true reward."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import concatenate_observations, named_arrays
-from rlhf_envs.queries import LiveAnswer
-from rlhf_envs.rewards import RewardEnsemble, calibration, correlation, predict_answers
-from rlhf_envs.rewards.dataset import SegmentSource
-from rlhf_envs.rewards.metrics import Calibration, Correlation, PreferenceMetrics
+from rlhf_envs.queries import AccuracySource, Purpose
+from rlhf_envs.rewards import (
+    PreferenceDataset,
+    RewardEnsemble,
+    calibration,
+    correlation,
+    predict_answers,
+    predict_out_of_fold,
+)
+from rlhf_envs.rewards.metrics import Calibration, Correlation, Predictions, PreferenceMetrics
 
 REWARD_MODEL, CORRELATION = "the reward model", "the correlation of learned and true reward"
 """By which names `Measurements.missing` knows them."""
@@ -57,30 +65,50 @@ class RewardAgreement:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How well a reward model predicts answers, and whether its probabilities are calibrated."""
+    """How well a reward model predicts answers, and whether its probabilities are calibrated.
+
+    Attributes:
+        scores, calibration: of its predictions.
+        source: where these come from, see `Predictions`.
+    """
 
     scores: PreferenceMetrics
     calibration: Calibration
+    source: AccuracySource = AccuracySource.HELD_OUT
 
     @classmethod
-    def of(cls, ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], source: SegmentSource) -> ModelScores:
-        """The scores of a reward model on stored answers that it was not trained on.
-
-        Args:
-            ensemble: the reward model.
-            answers: the answers.
-            source: their store.
-        """
-        found = predict_answers(ensemble, answers, source)
-        return cls(found.metrics, calibration(found.predicted, found.labels))
+    def of(cls, found: Predictions) -> ModelScores:
+        """The scores of a reward model's predictions."""
+        return cls(found.metrics, calibration(found.predicted, found.labels), found.source)
 
     def to_metrics(self) -> dict[str, Any]:
         """As figures for metrics.json: `test_accuracy` and so on; None where there is no answer to tell."""
         return {
+            "accuracy_from": self.source,
             **{f"test_{name}": value for name, value in _known(self.scores).items()},
             "calibration_error": None if np.isnan(self.calibration.expected_error) else self.calibration.expected_error,
             "calibration": [asdict(one) for one in self.calibration.bins],
         }
+
+
+def predict_stored(
+    ensemble: RewardEnsemble, store: PreferenceStore, dataset: PreferenceDataset | None = None
+) -> Predictions:
+    """What a reward model says to the answers that it was learned from: to held-out ones, or out of fold.
+
+    Args:
+        ensemble: the reward model.
+        store: the answers; where none of them are held out, those to train on count, each predicted by the members that
+            did not train on it.
+        dataset: what the model was trained on, if that is at hand; otherwise it is read from the store.
+    """
+    held_out = store.live_answers(Purpose.TEST)
+    if held_out:
+        return predict_answers(ensemble, held_out, store)
+    if dataset is None:
+        dataset = PreferenceDataset(ensemble.encoder)
+        dataset.add_answers((answer for answer in store.live_answers(Purpose.TRAIN) if answer.kind in KINDS), store)
+    return predict_out_of_fold(ensemble, dataset)
 
 
 def reward_correlation(

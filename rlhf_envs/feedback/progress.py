@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.status import TRAINING, StatusMessage
-from rlhf_envs.queries import Purpose, QueryCounts, Tally
+from rlhf_envs.queries import AccuracySource, Purpose, QueryCounts, Tally
 
 PACE_OVER = 20
 """An annotator's pace is the median over this many of their latest answers."""
@@ -115,7 +115,9 @@ class SessionProgress:
         pieces = [first]
         accuracy = self._figure("test_accuracy")
         if accuracy is not None:
-            pieces.append(f"{accuracy:.0%} of held-out answers predicted")
+            out_of_fold = self.training.get("accuracy_from") == AccuracySource.OUT_OF_FOLD
+            source = AccuracySource.OUT_OF_FOLD if out_of_fold else AccuracySource.HELD_OUT
+            pieces.append(source.sentence(accuracy))
         learned, true = self._figure("learned_return"), self._figure("true_return")
         if learned is not None or true is not None:
             pieces.append(f"return {true if learned is None else learned:,.1f}")

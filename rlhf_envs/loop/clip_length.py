@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rlhf_envs.environment import EnvironmentRef, step_rate
 from rlhf_envs.envs.registration import ENVIRONMENTS
-from rlhf_envs.queries import Choice
+from rlhf_envs.queries import AccuracySource, Choice
 from rlhf_envs.rewards.metrics import PreferenceMetrics
 
 USUAL_SECONDS = 1.5
@@ -27,7 +27,7 @@ SUITE_STEPS = 15
 _FEWEST, _MOST = 15, 60
 _LEAST = 5
 _EPISODE_PARTS = 4
-_FEWEST_ANSWERS, _FEWEST_HELD_OUT = 8, 16
+_FEWEST_ANSWERS, _FEWEST_TESTED = 8, 16
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,15 @@ def about_clips(environment: EnvironmentRef, steps: int) -> str:
     return str(ClipLength(environment.id, steps, frame_rate(environment)))
 
 
-def about_answers(choices: Sequence[Choice | None], metrics: PreferenceMetrics, steps: int) -> str | None:
+def about_answers(
+    choices: Sequence[Choice | None], metrics: PreferenceMetrics, source: AccuracySource, steps: int
+) -> str | None:
     """One sentence on answers that say that the clips show too little, and on what helps; None where they do not.
 
     Args:
         choices: all answers so far; None for those of another form than left, right or tie.
-        metrics: how held-out answers are predicted.
+        metrics: how answers are predicted.
+        source: which answers these are.
         steps: in a clip.
     """
     longer = f"longer clips (--clip-seconds, or --segment-length, now {steps} steps)"
@@ -106,9 +109,9 @@ def about_answers(choices: Sequence[Choice | None], metrics: PreferenceMetrics, 
             "Where the reward is the same whatever is done, as --reward true would show, nothing does."
         )
     # At least one standard error above what a coin gets.
-    if metrics.decided >= _FEWEST_HELD_OUT and metrics.accuracy <= 0.5 + 0.5 / math.sqrt(metrics.decided):
+    if metrics.decided >= _FEWEST_TESTED and metrics.accuracy <= 0.5 + 0.5 / math.sqrt(metrics.decided):
         return (
-            f"Of {metrics.decided} held-out answers {metrics.accuracy:.0%} are predicted, no better than by chance. "
+            f"{source.sentence(metrics.accuracy, metrics.decided)}: no better than by chance. "
             f"The clips may show too little of what is judged: {longer}, more --answers or another teacher may help."
         )
     return None

@@ -105,7 +105,8 @@ class FeedbackConfig:
             (`overlap`) costs as many answers. With 0 nothing is asked, which needs a reward model that was learned
             before.
         held_out_share: the part of the queries, from 0 to below 1, whose answers test the reward model instead of
-            training it.
+            training it. With 0 it is tested on the answers that it was trained on: each is predicted by the members of
+            the ensemble that were not trained on it.
         clip_seconds: how long a clip is when it is shown at the environment's own rate, which decides how many steps a
             segment has. Where None, 1.5 seconds, but 15 to 60 steps and at most a quarter of an episode; 15 steps in
             the suite's environments.
@@ -138,11 +139,12 @@ class FeedbackConfig:
         overlap: how many annotators should answer each query.
         rubric: one sentence that tells people what to look for, with a tie-breaker; the environment's own, or a general
             one, where empty.
-        target_accuracy: ask no more once the reward model predicts this share of the held-out answers rightly.
+        target_accuracy: ask no more once the reward model predicts this share of the answers that it is tested on
+            rightly, of at least 10.
     """
 
-    answers: int = 240
-    held_out_share: float = 1 / 6
+    answers: int = 100
+    held_out_share: float = 0.0
     clip_seconds: float | None = None
     segment_length: int | None = None
     kinds: dict[str, float] = field(default_factory=dict)
@@ -191,11 +193,6 @@ class FeedbackConfig:
             raise ValueError(f"kinds gives shares from 0 to 1, and at most 1 together, not {self.kinds}.")
         if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
             raise ValueError(f"target_accuracy is a share above 0.5 and at most 1, not {self.target_accuracy}.")
-        if self.target_accuracy is not None and self.held_out_queries == 0:
-            raise ValueError(
-                f"target_accuracy needs held-out answers; a held_out_share of {self.held_out_share:.2g} of "
-                f"{self.queries} queries holds none out."
-            )
         SELECTION_RULES.resolve(self.selection)
         self.resolved_kinds()
         due(self.schedule, 0, 1, self.answers, self.initial_share, self.ask_until)

@@ -19,7 +19,7 @@ from rlhf_envs.loop.choosing import QueryChooser
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
-from rlhf_envs.queries import Purpose, Query
+from rlhf_envs.queries import AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
     FitConfig,
@@ -29,10 +29,15 @@ from rlhf_envs.rewards import (
     RewardEnsemble,
     fit_with_reliability,
     predict_answers,
+    predict_out_of_fold,
 )
 from rlhf_envs.rewards import fit as fit_reward
+from rlhf_envs.rewards.metrics import Predictions
 
 _Result = TypeVar("_Result")
+
+FEWEST_TESTED = 10
+"""Of fewer predicted answers none says whether the target accuracy is reached."""
 
 _POLL_SECONDS = 0.2
 
@@ -48,7 +53,7 @@ class LoopState:
         demonstrated: comparisons with demonstrations.
         checked_before: repeated pairs and practice that the store held before the run.
         cursor: how far the store was read; labels: how many answers taught something by then.
-        test_accuracy: see `RoundReport`.
+        test_accuracy: see `RoundReport`; tested: of how many answers it is the share.
         generator: the state of the random generator.
     """
 
@@ -61,6 +66,7 @@ class LoopState:
     cursor: int = 0
     labels: int = 0
     test_accuracy: float | None = None
+    tested: int = 0
     generator: dict[str, Any] = field(default_factory=dict)
 
 
@@ -72,10 +78,12 @@ class RoundReport:
         asked: questions that were asked to train on.
         labels: that the reward model knows by now.
         fit: how fitting went, or None where there was nothing new to learn.
-        test_accuracy: share of decisive held-out answers that the model predicts, or None before there are any.
+        test_accuracy: share of decisive answers that the model predicts without having been trained on them (see
+            `accuracy_from`), or None before there are any.
         fit_seconds: what fitting took.
         concerns: what people should know of that keeps the run from learning, a sentence each.
         stop_requested: whether the owner of the run wants training to end here, to be resumed.
+        accuracy_from: which answers `test_accuracy` is about.
     """
 
     asked: int
@@ -85,6 +93,7 @@ class RoundReport:
     fit_seconds: float
     stop_requested: bool = False
     concerns: tuple[str, ...] = ()
+    accuracy_from: AccuracySource = AccuracySource.OUT_OF_FOLD
 
 
 class FeedbackLoop:
@@ -147,6 +156,7 @@ class FeedbackLoop:
         self.known_concerns: tuple[str, ...] = ()
         self._concern: str | None = None
         self._served = False
+        self._held_out_before = store.counts()[Purpose.TEST].asked > 0
         self._requests = OwnerRequests()
         withdraw_stop(store)
 
@@ -174,7 +184,12 @@ class FeedbackLoop:
     def finished_asking(self) -> bool:
         """Whether no more queries will be asked: the budget is spent, or the target accuracy reached."""
         config, reached = self.config, self.progress.test_accuracy
-        at_target = config.target_accuracy is not None and reached is not None and reached >= config.target_accuracy
+        at_target = (
+            config.target_accuracy is not None
+            and reached is not None
+            and reached >= config.target_accuracy
+            and self.progress.tested >= FEWEST_TESTED
+        )
         return (at_target and not self._requests.extra_answers) or self.progress.spent + config.overlap > self.budget
 
     def stop_asking(self) -> None:
@@ -244,6 +259,7 @@ class FeedbackLoop:
             ended - answered,
             self._requests.stop,
             self.concerns,
+            self.accuracy_from,
         )
 
     def _fit(self) -> FitReport:
@@ -251,15 +267,35 @@ class FeedbackLoop:
             return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1)
         return fit_reward(self.ensemble, self.dataset, self.fit)
 
+    @property
+    def accuracy_from(self) -> AccuracySource:
+        """Which answers the reward model is judged by: those that were held out, where any were asked to be."""
+        held_out = self.progress.held_out or self.config.held_out_queries or self._held_out_before
+        return AccuracySource.HELD_OUT if held_out else AccuracySource.OUT_OF_FOLD
+
+    def predictions(self, as_of: int | None = None) -> Predictions:
+        """What the reward model says to answers, none of which it knows from training on them; see `accuracy_from`.
+
+        Args:
+            as_of: how far the store is read for held-out answers; None for all.
+        """
+        if self.accuracy_from is AccuracySource.OUT_OF_FOLD:
+            return predict_out_of_fold(self.ensemble, self.dataset)
+        return predict_answers(self.ensemble, self.store.live_answers(Purpose.TEST, as_of=as_of), self.store)
+
     def _test(self) -> None:
-        """Find out which held-out answers the reward model predicts, and whether the clips show enough."""
+        """Find out which answers the reward model predicts, and whether the clips show enough."""
         cursor = self._answers.cursor
-        answers = self.store.live_answers(Purpose.TEST, as_of=cursor)
-        metrics = predict_answers(self.ensemble, answers, self.store).metrics
+        metrics = self.predictions(as_of=cursor).metrics
         self.progress.test_accuracy = metrics.accuracy if metrics.decided else None
-        said = [live.choice for live in (*answers, *self.store.live_answers(Purpose.TRAIN, as_of=cursor))]
-        self._concern = about_answers(said, metrics, self.config.steps)
-        self.status.figures["concerns"] = list(self.concerns)
+        self.progress.tested = metrics.decided
+        said = [
+            live.choice
+            for live in self.store.live_answers(as_of=cursor)
+            if live.purpose in (Purpose.TRAIN, Purpose.TEST)
+        ]
+        self._concern = about_answers(said, metrics, self.accuracy_from, self.config.steps)
+        self.status.figures |= {"concerns": list(self.concerns), "accuracy_from": str(self.accuracy_from)}
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
@@ -287,10 +323,10 @@ class FeedbackLoop:
             # A round at a time, as their segments may be large.
             self._chooser.remember([query for query in self.store.queries(round=round) if query.only_for is None])
         if self.dataset:
-            accuracy = state.test_accuracy
+            accuracy, tested = state.test_accuracy, state.tested
             self._test()
             # That of the last fit stays, as in an undisturbed run: held-out answers may have come in after it.
-            self.progress.test_accuracy = accuracy
+            self.progress.test_accuracy, self.progress.tested = accuracy, tested
 
     def _ask_what_is_due(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> list[Query]:
         """Ask the queries of a round, if one is due; none otherwise."""

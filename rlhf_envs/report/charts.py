@@ -20,6 +20,7 @@ from rlhf_envs.envs.palette import LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import Judgement
 from rlhf_envs.evaluation.reward_model import RewardAgreement
 from rlhf_envs.observations import named_arrays
+from rlhf_envs.queries import AccuracySource
 from rlhf_envs.rewards.metrics import Calibration
 from rlhf_envs.segments import Segment
 
@@ -151,16 +152,16 @@ def policy_returns(entries: Sequence[tuple[str, float, float]], highlighted: str
 
 
 @_chart("accuracy", "Accuracy of the reward model over the number of answers")
-def accuracy_curve(rows: Sequence[Row]) -> Figure:
+def accuracy_curve(rows: Sequence[Row], source: AccuracySource = AccuracySource.HELD_OUT) -> Figure:
     """How well the reward model predicted answers that it was not trained on, over the number of labels."""
     figure = Figure(figsize=(_NARROW, 3.2), layout="constrained")
     axes: Axes = figure.subplots()
     labels = _column(rows, "labels")
     lowest = 1.0
-    for name, title, color in (
-        ("test_accuracy", "test answers", _COLORS["accent"]),
-        ("held_out_accuracy", "labels that a member did not train on", _COLORS["muted"]),
-    ):
+    curves = [("test_accuracy", str(source), _COLORS["accent"])]
+    if source is AccuracySource.HELD_OUT:
+        curves.append(("held_out_accuracy", "labels that a member did not train on", _COLORS["muted"]))
+    for name, title, color in curves:
         values = _column(rows, name)
         known = np.isfinite(values) & (labels > 0)
         if known.any():

@@ -23,7 +23,13 @@ from rlhf_envs.evaluation.judging.scores import wilson_interval
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, SB3Policy
 from rlhf_envs.evaluation.returns import IN_WORDS, Scale
-from rlhf_envs.evaluation.reward_model import REWARD_MODEL, ModelScores, RewardAgreement, measured_correlation
+from rlhf_envs.evaluation.reward_model import (
+    REWARD_MODEL,
+    ModelScores,
+    RewardAgreement,
+    measured_correlation,
+    predict_stored,
+)
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.files import write_atomically
 from rlhf_envs.kinds import KINDS
@@ -97,7 +103,7 @@ def write_report(directory: RunDirectory) -> Path:
     if reward_model is not None:
         with directory.open_store() as store:
             length = run.segment_length or store.environment.segment_length or 1
-            scores = ModelScores.of(reward_model, store.live_answers(Purpose.TEST), store)
+            scores = ModelScores.of(predict_stored(reward_model, store))
             page["queries"] = measurements.take("what was asked", lambda: query_pictures(store, environment)) or []
         agreements = measured_correlation(measurements, reward_model, policy, environment, length)
         page["model"] = _model(scores, agreements or {}, rows)
@@ -151,12 +157,13 @@ def _model(model: ModelScores, agreements: Mapping[str, RewardAgreement], rows: 
     scores, calibrated = model.scores, model.calibration
     return {
         "scores": scores,
+        "source": model.source,
         # A prediction of exactly 0.5 is half a hit.
         "hits": f"{scores.accuracy * scores.decided:g}",
         "interval": wilson_interval(scores.accuracy, scores.decided) if scores.decided else None,
         "calibration_error": calibrated.expected_error,
         "reliability": Markup(charts.reliability(calibrated)) if calibrated.bins else None,
-        "accuracy": Markup(charts.accuracy_curve(rows)) if rows else None,
+        "accuracy": Markup(charts.accuracy_curve(rows, model.source)) if rows else None,
         "agreement": Markup(charts.agreement(agreements)) if agreements else None,
         "agreements": agreements,
     }

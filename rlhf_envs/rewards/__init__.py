@@ -6,7 +6,13 @@ from rlhf_envs.rewards.encoding import InputEncoder
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
 from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit
 from rlhf_envs.rewards.joint_fitting import fit_with_reliability
-from rlhf_envs.rewards.metrics import calibration, correlation, predict_answers, preference_metrics
+from rlhf_envs.rewards.metrics import (
+    calibration,
+    correlation,
+    predict_answers,
+    predict_out_of_fold,
+    preference_metrics,
+)
 from rlhf_envs.rewards.reliability import Reliability
 from rlhf_envs.rewards.saving import load, save
 
@@ -28,6 +34,7 @@ __all__ = [
     "fit_with_reliability",
     "load",
     "predict_answers",
+    "predict_out_of_fold",
     "preference_metrics",
     "save",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Labels:
             places that a label does not have are -1.
         targets: (N, numbers) float32, see `Label.target`.
         weights: (N,) float32, how much each label counts.
+        keys: (N,) uint64, equal for labels about the same segments, and otherwise different.
         annotators: (N,) int64, who answered, as places in `PreferenceDataset.annotators`.
         temperatures, error_rates: (N,) float64, the `Reliability` of who answered.
     """
@@ -44,6 +46,7 @@ class Labels:
     rows: NDArray[np.int64]
     targets: NDArray[np.float32]
     weights: NDArray[np.float32]
+    keys: NDArray[np.uint64]
     annotators: NDArray[np.int64]
     temperatures: NDArray[np.float64]
     error_rates: NDArray[np.float64]
@@ -52,11 +55,27 @@ class Labels:
         return len(self.rows)
 
 
+@dataclass(frozen=True, eq=False)
+class LearnedAnswer:
+    """A stored answer in a dataset.
+
+    Attributes:
+        answer: as it was stored.
+        place: of its label among the `Labels` of its kind.
+        rows: the rows of `PreferenceDataset.steps` of its segments, in screen order; -1 for those that its label leaves
+            out.
+    """
+
+    answer: LiveAnswer
+    place: int
+    rows: tuple[int, ...]
+
+
 class PreferenceDataset:
     """Labels about segments of one length T, those of each kind in the order in which they were added.
 
-    The position of a label within its kind decides which ensemble members train on it, so adding labels in the same
-    order gives the same fit. A segment that is in several labels is stored once.
+    The segments of a label decide which ensemble members train on it. Adding labels in the same order gives the same
+    fit. A segment that is in several labels is stored once.
 
     Args:
         encoder: the encoder of the ensemble that is to be fitted (`RewardEnsemble.encoder`).
@@ -64,6 +83,10 @@ class PreferenceDataset:
 
     Raises:
         ValueError: if the weight of a kind is not positive and finite.
+
+    Attributes:
+        answers: the stored answers among the labels.
+        skipped: stored answers that were added and teach nothing.
     """
 
     def __init__(self, encoder: InputEncoder, kinds: Mapping[str, FeedbackKind] = KINDS) -> None:
@@ -76,6 +99,8 @@ class PreferenceDataset:
         self._annotators: dict[str, int] = {}
         self._reliability: dict[str, Reliability] = {}
         self._labels: dict[str, _GrowingLabels] = {}
+        self.answers: list[LearnedAnswer] = []
+        self.skipped: list[LiveAnswer] = []
 
     def __len__(self) -> int:
         """How many labels there are, of all kinds."""
@@ -120,12 +145,20 @@ class PreferenceDataset:
         """
         if not (math.isfinite(weight) and weight >= 0):
             raise ValueError(f"The weight of a label must be finite and not negative, not {weight}.")
+        self._append(kind, shown, label, weight, annotator)
+
+    def _append(
+        self, kind: str, shown: Sequence[Segment], label: Label, weight: float, annotator: str
+    ) -> tuple[int, ...]:
+        """Add a label; the rows of the segments in screen order."""
         self._check_label(kind, len(shown), label)
         rows = self._segments.add([shown[position] for position in label.order])
         if kind not in self._labels:
             self._labels[kind] = _GrowingLabels(self.kinds[kind].most_segments, len(label.target))
         place = self._annotators.setdefault(annotator, len(self._annotators))
-        self._labels[kind].append(rows, label.target, weight, place)
+        self._labels[kind].append(rows, label.target, weight, _key(shown), place)
+        row_at = dict(zip(label.order, rows, strict=True))
+        return tuple(row_at.get(position, -1) for position in range(len(shown)))
 
     def _kind(self, name: str) -> FeedbackKind:
         if name not in self.kinds:
@@ -158,6 +191,7 @@ class PreferenceDataset:
             ValueError: if the answer is none to its kind of query, or as in `add_label`.
         """
         if answer.choice is Choice.SKIP:
+            self.skipped.append(answer)
             return False
         kind = self._kind(answer.kind)
         try:
@@ -165,8 +199,10 @@ class PreferenceDataset:
         except ValueError as error:
             raise ValueError(f"Answer {answer.id} cannot be learned from: {error}.") from error
         if label is None:
+            self.skipped.append(answer)
             return False
-        self.add_label(answer.kind, shown, label, annotator=answer.annotator)
+        rows = self._append(answer.kind, shown, label, 1.0, answer.annotator)
+        self.answers.append(LearnedAnswer(answer, len(self._labels[answer.kind]) - 1, rows))
         return True
 
     def add_answers(self, answers: Iterable[LiveAnswer], source: SegmentSource) -> int:
@@ -212,6 +248,7 @@ class PreferenceDataset:
             given.rows.filled,
             given.targets.filled,
             given.weights.filled,
+            given.keys.filled,
             annotators,
             temperatures[annotators],
             error_rates[annotators],
@@ -245,16 +282,18 @@ class _GrowingLabels:
         self.rows = GrowingArray((most_segments,), np.int64)
         self.targets = GrowingArray((numbers,), np.float32)
         self.weights = GrowingArray((), np.float32)
+        self.keys = GrowingArray((), np.uint64)
         self.annotators = GrowingArray((), np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def append(self, rows: Sequence[int], target: Sequence[float], weight: float, annotator: int) -> None:
+    def append(self, rows: Sequence[int], target: Sequence[float], weight: float, key: int, annotator: int) -> None:
         width = self.rows.filled.shape[1]
         self.rows.append(np.pad(rows, (0, width - len(rows)), constant_values=-1))
         self.targets.append(np.array(target, np.float32))
         self.weights.append(weight)
+        self.keys.append(np.uint64(key))
         self.annotators.append(annotator)
 
 
@@ -335,6 +374,12 @@ class GrowingArray:
     def filled(self) -> NDArray[Any]:
         """The rows so far, as a view."""
         return self._room[: self._size]
+
+
+def _key(shown: Sequence[Segment]) -> int:
+    """The same for the same segments in any order."""
+    digests = "".join(sorted(segment.digest for segment in shown))
+    return int.from_bytes(hashlib.blake2b(digests.encode(), digest_size=8).digest())
 
 
 def _join(array: NDArray[Any]) -> NDArray[Any]:

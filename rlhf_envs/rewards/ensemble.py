@@ -100,6 +100,8 @@ class RewardEnsemble:
             is each member's raw reward of these, `member_std` the root mean square from there, and `offset` 0.
         fits: how many fits there were; part of the seed of the next one.
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
+        resampling: which labels its members hold out, as `FitConfig` names it; "" before the first fit, and where a
+            member had to train on all labels, because it would have held out all of them.
 
     Raises:
         ValueError: if a space is of a kind that cannot be encoded, or there is no such objective.
@@ -119,6 +121,7 @@ class RewardEnsemble:
         self.seed = seed
         self.fits = 0
         self.labels_at_fresh_start = 0
+        self.resampling = ""
         self.encoder = InputEncoder(observation_space, action_space, absorbing)
         self.anchored = False
         self.input_mean = torch.zeros(self.encoder.columns)

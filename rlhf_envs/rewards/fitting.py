@@ -28,32 +28,32 @@ _FINAL_RATE = 0.1
 _SMALLEST_STD = 1e-6
 _CHUNK = 512
 
-Resampling = Callable[[int, int, int], NDArray[np.float32]]
-"""From (seed, labels, members) to how often each member's sample holds each label, (members, labels). Where it is 0,
-the member holds the label out. Draws depend on (seed, position of the label, member) alone, so labels that come later
-change no earlier draw, and a resumed run draws what an undisturbed one would have drawn."""
+Resampling = Callable[[int, NDArray[np.uint64], int], NDArray[np.float32]]
+"""From (seed, `Labels.keys`, members) to how often each member's sample holds each label, (members, labels). Where it
+is 0, the member holds the label out. Draws depend on (seed, key of the label, member) alone. So a member holds out the
+same labels in every fit, however many come later or are taken back, and all labels about the same segments alike."""
 
 _POISSON = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
 
 
-def folds(seed: int, labels: int, members: int) -> NDArray[np.float32]:
+def folds(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float32]:
     """Each label is held out by exactly one member and trains all others, as in cross-validation.
 
     With few labels this learns a better reward than a bootstrap, of which a member leaves out 1/e of all labels and
-    counts others twice. A single member has no other to rely on, and holds out every fifth label.
+    counts others twice. A single member has no other to rely on, and holds out a fifth of the labels.
     """
     parts = members if members > 1 else 5
-    holder = (_uniform(seed, labels, 1)[0] * parts).astype(np.int64)
+    holder = (_uniform(seed, keys, 1)[0] * parts).astype(np.int64)
     return (holder[None, :] != np.arange(members)[:, None]).astype(np.float32)
 
 
-def bootstrap(seed: int, labels: int, members: int) -> NDArray[np.float32]:
+def bootstrap(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float32]:
     """Each member has a bootstrap sample of its own and holds out the 1/e of all labels that it did not draw.
 
     Counts are Poisson(1), the law of drawing n of n with replacement for large n (Oza and Russell 2001, online
     bagging).
     """
-    return np.searchsorted(_POISSON, _uniform(seed, labels, members), side="right").astype(np.float32)
+    return np.searchsorted(_POISSON, _uniform(seed, keys, members), side="right").astype(np.float32)
 
 
 RESAMPLING: dict[str, Resampling] = {"folds": folds, "bootstrap": bootstrap}
@@ -129,7 +129,9 @@ def fit(
     Args:
         fresh: whether to start from new parameters, or to go on from those of the last fit, which takes less than half
             of the time. None starts anew when the labels have grown by half since the last fresh start: parameters that
-            were fitted to few labels never quite lose what they wrongly made of them.
+            were fitted to few labels never quite lose what they wrongly made of them. Where members held out other
+            labels in the last fit than they do now, the fit starts anew in any case, so that what a member holds out
+            it has never seen.
 
     Raises:
         ValueError: if the dataset is empty or belongs to other spaces.
@@ -141,7 +143,8 @@ def fit(
         raise ValueError("Fitting a reward needs at least one answer that teaches something, and there is none.")
     if fresh is None:
         fresh = labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_fresh_start
-    fresh = fresh or ensemble.fits == 0
+    fresh = fresh or ensemble.fits == 0 or ensemble.resampling != config.resampling
+    ensemble.resampling = config.resampling
     if fresh:
         ensemble.labels_at_fresh_start = labels
         ensemble.network = ensemble.fresh_network()
@@ -153,18 +156,48 @@ def fit(
     ensemble.anchored = ensemble.encoder.absorbing and bool(dataset.flat_steps.vector[:, -1].any())
     ensemble.normalise_encoded(dataset.flat_steps)
     train_loss, held_out_loss, accuracy = problem.summary()
+    if not all(problem.members_with_a_sample):
+        # They have trained on labels that they hold out once there are more.
+        ensemble.resampling = ""
     return FitReport(labels, steps, train_loss, held_out_loss, accuracy, time.perf_counter() - started)
 
 
-def held_out_by(ensemble: RewardEnsemble, labels: Labels, config: FitConfig | None = None) -> NDArray[np.bool_]:
-    """Which labels of one kind each member does not train on, (members, labels)."""
-    return _sample(ensemble, labels, config or FitConfig()) == 0
+def held_out_by(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> dict[str, NDArray[np.bool_]]:
+    """Which labels of each kind each member has not trained on, (members, labels).
+
+    Args:
+        ensemble: fitted to this dataset, or to a part of it.
+        dataset: labels; what is not among those that it was fitted to is held out as it would be.
+    """
+    if not ensemble.resampling:
+        return {kind: np.zeros((ensemble.config.members, count), bool) for kind, count in dataset.counts.items()}
+    return {kind: sample == 0 for kind, sample in _samples(ensemble, dataset, ensemble.resampling)[0].items()}
 
 
-def _sample(ensemble: RewardEnsemble, labels: Labels, config: FitConfig) -> NDArray[np.float32]:
-    # Each kind has a stream of its own, so that an answer of one kind changes no draw for another.
-    stream = list(KINDS).index(labels.kind.name) if labels.kind.name in KINDS else len(KINDS)
-    return RESAMPLING[config.resampling](ensemble.seed + stream, len(labels), ensemble.config.members)
+def _samples(
+    ensemble: RewardEnsemble, dataset: PreferenceDataset, resampling: str
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """How often each member's sample holds each label of each kind, and which members have a sample of their own.
+
+    A member that would have nothing to learn from learns from everything.
+    """
+    samples = {}
+    for kind in dataset.counts:
+        # Each kind has a stream of its own, so that an answer of one kind changes no draw for another.
+        stream = list(KINDS).index(kind) if kind in KINDS else len(KINDS)
+        keys = dataset.labels(kind).keys
+        samples[kind] = RESAMPLING[resampling](ensemble.seed + stream, keys, ensemble.config.members)
+    has_sample = np.any([sample.any(axis=1) for sample in samples.values()], axis=0)
+    for sample in samples.values():
+        sample[~has_sample] = 1
+    return samples, has_sample
+
+
+def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDArray[np.float64]:
+    """Raw returns of the dataset's segments under each member, (members, segments)."""
+    steps = dataset.steps.vector.shape[:2]
+    returns: NDArray[np.float64] = ensemble.raw_rewards(dataset.flat_steps).view(-1, *steps).sum(dim=2).double().numpy()
+    return returns
 
 
 def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, share: float) -> int:
@@ -207,7 +240,8 @@ class _Problem:
         self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector).to(device))
         self._images = [torch.from_numpy(image).to(device) for image in steps.images]
         self._categories = torch.from_numpy(steps.categories).to(device)
-        self._terms = [_Term(ensemble, dataset.labels(kind), config) for kind in dataset.counts]
+        samples, self.members_with_a_sample = _samples(ensemble, dataset, config.resampling)
+        self._terms = [_Term(ensemble, dataset.labels(kind), sample) for kind, sample in samples.items()]
         self.best = torch.full((self.members,), torch.inf, device=device)
         self._best_parameters = [parameter.detach().clone() for parameter in self.parameters]
 
@@ -303,12 +337,10 @@ class _Problem:
 class _Term:
     """The labels of one kind, and how much each counts in training, and in judging, each member: (K, N)."""
 
-    def __init__(self, ensemble: RewardEnsemble, labels: Labels, config: FitConfig) -> None:
+    def __init__(self, ensemble: RewardEnsemble, labels: Labels, sample: NDArray[np.float32]) -> None:
         self.kind, self.objective = labels.kind, ensemble.objective
         device = ensemble.device
-        sampled = torch.from_numpy(_sample(ensemble, labels, config)).to(device)
-        # A member that would have nothing to learn from learns from everything.
-        sampled[(sampled == 0).all(dim=1)] = 1
+        sampled = torch.from_numpy(sample).to(device)
         counted = torch.from_numpy(labels.weights * np.float32(labels.kind.weight)).to(device)
         self.train_weights = sampled * counted
         self.held_out_weights = (sampled == 0) * counted
@@ -367,6 +399,6 @@ def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, 
     ensemble.input_mean, ensemble.input_std = mean, std
 
 
-def _uniform(seed: int, labels: int, members: int) -> NDArray[np.float64]:
-    label, member = np.arange(labels, dtype=np.uint64), np.arange(members, dtype=np.uint64)
-    return uniforms_by_integers(np.full((1, 1), seed % 2**64, np.uint64), label[None, :], member[:, None])
+def _uniform(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float64]:
+    member = np.arange(members, dtype=np.uint64)
+    return uniforms_by_integers(np.full((1, 1), seed % 2**64, np.uint64), keys[None, :], member[:, None])

@@ -11,7 +11,7 @@ from rlhf_envs.kinds import Comparison
 from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, held_out_by
+from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, held_out_by, segment_returns
 from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities
 
 ROUNDS = 2
@@ -51,7 +51,7 @@ def fit_with_reliability(
         dataset.set_reliability({})
         fit(ensemble, dataset, config)
     for _ in range(rounds):
-        dataset.set_reliability(estimate_from_held_out(ensemble, dataset, config))
+        dataset.set_reliability(estimate_from_held_out(ensemble, dataset))
         report = fit(ensemble, dataset, config)
     return report
 
@@ -72,24 +72,22 @@ def estimate_from_answers(
     if not len(dataset):
         return {}
     fit_with_reliability(ensemble, dataset, config)
-    return estimate_from_held_out(ensemble, dataset, config)
+    return estimate_from_held_out(ensemble, dataset)
 
 
-def estimate_from_held_out(
-    ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig | None = None
-) -> dict[str, ReliabilityEstimate]:
+def estimate_from_held_out(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> dict[str, ReliabilityEstimate]:
     """How reliable everybody is who answered comparisons, by the predictions of members that did not train on them.
 
     Ties, and comparisons that every member trained on, are left out.
 
     Args:
-        ensemble: fitted to this dataset with this config.
+        ensemble: fitted to this dataset.
     """
     comparisons = dataset.labels(Comparison.name)
     if not len(comparisons):
         return {}
     probability_right = comparisons.targets[:, 0]
-    differences = held_out_differences(ensemble, dataset, config)
+    differences = held_out_differences(ensemble, dataset)
     used = np.isfinite(differences) & (probability_right != 0.5)
     return estimate_reliabilities(
         [dataset.annotators[place] for place in comparisons.annotators[used]],
@@ -98,20 +96,17 @@ def estimate_from_held_out(
     )
 
 
-def held_out_differences(
-    ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig | None = None
-) -> NDArray[np.float64]:
+def held_out_differences(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDArray[np.float64]:
     """Predicted raw return of right less left for each comparison, (N,), the mean of the members that hold it out.
 
     NaN where every member trained on it.
 
     Args:
-        ensemble: fitted to this dataset with this config.
+        ensemble: fitted to this dataset.
     """
     comparisons = dataset.labels(Comparison.name)
-    held_out = held_out_by(ensemble, comparisons, config)
-    steps = dataset.steps.vector.shape[:2]
-    returns = ensemble.raw_rewards(dataset.flat_steps).view(-1, *steps).sum(dim=2).double().numpy()
+    held_out = held_out_by(ensemble, dataset)[Comparison.name]
+    returns = segment_returns(ensemble, dataset)
     differences = returns[:, comparisons.rows[:, 1]] - returns[:, comparisons.rows[:, 0]]
     holders = held_out.sum(axis=0)
     total = np.where(held_out, differences, 0.0).sum(axis=0)

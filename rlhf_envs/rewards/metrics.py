@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.queries import LiveAnswer
-from rlhf_envs.rewards.dataset import SegmentSource
+from rlhf_envs.kinds.kind import ImpliedComparison
+from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, LiveAnswer
+from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.rewards.fitting import held_out_by, segment_returns
 from rlhf_envs.segments import Segment
 
 Floats = NDArray[np.float64]
@@ -81,11 +84,13 @@ class Predictions:
         predicted: (N,) the probability that right is better.
         labels: (N,) the answers: 0 left, 1 right, 0.5 a tie, NaN a skip.
         answers: (N,) the answer that each comparison is from.
+        source: how the model knows the answers.
     """
 
     predicted: NDArray[np.float64]
     labels: NDArray[np.float64]
     answers: tuple[LiveAnswer, ...]
+    source: AccuracySource = AccuracySource.HELD_OUT
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +102,7 @@ class Predictions:
 
 
 def predict_answers(ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], source: SegmentSource) -> Predictions:
-    """What a preference model says to answers that it was not trained on; this is how every held-out answer is judged.
+    """What a preference model says to answers that none of its members was trained on.
 
     A ranking counts as all of its comparisons; ratings imply none and are left out.
 
@@ -111,11 +116,7 @@ def predict_answers(ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], sou
     labels: list[float] = []
     of: list[LiveAnswer] = []
     for answer in answers:
-        implied: list[tuple[int, int, float]] = []
-        if answer.kind in KINDS:
-            implied = KINDS[answer.kind].implied_comparisons(answer.choice, answer.payload, len(answer.segment_ids))
-        if not implied and answer.choice is not None and len(answer.segment_ids) == 2:
-            implied = [(0, 1, np.nan)]
+        implied = _implied_comparisons(answer)
         shown = source.segments(answer.segment_ids) if implied else []
         for first, second, probability in implied:
             left.append(shown[first])
@@ -124,6 +125,63 @@ def predict_answers(ensemble: RewardEnsemble, answers: Iterable[LiveAnswer], sou
             of.append(answer)
     predicted = ensemble.probability_right(left, right).astype(np.float64)
     return Predictions(predicted, np.array(labels, np.float64), tuple(of))
+
+
+def predict_out_of_fold(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> Predictions:
+    """What a preference model says to the answers that it was trained on: cross-validation without a further fit.
+
+    Each comparison is predicted by the mean of the members that did not train on it, which with folds is one, and those
+    are left out that all members trained on. So are comparisons with demonstrations, which nobody answered. A skip, on
+    which no member trains, is not predicted either: it stands with 0.5.
+
+    A member chooses among its own parameters over a fit by the labels that it holds out, so the accuracy is a little
+    too high where answers are few.
+
+    Args:
+        ensemble: fitted to the dataset, or to a part of it.
+        dataset: stored answers (`PreferenceDataset.add_answer`); other labels do not count.
+    """
+    if not dataset:
+        return Predictions(np.zeros(0), np.zeros(0), (), AccuracySource.OUT_OF_FOLD)
+    holders = held_out_by(ensemble, dataset)
+    left: list[int] = []
+    right: list[int] = []
+    held_out: list[NDArray[np.bool_]] = []
+    labels: list[float] = []
+    of: list[LiveAnswer] = []
+    for learned in dataset.answers:
+        without = holders[learned.answer.kind][:, learned.place]
+        if learned.answer.annotator == DEMONSTRATOR or not without.any():
+            continue
+        for first, second, probability in _implied_comparisons(learned.answer):
+            if min(learned.rows[first], learned.rows[second]) >= 0 and not np.isnan(probability):
+                left.append(learned.rows[first])
+                right.append(learned.rows[second])
+                held_out.append(without)
+                labels.append(probability)
+                of.append(learned.answer)
+    predicted = np.zeros(0)
+    if of:
+        returns, counted = segment_returns(ensemble, dataset), np.stack(held_out, axis=1)
+        by_member = ensemble.objective.probability(torch.from_numpy(returns[:, right] - returns[:, left])).numpy()
+        predicted = (by_member * counted).sum(axis=0) / counted.sum(axis=0)
+    skipped = [answer for answer in dataset.skipped if _implied_comparisons(answer)]
+    return Predictions(
+        np.append(predicted, np.full(len(skipped), 0.5)),
+        np.array([*labels, *[np.nan] * len(skipped)], np.float64),
+        (*of, *skipped),
+        AccuracySource.OUT_OF_FOLD,
+    )
+
+
+def _implied_comparisons(answer: LiveAnswer) -> list[ImpliedComparison]:
+    """The comparisons that an answer contains; a skip of two segments is one whose label is NaN."""
+    implied: list[ImpliedComparison] = []
+    if answer.kind in KINDS:
+        implied = KINDS[answer.kind].implied_comparisons(answer.choice, answer.payload, len(answer.segment_ids))
+    if not implied and answer.choice is not None and len(answer.segment_ids) == 2:
+        implied = [(0, 1, np.nan)]
+    return implied
 
 
 def preference_metrics(predicted: ArrayLike, labels: ArrayLike) -> PreferenceMetrics:

@@ -165,6 +165,7 @@ class PreferenceCallback(ScoringCallback):
             timesteps=self.num_timesteps,
             labels=len(self.loop.dataset),
             test_accuracy=self.loop.progress.test_accuracy,
+            accuracy_from=str(self.loop.accuracy_from),
             learned_return=self.mean_return,
             true_return=float(np.mean(true_returns)) if true_returns else None,
         )

@@ -81,16 +81,16 @@ def test_a_reward_is_learned_from_an_export_of_an_environment_that_is_not_instal
     run = tmp_path / "run"
     assert train.main(["--offline", str(exported), "--run-dir", str(run), *TINY]) == 0
     metrics = json.loads((run / "metrics.json").read_text())
-    assert (metrics["comparisons"], metrics["rankings"], metrics["ratings"], metrics["labels"]) == (64, 1, 1, 66)
-    assert metrics["test_decided"] == 16
-    assert metrics["held_out"] == "every 5th comparison of those to train on"
+    assert (metrics["comparisons"], metrics["rankings"], metrics["ratings"], metrics["labels"]) == (80, 1, 1, 82)
+    assert metrics["test_decided"] == 83  # a ranking of three contains three comparisons
+    assert metrics["accuracy_from"] == "out of fold"
     for name in ("accuracy", "precision", "recall", "f1"):
         assert 0 <= metrics[f"test_{name}"] <= 1
-    assert sum(one["count"] for one in metrics["calibration"]) == 16
+    assert sum(one["count"] for one in metrics["calibration"]) == 83
     assert metrics["test_accuracy"] > 0.7 and metrics["reward_correlation"] > 0.7
     ensemble = load(run / "reward_model.safetensors")
     assert ensemble.encoder.observation_space == spaces.Box(-1, 1, (3,), np.float32)
-    assert "Without --env only the reward was learned: 66 answers" in " ".join(capsys.readouterr().err.split())
+    assert "Without --env only the reward was learned: 82 answers" in " ".join(capsys.readouterr().err.split())
 
 
 def test_answers_to_test_queries_are_held_out_where_there_are_some(answered: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_answers_to_test_queries_are_held_out_where_there_are_some(answered: Pat
     with_spaces(tmp_path / "exported")
     train.main(["--offline", str(tmp_path / "exported"), "--run-dir", str(tmp_path / "run"), *TINY])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert (metrics["held_out"], metrics["test_decided"]) == ("answers to test queries", 6)
+    assert (metrics["accuracy_from"], metrics["test_decided"]) == ("held-out answers", 6)
     assert metrics["comparisons"] == 80
 
 

@@ -25,7 +25,7 @@ from rlhf_envs.evaluation.policies import (
     named_policy,
 )
 from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, evaluate, return_metrics
-from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
+from rlhf_envs.evaluation.reward_model import ModelScores, predict_stored, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
 from rlhf_envs.segments import Segment
@@ -215,20 +215,21 @@ def test_held_out_answers_are_scored_and_answers_taken_back_are_not(
         give_answer(store, query.id or 0, "someone", choice)
         if query is queries[4]:
             store.undo("someone")
-    found = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store)
+    found = ModelScores.of(predict_stored(ensemble, store))
     expected = ensemble.probability_right(
         [query.segments[0] for query in queries[:4]], [query.segments[1] for query in queries[:4]]
     )
     assert found.scores == preference_metrics(expected, [0, 1, 0.5, np.nan])
     assert (found.scores.decided, found.scores.ties, found.scores.skips) == (2, 1, 1)
     assert found.to_metrics()["test_accuracy"] == found.scores.accuracy
+    assert found.to_metrics()["accuracy_from"] == "held-out answers"
 
 
 def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore, ensemble: RewardEnsemble) -> None:
     for answered in (False, True):
         if answered:
             give_answer(store, store.queries()[0].id or 0, "someone", "tie")
-        metrics = ModelScores.of(ensemble, store.live_answers(Purpose.TEST), store).to_metrics()
+        metrics = ModelScores.of(predict_stored(ensemble, store)).to_metrics()
         assert (metrics["test_decided"], metrics["test_accuracy"], metrics["test_f1"]) == (0, None, None)
 
 

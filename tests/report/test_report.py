@@ -174,7 +174,7 @@ def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answer
     write_json(copied.metrics_path, copied.read_metrics() | untrained | {"true_return_mean": -2.0})
     page = " ".join(text_of(write_report(copied)).split())
     assert "This policy is no better than random actions: more answers or more steps are needed." in page
-    assert "no held-out answers" in page
+    assert "no answer to judge by" in page
 
 
 def test_figures_side_by_side_have_equally_many_decimals(copied: RunDirectory) -> None:

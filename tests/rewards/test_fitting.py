@@ -22,6 +22,8 @@ from tests.rewards.learning import (
     returns_of,
 )
 
+KEYS = np.random.default_rng(0).integers(0, 2**64, 10_000, dtype=np.uint64)
+
 
 def test_a_hundred_comparisons_teach_a_reward_that_agrees_with_the_true_one_on_fresh_steps() -> None:
     ensemble, dataset = new_problem(100)
@@ -79,14 +81,14 @@ def test_fitting_leaves_the_global_random_state_alone() -> None:
 
 @pytest.mark.parametrize("name", RESAMPLING)
 def test_later_labels_never_change_who_holds_out_earlier_ones(name: str) -> None:
-    few, many = RESAMPLING[name](3, 50, 5), RESAMPLING[name](3, 500, 5)
+    few, many = RESAMPLING[name](3, KEYS[:50], 5), RESAMPLING[name](3, KEYS[:500], 5)
     np.testing.assert_array_equal(few, many[:, :50])
-    assert not np.array_equal(few, RESAMPLING[name](4, 50, 5))
+    assert not np.array_equal(few, RESAMPLING[name](4, KEYS[:50], 5))
 
 
 def test_folds_let_exactly_one_member_hold_out_each_label_and_a_bootstrap_about_one_in_e() -> None:
-    assert ((RESAMPLING["folds"](0, 1000, 5) == 0).sum(axis=0) == 1).all()
-    bootstrap = RESAMPLING["bootstrap"](0, 10_000, 3)
+    assert ((RESAMPLING["folds"](0, KEYS[:1000], 5) == 0).sum(axis=0) == 1).all()
+    bootstrap = RESAMPLING["bootstrap"](0, KEYS, 3)
     np.testing.assert_allclose((bootstrap == 0).mean(axis=1), np.exp(-1), atol=0.02)
     np.testing.assert_allclose(bootstrap.mean(axis=1), 1, atol=0.03)
 

@@ -27,7 +27,7 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies
 from rlhf_envs.evaluation.judging.scores import Judgement, answers_about, summarise
 from rlhf_envs.evaluation.policies import POLICY_NAMES, AnyPolicy, SB3Policy, bind, named_policy
-from rlhf_envs.evaluation.reward_model import ModelScores
+from rlhf_envs.evaluation.reward_model import ModelScores, predict_stored
 from rlhf_envs.feedback import (
     FunctionAnnotator,
     LiveAnswer,
@@ -43,12 +43,13 @@ from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.kinds import Critic
 from rlhf_envs.randomness import uniform_by_name
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
+from rlhf_envs.rewards import predict_answers
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.segments import Segment
 
 PURPOSES = (Purpose.JUDGE,)
-HELD_OUT, JUDGEMENTS = "held-out answers", "judgements"
-"""The answers that the reward model is tested on: those of the training that were held out, and the judgements."""
+JUDGEMENTS = "judgements"
+"""The answers that the reward model is tested on besides those of the training (`AccuracySource`)."""
 
 
 @dataclass(frozen=True)
@@ -252,10 +253,11 @@ def _model_scores(
     found = {}
     try:
         with directory.open_store() as own:
-            found[HELD_OUT] = ModelScores.of(ensemble, own.live_answers(Purpose.TEST), own)
+            own_scores = ModelScores.of(predict_stored(ensemble, own))
+            found[str(own_scores.source)] = own_scores
     except StoreMissingError:
         pass  # the run's store may have been deleted or moved
-    found[JUDGEMENTS] = ModelScores.of(ensemble, answers, store)
+    found[JUDGEMENTS] = ModelScores.of(predict_answers(ensemble, answers, store))
     return {name: scores for name, scores in found.items() if scores.scores.decided}
 
 
