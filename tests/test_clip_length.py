@@ -115,6 +115,12 @@ def test_answers_that_show_too_little_are_told_of(
     assert sentence is None or "--clip-seconds, or --segment-length, now 22 steps" in sentence
 
 
+def test_out_of_fold_more_answers_are_needed_to_say_so_because_those_asked_are_hard() -> None:
+    for decided, said in ((39, None), (40, "48% of 40 comparisons predicted out of fold: no better than by chance.")):
+        sentence = about_answers([LEFT] * 50, predicted(19, decided), AccuracySource.OUT_OF_FOLD, 22)
+        assert (sentence is None) if said is None else (sentence or "").startswith(said)
+
+
 def test_a_run_says_what_keeps_it_from_learning_where_everybody_looks(tmp_path: Path) -> None:
     env = make_vec_env("Acrobot-v1", num_envs=4)
     reports: list[RoundReport] = []
