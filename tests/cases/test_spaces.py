@@ -199,7 +199,7 @@ def test_preferences_are_learned_in_every_kind_of_space(name: str, tmp_path: Pat
     model = PPO(policy, venv, n_steps=32, batch_size=32, n_epochs=1, device="cpu", policy_kwargs=extractor)
     callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(answers=9, segment_length=5))
     model.learn(128, callback=callback)
-    assert callback.loop.progress.asked == 8 and np.isfinite(callback.last_scores).all()
+    assert callback.loop.progress.asked == 9 and np.isfinite(callback.last_scores).all()
     segment = callback.loop.store.queries()[0].segments[0]
     save(callback.loop.ensemble, tmp_path / "reward.safetensors")
     reward = load(tmp_path / "reward.safetensors")

@@ -39,7 +39,7 @@ def test_ppo_learns_from_preferences_on_every_kind_of_environment(
     model = PPO(policy, venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
     callback = PreferenceCallback(venv, tmp_path / "feedback.db", FeedbackConfig(answers=9, segment_length=5))
     model.learn(256, callback=callback)
-    assert callback.loop.progress.asked == 8
+    assert callback.loop.progress.asked == 9
     assert len(callback.loop.dataset) > 0
     assert np.isfinite(callback.last_scores).all() and callback.last_scores.std() > 0
     callback.loop.store.close()
