@@ -178,6 +178,8 @@ class Ablation(Learning):
                     f"difference at {budget}": difference(pairs).signed() if change else NOTHING,
                     f"better at {budget}": str(probability_of_improvement(pairs)) if change else NOTHING,
                 }
+            seconds = [run["metrics"]["wall_seconds"] for run in runs if run["answers"] and run["change"] == change]
+            overall[-1]["seconds"] = figure(float(np.mean(seconds)))
             apart.append(
                 title
                 | {
@@ -187,8 +189,8 @@ class Ablation(Learning):
             )
         return (
             f"Training seeds {_seeds(runs)}, {len(default)} environments. Scores, interquartile mean and 95% interval; "
-            "the difference from the defaults, with runs paired by environment and seed; and how likely a run is "
-            f"better than one with the defaults:\n\n{markdown_table(overall)}\n\n"
+            "the difference from the defaults, with runs paired by environment and seed; how likely a run is better "
+            f"than one with the defaults; and how long a training took, mean over all:\n\n{markdown_table(overall)}\n\n"
             f"In each environment, with {' / '.join(map(str, budgets))} answers:\n\n{markdown_table(apart)}"
         )
 

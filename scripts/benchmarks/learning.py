@@ -111,7 +111,7 @@ class Learning:
             f"Training seeds {', '.join(map(str, seeds))}. True returns, mean ± standard deviation, and the score, "
             f"interquartile mean and 95% interval:\n\n{markdown_table(returns)}\n\n"
             f"The score of all runs on preferences: {interquartile_mean(scores)}.\n\n"
-            "The reward model on held-out answers and on fresh rollouts, and what training took:\n\n"
+            "The reward model on answers that it was not trained on and on fresh rollouts, and what training took:\n\n"
             f"{markdown_table(rewards)}"
         )
 
@@ -176,7 +176,7 @@ def _returns(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
 
 def _rewards(runs: list[dict[str, Any]], answers: int) -> dict[str, str]:
     return {
-        "test accuracy": mean_and_spread(_figures(runs, "learned", "test_accuracy", answers)),
+        "accuracy": mean_and_spread(_figures(runs, "learned", "test_accuracy", answers)),
         "reward correlation": mean_and_spread(_figures(runs, "learned", "reward_correlation", answers)),
         "seconds, preferences": mean_and_spread(_figures(runs, "learned", "wall_seconds", answers)),
         "seconds, true reward": mean_and_spread(_figures(runs, "true", "wall_seconds")),

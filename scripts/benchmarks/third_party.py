@@ -121,7 +121,7 @@ class ThirdParty:
                     "true reward": _cell([run["metrics"]["true_return_mean"] for run in plain]),
                     "preferences": _cell([run["metrics"]["true_return_mean"] for run in learned]),
                     "score": NOTHING if score is None else str(interquartile_mean([score])),
-                    "test accuracy": _cell([run["metrics"].get("test_accuracy") for run in learned]),
+                    "accuracy": _cell([run["metrics"].get("test_accuracy") for run in learned]),
                     "seconds": _cell([run["metrics"]["wall_seconds"] for run in learned]),
                 }
             )

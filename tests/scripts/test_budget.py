@@ -27,7 +27,12 @@ ENVIRONMENTS = (ENVIRONMENT, "rlhf/Support-v0", "Pendulum-v1")
 
 
 def record(env: str, reward: str, seed: int, true_return: float, answers: int = 0, change: str = "") -> dict[str, Any]:
-    metrics = {"true_return_mean": true_return, "random_return_mean": -100.0, "idle_return_mean": 0.0}
+    metrics = {
+        "true_return_mean": true_return,
+        "random_return_mean": -100.0,
+        "idle_return_mean": 0.0,
+        "wall_seconds": 5.0,
+    }
     run = {"env": env, "reward": reward, "seed": seed, "answers": answers, "change": change, "metrics": metrics}
     return {**run, "timesteps": 1000, "folder": f"{reward}-{seed}"}
 
@@ -155,6 +160,7 @@ def test_the_table_of_an_ablation_has_differences_from_the_defaults() -> None:
     default, better, same = (cells(table, name) for name in ("the defaults", "better", "same"))
     assert default[1:3] == ["–", "–"] and default[0].startswith("0.20 (")
     assert better[1] == better[4] == "+0.25 (+0.25 to +0.25)" and better[5].startswith("1.00")
+    assert better[6] == "5.00"
     assert same[1] == "+0.00 (+0.00 to +0.00)" and same[2].startswith("0.50")
     assert table.count("0.45 / 0.85") == len(ENVIRONMENTS)
 
