@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -24,13 +25,19 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize, VecTransposeImage
 
 from agents.callbacks import StopRequest
+from agents.config import refused_change
 from rlhf_envs.learners import Learner
 from rlhf_envs.observations import Observations
 from rlhf_envs.runs import complete_checkpoints, read_json, strict_json
 from rlhf_envs.sb3 import ScoringCallback
 
+MANIFEST = "manifest.json"
+"""What a checkpoint is of: the run and its configuration, and the SHA-256 of every file."""
+
 _MOST = 2
 _UNFINISHED = "."
+_SHARED = "replay"
+"""The folder beside the checkpoints that holds what several of them need."""
 _COUNTS = ("_n_calls", "_episode_num", "_current_progress_remaining", "exploration_rate")
 """What algorithms count besides timesteps and updates, where they have it."""
 _NOISE = ("exploration_mat", "exploration_matrices")
@@ -87,7 +94,8 @@ class Checkpoints:
     """The checkpoints of one run: folders named by timesteps, complete or not there at all.
 
     Each holds the policy with its optimiser, the reward model, every random state, the environments' states where they
-    can be taken, the recent rollouts, and how far the feedback loop has come.
+    can be taken, the recent rollouts, and how far the feedback loop has come; and a manifest, by which a file that was
+    damaged or replaced, a checkpoint of another run, and an edited configuration are noticed.
 
     Args:
         folder: of all checkpoints.
@@ -95,6 +103,8 @@ class Checkpoints:
         model, scoring: what they are of, with the environment of the latter.
         parts: further parts of the run, by name.
         seed: of the run.
+        run: identifies the run.
+        config: every setting of the run, as JSON values.
     """
 
     def __init__(
@@ -105,8 +115,12 @@ class Checkpoints:
         scoring: ScoringCallback,
         parts: Mapping[str, Resumable],
         seed: int = 0,
+        run: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.learner, self.seed = folder, learner, seed
+        self._run, self._config = run, dict(config or {})
+        self._digests: dict[str, str] = {}
         self.model, self.env, self.scoring, self.parts = model, scoring.env, scoring, parts
 
     def save(self) -> None:
@@ -138,13 +152,29 @@ class Checkpoints:
         """Restore the newest checkpoint; whether there is one.
 
         Raises:
-            ValueError: if it is damaged.
+            ValueError: if it is damaged, of another run, or of other settings than a run may change.
         """
         complete = complete_checkpoints(self.folder)
         if not complete:
             return False
         folder = complete[-1]
         try:
+            manifest = _read_manifest(folder)
+        except _DAMAGE as error:
+            raise self._damaged(folder, error) from error
+        if manifest["run"] != self._run:
+            raise ValueError(
+                f"The checkpoint {folder} is of run {manifest['run']}, and this is run {self._run}; put the run's own "
+                "checkpoints back."
+            )
+        changed = refused_change(manifest["config"], self._config, int(folder.name))
+        if changed is not None:
+            raise ValueError(
+                f"The configuration was edited after the run had begun: the checkpoint {folder} was made with "
+                f"{changed}; put that back into config.json, or start another run."
+            )
+        try:
+            self._check_files(folder, manifest["files"])
             self._read(folder)
             return True
         except _DAMAGE as error:
@@ -166,9 +196,31 @@ class Checkpoints:
             "parts": {name: strict_json(part.state()) for name, part in self.parts.items()},
         }
         (new / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        self._write_manifest(new)
         for file in new.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+    def _write_manifest(self, new: Path) -> None:
+        blocks = {f"../{_SHARED}/{path.name}": path for path in sorted((self.folder / _SHARED).glob("*.safetensors"))}
+        # What checkpoints share is written once, so its digest is known from then.
+        shared = {name: self._digests.get(name) or _sha256(path) for name, path in blocks.items()}
+        self._digests = shared
+        own = {path.name: _sha256(path) for path in sorted(new.iterdir())}
+        content = {"run": self._run, "config": strict_json(self._config), "files": {**own, **shared}}
+        manifest = {"digest": _digest(content), **content}
+        (new / MANIFEST).write_text(json.dumps(manifest, allow_nan=False), encoding="utf-8")
+
+    def _check_files(self, folder: Path, digests: Mapping[str, str]) -> None:
+        for name, digest in digests.items():
+            shared = name.startswith("../")
+            # Shared blocks that only a checkpoint before this one needed are deleted together with that.
+            if not (shared and not (folder / name).exists()) and _sha256(folder / name) != digest:
+                raise ValueError(f"{name} is not what was written")
+        for path in folder.iterdir():
+            if path.name not in digests and path.name != MANIFEST:
+                raise ValueError(f"{path.name} is none of its files")
+        self._digests = {}
 
     def _read(self, folder: Path) -> None:
         state = read_json(folder / "state.json")
@@ -334,6 +386,24 @@ def _exploration(model: Any) -> dict[str, NDArray[Any]]:
     if distribution is not None:
         arrays |= {f"noise/{name}": getattr(distribution, name).detach().cpu().numpy() for name in _NOISE}
     return arrays
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    digest = manifest.pop("digest", None)
+    if digest != _digest(manifest):
+        raise ValueError(f"{MANIFEST} is not what was written")
+    return manifest
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of JSON values, however they are written down."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_state(state: dict[str, Any]) -> None:

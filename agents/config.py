@@ -287,6 +287,46 @@ class RunConfig:
         return settings_from_json(cls, config)
 
 
+_CHANGEABLE = ("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device")
+"""The flags of a run that may be changed while it lasts, as they say how long and by what means, and not what it is."""
+
+
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings of a run, as JSON values, by their flags; those of a group as "group.name"."""
+    groups = {"environment": "", "labels": "", "run": "", "learner_settings": "learner."}
+    flags = {"id": "env", "kwargs": "env_kwargs", "wrappers": "wrapper"}
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and name not in ("kwargs", "kinds"):
+            flat |= flat_settings(value, groups.get(name, f"{name}."))
+        else:
+            flat[prefix + flags.get(name, name)] = value
+    return flat
+
+
+def refused_change(before: Mapping[str, Any], now: Mapping[str, Any], trained: int) -> str | None:
+    """A change of settings that a run which has begun cannot take, in words: "answers = 8, not 9".
+
+    It may train for more steps, evaluate in another number of episodes, save more or less often, compute by other
+    means, and if people answer, show its queries to them elsewhere.
+
+    Args:
+        before, now: all settings, as JSON values.
+        trained: timesteps that the run has trained for.
+
+    Returns:
+        None where all changes can be taken.
+    """
+    was, asked = flat_settings(before), flat_settings(now)
+    for name in was | asked:
+        old, new = was.get(name), asked.get(name)
+        elsewhere = name == "feedback" and old in ASK_PEOPLE and new in ASK_PEOPLE
+        too_few = name == "timesteps" and not (isinstance(new, int) and new >= trained)
+        if old != new and not elsewhere and (name not in _CHANGEABLE or too_few):
+            return f"{name} = {old}, not {new}"
+    return None
+
+
 def read_config(directory: RunDirectory) -> RunConfig:
     """The configuration that a run was started with.
 

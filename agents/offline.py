@@ -106,9 +106,13 @@ def source_place(offline: str) -> str:
 
     Raises:
         ValueError: if a run's configuration is damaged.
+        StoreError: if the run's store cannot be read, or is another run's.
     """
     directory = RunDirectory(offline)
-    return directory.store_place if directory.config_path.is_file() else offline
+    if not directory.config_path.is_file():
+        return offline
+    directory.open_store().close()
+    return directory.store_place
 
 
 def is_export(place: str) -> bool:
@@ -132,19 +136,19 @@ def open_source(offline: str) -> Iterator[RecordSource]:
             yield source
 
 
-def open_answers(offline: str, place: str) -> PreferenceStore:
+def open_answers(offline: str, directory: RunDirectory) -> PreferenceStore:
     """The run's own copy of the answers, made if it is not there or was not finished.
 
     Args:
         offline: where the answers are.
-        place: of the copy, a path or a URL.
+        directory: of the run, for whose store the copy becomes.
 
     Raises:
         ValueError: if the answers cannot be read, make no sense, or teach nothing.
         StoreError: if the store cannot be made or read.
     """
     try:
-        store = PreferenceStore.open(place)
+        store = directory.open_store()
         if any(count.asked for count in store.counts().values()):
             return store
         store.close()
@@ -152,11 +156,11 @@ def open_answers(offline: str, place: str) -> PreferenceStore:
         pass
     found = source_place(offline)
     if is_export(found):
-        import_archive(found, place)
+        import_archive(found, directory.store_place, run=directory.read_id())
     else:
         with open_source(offline) as source:
-            import_records(source, place)
-    store = PreferenceStore.open(place)
+            import_records(source, directory.store_place, run=directory.read_id())
+    store = directory.open_store()
     if not any(_teaches(live) for live in store.live_answers(Purpose.TRAIN)):
         store.close()
         raise ValueError(f"{offline} holds no answer to learn from: nothing but skips, or nothing at all.")
@@ -190,7 +194,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -
     torch.set_num_threads(config.run.threads)
     started = time.perf_counter()
     offline = config.offline or ""
-    with directory.locked(), open_answers(offline, directory.store_place) as store:
+    with directory.locked(), open_answers(offline, directory) as store:
         observation_space, action_space = _spaces(offline, store)
         training = [live for live in store.live_answers(Purpose.TRAIN) if _teaches(live)]
         ensemble = RewardEnsemble(

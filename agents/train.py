@@ -83,13 +83,22 @@ def train(
         env, model = build(config)
         cleanup.callback(env.close)
         progress = ProgressCallback(config.timesteps, console, stop)
-        scoring = progress.scoring = build_scoring(config, directory, env, progress, resume)
+        scoring = progress.scoring = build_scoring(config, directory, env, progress)
         cleanup.callback(scoring.close)
         if isinstance(scoring, PreferenceCallback):
             scoring.connect(reward_sink(model, env))
         convergence = ConvergenceCallback(scoring, progress, config.run.patience)
         parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
-        checkpoints = Checkpoints(directory.checkpoints_path, learner, model, scoring, parts, config.seed)
+        checkpoints = Checkpoints(
+            directory.checkpoints_path,
+            learner,
+            model,
+            scoring,
+            parts,
+            config.seed,
+            directory.read_id(),
+            directory.read_config(),
+        )
         resumed = resume and checkpoints.restore()
         if resumed and not env.can_restore:
             progress.message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
@@ -231,7 +240,7 @@ def paid_environment(environment: EnvironmentRef, reward: str) -> EnvironmentRef
 
 
 def build_scoring(
-    config: RunConfig, directory: RunDirectory, env: PreferenceVecEnv, progress: ProgressCallback, resume: bool = False
+    config: RunConfig, directory: RunDirectory, env: PreferenceVecEnv, progress: ProgressCallback
 ) -> ScoringCallback:
     """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's.
 
@@ -240,10 +249,9 @@ def build_scoring(
     """
     if config.reward != "learned":
         return EnvironmentRewardCallback(env, config.labels.visit_every)
-    described = StoredEnvironment(config.required_environment, config.labels.steps, config.labels.rubric)
     model = initial_model(config.reward_model, config.ensemble.objective, directory)
+    store = open_store(config, directory)
     asks_on = config.reward_model if config.labels.answers else None
-    store = open_store(directory, described, config.offline or asks_on, resume)
     if model is None:
         absorbing = env.terminates or (config.offline is not None and shows_terminations(store))
         model = RewardEnsemble(
@@ -269,30 +277,38 @@ def build_scoring(
     return callback
 
 
-def open_store(
-    directory: RunDirectory, environment: StoredEnvironment, offline: str | None = None, resume: bool = False
-) -> PreferenceStore:
-    """The run's store: a new one, or with `resume` the one that it had, if it came so far as to make one.
+def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
+    """The run's store, in which no other process trains: the one that it had, or a new one where it has none yet.
 
     Args:
+        config: of the run.
         directory: of the run.
-        environment: described in a new store.
-        offline: where answers are that the run learns from, whether or not it asks more.
-        resume: whether the run goes on.
 
     Raises:
-        StoreError: if it is damaged, locked, or of another version; if a new run names a place that holds one; or if
-            it is missing from a run that had one.
+        ValueError: if the answers that an offline run is to learn from cannot be read or teach nothing.
+        StoreError: if the store is damaged, locked, of another version or of another run, if another process trains
+            with it, or if it is missing from a run that had one.
     """
-    if offline is not None:
-        return open_answers(offline, directory.store_place)
-    if resume:
-        try:
-            return PreferenceStore.open(directory.store_place)
-        except StoreMissingError:
-            if directory.has_checkpoint:
-                raise
-    return PreferenceStore.create(directory.store_place, environment)
+    store = _open_or_create(config, directory)
+    try:
+        store.claim_for_training()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _open_or_create(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
+    answers = config.offline or (config.reward_model if config.labels.answers else None)
+    if answers is not None:
+        return open_answers(answers, directory)
+    try:
+        return directory.open_store()
+    except StoreMissingError:
+        if directory.has_checkpoint:
+            raise
+    described = StoredEnvironment(config.required_environment, config.labels.steps, config.labels.rubric)
+    return PreferenceStore.create(directory.store_place, described, run=directory.read_id())
 
 
 def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import math
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ PROGRESS_COLUMNS = (
     "fit_seconds",
 )
 """The columns of progress.csv, one row per rollout, or per round of short ones. Empty where there is no figure yet."""
+
+_LOCK = "lock"
 
 PACKAGES = ("gymnasium", "stable-baselines3", "torch", "numpy", "SQLAlchemy", "pygame-ce", "safetensors")
 """Those whose versions can change the numbers of a run."""
@@ -138,7 +141,7 @@ class RunDirectory:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; --run-dir must name a new folder.")
         # Demonstrations may have been recorded there before, to train from them.
-        allowed = (self.demonstrations_path.name, f".{self.config_path.name}.unfinished")
+        allowed = (self.demonstrations_path.name, f".{self.config_path.name}.unfinished", _LOCK)
         if self.path.is_dir() and any(path.name not in allowed for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
 
@@ -152,22 +155,60 @@ class RunDirectory:
             ValueError: if the folder is not free, see `check_free`, or cannot be made.
         """
         self.check_free()
+        self._make_folder()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
-        try:
-            write_json(self.config_path, {"config": config, "versions": software_versions(PACKAGES)})
+            run = {"id": uuid.uuid4().hex}
+            write_json(self.config_path, {"run": run, "config": config, "versions": software_versions(PACKAGES)})
         except OSError as error:
             raise ValueError(
                 f"Nothing can be written into {self.path} ({error.strerror}); free some space there, or choose another "
                 "--run-dir."
             ) from error
 
+    @contextmanager
+    def starting(self, config: Mapping[str, Any]) -> Iterator[None]:
+        """Make the folder and config.json, and if what follows is refused, leave nothing of them.
+
+        Args:
+            config: every setting of the run, as JSON values.
+
+        Raises:
+            ValueError: as `create`, or if another process is about to start a run in the folder.
+        """
+        self.check_free()
+        before = set(self.path.iterdir()) if self.path.is_dir() else None
+        self._make_folder()
+        with self.locked():
+            self.create(config)
+            try:
+                yield
+            except (ValueError, RuntimeError, OSError):
+                # The lock makes sure that all of this is of the start that was refused.
+                for path in set(self.path.iterdir()) - (before or set()):
+                    path.unlink()
+                if before is None:
+                    self.path.rmdir()
+                raise
+
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has come as far as its first checkpoint."""
         return bool(complete_checkpoints(self.checkpoints_path))
+
+    @property
+    def trained_timesteps(self) -> int:
+        """How many timesteps the newest checkpoint has trained for; 0 without one."""
+        return max((int(path.name) for path in complete_checkpoints(self.checkpoints_path)), default=0)
+
+    def rewrite_config(self, config: Mapping[str, Any]) -> None:
+        """Write other settings of the same run into config.json.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+            OSError: if it cannot be written; the settings are then as they were.
+        """
+        self.read_id()
+        write_json(self.config_path, {**read_json(self.config_path), "config": config})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -177,7 +218,7 @@ class RunDirectory:
             ValueError: if another one does so already, or nothing can be written there.
         """
         try:
-            file = (self.path / "lock").open("w")
+            file = (self.path / _LOCK).open("w")
         except OSError as error:
             raise ValueError(f"Nothing can be written into {self.path} ({error.strerror}); mend that first.") from error
         with file:
@@ -199,6 +240,18 @@ class RunDirectory:
         if not isinstance(content, dict):
             raise ValueError(f"{self.config_path} is damaged: it does not hold a run's configuration.")
         return content
+
+    def read_id(self) -> str:
+        """What tells this run from all others.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        self.read_config()
+        run = read_json(self.config_path).get("run")
+        if not isinstance(run, dict) or not isinstance(run.get("id"), str):
+            raise ValueError(f"{self.config_path} is damaged: it does not say which run it is of.")
+        return str(run["id"])
 
     def read_versions(self) -> dict[str, str]:
         """The versions of the packages that the run was started with.
@@ -258,6 +311,7 @@ class RunDirectory:
 
         Raises:
             ValueError: if there is no run, its configuration is damaged, or a kind of feedback cannot be imported.
+            StoreOfAnotherRunError: if the store is of another run, or about another environment.
             StoreError: if there is no store yet, or it cannot be read.
         """
         from rlhf_envs.feedback import PreferenceStore
@@ -265,7 +319,40 @@ class RunDirectory:
 
         for kind in self.read_settings().kinds:
             find_kind(kind)
-        return PreferenceStore.open(self.store_place)
+        store = PreferenceStore.open(self.store_place)
+        try:
+            self._require_own(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _require_own(self, store: PreferenceStore) -> None:
+        from rlhf_envs.feedback import StoreOfAnotherRunError
+
+        own, settings = self.read_id(), self.read_settings()
+        if store.run != own:
+            whose = "no run" if store.run is None else f"run {store.run}"
+            raise StoreOfAnotherRunError(
+                f"The feedback store {store.database.place} belongs to {whose}, and {self.path} holds run {own}: put "
+                "the run's own store back, or name another place for a new run."
+            )
+        if settings.all.get("offline") is not None or settings.environment is None or store.environment.ref is None:
+            return  # answers that an offline run has taken over are about whatever they were about
+        about, trained = store.environment.ref.to_json(), settings.environment.to_json()
+        for name in dict.fromkeys([*about, *trained]):
+            if about.get(name) != trained.get(name):
+                raise StoreOfAnotherRunError(
+                    f"The feedback store {store.database.place} is about an environment with {name} = "
+                    f"{about.get(name)!r}, and {self.config_path} says {trained.get(name)!r}: restore that file as it "
+                    "was, or start another run."
+                )
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be made: {error.strerror}.") from error
 
     def load_reward_model(self) -> RewardEnsemble | None:
         """The reward model of a finished run; None where the policy was trained on the environment's own reward.

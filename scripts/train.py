@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,11 +13,11 @@ import tyro
 from rich.console import Console
 
 from agents.callbacks import RunInterrupted
-from agents.config import RunConfig, read_config
+from agents.config import RunConfig, flat_settings, read_config, refused_change
 from agents.offline import learn_reward, settle
 from agents.presets import SettingsSource
 from agents.reuse import begin_with_model, labels_with
-from agents.train import check_settings, train
+from agents.train import check_settings, open_store, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
 from rlhf_envs.environment import EnvironmentRef
@@ -40,7 +39,8 @@ class Arguments:
         run_dir: the folder for everything that the run writes.
         environment: where to train.
         run: what to train; settings that are not given come from the environment's preset.
-        resume: go on with the run in that folder, with the settings that it was started with.
+        resume: go on with the run in that folder, with the settings that it was started with; more timesteps and
+            another way of showing queries to people may be asked for.
     """
 
     run_dir: Path
@@ -126,41 +126,30 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
         config = begin_with_model(config)
     if config.environment is not None:
         check_settings(config)
-    directory.create(config.to_json())
+    with directory.starting(config.to_json()):
+        if config.reward == "learned":
+            open_store(config, directory).close()
     return config
 
 
 def _resume(words: list[str], directory: RunDirectory) -> RunConfig:
-    """The settings that the run was started with, if no others are given."""
+    """The settings that the run was started with, and of others those that may still be changed."""
     stored = read_config(directory)
     # Parsed again on top of what the run was started with, so that any flag that changes a value shows.
     _, changed, _ = _parse(words, stored)
-    asked, was = _flat(changed.to_json()), _flat(stored.to_json())
-    if asked.get("env") != was.get("env"):
+    was, asked = stored.to_json(), changed.to_json()
+    of, wanted = (flat_settings(settings).get("env") for settings in (was, asked))
+    if of != wanted:
+        raise ValueError(f"The run in {directory.path} is of {of}, not {wanted}; leave --env out to go on with it.")
+    refused = refused_change(was, asked, directory.trained_timesteps)
+    if refused is not None:
         raise ValueError(
-            f"The run in {directory.path} is of {was.get('env')}, not {asked.get('env')}; leave --env out to go on "
-            "with it."
+            f"The run in {directory.path} was started with {refused}; a resumed run keeps its settings, so leave that "
+            "out, or start another run."
         )
-    for name in asked | was:
-        if asked.get(name) != was.get(name):
-            raise ValueError(
-                f"The run in {directory.path} was started with {name} = {was.get(name)}, not {asked.get(name)}; a "
-                "resumed run keeps its settings, so leave that out, or start another run."
-            )
-    return stored
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings by their flags; those of a group as "group.name"."""
-    groups = {"environment": "", "labels": "", "run": "", "learner_settings": "learner."}
-    flags = {"id": "env", "kwargs": "env_kwargs", "wrappers": "wrapper"}
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and name not in ("kwargs", "kinds"):
-            flat |= _flat(value, groups.get(name, f"{name}."))
-        else:
-            flat[prefix + flags.get(name, name)] = value
-    return flat
+    if asked != was:
+        directory.rewrite_config(asked)
+    return changed
 
 
 def _about_reward(metrics: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segment
 from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches
 from rlhf_envs.feedback.store.errors import StoreExistsError
 from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
-from rlhf_envs.feedback.store.store import create_tables, read_environment
+from rlhf_envs.feedback.store.store import create_tables, read_description
 from rlhf_envs.queries import Answer
 
 _PREFIX = "import"
@@ -54,7 +54,11 @@ class ImportReport:
 
 
 def import_archive(
-    folder: str | os.PathLike[str], store: str | os.PathLike[str], *, patience: float = 10.0
+    folder: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *,
+    run: str | None = None,
+    patience: float = 10.0,
 ) -> ImportReport:
     """Import everything that an archive holds into a store, which is made if there is none.
 
@@ -66,6 +70,7 @@ def import_archive(
     Args:
         folder: what `export_store` made.
         store: path or SQLAlchemy URL.
+        run: which training run a new store is made for.
         patience: seconds to wait for another process that has locked the store.
 
     Raises:
@@ -75,14 +80,16 @@ def import_archive(
     """
     archive = Archive(folder)
     check_records(archive)
-    return import_records(archive, store, patience=patience)
+    return import_records(archive, store, run=run, patience=patience)
 
 
-def import_records(source: RecordSource, store: str | os.PathLike[str], *, patience: float = 10.0) -> ImportReport:
+def import_records(
+    source: RecordSource, store: str | os.PathLike[str], *, run: str | None = None, patience: float = 10.0
+) -> ImportReport:
     """Import the records of any source; see `import_archive`. They are not checked (`check_records` does that)."""
     database = Database(store, patience)
     try:
-        new_store = _create_unless_there(database, source)
+        new_store = _create_unless_there(database, source, run)
         unchanged = new_store or database.read(_is_unfinished_import)
         stored = _add_segments(database, source)
         merge = database.write(_Merge, source, stored, unchanged)
@@ -91,18 +98,18 @@ def import_records(source: RecordSource, store: str | os.PathLike[str], *, patie
     return ImportReport(merge.added_queries, merge.added_answers, merge.known_queries, merge.known_answers, new_store)
 
 
-def _create_unless_there(database: Database, source: RecordSource) -> bool:
+def _create_unless_there(database: Database, source: RecordSource, run: str | None) -> bool:
     """Make the store if there is none; whether there was none.
 
     Raises:
         ValueError: if there is one about another environment.
     """
     try:
-        create_tables(database, source.environment)
+        create_tables(database, source.environment, run)
         return True
     except StoreExistsError:
         pass
-    of_store, of_source = read_environment(database).to_json(), source.environment.to_json()
+    of_store, of_source = read_description(database)[0].to_json(), source.environment.to_json()
     for name in dict.fromkeys([*of_store, *of_source]):
         if of_store.get(name) != of_source.get(name):
             raise ValueError(

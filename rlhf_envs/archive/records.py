@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, Table, func, select
 from rlhf_envs.feedback.store.database import Database, batches
 from rlhf_envs.feedback.store.reading import SegmentCache, load_segments, load_shown
 from rlhf_envs.feedback.store.schema import answers, queries, segments
-from rlhf_envs.feedback.store.store import read_environment
+from rlhf_envs.feedback.store.store import read_description
 from rlhf_envs.queries import Answer, Purpose
 from rlhf_envs.segments import Segment
 
@@ -82,7 +82,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         self._database = Database(url_or_path, patience)
         self.place = self._database.place
         try:
-            self.environment = read_environment(self._database)
+            self.environment, _ = read_description(self._database)
             newest = {table.name: select(func.max(table.c.id)) for table in (answers, queries, segments)}
             [row] = self._fetch(select(*(id.scalar_subquery().label(name) for name, id in newest.items())))
             self._newest = {name: id or 0 for name, id in row._asdict().items()}

@@ -72,7 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _export(args: Export) -> None:
     if (args.run_dir is None) == (args.store is None):
         raise ValueError("Say what to export: either --run-dir with a run's folder, or --store with a store.")
-    store = args.store if args.run_dir is None else RunDirectory(args.run_dir).store_place
+    store = args.store
+    if args.run_dir is not None:
+        directory = RunDirectory(args.run_dir)
+        # Opened first because only the run's folder says whether the store is the run's.
+        directory.open_store().close()
+        store = directory.store_place
     console = Console(stderr=True)
     with console.status("reading") as status:
         manifest = export_store(

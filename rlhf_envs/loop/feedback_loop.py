@@ -136,6 +136,7 @@ class FeedbackLoop:
     ) -> None:
         config.check_annotator(annotator)
         self.on_stage = on_stage or (lambda stage: None)
+        store.claim_for_training()
         self.store = store
         self.ensemble = ensemble
         self.config = config

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +109,9 @@ def test_an_offline_run_keeps_the_answers_that_it_learned_from(exported: Path, t
     config = settle(RunConfig(offline=str(exported)))
     directory = RunDirectory(tmp_path / "run")
     directory.create(config.to_json())
-    with open_answers(config.offline or "", directory.store_place) as store:
+    with open_answers(config.offline or "", directory) as store:
         count = len(store.live_answers())
-    with open_answers(config.offline or "", directory.store_place) as store:
+    with open_answers(config.offline or "", directory) as store:
         assert len(store.live_answers()) == count == 83
     assert read_config(directory) == config
     assert (config.labels.answers, config.labels.segment_length, config.feedback) == (84, LENGTH, "elsewhere")
@@ -120,7 +121,7 @@ def test_a_loop_over_given_answers_asks_nothing(exported: Path, tmp_path: Path) 
     config = settle(RunConfig(offline=str(exported)))
     directory = RunDirectory(tmp_path / "run")
     directory.create(config.to_json())
-    with open_answers(config.offline or "", directory.store_place) as store:
+    with open_answers(config.offline or "", directory) as store:
         box, torque = spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-2, 2, (1,), np.float32)
         loop = FeedbackLoop(store, RewardEnsemble(box, torque), config.labels, horizon=200)
         assert not loop.finished_asking
@@ -191,13 +192,18 @@ def test_an_environments_own_preset_is_nobodys_wish(answered: Path) -> None:
 def test_the_folder_of_a_run_stands_for_its_answers(answered: Path, tmp_path: Path) -> None:
     own, elsewhere = RunDirectory(tmp_path / "own"), RunDirectory(tmp_path / "elsewhere")
     own.create(RunConfig().to_json())
-    elsewhere.create(RunConfig(store=str(answered)).to_json())
-    shutil.copy(answered, own.store_path)
+    elsewhere.create(RunConfig(store=str(tmp_path / "elsewhere.db")).to_json())
+    for directory in (own, elsewhere):
+        shutil.copy(answered, directory.store_place)
+        with sqlite3.connect(directory.store_place) as raw:
+            whose = json.dumps({"id": directory.read_id()})
+            raw.execute("UPDATE meta SET value = ? WHERE name = 'run'", (whose,))
+        raw.close()
     for number, directory in enumerate((own, elsewhere)):
         given = RunConfig(offline=str(directory.path))
         config = settle(given)
         assert (config.offline, config.labels.answers) == (given.offline, 84)
         copy = RunDirectory(tmp_path / str(number))
         copy.create(config.to_json())
-        with open_answers(config.offline or "", copy.store_place) as store:
+        with open_answers(config.offline or "", copy) as store:
             assert len(store.live_answers()) == 83

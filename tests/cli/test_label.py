@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agents.config import RunConfig
+from agents.config import RunConfig, read_config
 from agents.train import open_store
 from rlhf_envs.cli import label
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
@@ -34,9 +34,9 @@ time.sleep(600)
 def run(tmp_path: Path) -> Path:
     """A run that has asked nothing yet."""
     directory = RunDirectory(tmp_path / "run")
-    config = RunConfig(EnvironmentRef("rlhf/Driving-v0"), feedback="elsewhere")
+    config = RunConfig(EnvironmentRef("rlhf/Driving-v0"), feedback="elsewhere").settled()
     directory.create(config.to_json())
-    open_store(directory, StoredEnvironment(config.environment, config.labels.segment_length)).close()
+    open_store(config, directory).close()
     return directory.path
 
 
@@ -182,7 +182,7 @@ def test_clips_too_short_to_judge_are_told_of(
 def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path) -> None:
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")
-    with open_store(directory, StoredEnvironment(EnvironmentRef("rlhf/Driving-v0")), resume=True) as store:
+    with open_store(read_config(directory), directory) as store:
         assert store.environment.id == "rlhf/Driving-v0"
 
 

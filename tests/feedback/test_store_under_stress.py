@@ -9,17 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool
 
 import rlhf_envs.feedback
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import (
     PreferenceStore,
+    StoreClaimedError,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
@@ -31,6 +33,7 @@ from rlhf_envs.feedback import (
 )
 from rlhf_envs.feedback.store.schema import SCHEMA_VERSION
 from tests.answers import give_answer
+from tests.feedback.postgresql import empty_database
 
 ANNOTATOR = """
 import sys
@@ -292,6 +295,108 @@ def test_nothing_is_acknowledged_once_the_file_has_gone(
     elsewhere.replace(path)
     give_answer(store, id, "ann", "left")
     assert len(store.live_answers()) == 1
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-shm",), ("-wal", "-shm"), ("-wal", "reopened")])
+def test_nothing_is_acknowledged_once_its_log_has_gone_and_what_was_before_is_kept(
+    path: Path, tmp_path: Path, make_query: Any, gone: tuple[str, ...]
+) -> None:
+    acknowledged = []
+    with PreferenceStore.create(path, StoredEnvironment(EnvironmentRef("CartPole-v1"), 5)) as made:
+        made.ask([make_query(str(number)) for number in range(60)])
+    with annotator(str(path), "ann") as process:
+        begin(process)
+        assert process.stdout is not None
+        acknowledged = [int(process.stdout.readline()) for _ in range(10)]
+        for suffix in gone:
+            if suffix == "reopened":
+                with sqlite3.connect(path) as other, suppress(sqlite3.Error):
+                    other.execute("SELECT * FROM answers")
+                other.close()
+            else:
+                path.with_name(path.name + suffix).unlink()
+        acknowledged += [int(line) for line in process.stdout]
+        assert process.wait() == 1
+    assert len(acknowledged) < 60
+    with PreferenceStore.open(path) as reopened:
+        stored = {answer.query_id for answer in reopened.live_answers()}
+    assert set(acknowledged) <= stored
+    assert len(stored) <= len(acknowledged) + 1
+
+
+def test_a_missing_log_is_named(store: PreferenceStore, path: Path, make_query: Any) -> None:
+    [id] = store.ask([make_query("a")])
+    path.with_name(path.name + "-wal").unlink()
+    with pytest.raises(StoreMissingError, match=r"feedback\.db-wal was moved, removed or replaced"):
+        give_answer(store, id, "ann", "left")
+    with PreferenceStore.open(path) as reopened:
+        assert [query.key for query in reopened.queries()] == ["a"]
+        give_answer(reopened, id, "ann", "left")
+
+
+TRAINER = """
+import sys
+from rlhf_envs.feedback import PreferenceStore
+with PreferenceStore.open(sys.argv[1]) as store:
+    store.claim_for_training()
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_one_process_at_a_time_trains_with_a_store(store: PreferenceStore, place: str, make_query: Any) -> None:
+    root = Path(rlhf_envs.feedback.__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, place], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == "claimed\n"
+        with pytest.raises(StoreClaimedError, match="Another process is training with the feedback store"):
+            store.claim_for_training()
+        # Annotators are not kept out by a trainer.
+        [id] = store.ask([make_query("a")])
+        give_answer(store, id, "ann", "left")
+        process.kill()
+    give_up_at = time.monotonic() + 10
+    while True:
+        try:
+            store.claim_for_training()
+            break
+        except StoreClaimedError:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
+    store.claim_for_training()
+    with PreferenceStore.open(place) as other, pytest.raises(StoreClaimedError):
+        other.claim_for_training()
+    store.close()
+    with PreferenceStore.open(place) as other:
+        other.claim_for_training()
+
+
+def test_a_trainer_whose_claim_broke_takes_it_again_or_stops(postgresql_server: str, make_query: Any) -> None:
+    with empty_database(postgresql_server) as url, PreferenceStore.create(url) as store:
+        store.claim_for_training()
+
+        def break_claim() -> None:
+            with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+                holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                assert connection.exec_driver_sql(holders).all()
+
+        break_claim()
+        store.ask([make_query("a")])
+        break_claim()
+        with PreferenceStore.open(url) as other:
+            other.claim_for_training()
+            with pytest.raises(StoreClaimedError):
+                store.ask([make_query("b")])
+            assert len(other.queries()) == 1
+
+
+def test_a_store_says_whose_it_is(place: str) -> None:
+    with PreferenceStore.create(place, run="abc") as made:
+        assert made.run == "abc"
+    with PreferenceStore.open(place) as opened:
+        assert opened.run == "abc"
 
 
 def test_a_copy_taken_after_closing_is_complete(store: PreferenceStore, path: Path, make_query: Any) -> None:

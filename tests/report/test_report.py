@@ -168,8 +168,8 @@ def test_a_run_on_preferences_that_is_no_better_than_random_actions_needs_answer
 ) -> None:
     for path in learned.path.glob("reward_model*"):
         (copied.path / path.name).write_bytes(path.read_bytes())
-    with PreferenceStore.create(copied.store_path, StoredEnvironment(EnvironmentRef(ENVIRONMENT.id))):
-        pass
+    described = StoredEnvironment(copied.read_environment())
+    PreferenceStore.create(copied.store_path, described, run=copied.read_id()).close()
     untrained = {"random_return_mean": 2.0, "idle_return_mean": 1.0, "proxy_return_mean": 1.0}
     write_json(copied.metrics_path, copied.read_metrics() | untrained | {"true_return_mean": -2.0})
     page = " ".join(text_of(write_report(copied)).split())

@@ -1,20 +1,26 @@
 """What the command that trains refuses, in one sentence and before any work."""
 
+import hashlib
 import json
 import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.callbacks import ProgressTable
 from agents.config import RunConfig
 from agents.train import check_settings
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.cli import archive, label, report
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
+from rlhf_envs.feedback import PreferenceStore, Query
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import PROGRESS_COLUMNS, RunDirectory, read_progress
+from rlhf_envs.segments import Segment
 from scripts import train
+from tests.answers import give_answer
 from tests.sb3 import environments
 from tests.scripts.settings import DRIVING, RECOMMENDER, WALK
 
@@ -160,6 +166,15 @@ def test_a_damaged_progress_table_is_begun_afresh(tmp_path: Path, content: bytes
     assert [row["timesteps"] for row in read_progress(path)] == ["1"]
 
 
+def vouch_for(file: Path) -> None:
+    """Write a manifest into a checkpoint as if this file had been written so."""
+    manifest = json.loads((file.parent / "manifest.json").read_text())
+    manifest["files"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    del manifest["digest"]
+    manifest["digest"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (file.parent / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -176,6 +191,7 @@ def test_a_checkpoint_with_values_of_another_type_is_damaged(
 ) -> None:
     state = max((copied / "checkpoints").iterdir()) / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | damage))
+    vouch_for(state)
     assert "is damaged and cannot be read" in refused(capsys, "--run-dir", str(copied), "--resume")
 
 
@@ -216,6 +232,73 @@ def test_a_run_whose_store_has_gone_is_not_resumed_without_its_answers(
         file.unlink()
     assert "feedback.db" in refused(capsys, "--run-dir", str(copied), "--resume")
     assert not (copied / "feedback.db").exists()
+
+
+def test_a_store_of_another_run_is_refused_by_every_command(
+    capsys: pytest.CaptureFixture[str], copied: Path, tmp_path: Path
+) -> None:
+    assert train.main(["--run-dir", str(tmp_path / "other"), *DRIVING]) == 0
+    for file in copied.glob("feedback.db*"):
+        file.unlink()
+    shutil.copy(tmp_path / "other" / "feedback.db", copied / "feedback.db")
+    content = (copied / "feedback.db").read_bytes()
+    run = ["--run-dir", str(copied)]
+    commands: list[tuple[Any, list[str]]] = [
+        (train.main, [*run, "--resume"]),
+        (train.main, ["--run-dir", str(tmp_path / "new"), "--offline", str(copied)]),
+        (label.main, [*run, "--report"]),
+        (label.main, [*run, "--feedback", "oracle"]),
+        (archive.main, ["export", *run, "--to", str(tmp_path / "exported"), "--no-clips"]),
+        (report.main, run),
+    ]
+    for command, words in commands:
+        with pytest.raises(SystemExit):
+            command(words)
+        said = " ".join(capsys.readouterr().err.split())
+        assert "feedback.db belongs to run" in said and "Traceback" not in said, words
+    assert (copied / "feedback.db").read_bytes() == content
+    assert not (tmp_path / "new").exists() and not (tmp_path / "exported").exists()
+
+
+def test_a_store_about_another_environment_is_refused(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    with sqlite3.connect(copied / "feedback.db") as connection:
+        connection.execute("UPDATE meta SET value = json_set(value, '$.kwargs.horizon', 30) WHERE name = 'environment'")
+    connection.close()
+    said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert "is about an environment with kwargs = {'horizon': 30}" in said and "says {'horizon': 20}" in said
+
+
+def test_a_start_that_is_refused_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"sqlite:///{finished / 'feedback.db'}"
+    new = ["--run-dir", str(tmp_path / "run"), *DRIVING]
+    assert "belongs to run" in refused(capsys, *new, "--store", place)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "demonstrations.safetensors").write_bytes(b"mine")
+    assert "belongs to run" in refused(capsys, *new, "--store", place)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["demonstrations.safetensors"]
+    with PreferenceStore.create(
+        tmp_path / "skipped.db", StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 5)
+    ) as store:
+        [id] = store.ask([Query("a", 0, tuple(other_segments(finished)))])
+        give_answer(store, id, "ann", "skip")
+    offline = ["--run-dir", str(tmp_path / "offline"), "--offline", str(tmp_path / "skipped.db")]
+    assert "no answer to learn from" in refused(capsys, *offline)
+    assert not (tmp_path / "offline").exists()
+
+
+def other_segments(run: Path) -> list[Segment]:
+    with RunDirectory(run).open_store() as store:
+        return store.segments([1, 2])
+
+
+def test_two_processes_do_not_train_with_one_store(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    with RunDirectory(copied).open_store() as store:
+        store.claim_for_training()
+        said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert "Another process is training with the feedback store" in said
 
 
 def test_two_processes_do_not_train_in_one_folder(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
@@ -263,3 +346,53 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_can_be_used(
         (newest / name).write_bytes(content)
     shutil.rmtree(newest)
     assert train.main(["--run-dir", str(copied), "--resume"]) == 0
+
+
+def test_no_flipped_bit_of_a_checkpoint_is_resumed_from(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    newest = max((copied / "checkpoints").iterdir())
+    rng = np.random.default_rng(0)
+    files = sorted(newest.iterdir())
+    for file in files:
+        content = file.read_bytes()
+        for place in rng.integers(len(content), size=40 // len(files)):
+            flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+            file.write_bytes(flipped)
+            said = refused(capsys, "--run-dir", str(copied), "--resume")
+            assert "is damaged and cannot be read" in said, (file, place)
+        file.write_bytes(content)
+    (newest / "more.safetensors").write_bytes(b"x")
+    assert "more.safetensors is none of its files" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    capsys: pytest.CaptureFixture[str], finished: Path, copied: Path
+) -> None:
+    manifest = max((copied / "checkpoints").iterdir()) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run": "0" * 32}))
+    vouch_for(manifest.with_name("state.json"))
+    said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert f"is of run {'0' * 32}, and this is run" in said
+
+
+def test_an_edited_configuration_is_told_from_damage(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    changed = {**config, "config": {**config["config"], "seed": 7}}
+    (copied / "config.json").write_text(json.dumps(changed))
+    said = refused(capsys, "--run-dir", str(copied), "--resume")
+    assert "configuration was edited" in said and "seed = 0, not 7" in said and "damaged" not in said
+    changed = {**config, "config": {**config["config"], "timesteps": 100}}
+    (copied / "config.json").write_text(json.dumps(changed))
+    assert "timesteps = 256, not 100" in refused(capsys, "--run-dir", str(copied), "--resume")
+
+
+def test_a_run_can_be_resumed_for_more_steps(capsys: pytest.CaptureFixture[str], copied: Path) -> None:
+    there = ["--run-dir", str(copied), "--resume"]
+    assert "timesteps = 256, not 128" in refused(capsys, *there, "--timesteps", "128")
+    assert train.main([*there, "--timesteps", "384", "--evaluation-episodes", "3"]) == 0
+    assert RunDirectory(copied).read_metrics()["timesteps"] == 384
+    assert RunDirectory(copied).read_config()["timesteps"] == 384
+    config = json.loads((copied / "config.json").read_text())
+    config["config"]["timesteps"] = 448
+    (copied / "config.json").write_text(json.dumps(config))
+    assert train.main(there) == 0
+    assert RunDirectory(copied).read_metrics()["timesteps"] == 448

@@ -2,12 +2,14 @@
 
 from rlhf_envs.feedback.store.errors import (
     AnswerRefusedError,
+    StoreClaimedError,
     StoreDamagedError,
     StoreError,
     StoreExistsError,
     StoreFullError,
     StoreLockedError,
     StoreMissingError,
+    StoreOfAnotherRunError,
     StoreReadOnlyError,
     StoreVersionError,
 )
@@ -19,12 +21,14 @@ __all__ = [
     "AnswerRefusedError",
     "PreferenceStore",
     "StatusMessage",
+    "StoreClaimedError",
     "StoreDamagedError",
     "StoreError",
     "StoreExistsError",
     "StoreFullError",
     "StoreLockedError",
     "StoreMissingError",
+    "StoreOfAnotherRunError",
     "StoreReadOnlyError",
     "StoreVersionError",
 ]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from rlhf_envs.feedback.store.errors import (
+    StoreClaimedError,
     StoreDamagedError,
     StoreError,
     StoreLockedError,
@@ -36,6 +39,12 @@ _WRITERS_LOCK = 0x726C6866
 """PostgreSQL advisory lock that every writing transaction holds. One writer at a time means that answers become
 visible in the order of their ids, so that no reader's cursor can step over one that is committed late."""
 
+_TRAINERS_LOCK = 0x726C6867
+"""PostgreSQL advisory lock that the one trainer holds as long as its connection lasts."""
+
+_KEEPALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
+"""With these the server notices within half a minute that the machine of a trainer has gone."""
+
 
 class Database:
     """One SQLite file or PostgreSQL database.
@@ -55,14 +64,15 @@ class Database:
         self._patience = patience
         self.place = str(self._file) if self._file else url.render_as_string(hide_password=True)
         self._engine = _engine(url, self._is_sqlite)
-        self._inode: tuple[int, int] | None = None
+        self._identity = _FileIdentity(self._file)
+        self._claim: _FileClaim | _DatabaseClaim | None = None
         self._shared = threading.local()
 
     def require_file(self) -> None:
         """Raise `StoreMissingError` where an SQLite file should be and is not; SQLite would make an empty one."""
         if self._file and not self._file.is_file():
             raise StoreMissingError(f"There is no feedback store at {self.place}; a training run creates it.")
-        self._inode = _inode(self._file)
+        self._identity.remember()
 
     def prepare_file(self) -> None:
         """Make ready for `CREATE TABLE`: on SQLite, check the directory and turn on write-ahead logging.
@@ -90,7 +100,23 @@ class Database:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
         self._patiently(turn_on)
-        self._inode = _inode(self._file)
+        self._identity.remember()
+
+    def claim_for_training(self) -> None:
+        """Be the only trainer, which asks and reads here, until this is closed or the process ends, however it ends.
+
+        Raises:
+            StoreClaimedError: if there is another one.
+            StoreReadOnlyError: if the directory of an SQLite file cannot be written.
+        """
+        if self._claim is None:
+            claim = _FileClaim(self._file) if self._is_sqlite else _DatabaseClaim(self._engine.url)
+            try:
+                self._patiently(claim.take)
+            except BaseException:
+                claim.close()
+                raise
+            self._claim = claim
 
     def write(
         self,
@@ -109,6 +135,8 @@ class Database:
         if shared is not None:
             with self._errors_told(), shared.begin_nested():
                 return work(shared, *inputs, **more_inputs)
+        if self._claim is not None:
+            self._patiently(self._claim.take)
 
         def attempt() -> _Result:
             with self._writing() as connection:
@@ -150,27 +178,46 @@ class Database:
                 if not self._is_sqlite:
                     connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
-                    return work(connection, *inputs, **more_inputs)
+                    result = work(connection, *inputs, **more_inputs)
+                    self._identity.remember_logs()
+                    return result
 
         return self._patiently(attempt)
 
     def close(self) -> None:
         """Close all connections; the last process to do so leaves the SQLite file complete without its log."""
         self._engine.dispose()
+        self._identity.forget_logs()
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        # SQLite would go on writing to a file that has no name any more, and lose it all when it is closed.
-        if _inode(self._file) != self._inode:
-            raise StoreMissingError(
-                f"The feedback store {self.place} was moved, removed or replaced while it was in use; put it back, or "
-                "start again with what is there now."
-            )
+        # SQLite would go on writing to files that have no name any more, and lose it all when they are closed.
+        self._require_files()
         options = {"sqlite_begin": "BEGIN IMMEDIATE"}
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             if not self._is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
+            self._identity.remember_logs()
             yield connection
+        # Once more: what was committed into a file that has gone meanwhile must not be acknowledged.
+        self._require_files()
+
+    def _require_files(self) -> None:
+        """Raise `StoreMissingError` if the file or its logs are not those that are open here."""
+        lost = self._identity.lost()
+        if not lost:
+            return
+        if self._identity.may_save_log():
+            # What was acknowledged is in a log that only open connections still reach: bring it into the file.
+            with self._errors_told(), self._engine.connect().execution_options(sqlite_begin="") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        raise StoreMissingError(
+            f"The feedback store {self.place} cannot go on: {lost} was moved, removed or replaced while it was in use; "
+            "put it back, or start again with what is there now."
+        )
 
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
@@ -193,13 +240,133 @@ class Database:
             pause = min(2 * pause, 0.5)
 
 
-def _inode(file: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None where there is none."""
-    try:
-        status = None if file is None else file.stat()
-    except OSError:
-        return None
-    return None if status is None else (status.st_dev, status.st_ino)
+class _FileIdentity:
+    """Tells whether an SQLite file, its log and the index of that are still those that were opened.
+
+    Args:
+        file: of the database; None where there is none to look at.
+    """
+
+    _LOGS = ("-wal", "-shm")
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known: dict[str, tuple[int, int] | None] = {}
+
+    def remember(self) -> None:
+        """Take the file that is there now for the right one."""
+        self._known = {"": self._inode("")}
+
+    def remember_logs(self) -> None:
+        """The same for the logs, during the first transaction, when SQLite has them open."""
+        if self._file is not None and self._LOGS[0] not in self._known:
+            self._known |= {suffix: self._inode(suffix) for suffix in self._LOGS}
+
+    def forget_logs(self) -> None:
+        """They go with the last connection."""
+        self._known = {"": self._known.get("")}
+
+    def lost(self) -> str:
+        """The name of what is missing or replaced; empty where all is as it was."""
+        found = (suffix for suffix, inode in self._known.items() if inode != self._inode(suffix))
+        suffix = next(found, None)
+        return "" if suffix is None or self._file is None else f"{self._file.name}{suffix}"
+
+    def may_save_log(self) -> bool:
+        """Whether the file is there and the log is gone, in whose place no other process has written another one."""
+        if self._file is None or self._inode("") != self._known.get("") or self._known.get(self._LOGS[0]) is None:
+            return False
+        try:
+            return self._file.with_name(self._file.name + self._LOGS[0]).stat().st_size == 0
+        except FileNotFoundError:
+            return True
+
+    def _inode(self, suffix: str) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        try:
+            status = os.stat(f"{self._file}{suffix}")
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+class _FileClaim:
+    """The right to train with an SQLite file: a lock of the operating system, which ends with the process.
+
+    Args:
+        file: of the database; None where there is none, and then nobody else can have it.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        # Not on the file itself: closing another handle on it drops the locks that SQLite has. Through symbolic links
+        # the lock is the same.
+        self._path = None if file is None else Path(f"{os.path.realpath(file)}-trainer")
+        self._handle: IO[bytes] | None = None
+
+    def take(self) -> None:
+        if self._path is None or self._handle is not None:
+            return
+        try:
+            self._handle = self._path.open("wb")
+        except OSError as error:
+            raise StoreReadOnlyError(
+                f"{self._path} cannot be written ({error.strerror}); training needs a store in a directory that can be."
+            ) from error
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _claimed(os.fspath(self._path).removesuffix("-trainer")) from error
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+class _DatabaseClaim:
+    """The right to train with a PostgreSQL database: a lock that its server ends with the connection.
+
+    Args:
+        url: of the database.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._place = url.render_as_string(hide_password=True)
+        self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._connection: Connection | None = None
+
+    def take(self) -> None:
+        """Take the lock, or make sure that it is still there: where the connection broke, another may have it now."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+                return
+            except DBAPIError:
+                self._connection.invalidate()
+                self._connection = None
+        connection = self._engine.connect()
+        try:
+            for setting in _KEEPALIVE:
+                connection.execute(text(f"SET {setting}"))
+            taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _TRAINERS_LOCK}).scalar()
+        except BaseException:
+            connection.close()
+            raise
+        if not taken:
+            connection.close()
+            raise _claimed(self._place)
+        self._connection = connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
+
+
+def _claimed(place: str) -> StoreClaimedError:
+    return StoreClaimedError(f"Another process is training with the feedback store {place}; wait for it, or stop it.")
 
 
 def _url(url_or_path: str | os.PathLike[str]) -> URL:

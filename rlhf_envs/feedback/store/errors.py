@@ -39,6 +39,16 @@ class StoreLockedError(StoreError):
     brief = "The store of the answers is locked by another process at the moment."
 
 
+class StoreClaimedError(StoreError):
+    """Another process trains with the store, and one at a time is enough."""
+
+
+class StoreOfAnotherRunError(StoreError):
+    """The store that was found is not that of the run that looks for it."""
+
+    brief = "The store of the answers is not that of this run."
+
+
 class StoreReadOnlyError(StoreError):
     """The store, or the directory it stands in, cannot be written."""
 

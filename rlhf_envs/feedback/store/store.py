@@ -41,11 +41,12 @@ class PreferenceStore:
 
     Attributes:
         environment: the environment that the segments are from, as far as the store's creator described it.
+        run: identifies the training run that the store was made for; None for a store that belongs to no run.
         database: for what else is kept in it, such as who may answer over the network.
     """
 
-    def __init__(self, database: Database, environment: StoredEnvironment) -> None:
-        self.environment = environment
+    def __init__(self, database: Database, environment: StoredEnvironment, run: str | None = None) -> None:
+        self.environment, self.run = environment, run
         self.database = database
         self._cache = SegmentCache(_CACHED_BYTES)
 
@@ -55,6 +56,7 @@ class PreferenceStore:
         url_or_path: str | os.PathLike[str],
         environment: StoredEnvironment | None = None,
         *,
+        run: str | None = None,
         patience: float = 10.0,
     ) -> PreferenceStore:
         """Make a new store.
@@ -63,6 +65,7 @@ class PreferenceStore:
             url_or_path: a path makes an SQLite file; otherwise an SQLAlchemy URL of SQLite or PostgreSQL.
             environment: which environment the segments are from, without which they cannot be drawn, and of what length
                 they are.
+            run: which training run it is for, so that no other one takes it for its own.
             patience: seconds to wait for another process that holds the store before `StoreLockedError`.
 
         Raises:
@@ -71,7 +74,7 @@ class PreferenceStore:
         """
         database = Database(url_or_path, patience)
         try:
-            return cls(database, create_tables(database, environment or StoredEnvironment()))
+            return cls(database, create_tables(database, environment or StoredEnvironment(), run), run)
         except BaseException:
             database.close()
             raise
@@ -88,13 +91,21 @@ class PreferenceStore:
         """
         database = Database(url_or_path, patience)
         try:
-            return cls(database, read_environment(database))
+            return cls(database, *read_description(database))
         except BaseException:
             database.close()
             raise
 
+    def claim_for_training(self) -> None:
+        """Be the only process that trains with this store, until it is closed or the process ends, however it ends.
+
+        Raises:
+            StoreClaimedError: if another one is, or another `PreferenceStore` of this process.
+        """
+        self.database.claim_for_training()
+
     def close(self) -> None:
-        """Close the connections of this process."""
+        """Close the connections of this process, and let others train with the store."""
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -348,8 +359,13 @@ def _first_column(connection: Connection, statement: Select[Any]) -> list[Any]:
     return list(connection.execute(statement).scalars())
 
 
-def create_tables(database: Database, environment: StoredEnvironment) -> StoredEnvironment:
+def create_tables(database: Database, environment: StoredEnvironment, run: str | None = None) -> StoredEnvironment:
     """Make the tables, all or none, and return the description of the environment as it is stored.
+
+    Args:
+        database: where nothing is yet.
+        environment: what its segments will be from.
+        run: which training run the store is for, if it is for one.
 
     Raises:
         ValueError: if the environment's arguments are not plain JSON.
@@ -364,7 +380,12 @@ def create_tables(database: Database, environment: StoredEnvironment) -> StoredE
                 "rlhf_envs.feedback.PreferenceStore.open."
             )
         metadata.create_all(connection, checkfirst=False)
-        facts = {"schema_version": SCHEMA_VERSION, "environment": described, "created_at": time.time()}
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "environment": described,
+            "run": {"id": run},
+            "created_at": time.time(),
+        }
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
 
     database.prepare_file()
@@ -372,8 +393,8 @@ def create_tables(database: Database, environment: StoredEnvironment) -> StoredE
     return StoredEnvironment.from_json(described)
 
 
-def read_environment(database: Database) -> StoredEnvironment:
-    """Check that this is a store that this version can use, and return its description of the environment.
+def read_description(database: Database) -> tuple[StoredEnvironment, str | None]:
+    """Check that this is a store that this version can use; its description of the environment, and whose run it is.
 
     Raises:
         StoreMissingError, StoreVersionError, StoreDamagedError: if it is not.
@@ -400,9 +421,10 @@ def read_environment(database: Database) -> StoredEnvironment:
             f"The feedback store {database.place} has version {version}, and this library reads version "
             f"{SCHEMA_VERSION}: open it with the rlhf-envs that made it."
         )
-    if version != SCHEMA_VERSION or "environment" not in facts:
-        raise StoreDamagedError(f"{database.place} is damaged: it does not say its version or its environment.")
+    run = facts.get("run")
+    if version != SCHEMA_VERSION or "environment" not in facts or not isinstance(run, dict):
+        raise StoreDamagedError(f"{database.place} is damaged: it lacks its version, its environment or its run.")
     try:
-        return StoredEnvironment.from_json(facts["environment"])
+        return StoredEnvironment.from_json(facts["environment"]), run.get("id")
     except ValueError as error:
         raise StoreDamagedError(f"{database.place} is damaged: {error}") from error
