@@ -17,17 +17,15 @@ from agents.callbacks import RunInterrupted
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.runs import PACKAGES, read_json, write_json
 from rlhf_envs.versions import software_versions
-from scripts.benchmarks import Benchmark, Illustrated
+from scripts.benchmarks import Benchmark, Illustrated, around_markers, write_between_markers
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.budget import Ablation, BudgetCurves
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.labelling import Labelling
-from scripts.benchmarks.learning import Learning, Variants
-from scripts.benchmarks.markdown import around_markers, write_between_markers
+from scripts.benchmarks.learning import Learning, ThirdParty, Variants
 from scripts.benchmarks.overhead import Inference, Overhead
 from scripts.benchmarks.robustness import Robustness
 from scripts.benchmarks.screens import Page, Window
-from scripts.benchmarks.third_party import ThirdParty
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"

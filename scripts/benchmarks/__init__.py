@@ -1,10 +1,15 @@
-"""What `python -m scripts.benchmark` measures: benchmarks are dataclasses of settings that measure and tabulate."""
+"""What `python -m scripts.benchmark` measures: benchmarks are dataclasses of settings that measure and tabulate.
+
+Their tables are Markdown; how numbers are written in them is defined here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
 
 Log = Callable[[str], None]
 """Is called with a line of text now and then, about how far a measurement is."""
@@ -48,3 +53,57 @@ def require_positive(settings: object, *names: str) -> None:
     for name in names:
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be at least 1, not {getattr(settings, name)}.")
+
+
+NOTHING = "–"
+"""Is shown where there is no figure."""
+
+
+def figure(value: float | None) -> str:
+    """A number with about three significant digits."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
+
+
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """Mean ± standard deviation of the values that are there; only the mean where they do not differ."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return NOTHING
+    mean, deviation = float(np.mean(known)), float(np.std(known))
+    return figure(mean) if deviation == 0 else f"{figure(mean)} ± {figure(deviation)}"
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table of rows, each its cells by column; the first column is aligned to the left, all others to the right."""
+    columns = list(rows[0])
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *([row[name] for name in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_between_markers(path: Path, name: str, content: str) -> None:
+    """Replace the text of a file between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        ValueError: if the file is not there, or lacks the markers.
+    """
+    before, after = around_markers(path, name)
+    path.write_text(f"{before}{content}\n{after}", encoding="utf-8")
+
+
+def around_markers(path: Path, name: str) -> tuple[str, str]:
+    """The text of a file before and after the place between these markers, the markers included.
+
+    Raises:
+        ValueError: if the file is not there, or lacks the markers.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no {path} to write the tables into.")
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, opened, rest = path.read_text(encoding="utf-8").partition(start)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        raise ValueError(f"{path} needs a line {start.strip()} and after it a line {end}; the table goes between them.")
+    return before + start, end + after

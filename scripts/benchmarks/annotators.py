@@ -18,8 +18,7 @@ from rlhf_envs.queries import Purpose
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from rlhf_envs.rewards.joint_fitting import estimate_from_answers
 from rlhf_envs.sb3 import PreferenceCallback
-from scripts.benchmarks import Log
-from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread
+from scripts.benchmarks import Log, figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import configure
 
 CLEAN, EQUAL, WEIGHTED = "all answers right", "mixed, equal weights", "mixed, reliability estimated"

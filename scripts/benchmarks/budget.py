@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.report.charts import STYLE, to_svg
+from scripts.benchmarks import NOTHING, figure, markdown_table, mean_and_spread
 from scripts.benchmarks.learning import Learning
-from scripts.benchmarks.markdown import NOTHING, figure, markdown_table, mean_and_spread
 from scripts.benchmarks.runs import parse_changes
 from scripts.benchmarks.scores import (
     area_under_budgets,

@@ -11,8 +11,7 @@ import torch
 
 from rlhf_envs.envs.registration import ENVIRONMENTS, is_native
 from rlhf_envs.testing.speed import Timer, frame_timer, step_timer
-from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import markdown_table
+from scripts.benchmarks import Log, markdown_table, require_positive
 
 PEER = "CartPole-v1"
 """Gymnasium's environment with a vector version of its own, the measure of speed that most readers know."""

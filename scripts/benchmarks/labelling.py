@@ -21,8 +21,7 @@ import numpy as np
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import practice_pairs
-from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import markdown_table
+from scripts.benchmarks import Log, markdown_table, require_positive
 
 ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 25)
 FEWEST_AHEAD = 4

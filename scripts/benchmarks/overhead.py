@@ -17,8 +17,7 @@ from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.observations import Observations, map_observations
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
-from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import markdown_table
+from scripts.benchmarks import Log, markdown_table, require_positive
 from scripts.benchmarks.runs import ENVIRONMENTS, TrainingRun, configure
 
 _WARM_UP_ROLLOUTS = 3

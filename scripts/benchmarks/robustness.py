@@ -17,8 +17,7 @@ import numpy as np
 from rlhf_envs.feedback import PreferenceStore, StoreError
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.runs import RunDirectory
-from scripts.benchmarks import Log, require_positive
-from scripts.benchmarks.markdown import markdown_table
+from scripts.benchmarks import Log, markdown_table, require_positive
 from scripts.benchmarks.robustness_processes import Server, SubProcess, Trainer, WebAnnotator, Window
 
 VICTIMS = ("trainer", "server", "window")

@@ -20,8 +20,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.runs import RunDirectory
-from scripts.benchmarks import Log
-from scripts.benchmarks.markdown import figure
+from scripts.benchmarks import Log, figure
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""

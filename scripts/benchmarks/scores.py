@@ -18,7 +18,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 from rlhf_envs.evaluation.returns import Scale
-from scripts.benchmarks.markdown import NOTHING
+from scripts.benchmarks import NOTHING
 
 Samples = Sequence[NDArray[np.float64]]
 """One array for each environment, with the seeds along the last axis."""

@@ -19,9 +19,8 @@ import numpy as np
 
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.window import measure_window
-from scripts.benchmarks import Log
+from scripts.benchmarks import Log, markdown_table
 from scripts.benchmarks.labelling import ENVIRONMENT, ask, serving
-from scripts.benchmarks.markdown import markdown_table
 
 IDLE, TRAINING = "none", "a training run"
 """What else the machine does."""

@@ -16,8 +16,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
-from scripts.benchmarks import learning, runs
-from scripts.benchmarks.markdown import figure, markdown_table, mean_and_spread, write_between_markers
+from scripts.benchmarks import figure, learning, markdown_table, mean_and_spread, runs, write_between_markers
 
 ENVIRONMENT = "rlhf/Recommender-v0"
 LEARNING = ["learning", "--env", ENVIRONMENT, "--timesteps", "256", "--answers", "4", "--seeds", "2"]
@@ -218,6 +217,19 @@ def test_where_the_proxy_is_the_best_without_learning_it_is_the_zero() -> None:
     assert "| 24.0 | 0.50 |" in learning.Learning.table({"runs": runs})
     hopeless = [made_up("true", 0, 14.0), made_up("learned", 0, 24.0, 5)]
     assert "| 24.0 | – |" in learning.Learning.table({"runs": hopeless})
+
+
+def test_environments_of_other_packages_have_scores_on_the_same_scale() -> None:
+    runs = [
+        made_up("true", 0, 30.0),
+        made_up("true", 1, 38.0),
+        *(made_up("learned", seed, 24.0, 200) for seed in (0, 1)),
+    ]
+    for run in runs:
+        run["config"] = {"learner": "ppo", "feedback": "oracle"}
+    table = learning.ThirdParty.table({"runs": runs})
+    assert "| 34.0 (30.0 to 38.0) | 24.0 (24.0 to 24.0) | 0.50 (0.50 to 0.50) |" in table
+    assert "The score of all runs on preferences: 0.50 (0.50 to 0.50)." in table
 
 
 def test_a_third_party_environment_has_no_proxy_and_no_expert() -> None:
