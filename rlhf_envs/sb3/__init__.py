@@ -9,10 +9,12 @@ from rlhf_envs.sb3.scoring import (
     ScoringCallback,
     reward_sink,
 )
+from rlhf_envs.sb3.side_rollouts import HeldActions, SideRollouts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv, VectorEnvBridge, make_vec_env
 
 __all__ = [
     "EnvironmentRewardCallback",
+    "HeldActions",
     "NothingAskedError",
     "PreferenceCallback",
     "PreferenceVecEnv",
@@ -20,6 +22,7 @@ __all__ = [
     "RewardSink",
     "RolloutRewards",
     "ScoringCallback",
+    "SideRollouts",
     "VectorEnvBridge",
     "make_vec_env",
     "reward_sink",

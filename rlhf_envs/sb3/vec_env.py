@@ -214,6 +214,11 @@ class PreferenceVecEnv(VectorEnvBridge):
         return self.ref is None or self.ref.terminates
 
     @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures are recorded, as no simulator states can be."""
+        return self._recording.takes_pictures
+
+    @property
     def mean_episode_length(self) -> float:
         """Of the last episodes that ended; the horizon before there was one."""
         return float(np.mean(self.episode_lengths)) if self.episode_lengths else float(self.horizon)

@@ -54,6 +54,11 @@ class RecordSegments(gym.vector.VectorWrapper):
         self.recorder = self._new_recorder(capacity_steps)
         self.observations: Any = None
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether pictures are recorded."""
+        return self._frames is not None
+
     def remember(self, steps: int) -> None:
         """Make sure that at least this many steps of every copy are remembered; forgets what is there if not."""
         if steps > self.recorder.capacity:
