@@ -19,6 +19,9 @@ from rlhf_envs.observations import Observations
 
 _SINGLE = "observations"
 _DICT_PREFIX = "observations/"
+MOST_FRAME_BYTES = 2**29
+"""Of one segment; a minute of 640 x 480 pictures at 10 a second takes as much."""
+
 _PACKED, _PACKED_SHAPE = "frames_zlib", "frames_shape"
 
 
@@ -127,25 +130,59 @@ class Segment:
                     for name, array in tensors.items()
                     if name.startswith(_DICT_PREFIX)
                 }
-            return cls(
+            segment = cls(
                 observations,
                 tensors["actions"],
-                tensors["true_rewards"],
+                _rewards(tensors["true_rewards"]),
                 tensors.get("states"),
                 _unpacked(tensors),
                 tensors.get("absorbing"),
             )
         except (SafetensorError, KeyError, zlib.error) as error:
             raise ValueError(f"These {len(content)} bytes are not a stored segment: {error}.") from error
+        segment.check_steps()
+        return segment
+
+    def check_steps(self) -> None:
+        """Refuse arrays that do not belong together; for segments from files that anybody may have written.
+
+        Raises:
+            ValueError: if there is no step or no observation, or an array has another number of steps.
+        """
+        arrays: dict[str, NDArray[Any] | None] = {
+            **_observation_tensors(self.observations),
+            "actions": self.actions,
+            "true_rewards": self.true_rewards,
+            "states": self.states,
+            "frames": self.frames,
+        }
+        if not len(self) or len(arrays) < 5:
+            raise ValueError("A segment has at least one step and one observation of each.")
+        for name, array in arrays.items():
+            if array is not None and (array.ndim < 1 or len(array) != len(self) or array.dtype.kind not in "biuf"):
+                raise ValueError(
+                    f"The {name} of a segment of {len(self)} steps are {array.dtype} of shape {array.shape}."
+                )
+
+
+def _rewards(array: NDArray[Any]) -> NDArray[np.float32]:
+    if array.dtype != np.float32 or array.ndim != 1:
+        raise ValueError(f"The true rewards of a segment are float32, one per step, not {array.dtype} {array.shape}.")
+    return array
 
 
 def _unpacked(tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
     if _PACKED not in tensors:
         return None
-    shape = [int(side) for side in tensors[_PACKED_SHAPE]]
+    sides = tensors[_PACKED_SHAPE]
+    shape = [int(side) for side in sides] if sides.shape == (4,) and sides.dtype.kind == "i" else [0]
+    if shape[-1] != 3 or not all(0 < side <= MOST_FRAME_BYTES for side in shape):
+        raise KeyError("frames")
+    if math.prod(shape) > MOST_FRAME_BYTES:
+        raise ValueError(f"The frames of a segment take {math.prod(shape) / 2**30:,.0f} GiB, which is too much.")
     # Not a byte more than the shape has room for is unpacked, whatever a file from elsewhere may claim.
-    content = zlib.decompressobj().decompress(tensors[_PACKED].tobytes(), max(math.prod(shape), 0) + 1)
-    if len(shape) != 4 or shape[-1] != 3 or len(content) != math.prod(shape):
+    content = zlib.decompressobj().decompress(tensors[_PACKED].tobytes(), math.prod(shape) + 1)
+    if len(content) != math.prod(shape):
         raise KeyError("frames")
     return np.frombuffer(content, np.uint8).reshape(shape)
 

@@ -56,10 +56,12 @@ class Statistics:
         self.queries[query.kind, query.purpose] += 1
 
     def add_answer(self, answer: Answer) -> None:
-        """Count an answer, whose query was counted before, or an undo."""
+        """Count an answer, or an undo. Raises `ValueError` if its query was not counted before."""
         self.rows += 1
         if answer.answered_at is not None:
             self.times.append(answer.answered_at)
+        if answer.query_id not in self._asked:
+            raise ValueError(f"Answer {answer.id} is to query {answer.query_id}, which is not there to be exported.")
         if answer.undoes is None:
             self._given[answer.id] = answer
             self._count(answer, 1)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, select
 from rlhf_envs.archive.reading import Archive, RecordSource, check_records
 from rlhf_envs.archive.records import REPEATS, QueryRecord
 from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
+from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segments, store_shown
 from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches
 from rlhf_envs.feedback.store.errors import StoreExistsError
@@ -305,7 +306,7 @@ class _StoredAnswers:
         self._undone: set[int] = set()
         for ids in batches(sorted(known), MOST_VALUES):
             for row in connection.execute(select(answers).where(answers.c.query_id.in_(ids)).order_by(answers.c.id)):
-                answer = Answer.of({**row._mapping})
+                answer = rows.answer(row)
                 self._unmatched[row.query_id, _content(answer)][row.annotator].append(row.id)
                 self.add(row.query_id, row.annotator, row.undoes)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select, Table, func, select
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
+from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.database import Database, batches
 from rlhf_envs.feedback.store.reading import SegmentCache, load_segments, load_shown
 from rlhf_envs.feedback.store.schema import answers, queries, segments
@@ -19,6 +20,8 @@ from rlhf_envs.segments import Segment
 
 REPEATS = "repeats"
 """The entry of a CHECK query's context that names the query which it repeats, by its id."""
+
+_Decoded = TypeVar("_Decoded")
 
 _PAGE_ROWS = 5_000
 _PAGE_SEGMENTS = 16
@@ -101,23 +104,23 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         """Everybody who answered, in the order of their first answers, and then those who were only asked."""
         gave = self._within(answers, answers.c.annotator)
         asked = self._within(queries, queries.c.only_for).where(queries.c.only_for.is_not(None))
-        rows = [
+        found = [
             *self._fetch(gave.group_by(answers.c.annotator).order_by(func.min(answers.c.id))),
             *self._fetch(asked.order_by(queries.c.id)),
         ]
-        return list(dict.fromkeys(row[0] for row in rows))
+        return list(dict.fromkeys(row[0] for row in found))
 
     def queries(self) -> Iterator[QueryRecord]:
         """All queries, oldest first."""
-        for page in self._pages(queries):
-            shown = self._database.read(load_shown, [row.id for row in page])
+        for page in self._pages(queries, rows.query_columns):
+            shown = self._database.read(load_shown, [row["id"] for row in page])
             for row in page:
-                yield QueryRecord.of({**row._mapping, "segments": shown[row.id]})
+                yield QueryRecord.of({**row, "segments": shown.get(row["id"], ())})
 
     def answers(self) -> Iterator[Answer]:
         """All answers, undone ones too, in order of arrival."""
-        for page in self._pages(answers):
-            yield from (Answer.of({**row._mapping}) for row in page)
+        for page in self._pages(answers, rows.answer):
+            yield from page
 
     def segment_count(self) -> int:
         """How many segments there are."""
@@ -129,10 +132,10 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         Raises:
             StoreDamagedError: if stored bytes are not those that were written.
         """
-        rows = self._fetch(self._within(segments, segments.c.id).order_by(segments.c.id))
-        for ids in batches([row.id for row in rows], _PAGE_SEGMENTS):
+        found = self._fetch(self._within(segments, segments.c.id).order_by(segments.c.id))
+        for ids in batches([row.id for row in found], _PAGE_SEGMENTS):
             loaded = self._database.read(load_segments, ids, SegmentCache(0))
-            yield from ((id, loaded[id]) for id in ids)
+            yield from ((id, loaded[id]) for id in ids if id in loaded)
 
     def _fetch(self, statement: Select[Any]) -> list[Row[Any]]:
         return self._database.read(lambda connection: list(connection.execute(statement)))
@@ -141,10 +144,14 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         """A SELECT over the rows of the snapshot."""
         return select(*columns).select_from(table).where(table.c.id <= self._newest[table.name])
 
-    def _pages(self, table: Table) -> Iterator[list[Row[Any]]]:
+    def _pages(self, table: Table, decode: Callable[[Row[Any]], _Decoded]) -> Iterator[list[_Decoded]]:
         last = 0
-        while rows := self._fetch(
-            self._within(table, *table.c).where(table.c.id > last).order_by(table.c.id).limit(_PAGE_ROWS)
-        ):
-            yield rows
-            last = rows[-1].id
+
+        def read(connection: Connection) -> tuple[list[_Decoded], int]:
+            page = self._within(table, *table.c).where(table.c.id > last).order_by(table.c.id).limit(_PAGE_ROWS)
+            found = connection.execute(page).all()
+            return [decode(row) for row in found], found[-1].id if found else last
+
+        while (page := self._database.read(read))[0]:
+            decoded, last = page
+            yield decoded

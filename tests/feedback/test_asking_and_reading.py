@@ -15,6 +15,7 @@ from rlhf_envs.feedback import (
     ScriptedTeacher,
     Submission,
 )
+from rlhf_envs.feedback.store.errors import StoreDamagedError
 from tests.answers import give_answer
 
 
@@ -176,7 +177,7 @@ def test_counts_say_what_is_open_answered_and_skipped(store: PreferenceStore, ma
 def test_what_does_not_exist_is_named(store: PreferenceStore) -> None:
     with pytest.raises(KeyError, match="no query 7"):
         store.query(7)
-    with pytest.raises(KeyError, match="no segment 8"):
+    with pytest.raises(StoreDamagedError, match="no segment 8"):
         store.segment(8)
     with pytest.raises(ValueError, match="cursor"):
         store.read_since(-1)

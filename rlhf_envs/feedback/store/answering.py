@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from rlhf_envs.feedback.store import rows as decoding
 from rlhf_envs.feedback.store.asking import add_rows
 from rlhf_envs.feedback.store.database import MOST_VALUES
 from rlhf_envs.feedback.store.errors import AnswerRefusedError
@@ -279,7 +280,7 @@ def take_back(
                     f"The token {token!r} was given before with something else than an undo of {annotator}; make a new "
                     "token for each undo."
                 )
-            return Answer.of({**repeated._mapping})
+            return decoding.answer(repeated)
     theirs = select(answers.c.id, answers.c.query_id).where(answers.c.annotator == annotator, is_live(answers))
     latest = connection.execute(theirs.order_by(answers.c.id.desc()).limit(1)).first()
     if latest is None:
@@ -287,4 +288,4 @@ def take_back(
     undo = vars(Submission(latest.query_id, annotator, None, answered_at=now, token=token)) | {"undoes": latest.id}
     added = connection.execute(insert(answers).returning(*answers.c), undo).one()
     _lease(connection, annotator, [latest.query_id], expires_at)
-    return Answer.of({**added._mapping})
+    return decoding.answer(added)

@@ -24,6 +24,7 @@ from rlhf_envs.feedback.store.errors import (
     StoreReadOnlyError,
     store_error,
 )
+from rlhf_envs.feedback.store.rows import DamagedRowError, decode_json
 
 MOST_VALUES = 10_000
 """Of one statement; SQLite takes at most 32,766."""
@@ -225,6 +226,11 @@ class Database:
             yield
         except DBAPIError as failure:
             raise store_error(failure.orig, self.place) from failure
+        except DamagedRowError as damage:
+            raise self._damaged(damage) from damage
+
+    def _damaged(self, damage: DamagedRowError) -> StoreDamagedError:
+        return StoreDamagedError(f"The feedback store {self.place} is damaged: {damage}; restore it from a copy.")
 
     def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
         give_up_at = time.monotonic() + self._patience
@@ -236,6 +242,8 @@ class Database:
                 error = store_error(failure.orig, self.place)
                 if not isinstance(error, StoreLockedError) or time.monotonic() + pause > give_up_at:
                     raise error from failure
+            except DamagedRowError as damage:
+                raise self._damaged(damage) from damage
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
@@ -388,7 +396,7 @@ def _url(url_or_path: str | os.PathLike[str]) -> URL:
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=not is_sqlite)
+        engine = create_engine(url, pool_pre_ping=not is_sqlite, json_deserializer=decode_json)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise StoreError(
             f"The database driver {url.drivername} is not installed ({error}); for PostgreSQL, pip install psycopg."

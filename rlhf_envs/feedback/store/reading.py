@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, case, func, select
 
+from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.feedback.store.database import MOST_VALUES, batches
-from rlhf_envs.feedback.store.errors import StoreDamagedError
 from rlhf_envs.feedback.store.schema import answers, is_live, queries, query_segments, segments
 from rlhf_envs.queries import (
     DEMONSTRATOR,
@@ -81,25 +81,19 @@ class SegmentCache:
 
 def load_queries(connection: Connection, ids: Sequence[int], cache: SegmentCache) -> list[Query]:
     """The queries with these ids, in this order, with their segments; those that are not there are left out."""
-    rows: dict[int, Row[Any]] = {}
+    found: dict[int, Row[Any]] = {}
     for some in batches(ids, MOST_VALUES):
-        rows |= {row.id: row for row in connection.execute(_QUERIES, {"ids": some})}
-    shown = load_shown(connection, rows)
+        found |= {row.id: row for row in connection.execute(_QUERIES, {"ids": some})}
+    shown = load_shown(connection, found)
     loaded = load_segments(connection, {id for segment_ids in shown.values() for id in segment_ids}, cache)
-    found = []
-    for row in (rows[id] for id in ids if id in rows):
-        segment_ids = shown[row.id]
-        columns = {name: row._mapping[name] for name in ("id", "key", "round", "kind", "context", "only_for")}
-        segments = tuple(loaded[id] for id in segment_ids)
-        found.append(Query(**columns, purpose=Purpose(row.purpose), segments=segments, segment_ids=segment_ids))
-    return found
+    return [rows.query(found[id], shown.get(id, ()), loaded) for id in ids if id in found]
 
 
 def load_shown(connection: Connection, query_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
     """The ids of the segments that each of these queries shows, in screen order."""
     shown: dict[int, list[int]] = defaultdict(list)
     for some in batches(query_ids, MOST_VALUES):
-        for query_id, segment_id in connection.execute(_SHOWN, {"ids": some}):
+        for query_id, segment_id in map(rows.shown_segment, connection.execute(_SHOWN, {"ids": some})):
             shown[query_id].append(segment_id)
     return {query_id: tuple(segment_ids) for query_id, segment_ids in shown.items()}
 
@@ -108,15 +102,13 @@ def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCach
     """Segments by id; those that the store does not have are left out.
 
     Raises:
-        StoreDamagedError: if stored bytes are not those that were written.
+        DamagedRowError: if stored bytes are not those that were written.
     """
     ids = list(dict.fromkeys(ids))
     loaded = cache.get(ids)
     for some in batches((id for id in ids if id not in loaded), MOST_VALUES):
         for row in connection.execute(select(segments).where(segments.c.id.in_(some))):
-            if content_digest(row.content) != row.digest:
-                raise StoreDamagedError(f"Segment {row.id} of the feedback store is damaged; restore it from a copy.")
-            loaded[row.id] = Segment.from_bytes(row.content)
+            loaded[row.id] = rows.segment(row, content_digest)
             cache.put(row.id, loaded[row.id], loaded[row.id].nbytes)
     return loaded
 
@@ -127,7 +119,7 @@ def load_answers_since(connection: Connection, cursor: int, up_to_round: int | N
     if up_to_round is not None:
         end = connection.execute(_FIRST_OF_A_LATER_ROUND, {"cursor": cursor, "round": up_to_round}).scalar()
     between = {"cursor": cursor, "end": _NO_END if end is None else end}
-    return [Answer.of({**row._mapping}) for row in connection.execute(_ANSWERS_BETWEEN, between)]
+    return [rows.answer(row) for row in connection.execute(_ANSWERS_BETWEEN, between)]
 
 
 def load_live_answers(
@@ -144,12 +136,9 @@ def load_live_answers(
         given = given.where(queries.c.purpose == purpose.value)
     if annotator is not None:
         given = given.where(answers.c.annotator == annotator)
-    rows = connection.execute(given).all()
-    shown = load_shown(connection, {row.query_id for row in rows})
-    return [
-        LiveAnswer.of({**row._mapping, "purpose": Purpose(row.purpose), "segment_ids": shown[row.query_id]})
-        for row in rows
-    ]
+    found = connection.execute(given).all()
+    shown = load_shown(connection, {row.query_id for row in found})
+    return [rows.live_answer(row, shown.get(row.query_id, ())) for row in found]
 
 
 def load_tally(connection: Connection, annotator: str, latest: int, purposes: Collection[Purpose]) -> Tally:
@@ -158,7 +147,7 @@ def load_tally(connection: Connection, annotator: str, latest: int, purposes: Co
     theirs = and_(answers.c.annotator == annotator, is_live(answers), answers.c.query_id.in_(asked))
     given = connection.execute(select(func.count()).select_from(answers).where(theirs)).scalar_one()
     times = select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)
-    seconds = [seconds_taken(shown_at, answered_at) for shown_at, answered_at in connection.execute(times)]
+    seconds = [seconds_taken(*rows.times(row)) for row in connection.execute(times)]
     return Tally(given, tuple(taken for taken in seconds if taken is not None))
 
 
@@ -174,12 +163,13 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     answers_given = func.coalesce(given.c.given, 0)
     state = case((answers_given < queries.c.wanted, "open"), (given.c.taught > 0, "answered"), else_="skipped")
     of_people = case((queries.c.only_for == DEMONSTRATOR, 0), else_=queries.c.wanted)
-    rows = connection.execute(
+    found = connection.execute(
         select(queries.c.purpose, state.label("state"), func.count(), func.sum(of_people))
         .outerjoin(given, given.c.query_id == queries.c.id)
         .group_by(queries.c.purpose, "state")
     )
     counted: dict[str, Counter[str]] = defaultdict(Counter)
-    for purpose, name, number, wanted in rows:
+    for purpose, name, number, wanted in found:
+        wanted = rows.whole_number(wanted, f"number of answers wanted to {purpose!r:.40} queries")
         counted[purpose] += Counter({name: number, "asked": number, "wanted": wanted})
     return {purpose: QueryCounts(**counted[purpose]) for purpose in Purpose}

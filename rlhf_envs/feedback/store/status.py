@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.schema import notices
 
 TRAINING = "training"
@@ -68,4 +69,5 @@ def update(connection: Connection, name: str, changed: Mapping[str, Any], at: fl
 
 def load(connection: Connection) -> dict[str, StatusMessage]:
     """All messages by name."""
-    return {row.name: StatusMessage(row.value, row.posted_at) for row in connection.execute(select(notices))}
+    found = [rows.status_message(row) for row in connection.execute(select(notices))]
+    return {name: StatusMessage(value, posted_at) for name, value, posted_at in found}

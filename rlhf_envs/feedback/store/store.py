@@ -336,18 +336,18 @@ class PreferenceStore:
         return self.database.read(_first_column, ordered)
 
     def segment(self, id: int) -> Segment:
-        """One segment; those used lately stay in memory. Raises `KeyError` if there is none of this id."""
+        """One segment; those used lately stay in memory. Raises `StoreDamagedError` if there is none."""
         return self.segments([id])[0]
 
     def segments(self, ids: Iterable[int]) -> list[Segment]:
-        """Several segments, in the order of `ids`. Raises `KeyError` if one does not exist."""
+        """Several segments, in the order of `ids`. Raises `StoreDamagedError` if one does not exist."""
         ids = list(ids)
         loaded = self._cache.get(ids)
         if len(loaded) < len(set(ids)):
             loaded = self.database.read(reading.load_segments, ids, self._cache)
         for id in ids:
             if id not in loaded:
-                raise KeyError(f"There is no segment {id} in this store.")
+                raise StoreDamagedError(f"There is no segment {id!r:.40} in the feedback store {self.database.place}.")
         return [loaded[id] for id in ids]
 
     def counts(self) -> dict[Purpose, QueryCounts]:

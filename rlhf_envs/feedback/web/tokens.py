@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from rlhf_envs.feedback.store import PreferenceStore
+from rlhf_envs.feedback.store import PreferenceStore, rows
 from rlhf_envs.feedback.store.schema import annotators
 from rlhf_envs.queries import LONGEST_NAME
 
@@ -113,9 +113,13 @@ class Tokens:
         return found
 
     def _read(self) -> None:
-        rows = self._database.read(lambda connection: connection.execute(select(annotators)).all())
+        def read(connection: Connection) -> dict[str, Person]:
+            found = [rows.person(row) for row in connection.execute(select(annotators))]
+            return {row["token_digest"]: Person(row["name"], row["role"], row["created_at"]) for row in found}
+
+        known = self._database.read(read)
         with self._lock:
-            self._known = {row.token_digest: Person(row.name, row.role, row.created_at) for row in rows}
+            self._known = known
             self._read_at = time.monotonic()
 
 
