@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
 import shutil
 import sqlite3
 import zipfile
@@ -48,6 +47,18 @@ _JUNK: tuple[Any, ...] = (
     *('["' + "x" * 70 + '"]', json.dumps([_ESCAPE]), json.dumps({"a": 10**400}), "9" * 5000),
 )
 _NOT_TEXT = "CAST(x'80ff' AS TEXT)"
+
+_sprung: list[bool] = []
+
+
+def spring() -> str:
+    """Called by whoever unpickles `TRAP`."""
+    _sprung.append(True)
+    return "sprung"
+
+
+TRAP = f"c{__name__}\nspring\n(tR.".encode()
+"""A pickle that calls `spring` where it is loaded as such."""
 
 Damage = Callable[[Path, np.random.Generator], str]
 Use = Callable[[Path], object]
@@ -252,7 +263,7 @@ def _forge_segment(raw: sqlite3.Connection, rng: np.random.Generator) -> str:
         for place in rng.integers(len(content), size=3):
             content[place] = int(rng.integers(256))
     if way == "other":
-        content = bytearray(pickle.dumps({"a": 1}))
+        content = bytearray(TRAP)
     digest = content_digest(bytes(content))
     with suppress(sqlite3.Error):
         raw.execute("UPDATE segments SET content = ?, digest = ? WHERE id = ?", (bytes(content), digest, id))
@@ -470,25 +481,11 @@ def fuzz_folders(sound: Path, folder: Path, count: int, uses: Mapping[str, Use],
         uses: what is done with each copy.
         seed: of what is changed.
     """
-    _Trap.sprung = False
+    _sprung.clear()
     found = try_variants(sound, folder, count, seed, damage_folder, uses)
-    if _Trap.sprung:
+    if _sprung:
         found.failures.append("something that a file contained was run")
     return found
-
-
-class _Trap:
-    """What a pickle makes when it is loaded as such."""
-
-    sprung = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _spring, ()
-
-
-def _spring() -> str:
-    _Trap.sprung = True
-    return "sprung"
 
 
 def damage_folder(folder: Path, rng: np.random.Generator) -> str:
@@ -501,7 +498,7 @@ def damage_folder(folder: Path, rng: np.random.Generator) -> str:
         path.unlink()
         return f"no {path.name}"
     if way == "pickle":
-        path.write_bytes(pickle.dumps(_Trap()))
+        path.write_bytes(TRAP)
         return f"{path.name} is a pickle"
     if way == "cut":
         return cut_file(path, rng)
@@ -518,7 +515,7 @@ def _damage_inside_zip(path: Path, rng: np.random.Generator) -> str:
     name = str(rng.choice(sorted(members)))
     way = str(rng.choice(["pickle", "bytes", "gone", "empty"]))
     if way == "pickle":
-        members[name] = pickle.dumps(_Trap())
+        members[name] = TRAP
     elif way == "bytes" and members[name]:
         content = bytearray(members[name])
         for place in rng.integers(len(content), size=4):

@@ -1,5 +1,7 @@
 """Damaged and forged files end in a sentence. Here a part of the variants is tried, with --nightly all of them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +13,28 @@ def test_what_is_done_with_damaged_stores_would_notice_what_is_wrong(tmp_path: P
     sound = tmp_path / "sound"
     sound.write_text("sound")
 
+    def damaged(path: Path, rng: object) -> str:
+        path.write_text("damaged")
+        return "damaged"
+
     def use(path: Path) -> None:
         if path.read_text() != "sound":
             raise TypeError("unexpected")
 
-    found = damage.try_variants(sound, tmp_path / "copies", 3, 0, damage.cut_file, {"use": use})
+    found = damage.try_variants(sound, tmp_path / "copies", 3, 0, damaged, {"use": use})
     assert (found.tried, found.refused) == (3, 0)
     assert [failure.endswith("use: TypeError: unexpected") for failure in found.failures] == [True] * 3
     with pytest.raises(TypeError):
         sound.write_text("damaged before")
-        damage.try_variants(sound, tmp_path / "copies", 3, 0, damage.cut_file, {"use": use})
+        damage.try_variants(sound, tmp_path / "copies", 3, 0, damaged, {"use": use})
+
+
+def test_a_trap_springs_where_it_is_unpickled_and_only_there(tmp_path: Path) -> None:
+    command = (
+        "import sys, pickle, scripts.benchmarks.damage as damage; pickle.loads(damage.TRAP); print(damage._sprung)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[True]"
 
 
 def test_damaged_stores_end_in_a_sentence(tmp_path: Path, nightly: bool) -> None:
