@@ -26,6 +26,7 @@ class Comparison(FeedbackKind):
     """
 
     name: ClassVar[str] = "comparison"
+    cropped: ClassVar[bool] = True
 
     weight: float = 1.0
 

@@ -54,7 +54,7 @@ class EnsembleConfig:
             distribution ("probit"), or by an objective of one's own, as "module:Name".
     """
 
-    members: int = 3
+    members: int = 7
     hidden: tuple[int, ...] = (64, 64)
     pessimism: float = 1.0
     objective: str = "bradley_terry"

@@ -193,7 +193,7 @@ def test_a_fit_starts_afresh_when_the_labels_have_grown_by_half_and_otherwise_go
     went_on = fit(ensemble, dataset)
     add_comparisons(dataset, 1, seed=2)
     afresh = fit(ensemble, dataset)
-    assert went_on.steps <= 0.4 * 80 < first.steps
+    assert went_on.steps <= 0.4 * 160 < first.steps
     assert ensemble.labels_at_fresh_start == afresh.labels == 15
 
 

@@ -55,7 +55,7 @@ def test_the_description_is_plain_json_that_a_person_can_read(tmp_path: Path) ->
     text = (tmp_path / "model.json").read_text()
     description = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert description["observation_space"]["kind"] == "Box"
-    assert description["config"]["members"] == 3
+    assert description["config"]["members"] == 7
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 
@@ -75,7 +75,7 @@ def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path: Path, monkeypatc
     monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", 99)
     path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99.*reads format 2; update"):
+    with pytest.raises(ValueError, match=r"format 99.*reads format 3; update"):
         load(path)
 
 
