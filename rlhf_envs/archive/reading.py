@@ -29,6 +29,8 @@ from rlhf_envs.archive.tables import (
     open_parquet,
     pa,
     parquet_errors,
+    plain_schema,
+    python_rows,
     query_from_row,
     query_schema,
     require_pyarrow,
@@ -136,8 +138,9 @@ class Archive:
     def _records(self, name: str, schema: Any, read: Callable[[Mapping[str, Any]], _Record]) -> Iterator[_Record]:
         path = self._folder / name
         file = open_parquet(path)
-        if not file.schema_arrow.equals(schema):
-            found = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
+        columns = plain_schema(file)
+        if not columns.equals(schema):
+            found = ", ".join(f"{field.name} {field.type}" for field in columns)
             raise ValueError(f"{path} does not have the columns of version {FORMAT_VERSION}, but {found}.")
         batches = file.iter_batches(_BATCH)
         while True:
@@ -146,10 +149,10 @@ class Archive:
             if batch is None:
                 return
             with _row_errors(path, 0):
-                rows = batch.to_pylist()
-            for number, row in enumerate(rows):
+                rows = python_rows(batch)
+            for number in range(batch.num_rows):
                 with _row_errors(path, number):
-                    record = read(row)
+                    record = read(next(rows))
                 yield record
 
 
@@ -161,7 +164,7 @@ RecordSource = Archive | StoreSnapshot
 def _row_errors(path: Path, number: int) -> Iterator[None]:
     try:
         yield
-    except (*_NONSENSE, pa.ArrowException) as error:
+    except (*_NONSENSE, MemoryError, pa.ArrowException) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} holds a row that makes no sense (row {number} of its group): {reason}.") from error
 

@@ -28,17 +28,25 @@ from rlhf_envs.segments import Segment
 
 try:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 except ImportError:
-    pa = pq = None
+    pa = pc = pq = None
 
 SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards", "absorbing")
 """Columns of segments.parquet besides the arrays that `layout` describes."""
 
 _COMPRESSION = "zstd"
 _ROWS_PER_GROUP = 10_000
-_LARGEST_ROW_GROUP = 2**31
-"""Bytes. Exports write groups a hundred times smaller; a file that claims more would fill the memory."""
+_LARGEST_ROW_GROUP = 2**29
+"""Bytes, once it is decoded. Exports write groups twenty times smaller; a file with more could fill the memory."""
+
+_LARGEST_ROW = 2**24
+"""Bytes of a query or an answer as Python holds it, of which that many are made at a time."""
+
+_BYTES_OF_OBJECT = 64
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
+"""Bytes of a decoded value by its physical type; texts and raw bytes are read as numbers into a dictionary."""
 
 _LARGEST_INT64 = 2**63 - 1
 LARGEST_EXACT_FLOAT = 2**53  # up to this a float64 holds every whole number
@@ -261,14 +269,14 @@ def segment_from_row(batch: Any, row: int) -> tuple[int, Segment]:
     """
     layout = json.loads(batch.column("layout")[row].as_py())
     arrays = {name: _array(batch.column(name)[row], described) for name, described in layout.items()}
-    absorbing = batch.column("absorbing")[row].as_py()
+    absorbing = batch.column("absorbing")[row]
     segment = Segment(
         _with_prefix(arrays, "observations/") or arrays["observations"],
         arrays["actions"],
         np.array(batch.column("true_rewards")[row].values.to_numpy(zero_copy_only=False), np.float32),
         arrays.get("states"),
         arrays.get("frames"),
-        None if absorbing is None else np.array(absorbing, np.bool_),
+        np.array(absorbing.values.to_numpy(zero_copy_only=False), np.bool_) if absorbing.is_valid else None,
     )
     lengths = {len(array) for array in arrays.values()} | {batch.column("length")[row].as_py()}
     if lengths != {len(segment)}:
@@ -357,9 +365,17 @@ def _array(cell: Any, described: Mapping[str, Any]) -> NDArray[Any]:
     dtype, shape = described["dtype"], tuple(described["shape"])
     if dtype not in _DTYPES or not shape or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"its layout describes an array of {dtype} and shape {shape}")
-    steps = cell.values
-    if pa.types.is_binary(steps.type):
+    steps, size = cell.values, math.prod(shape) * np.dtype(dtype).itemsize
+    if steps is None or size > _LARGEST_ROW_GROUP:
+        raise ValueError(f"its layout describes an array of shape {shape}, which is not there or too large")
+    if pa.types.is_dictionary(steps.type) and pa.types.is_binary(steps.type.value_type):
+        # The entry of a dictionary can be meant many times, so lengths are added up before anything is copied.
+        lengths = pc.binary_length(steps.dictionary).to_numpy(zero_copy_only=False)[steps.indices.to_numpy()]
+        if lengths.sum(dtype=np.int64) != size:
+            raise ValueError(f"its layout describes an array of {size} bytes, but it holds {lengths.sum()}")
         flat = np.frombuffer(b"".join(steps.to_pylist()), np.dtype(dtype).newbyteorder("<")).astype(dtype)
+    elif not pa.types.is_list(steps.type):
+        raise ValueError(f"its layout describes an array of {dtype}, but it holds {steps.type}")
     else:
         if steps.type.value_type != pa.from_numpy_dtype(np.dtype(dtype)):
             raise ValueError(f"its layout describes an array of {dtype}, but it holds {steps.type.value_type}")
@@ -378,11 +394,55 @@ def open_parquet(path: Path) -> Any:
         ValueError: if it is none, or its parts are too large for the memory.
     """
     with parquet_errors(path):
-        file = pq.ParquetFile(path)
-    groups = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
-    if max(groups, default=0) > _LARGEST_ROW_GROUP:
-        raise ValueError(f"{path} is no export: a part of it is {max(groups) / 2**30:.0f} GiB large.")
-    return file
+        metadata = pq.read_metadata(path)
+        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        largest = max(map(_decoded_bytes, _row_groups(metadata)), default=0)
+        if largest > _LARGEST_ROW_GROUP:
+            raise ValueError(f"{path} is no export: a part of it takes {largest / 2**20:,.0f} MiB of memory.")
+        # Otherwise a long text that a dictionary holds once would be copied for each row that has it.
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        return pq.ParquetFile(path, read_dictionary=texts)
+
+
+def _row_groups(metadata: Any) -> Iterator[Any]:
+    return (metadata.row_group(place) for place in range(metadata.num_row_groups))
+
+
+def _decoded_bytes(group: Any) -> int:
+    """How much memory a group of rows takes at most: what is said of its size leaves out what dictionaries save."""
+    columns = [group.column(place) for place in range(group.num_columns)]
+    # Levels say where lists begin and end, 2 bytes each.
+    values = sum(column.num_values * (_WIDTHS.get(column.physical_type, 16) + 4) for column in columns)
+    return int(values + sum(column.total_uncompressed_size for column in columns))
+
+
+def python_rows(batch: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a batch as Python values by column, few enough at a time that they fit into the memory.
+
+    Raises:
+        ValueError: if a row is too large.
+    """
+    largest = sum(_largest_value(column) for column in batch.columns)
+    if largest > _LARGEST_ROW:
+        raise ValueError(f"it takes {largest / 2**20:,.0f} MiB, which is too much for a row")
+    at_once = max(_LARGEST_ROW // max(largest, 1), 1)
+    for first in range(0, batch.num_rows, at_once):
+        yield from batch.slice(first, at_once).to_pylist()
+
+
+def _largest_value(column: Any) -> int:
+    """Bytes that the largest value of a column takes as a Python object, or a bit more."""
+    if pa.types.is_list(column.type):
+        longest = pc.max(pc.list_value_length(column)).as_py() or 0
+        return _BYTES_OF_OBJECT + int(longest) * _largest_value(column.values)
+    if pa.types.is_dictionary(column.type):
+        return _BYTES_OF_OBJECT + 4 * int(pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    return _BYTES_OF_OBJECT
+
+
+def plain_schema(file: Any) -> Any:
+    """The columns of a file as they would be if texts were not read into dictionaries."""
+    return file.metadata.schema.to_arrow_schema()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 """Exit status of Ctrl-C, as shells use it."""
 
-EXPECTED = (ValueError, RuntimeError, OSError, gym.error.Error)
+EXPECTED = (ValueError, RuntimeError, OSError, MemoryError, gym.error.Error)
 """What the library raises when it is asked for something that cannot be; a store's errors are RuntimeErrors."""
 
 _PROGRAM = "rlhf-envs"
@@ -92,7 +92,7 @@ def one_sentence_errors() -> Iterator[None]:
     except EXPECTED as error:
         if sys.flags.dev_mode:
             traceback.print_exc()
-        print(f"Error: {_sentence(error)}", file=sys.stderr)
+        print(f"Error: {sentence(error)}", file=sys.stderr)
         raise SystemExit(BAD_INPUT) from error
     except KeyboardInterrupt as interrupt:
         print("Stopped.", file=sys.stderr)
@@ -106,7 +106,13 @@ def _usage() -> str:
     return "\n".join([f"usage: {_PROGRAM} COMMAND ...", "", "commands:", *lines, "", last])
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename} cannot be used: {error.strerror.lower()}; name another place, or mend this one."
-    return " ".join(str(error).split()) or type(error).__name__
+def sentence(error: BaseException) -> str:
+    """What an error says, on one line without anything that a terminal would act upon."""
+    if isinstance(error, MemoryError):
+        said = f"There is not enough memory for this{': ' if str(error) else ''}{error}."
+    elif isinstance(error, OSError) and error.strerror and error.filename is not None:
+        said = f"{error.filename} cannot be used: {error.strerror.lower()}; name another place, or mend this one."
+    else:
+        said = str(error) or type(error).__name__
+    line = " ".join(said.split())
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from rlhf_envs.archive import export_store, import_archive, import_records
 from rlhf_envs.archive.records import StoreSnapshot
-from rlhf_envs.cli import EXPECTED
+from rlhf_envs.cli import EXPECTED, sentence
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.progress import session_progress
@@ -113,7 +113,7 @@ def try_variants(sound: Path, folder: Path, count: int, seed: int, damage: Damag
                 use(copy)
             except EXPECTED as error:
                 refused = True
-                if any(not each.isprintable() for each in " ".join(str(error).split())):
+                if not sentence(error).isprintable():
                     problems.append(f"{name}: said what cannot be printed: {error!r}")
             except Exception as error:  # whatever it is, it is what is looked for
                 problems.append(f"{name}: {type(error).__name__}: {error}"[:300])
@@ -415,13 +415,14 @@ def damage_archive(folder: Path, rng: np.random.Generator) -> str:
         row, column = int(rng.integers(len(rows))), str(rng.choice(table.schema.names))
         junk = _JUNK[int(rng.integers(len(_JUNK)))]
         what = f"{column} of row {row} of {name} = {repr(junk)[:40]}"
-        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
-            rows[row][column] = junk
-            table = pa.Table.from_pylist(rows, schema=table.schema)
         if way == "many":
-            table = pa.concat_tables([table.slice(0, 1)] * 20_000).combine_chunks()
-            what += ", 20,000 times"
-        pq.write_table(table, folder / name)
+            rows = rows[row : row + 1] * 5_000
+            row, what = 0, f"{what}, the first of 5,000"
+        rows[row] = {**rows[row], column: junk}
+        written = io.BytesIO()
+        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):  # junk that no column can hold
+            pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), written)
+            (folder / name).write_bytes(written.getvalue())
     if rng.random() < 0.9:
         _agree(folder, name)
     return what

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -204,6 +205,51 @@ def test_rows_that_make_no_sense_are_refused_before_anything_is_stored(damage: s
     refused(exported, match)
 
 
-def test_a_table_that_would_fill_the_memory_is_refused(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlhf_envs.archive.tables._LARGEST_ROW_GROUP", 100)
-    refused(exported, "queries.parquet is no export|segments.parquet is no export: a part of it is")
+def test_a_table_that_would_fill_the_memory_is_refused_before_it_is_read(exported: Path) -> None:
+    name, steps = "segments.parquet", 120_000_000
+    table = pq.read_table(exported / name).slice(0, 1)
+    absorbing = pa.ListArray.from_arrays(pa.array([0, steps], pa.int32()), pa.array(np.zeros(steps, np.bool_)))
+    forged = table.set_column(table.schema.get_field_index("absorbing"), "absorbing", absorbing)
+    pa.default_memory_pool().release_unused()
+    pq.write_table(forged, exported / name, compression="zstd")
+    change_manifest(exported, lambda content: files(content).update({name: describe_file(exported / name)}))
+    assert (exported / name).stat().st_size < 20_000
+    del forged, absorbing
+    before = pa.total_allocated_bytes()
+    peak = pa.default_memory_pool().max_memory()
+    refused(exported, "segments.parquet is no export: a part of it takes [56][0-9][0-9] MiB of memory")
+    assert pa.default_memory_pool().max_memory() == peak and pa.total_allocated_bytes() <= before
+
+
+def forge(folder: Path, name: str, column: str, table: Any, values: Any) -> None:
+    """Put a column of a dictionary into a table, whose file does not say that it was one."""
+    place = table.schema.get_field_index(column)
+    field = pa.field(column, values.type, nullable=table.schema.field(place).nullable)
+    forged = table.set_column(place, field, values)
+    with pq.ParquetWriter(folder / name, forged.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(forged)
+    change_manifest(folder, lambda content: files(content).update({name: describe_file(folder / name)}))
+
+
+def test_a_text_that_is_repeated_in_each_row_is_refused(exported: Path) -> None:
+    text = json.dumps({"said": "x" * 5_000_000})
+    for name, column in (("answers.parquet", "payload"), ("queries.parquet", "context")):
+        kept = pq.read_table(exported / name)
+        many = pa.concat_tables([kept.slice(0, 1)] * 2_000).combine_chunks()
+        repeated = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2_000, np.int32)), pa.array([text]))
+        forge(exported, name, column, many, repeated)
+        assert (exported / name).stat().st_size < 50_000
+        refused(exported, f"{name} holds a row that makes no sense .*MiB, which is too much for a row")
+        rewrite(exported, name, kept)
+
+
+def test_frames_that_are_one_picture_many_times_are_added_up_before_they_are_copied(exported: Path) -> None:
+    name, steps = "segments.parquet", 4_000
+    table = pq.read_table(exported / name).slice(0, 1)
+    picture = pa.DictionaryArray.from_arrays(pa.array(np.zeros(steps, np.int32)), pa.array([bytes(2_000_000)]))
+    layout = {"frames": {"dtype": "uint8", "shape": [steps, 10, 10, 3]}}
+    column = pa.ListArray.from_arrays(pa.array([0, steps], pa.int32()), picture)
+    described = table.set_column(table.schema.get_field_index("layout"), "layout", pa.array([json.dumps(layout)]))
+    forge(exported, name, "frames", described, column)
+    assert (exported / name).stat().st_size < 50_000
+    refused(exported, "its layout describes an array of 1200000 bytes, but it holds 8000000000")

@@ -97,3 +97,19 @@ def test_the_command_is_installed_with_the_library() -> None:
     (script,) = settings["options.entry_points"]["console_scripts"].split("\n")[1:]
     name, place = script.split(" = ")
     assert name == "rlhf-envs" and EntryPoint(name, place, "console_scripts").load() is main
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "Error: There is not enough memory for this.\n"),
+        (MemoryError("3 GiB"), "Error: There is not enough memory for this: 3 GiB.\n"),
+        (ValueError("a\x1b[2Jb\n c\ud800"), "Error: a\\x1b[2Jb c\\ud800\n"),
+    ],
+)
+def test_errors_are_one_line_that_any_terminal_can_show(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, one_sentence_errors():
+        raise error
+    assert (ended.value.code, capsys.readouterr().err) == (2, said)

@@ -37,6 +37,12 @@ def test_a_trap_springs_where_it_is_unpickled_and_only_there(tmp_path: Path) -> 
     assert done.stdout.strip() == "[True]"
 
 
+def test_damaged_archives_end_in_a_sentence(tmp_path: Path, nightly: bool) -> None:
+    found = damage.fuzz_archives(tmp_path, 200 if nightly else 40)
+    assert found.failures == []
+    assert found.refused > found.tried / 3
+
+
 def test_damaged_stores_end_in_a_sentence(tmp_path: Path, nightly: bool) -> None:
     found = damage.fuzz_stores(tmp_path, 500 if nightly else 40)
     assert found.failures == []
