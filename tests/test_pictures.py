@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.loop import FeedbackConfig, choosing
-from rlhf_envs.loop.choosing import QueryChooser, SegmentPool
+from rlhf_envs.loop.choosing import QueryChooser, SegmentPool, SideRecording
 from rlhf_envs.loop.selection import make_candidates
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
@@ -22,6 +24,7 @@ from rlhf_envs.segments import Segment
 
 MIB = 2**20
 STEPS, COPIES, LENGTH = 64, 8, 15
+STATES = np.zeros((LENGTH, 1), np.uint8)
 
 
 def recorded(space: spaces.Box, terminated_every: int | None = None) -> SegmentRecorder:
@@ -56,6 +59,19 @@ def test_choosing_among_1000_candidates_takes_little_memory_and_time(space: spac
     assert seconds < 8
 
 
+def test_choosing_pictures_by_information_takes_little_memory() -> None:
+    space = pixels(96, 96, 3)
+    ensemble = RewardEnsemble(space, spaces.Discrete(3))
+    ensemble.fits = 1
+    chooser = QueryChooser(FeedbackConfig(segment_length=LENGTH, selection="information"), KINDS, 500, seed=0)
+    tracemalloc.start()
+    queries = chooser.choose(recorded(space), ensemble, 0, {"comparison": 100}, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    asked = sum(segment.nbytes for query in queries for segment in query.segments)
+    assert len(queries) == 100 and peak - asked < 300 * MIB
+
+
 def test_every_step_of_a_pool_is_scored_as_if_alone() -> None:
     space = pixels(40, 40, 3)
     ensemble = RewardEnsemble(space, spaces.Discrete(3), absorbing=True)
@@ -70,6 +86,31 @@ def test_every_step_of_a_pool_is_scored_as_if_alone() -> None:
     np.testing.assert_array_equal(candidates.observations, np.stack([segment.observations for segment in segments]))
     assert candidates.described.mean(axis=(0, 1)) == pytest.approx(0, abs=1e-4)
     assert candidates.described.shape[2] < 400
+
+
+def test_segments_of_several_rollouts_are_scored_as_if_alone_and_keep_their_places() -> None:
+    space = pixels(40, 40, 3)
+    ensemble = RewardEnsemble(space, spaces.Discrete(3), absorbing=True)
+    recorder, other, rng = recorded(space), recorded(space, terminated_every=10), np.random.default_rng(1)
+    past = [recorder.segment(recorder.sample_windows(9, LENGTH, rng), index) for index in range(9)]
+    side = [SideRecording(0.3, other), SideRecording(0.2, other, lambda segment: replace(segment, states=STATES))]
+    pool = SegmentPool(recorder, 60, LENGTH, past, 0.2, rng, side)
+    rows = pool.windows.rows
+    assert len(pool) == 60 and sorted(Counter((rows[rows >= 0] // COPIES).tolist()).items()) == [
+        (0, 27),
+        (1, 16),
+        (2, 11),
+    ]
+    assert len(set((rows[:15] // COPIES).tolist())) > 1
+    candidates = make_candidates(ensemble, pool, 2, rng)
+    returns = ensemble.segment_returns(candidates.observations, candidates.actions, candidates.absorbing)
+    np.testing.assert_allclose(candidates.returns, returns, rtol=1e-4, atol=1e-5)
+    segments = [pool.segment(index) for index in range(len(pool))]
+    np.testing.assert_array_equal(candidates.observations, np.stack([segment.observations for segment in segments]))
+    np.testing.assert_array_equal(candidates.actions, np.stack([segment.actions for segment in segments]))
+    np.testing.assert_allclose(candidates.hidden, ensemble.segment_features(segments), rtol=1e-3, atol=1e-4)
+    assert [segment.states is STATES for segment in segments] == (rows // COPIES == 2).tolist()
+    assert any(segment.absorbing is not None for segment in segments)
 
 
 def test_pictures_that_differ_are_told_apart_by_their_thumbnails() -> None:

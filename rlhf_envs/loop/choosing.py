@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,42 @@ _REMEMBERED_BYTES = 256 * 2**20
 _ROUND_CONTEXT = ("average_return", "horizon")
 
 _logger = logging.getLogger(__name__)
+
+
+def _as_it_is(segment: Segment) -> Segment:
+    return segment
+
+
+@dataclass(frozen=True)
+class SideSource:
+    """Further rollouts that a part of the candidates is cut out of, such as of a variant of the environment.
+
+    Attributes:
+        share: the part, from 0 to 1, of the segments that were not asked about before.
+        play: called with the number of a round that is due, if there is anything to train on; the rollouts.
+        shown: makes of a chosen segment what is stored and shown; for segments that the run's environment would draw
+            otherwise.
+
+    Raises:
+        ValueError: if the share is out of range.
+    """
+
+    share: float
+    play: Callable[[int], SegmentRecorder]
+    shown: Callable[[Segment], Segment] = _as_it_is
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"The share of a source of candidates is from 0 to 1, not {self.share}.")
+
+
+@dataclass(frozen=True)
+class SideRecording:
+    """The rollouts of a `SideSource` in a round; attributes as there."""
+
+    share: float
+    recorder: SegmentRecorder
+    shown: Callable[[Segment], Segment] = _as_it_is
 
 
 class QueryChooser:
@@ -57,22 +94,25 @@ class QueryChooser:
         round: int,
         wanted: Mapping[str, int],
         wanted_held_out: int,
+        side: Sequence[SideSource] = (),
     ) -> list[Query]:
         """The queries of a round.
 
         Args:
-            recorder: the recent rollouts.
+            recorder: the recent rollouts of the training.
             ensemble: the reward model as it is by now.
             round: the round's number.
             wanted: how many queries of each kind to train on; fewer where hardly any segment fits.
             wanted_held_out: how many comparisons to hold out; none where all others that are wanted do not fit.
+            side: further rollouts to choose from, but not what is held out; their shares come to at most 1.
 
         Raises:
             ValueError: if the selection rule fails, gives no indices, or chooses nothing before anything was asked.
         """
         queries: list[Query] = []
+        played = [SideRecording(each.share, each.play(round), each.shown) for each in side if any(wanted.values())]
         for kind, count in wanted.items():
-            queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind])
+            queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind], played)
         if queries or not any(wanted.values()):
             queries += self._held_out_queries(recorder, ensemble, round, wanted_held_out, queries)
         return queries
@@ -99,11 +139,17 @@ class QueryChooser:
         self._contexts = {}
 
     def _train_queries(
-        self, recorder: SegmentRecorder, ensemble: RewardEnsemble, round: int, count: int, kind: FeedbackKind
+        self,
+        recorder: SegmentRecorder,
+        ensemble: RewardEnsemble,
+        round: int,
+        count: int,
+        kind: FeedbackKind,
+        side: Sequence[SideRecording],
     ) -> list[Query]:
         if count <= 0:
             return []
-        pool = self._pool(recorder, count, kind.segments, self._past_segments(kind))
+        pool = self._pool(recorder, count, kind.segments, self._past_segments(kind), side)
         if len(pool) < kind.segments:
             return []
         groups = self._select(pool, ensemble, self._rule, count, kind.segments)
@@ -128,10 +174,17 @@ class QueryChooser:
         ]
         return self._queries(pool, round, Purpose.TEST, Comparison.name, groups[:count], {})
 
-    def _pool(self, recorder: SegmentRecorder, count: int, segments: int, past: Sequence[Segment]) -> SegmentPool:
+    def _pool(
+        self,
+        recorder: SegmentRecorder,
+        count: int,
+        segments: int,
+        past: Sequence[Segment],
+        side: Sequence[SideRecording] = (),
+    ) -> SegmentPool:
         config = self._config
         size = segments * max(config.candidates_per_query * count, _FEWEST_CANDIDATES)
-        return SegmentPool(recorder, size, config.steps, past, config.past_segment_share, self.rng)
+        return SegmentPool(recorder, size, config.steps, past, config.past_segment_share, self.rng, side)
 
     def _past_segments(self, kind: FeedbackKind) -> list[Segment]:
         """What may be asked about again: each segment once where many are shown, and nothing where one is."""
@@ -184,20 +237,23 @@ class SegmentPool:
     that is a good place to have settled.
 
     Args:
-        recorder: the recent rollouts.
+        recorder: the recent rollouts of the training.
         size: how many segments; fewer where hardly any window fits.
         length: steps in a segment.
         past: segments that were asked about before; none to choose from recent ones alone.
         past_segment_share: how much of the second half of the pool, whose segments are paired with those of the first,
             is made of them.
         rng: draws the segments.
+        side: further recent rollouts, and how much of the rest of the pool is made of each, in random places.
 
     Attributes:
         actions: of all segments, (P, T, *act).
         true_rewards: of the recent segments, (R, T).
-        windows: where they lie, and how much of them was lived; past segments have rows below 0, each its own.
+        windows: where they lie, and how much of them was lived; the copies of further rollouts are counted on from
+            those of the training, and their last steps are taken for as recent. Past segments have rows below 0, each
+            its own.
         mean_reward: mean true reward of a step in the recent segments.
-        remembered: steps of every copy that the recent rollouts hold.
+        remembered: steps of every copy that the recent rollouts of the training hold.
     """
 
     def __init__(
@@ -208,25 +264,37 @@ class SegmentPool:
         past: Sequence[Segment],
         past_segment_share: float,
         rng: np.random.Generator,
+        side: Sequence[SideRecording] = (),
     ) -> None:
         count = min(round(size / 2 * past_segment_share), len(past))
         self._past = [past[index] for index in rng.permutation(len(past))[:count]]
-        self._recorder, self.remembered = recorder, len(recorder)
-        recent = recorder.sample_windows(size - count, length, rng)
-        self._recent = len(recent)
-        actions, self.true_rewards = recorder.gather_actions(recent)
-        # Windows overlap: each step that several of them hold is looked at once.
-        self._steps, index = np.unique(recorder.step_numbers(recent), return_inverse=True)
-        self._index: NDArray[np.intp] = index.reshape(len(recent), length)
-        if len(self._steps) and self._steps[0] < 0:
-            self._steps, self._index = self._steps[1:], self._index - 1
+        self.remembered = len(recorder)
+        sources: list[tuple[SegmentRecorder, int, Callable[[Segment], Segment]]] = [(recorder, size - count, _as_it_is)]
+        for each in side:
+            share = min(round(each.share * (size - count)), sources[0][1])
+            sources[0] = (recorder, sources[0][1] - share, _as_it_is)
+            sources.append((each.recorder, share, each.shown))
+        self._parts = [_PoolPart(part, part.sample_windows(most, length, rng), shown) for part, most, shown in sources]
+        recent = sum(len(part.windows) for part in self._parts)
+        # Nothing is drawn for rollouts of the training alone.
+        self._order = rng.permutation(recent) if side else np.arange(recent)
+        self._recent = recent
+        gathered = [part.recorder.gather_actions(part.windows) for part in self._parts]
+        actions = np.concatenate([actions for actions, _ in gathered])[self._order]
+        self.true_rewards: NDArray[np.float32] = np.concatenate([rewards for _, rewards in gathered])[self._order]
         self.actions: NDArray[Any] = np.concatenate([actions, *(segment.actions[None] for segment in self._past)])
-        self.mean_reward = float(self.true_rewards.mean()) if len(recent) else 0.0
+        self.mean_reward = float(self.true_rewards.mean()) if recent else 0.0
+        copies = np.cumsum([0, *(part.recorder.copies for part in self._parts)])
+        starts = [part.windows.starts + self.remembered - len(part.recorder) for part in self._parts]
+        rows = [part.windows.rows + before for part, before in zip(self._parts, copies, strict=False)]
+        lived = [part.windows.lived_steps for part in self._parts]
         self.windows = Windows(
-            np.concatenate([recent.starts, np.zeros(count, dtype=np.intp)]),
-            np.concatenate([recent.rows, -1 - np.arange(count)]),
+            np.concatenate([np.concatenate(starts)[self._order], np.zeros(count, dtype=np.intp)]),
+            np.concatenate([np.concatenate(rows)[self._order], -1 - np.arange(count)]),
             length,
-            np.concatenate([recent.lived_steps, [segment.lived for segment in self._past]]).astype(np.intp),
+            np.concatenate(
+                [np.concatenate(lived)[self._order], [segment.lived for segment in self._past]],
+            ).astype(np.intp),
         )
 
     def __len__(self) -> int:
@@ -235,26 +303,31 @@ class SegmentPool:
     @property
     def observations(self) -> Observations:
         """Of all segments, (P, T, *obs), or a dict of such arrays."""
+        recent = concatenate_observations([part.recorder.gather(part.windows)[0] for part in self._parts])
         gathered: Observations = map_observations(
-            lambda array, *parts: np.concatenate([array, *(part[None] for part in parts)]),
-            self._recorder.gather(self.windows.take(np.arange(self._recent)))[0],
+            lambda array, *parts: np.concatenate([array[self._order], *(part[None] for part in parts)]),
+            recent,
             *(segment.observations for segment in self._past),
         )
         return gathered
 
     def index(self) -> NDArray[np.intp]:
         """Which of the distinct steps each step of a segment is, (P, T); -1 for absorbing ones."""
-        past = len(self._steps) + np.arange(len(self._past) * self.windows.length).reshape(-1, self.windows.length)
+        before, found = 0, []
+        for part in self._parts:
+            found.append(np.where(part.index < 0, -1, part.index + before))
+            before += len(part.steps)
+        past = before + np.arange(len(self._past) * self.windows.length).reshape(-1, self.windows.length)
         past[self.windows.absorbing[self._recent :]] = -1
-        return np.concatenate([self._index, past])
+        return np.concatenate([np.concatenate(found)[self._order], past])
 
     def distinct(self) -> Iterator[tuple[Observations, NDArray[Any]]]:
         """The distinct steps in their order, some at a time: observations (B, *obs) and actions (B, *act)."""
-        at_once = max(
-            _FEWEST_AT_ONCE, min(_MOST_AT_ONCE, _BYTES_AT_ONCE * self._recorder.copies // self._recorder.step_bytes)
-        )
-        for start in range(0, len(self._steps), at_once):
-            yield self._recorder.steps(self._steps[start : start + at_once])
+        recorder = self._parts[0].recorder
+        at_once = max(_FEWEST_AT_ONCE, min(_MOST_AT_ONCE, _BYTES_AT_ONCE * recorder.copies // recorder.step_bytes))
+        for part in self._parts:
+            for start in range(0, len(part.steps), at_once):
+                yield part.recorder.steps(part.steps[start : start + at_once])
         segments = max(at_once // self.windows.length, 1)
         for start in range(0, len(self._past), segments):
             some = self._past[start : start + segments]
@@ -263,6 +336,28 @@ class SegmentPool:
 
     def segment(self, index: int) -> Segment:
         """One of the segments, with what is needed to show it."""
-        if index < self._recent:
-            return self._recorder.segment(self.windows, index)
-        return self._past[index - self._recent]
+        if index >= self._recent:
+            return self._past[index - self._recent]
+        place = int(self._order[index])
+        for part in self._parts:
+            if place < len(part.windows):
+                return part.shown(part.recorder.segment(part.windows, place))
+            place -= len(part.windows)
+        raise AssertionError("Every segment is of one of the rollouts.")
+
+
+class _PoolPart:
+    """Windows of one recorder, and their distinct steps.
+
+    Attributes:
+        steps: the numbers of the distinct steps, by which the recorder finds them, (S,); windows overlap, and each step
+            that several of them hold is looked at once.
+        index: which of these each step of a window is, (M, T); -1 for absorbing ones.
+    """
+
+    def __init__(self, recorder: SegmentRecorder, windows: Windows, shown: Callable[[Segment], Segment]) -> None:
+        self.recorder, self.windows, self.shown = recorder, windows, shown
+        self.steps, index = np.unique(recorder.step_numbers(windows), return_inverse=True)
+        self.index: NDArray[np.intp] = index.reshape(len(windows), windows.length)
+        if len(self.steps) and self.steps[0] < 0:
+            self.steps, self.index = self.steps[1:], self.index - 1

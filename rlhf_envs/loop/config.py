@@ -117,8 +117,9 @@ class FeedbackConfig:
         kind_settings: settings of the kinds, such as "ranking.size=5" or "rating.gamma=0.9".
         selection: which segments are asked about: any ("uniform"), those on which the reward model's members differ
             most ("disagreement"), those whose answer is least certain ("entropy"), those on which the members differ
-            spread out, so that a batch does not ask the same again and again ("diverse"), or a rule of one's own as
-            "module:Name", or in code as the function itself.
+            spread out, so that a batch does not ask the same again and again ("diverse"), those whose answers are
+            expected to tell most about the reward ("information"), or a rule of one's own as "module:Name", or in code
+            as the function itself.
         candidates_per_query: how many times more candidates are considered than asked.
         past_segment_share: which share, from 0 to 1, of the segments that recent ones may be compared with were asked
             about before.

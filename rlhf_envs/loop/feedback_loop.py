@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
 from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import FeedbackKind
-from rlhf_envs.loop.choosing import QueryChooser
+from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
@@ -115,6 +115,7 @@ class FeedbackLoop:
         progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
         status: posts the same for everybody who uses the store.
         known_concerns: those of `concerns` that were there before anything was asked.
+        side_sources: further rollouts to ask about; none unless set, before training.
 
     Raises:
         ValueError: if the annotator does not answer all kinds that are asked; or if demonstrations are wanted and
@@ -155,6 +156,7 @@ class FeedbackLoop:
                 raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
             self._demonstrator = Demonstrator(demonstrations, config.steps)
         self.known_concerns: tuple[str, ...] = ()
+        self.side_sources: Sequence[SideSource] = ()
         self._concern: str | None = None
         self._served = False
         self._held_out_before = store.counts()[Purpose.TEST].asked > 0
@@ -350,7 +352,7 @@ class FeedbackLoop:
         held_out = min(max(config.held_out(progress.asked + progress.held_out + count) - progress.held_out, 0), count)
         wanted = config.kind_counts(progress.asked, count - held_out)
         self.on_stage("choosing queries")
-        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out)
+        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out, self.side_sources)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,11 @@ from rlhf_envs.wrappers.faults import described
 _NEAR_IDENTICAL = 0.05
 _FROZEN = 1e-3
 _SHORTLIST = 4
+
+_MOST_ASKED = 1_000
+"""Of so many earlier queries the information is counted; of more, a sample stands for all."""
+
+_SMALLEST_VARIANCE = 1e-12
 
 _MOST_NUMBERS = 1024
 _THUMBNAIL_SIDE = 7
@@ -53,6 +58,7 @@ class Candidates:
         ages: how many steps of its copy ago each segment of a group began, (M, k) float32; infinite for segments that
             were asked about before.
         absorbing: the steps of the pool after a termination, (P, T) bool; None for none.
+        summarise: gives `hidden`; None where it cannot be had.
     """
 
     groups: NDArray[np.intp]
@@ -63,6 +69,7 @@ class Candidates:
     preferences: NDArray[np.float32]
     ages: NDArray[np.float32]
     absorbing: NDArray[np.bool_] | None = None
+    summarise: Callable[[], NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -77,6 +84,17 @@ class Candidates:
         """Of the pool, (P, T, *obs), or a dict of such arrays: put together when a rule looks at them, as pictures take
         much memory."""
         return self.gather()
+
+    @cached_property
+    def hidden(self) -> NDArray[np.float32]:
+        """Of the pool's segments, as `RewardEnsemble.segment_features` gives them, (members, P, width) float32.
+
+        Raises:
+            ValueError: if they cannot be had.
+        """
+        if self.summarise is None:
+            raise ValueError("These candidates were made without hidden activations; give them `summarise`.")
+        return self.summarise()
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -171,6 +189,115 @@ def select_diverse(
     return shortlist[taken]
 
 
+def select_information(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """The groups whose answers are expected to tell most about the reward, beyond what was asked already.
+
+    The posterior of each member's last layer is taken for Gaussian (the Laplace approximation; Daxberger et al. 2021,
+    "Laplace redux", section 3). An answer about two segments, whose hidden activations differ by phi, adds
+    p (1 - p) phi phi^T to its precision, and the expected information is 1/2 log(1 + p (1 - p) phi^T Sigma phi): little
+    where the answer is known, and little where it is a coin's whatever the weights are, as of two segments that look
+    alike (Biyik et al. 2019, "Asking easy questions"). Groups are taken one after another, each as if those before it
+    had been answered, so that a batch does not ask the same thing twice. Where several segments are shown, the
+    information of every two of them is added up.
+
+    Any groups before there was an answer.
+    """
+    if not ensemble.fits:
+        return select_uniform(candidates, count, ensemble, asked, rng)
+    posterior = _LastLayers(ensemble, candidates.hidden.mean(axis=1), asked, rng)
+    probabilities = candidates.preferences.astype(np.float64)
+    weights = probabilities * (1 - probabilities)
+    differences = _differences(candidates.hidden, candidates.groups, posterior.middle)
+    variances = posterior.variances(differences)
+    taken: list[int] = []
+    for _ in range(min(count, len(candidates))):
+        gains = 0.5 * np.log1p(weights * variances).mean(axis=0).sum(axis=1)
+        gains[taken] = -1
+        best = int(gains.argmax())
+        taken.append(best)
+        for pair in range(weights.shape[2]):
+            variances -= posterior.observe(differences[:, best, pair], weights[:, best, pair], differences)
+    return np.array(taken, dtype=np.intp)
+
+
+class _LastLayers:
+    """Gaussian posteriors of the last layer of each member, given what was asked.
+
+    Args:
+        ensemble: the members, K.
+        middle: what the last layers read of a mean segment of the pool, (K, H); what single segments are measured from.
+        asked: the queries.
+        rng: draws some of them, if there are very many.
+    """
+
+    def __init__(
+        self,
+        ensemble: RewardEnsemble,
+        middle: NDArray[np.float32],
+        asked: Sequence[Query],
+        rng: np.random.Generator,
+    ) -> None:
+        self.middle = middle
+        own = ensemble.last_weights.astype(np.float64)
+        # The prior's variance is the mean square of the weights that were learned, as MacKay (1992, "Bayesian
+        # interpolation") estimates it where the data say little.
+        prior = 1 / np.maximum(np.square(own).mean(axis=1), _SMALLEST_VARIANCE)
+        precision = prior[:, None, None] * np.eye(own.shape[1])
+        counted = len(asked) / _MOST_ASKED
+        if counted > 1:
+            asked = [asked[index] for index in rng.permutation(len(asked))[:_MOST_ASKED]]
+        for size in {len(query.segments) for query in asked}:
+            queries = [query for query in asked if len(query.segments) == size]
+            segments = [segment for query in queries for segment in query.segments]
+            features = ensemble.segment_features(segments)
+            differences = _differences(features, np.arange(len(segments)).reshape(-1, size), middle)
+            differences = differences.reshape(len(own), -1, own.shape[1])
+            advantages = torch.from_numpy(np.einsum("knh,kh->kn", differences, own))
+            probabilities = ensemble.objective.choice_probability(advantages).numpy()
+            weighted = differences * (probabilities * (1 - probabilities))[..., None]
+            precision += max(counted, 1) * np.einsum("knh,kng->khg", weighted, differences, optimize=True)
+        self._covariance = np.linalg.inv(precision)
+
+    def variances(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of the returns' differences, (K, M, pairs), for differences of features (K, M, pairs, H)."""
+        along = np.einsum("kmph,khg->kmpg", differences, self._covariance, optimize=True)
+        found: NDArray[np.float64] = np.einsum("kmph,kmph->kmp", along, differences)
+        return found
+
+    def observe(
+        self, difference: NDArray[np.float64], weight: NDArray[np.float64], differences: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Suppose an answer; by how much it lowers `variances` of other differences.
+
+        Args:
+            difference: of the features of two segments, (K, H).
+            weight: p (1 - p) of the answer, (K,).
+            differences: (K, M, pairs, H).
+        """
+        along = np.einsum("khg,kg->kh", self._covariance, difference)
+        shrink = weight / (1 + weight * np.einsum("kh,kh->k", along, difference))
+        self._covariance -= shrink[:, None, None] * along[:, :, None] * along[:, None, :]
+        lowered: NDArray[np.float64] = shrink[:, None, None] * np.square(
+            np.einsum("kmph,kh->kmp", differences, along, optimize=True)
+        )
+        return lowered
+
+
+def _differences(
+    features: NDArray[np.float32], groups: NDArray[np.intp], middle: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Of the features (K, P, H) of every two segments of groups, ordered as `Candidates.preferences`, (K, M, pairs, H).
+
+    A segment alone differs from the middle, (K, H).
+    """
+    if groups.shape[1] == 1:
+        return features[:, groups].astype(np.float64) - middle[:, None, None]
+    pairs = [features[:, right] - features[:, left] for left, right in _every_two(groups)]
+    return np.stack(pairs, axis=2).astype(np.float64)
+
+
 SELECTION_RULES: Registry[SelectionRule] = Registry("selection rule", type=Callable)
 """Every selection rule by the name that configurations use."""
 
@@ -178,6 +305,7 @@ SELECTION_RULES.register("uniform", select_uniform)
 SELECTION_RULES.register("disagreement", select_disagreement)
 SELECTION_RULES.register("entropy", select_entropy)
 SELECTION_RULES.register("diverse", select_diverse)
+SELECTION_RULES.register("information", select_information)
 
 
 class SegmentSteps(Protocol):
@@ -237,6 +365,7 @@ def make_candidates(
         preferences,
         ages[groups],
         windows.absorbing,
+        partial(_hidden, ensemble, pool),
     )
 
 
@@ -311,6 +440,20 @@ def _describe(ensemble: RewardEnsemble, pool: SegmentSteps) -> tuple[NDArray[np.
         ensemble.encoder.absorbing_steps(1)  # which refuses
     returns: NDArray[np.float32] = torch.cat(rewards, dim=1)[:, torch.from_numpy(index)].sum(dim=2).numpy()
     return standardised(np.concatenate([*lived, absorbing])[index]), returns
+
+
+def _hidden(ensemble: RewardEnsemble, pool: SegmentSteps) -> NDArray[np.float32]:
+    """`Candidates.hidden`."""
+    parts = [
+        ensemble.hidden_activations(ensemble.encoder.encode(observations, actions))
+        for observations, actions in pool.distinct()
+    ]
+    # As in `_describe`, index -1 finds the steps after a termination at the end.
+    if ensemble.encoder.absorbing:
+        parts.append(ensemble.hidden_activations(ensemble.encoder.absorbing_steps(1)))
+    steps, index = torch.cat(parts, dim=1), torch.from_numpy(pool.index())
+    # A member at a time, as this is as large as all steps of all segments.
+    return np.stack([member[index].sum(dim=1).numpy() for member in steps])
 
 
 def describe_steps(

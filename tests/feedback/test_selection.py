@@ -1,6 +1,8 @@
 """Which pairs are asked, and which never are."""
 
 import sys
+import time
+from dataclasses import replace
 from importlib import import_module
 from itertools import permutations
 
@@ -9,17 +11,23 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.feedback import PreferenceStore, Purpose, make_annotator
+from rlhf_envs.kinds import KINDS
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
+from rlhf_envs.loop.choosing import QueryChooser, SegmentPool
 from rlhf_envs.loop.selection import (
     SELECTION_RULES,
     Candidates,
+    choose,
     describe_steps,
     group_preferences,
     group_segments,
+    make_candidates,
     standardised,
 )
+from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.segments import Segment
 from tests.test_loop import ACTIONS, FIT, HORIZON, OBSERVATIONS, rollouts
 
 LENGTH = 10
@@ -88,8 +96,8 @@ def test_every_segment_can_be_rated():
 
 @pytest.fixture
 def ensemble():
-    numbers = spaces.Box(-1, 1, (1,), np.float32)
-    fitted = RewardEnsemble(numbers, numbers)
+    numbers = spaces.Box(-1, 1, (3,), np.float32)
+    fitted = RewardEnsemble(numbers, numbers, EnsembleConfig(5))
     fitted.fits = 1
     return fitted
 
@@ -110,7 +118,8 @@ def candidates(count=200, seed=0):
     returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
     preferences = rng.random((5, count, 1)).astype(np.float32)
     ages = np.zeros(groups.shape, np.float32)
-    return Candidates(groups, lambda: clips, clips, clips, returns, preferences, ages)
+    hidden = rng.normal(size=(5, 2 * count, 64)).astype(np.float32)
+    return Candidates(groups, lambda: clips, clips, clips, returns, preferences, ages, None, lambda: hidden)
 
 
 def select(name, pool, count, ensemble, seed=0):
@@ -158,6 +167,80 @@ def test_groups_that_all_show_the_same_are_asked_once_each_and_the_most_disputed
     chosen = select("diverse", pool, 9, ensemble).tolist()
     assert chosen == select("disagreement", pool, 9, ensemble).tolist()
     assert len(set(chosen)) == 9
+
+
+def segments_of(pool):
+    return [Segment(clip, clip, np.zeros(1, np.float32)) for clip in pool.observations]
+
+
+def true_hidden(pool, ensemble):
+    """The candidates with the hidden activations and preferences that the ensemble has for them."""
+    hidden = ensemble.segment_features(segments_of(pool))
+    returns = ensemble.segment_returns(pool.observations, pool.actions)
+    preferences = group_preferences(ensemble, returns, pool.groups)
+    return replace(pool, returns=returns, preferences=preferences, summarise=lambda: hidden)
+
+
+def test_returns_are_linear_in_the_hidden_activations(ensemble):
+    pool = candidates()
+    from_hidden = np.einsum("kmh,kh->km", ensemble.segment_features(segments_of(pool)), ensemble.last_weights)
+    returns = ensemble.segment_returns(pool.observations, pool.actions)
+    assert returns.std() > 0.01
+    np.testing.assert_allclose(returns - returns[:, :1], from_hidden - from_hidden[:, :1], atol=1e-5)
+
+
+def expected_information(pool, ensemble, queries, group):
+    """By the determinants of whole precision matrices."""
+    found = []
+    for member, own in enumerate(ensemble.last_weights.astype(np.float64)):
+        precision = np.eye(len(own)) / np.square(own).mean()
+        gains = []
+        for pair in [*queries, group]:
+            left, right = pool.hidden[member, pool.groups[pair]].astype(np.float64)
+            odds = np.exp(own @ (right - left))
+            before = np.linalg.slogdet(precision)[1]
+            precision = precision + odds / (1 + odds) ** 2 * np.outer(right - left, right - left)
+            gains.append((np.linalg.slogdet(precision)[1] - before) / 2)
+        found.append(gains[-1])
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("asked", [[], [3, 8, 9]])
+def test_information_asks_what_tells_most_beyond_what_was_asked(ensemble, asked):
+    pool = true_hidden(candidates(30), ensemble)
+    segments = segments_of(pool)
+    queries = [Query("", 0, tuple(segments[index] for index in pool.groups[group])) for group in asked]
+    chosen = SELECTION_RULES["information"](pool, 4, ensemble, queries, np.random.default_rng(0)).tolist()
+    for place, group in enumerate(chosen):
+        rest = [other for other in range(30) if other not in chosen[:place]]
+        gains = [expected_information(pool, ensemble, asked + chosen[:place], other) for other in rest]
+        assert rest[int(np.argmax(gains))] == group
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_information_chooses_ratings_and_rankings(size):
+    chooser = QueryChooser(FeedbackConfig(selection="information", segment_length=4), KINDS, HORIZON, seed=0)
+    ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+    kind = "rating" if size == 1 else "ranking"
+    for round in range(3):
+        queries = chooser.choose(rollouts(round), ensemble, round, {kind: 6}, 0)
+        assert len({query.segments[0].digest for query in queries}) == 6
+        chooser.remember(queries)
+        ensemble.fits = 1
+
+
+def test_choosing_10_of_1000_by_information_is_fast():
+    ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(7))
+    ensemble.fits = 1
+    recorder, rng = rollouts(), np.random.default_rng(0)
+    segments = [recorder.segment(recorder.sample_windows(200, 4, rng), index) for index in range(200)]
+    asked = [Query("", 0, tuple(segments[index : index + 2])) for index in range(0, 200, 2)]
+    pool = make_candidates(ensemble, SegmentPool(recorder, 2500, 4, [], 0, rng), 2, rng)
+    assert len(pool) > 1000
+    started = time.process_time()
+    assert len(choose(SELECTION_RULES["information"], pool, 10, ensemble, asked, rng)) == 10
+    # Several times what it takes on an idle machine.
+    assert time.process_time() - started < 3
 
 
 def test_features_of_a_group_do_not_depend_on_the_order():
