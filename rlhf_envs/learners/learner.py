@@ -107,7 +107,10 @@ class Learner(ABC, Generic[Settings]):
         Raises:
             ValueError, KeyError, RuntimeError, OSError: if the file is damaged or of other settings.
         """
-        model.set_parameters(str(path), device="cpu")
+        try:
+            model.set_parameters(str(path), device="cpu")
+        except Exception as error:
+            raise _unreadable(path, error) from error
 
 
 class NamedLearner(Learner[Config]):
@@ -175,7 +178,13 @@ def _load_tensors(path: Path) -> dict[str, Any]:
     try:
         tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # The restricted reader meets damaged bytes with whatever its step that stumbles over them happens to raise.
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ValueError(f"{path.name}: {reason}") from error
+        raise _unreadable(path, error) from error
     return tensors
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    """What the restricted reader's error says; damaged bytes make it raise whatever its step over them happens to."""
+    if type(error).__name__ == "UnpicklingError":
+        # PyTorch says how to load it all the same, which would run what the file holds.
+        return ValueError(f"{path.name}: it is damaged, or holds more than tensors, which are all that is read")
+    return ValueError(f"{path.name}: {(str(error) or type(error).__name__).splitlines()[0].rstrip('.')}")

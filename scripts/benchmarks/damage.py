@@ -25,14 +25,18 @@ from rich.console import Console
 from rlhf_envs.archive import export_store, import_archive, import_records
 from rlhf_envs.archive.records import StoreSnapshot
 from rlhf_envs.cli import EXPECTED, sentence
+from rlhf_envs.demonstrations import load_demonstrations
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
+from rlhf_envs.evaluation import SB3Policy, evaluate
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.progress import session_progress
 from rlhf_envs.feedback.quality import print_quality, quality_report
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.queries import Submission
+from rlhf_envs.report.run_report import write_report
 from rlhf_envs.rewards import InputEncoder, PreferenceDataset
+from rlhf_envs.runs import RunDirectory, read_progress
 from rlhf_envs.segments import Segment
 
 _LENGTH = 4
@@ -472,18 +476,17 @@ _JSON_JUNK: tuple[Any, ...] = (
 # Run folders.
 
 
-def fuzz_folders(sound: Path, folder: Path, count: int, uses: Mapping[str, Use], seed: int = 0) -> Tried:
+def fuzz_folders(sound: Path, folder: Path, count: int, seed: int = 0) -> Tried:
     """Damage copies of the folder of a finished run.
 
     Args:
         sound: the folder.
         folder: for the copies.
         count: variants.
-        uses: what is done with each copy.
         seed: of what is changed.
     """
     _sprung.clear()
-    found = try_variants(sound, folder, count, seed, damage_folder, uses)
+    found = try_variants(sound, folder, count, seed, damage_folder, FOLDER_USES)
     if _sprung:
         found.failures.append("something that a file contained was run")
     return found
@@ -492,7 +495,7 @@ def fuzz_folders(sound: Path, folder: Path, count: int, uses: Mapping[str, Use],
 def damage_folder(folder: Path, rng: np.random.Generator) -> str:
     """Change a file of a run's folder, or what is inside one that is an archive of others."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".html", ".mp4", ".db"))
-    files = [path for path in files if path.name != "lock" and "tensorboard" not in path.parts]
+    files = [path for path in files if path.name != "lock" and not {"tensorboard", "checkpoints"} & set(path.parts)]
     path = files[int(rng.integers(len(files)))]
     way = str(rng.choice(["inside"] * 5 + ["bytes", "cut", "gone", "pickle"]))
     if way == "gone":
@@ -530,3 +533,58 @@ def _damage_inside_zip(path: Path, rng: np.random.Generator) -> str:
         for each, content_of in members.items():
             target.writestr(each, content_of)
     return f"{name} in {path.name}: {way}"
+
+
+def _read_settings(folder: Path) -> None:
+    run = RunDirectory(folder)
+    run.read_settings()
+    run.read_versions()
+    read_progress(run.progress_path)
+
+
+def _read_metrics(folder: Path) -> None:
+    RunDirectory(folder).read_metrics()
+
+
+def _open_store(folder: Path) -> None:
+    RunDirectory(folder).open_store().close()
+
+
+def _act(folder: Path) -> None:
+    run = RunDirectory(folder)
+    environment = run.read_environment()
+    evaluate(SB3Policy(run.load_policy()), environment, episodes=1, seed=0)
+
+
+def _score(folder: Path) -> None:
+    run = RunDirectory(folder)
+    model = run.load_reward_model()
+    if model is not None:
+        with run.open_store() as store:
+            segment = store.queries()[0].segments[0]
+        model.reward(segment.observations, segment.actions)
+
+
+def _demonstrations(folder: Path) -> None:
+    path = RunDirectory(folder).demonstrations_path
+    if path.exists():
+        demonstrations = load_demonstrations(path)
+        env = demonstrations.environment.make()
+        demonstrations.check_fits(env.observation_space, env.action_space)
+        env.close()
+
+
+def _write_report(folder: Path) -> None:
+    write_report(RunDirectory(folder))
+
+
+FOLDER_USES: dict[str, Use] = {
+    "settings": _read_settings,
+    "metrics": _read_metrics,
+    "store": _open_store,
+    "acting": _act,
+    "scoring": _score,
+    "demonstrations": _demonstrations,
+    "report": _write_report,
+}
+"""What is done with each damaged folder of a run."""

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import damage
 
 
@@ -47,3 +49,20 @@ def test_damaged_stores_end_in_a_sentence(tmp_path: Path, nightly: bool) -> None
     found = damage.fuzz_stores(tmp_path, 500 if nightly else 40)
     assert found.failures == []
     assert found.refused > found.tried / 3
+
+
+def test_damaged_runs_end_in_a_sentence(finished: Path, tmp_path: Path, nightly: bool) -> None:
+    found = damage.fuzz_folders(finished, tmp_path, 500 if nightly else 24)
+    assert found.failures == []
+    assert found.refused > found.tried / 5
+
+
+def test_a_policy_that_is_more_than_tensors_is_refused_without_advice_to_load_it_all_the_same(copied: Path) -> None:
+    with zipfile.ZipFile(copied / "policy.zip") as policy:
+        members = {name: policy.read(name) for name in policy.namelist()}
+    with zipfile.ZipFile(copied / "policy.zip", "w") as policy:
+        for name, content in members.items():
+            policy.writestr(name, damage.TRAP if name == "policy.pth" else content)
+    with pytest.raises(ValueError, match="holds more than tensors") as refusal:
+        RunDirectory(copied).load_policy()
+    assert "trust" not in str(refusal.value)
