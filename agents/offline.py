@@ -161,7 +161,7 @@ def open_answers(offline: str, directory: RunDirectory) -> PreferenceStore:
         with open_source(offline) as source:
             import_records(source, directory.store_place, run=directory.read_id())
     store = directory.open_store()
-    if not any(_teaches(live) for live in store.live_answers(Purpose.TRAIN)):
+    if not any(_teaches(live) for live in store.each_live_answer(Purpose.TRAIN)):
         store.close()
         raise ValueError(f"{offline} holds no answer to learn from: nothing but skips, or nothing at all.")
     return store
@@ -196,7 +196,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -
     offline = config.offline or ""
     with directory.locked(), open_answers(offline, directory) as store:
         observation_space, action_space = _spaces(offline, store)
-        training = [live for live in store.live_answers(Purpose.TRAIN) if _teaches(live)]
+        training = [live for live in store.each_live_answer(Purpose.TRAIN) if _teaches(live)]
         ensemble = RewardEnsemble(
             observation_space, action_space, config.ensemble, config.seed, absorbing=shows_terminations(store)
         )

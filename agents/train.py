@@ -362,7 +362,7 @@ def _metrics(
     if isinstance(scoring, PreferenceCallback):
         metrics |= _model_metrics(environment, directory, policy, scoring, measurements)
         if config.offline is not None:
-            metrics["answers"] = len(scoring.loop.store.live_answers())
+            metrics["answers"] = sum(tally.given for tally in scoring.loop.store.tallies().values())
     if measurements.missing:
         metrics["not_measured"] = measurements.missing
     return metrics

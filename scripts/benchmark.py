@@ -25,6 +25,7 @@ from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning, ThirdParty, Variants
 from scripts.benchmarks.overhead import Inference, Overhead
 from scripts.benchmarks.robustness import Robustness
+from scripts.benchmarks.scale import Scale
 from scripts.benchmarks.screens import Page, Window
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -33,7 +34,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but budget, ablation, robustness, variants and third-party, the quick ones first."""
+    """All of them but budget, ablation, robustness, scale, variants and third-party, the quick ones first."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -70,6 +71,7 @@ class Arguments:
         | Window
         | Page
         | Labelling
+        | Scale
         | Robustness,
         tyro.conf.arg(name=""),
     ]

@@ -7,7 +7,9 @@ template `datasheet.md` and says what people have to add.
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,9 +22,10 @@ from rlhf_envs.templates import render
 
 @dataclass
 class Statistics:
-    """What an archive holds, counted while it is written.
+    """What an archive holds, counted while it is written, in a few bytes for each answer.
 
     Attributes:
+        taken_back: the ids of answers that later rows undo.
         queries: of each kind and purpose.
         standing: answers that were not undone, of each kind and purpose.
         choices: standing answers of each kind and choice; those without a choice count as "answered".
@@ -35,6 +38,7 @@ class Statistics:
         not_shown: segments that hold neither states nor frames, so that there is no clip of them.
     """
 
+    taken_back: Collection[int] = ()
     queries: Counter[tuple[str, Purpose]] = field(default_factory=Counter)
     standing: Counter[tuple[str, Purpose]] = field(default_factory=Counter)
     choices: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -42,13 +46,14 @@ class Statistics:
     rows: int = 0
     undone: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    times: list[float] = field(default_factory=list)
+    times: array[float] = field(default_factory=lambda: array("d"))
     segments: int = 0
     steps: int = 0
     clips: int = 0
     not_shown: int = 0
     _asked: dict[int, tuple[str, Purpose]] = field(default_factory=dict)
-    _given: dict[int, Answer] = field(default_factory=dict)
+    _answered: set[int] = field(default_factory=set)
+    _seconds: array[float] = field(default_factory=lambda: array("d"))
 
     def add_query(self, query: QueryRecord) -> None:
         """Count a query."""
@@ -62,24 +67,20 @@ class Statistics:
             self.times.append(answer.answered_at)
         if answer.query_id not in self._asked:
             raise ValueError(f"Answer {answer.id} is to query {answer.query_id}, which is not there to be exported.")
-        if answer.undoes is None:
-            self._given[answer.id] = answer
-            self._count(answer, 1)
-        else:
+        if answer.undoes is not None:
             self.undone += 1
-            if answer.undoes in self._given:
-                self._count(self._given.pop(answer.undoes), -1)
+        elif answer.id not in self.taken_back:
+            self._count(answer)
 
     @property
     def unanswered(self) -> int:
         """Queries that have no standing answer."""
-        return len(self._asked) - len({answer.query_id for answer in self._given.values()})
+        return len(self._asked) - len(self._answered)
 
     @property
     def seconds_per_answer(self) -> float | None:
         """Median time from seeing to answering; what took over a minute counts as a pause. None if none is known."""
-        seconds = [answer.seconds for answer in self._given.values() if answer.seconds is not None]
-        return float(np.median(seconds)) if seconds else None
+        return float(np.median(self._seconds)) if self._seconds else None
 
     def choice_shares(self) -> list[tuple[str, str, int, float]]:
         """(kind, choice, how many standing answers, their share of those of the kind), without those never given."""
@@ -98,20 +99,22 @@ class Statistics:
             "queries": sum(self.queries.values()),
             "answer_rows": self.rows,
             "undone": self.undone,
-            "standing_answers": len(self._given),
+            "standing_answers": sum(self.standing.values()),
             "annotators": sum(count > 0 for count in self.annotators.values()),
             "segments": self.segments,
             "steps": self.steps,
             "clips": self.clips,
         }
 
-    def _count(self, answer: Answer, by: int) -> None:
+    def _count(self, answer: Answer) -> None:
         asked = self._asked[answer.query_id]
-        self.standing[asked] += by
-        self.choices[asked[0], "answered" if answer.choice is None else answer.choice.value] += by
-        self.annotators[answer.annotator] += by
-        for reason in answer.reasons:
-            self.reasons[reason] += by
+        self.standing[asked] += 1
+        self.choices[asked[0], "answered" if answer.choice is None else answer.choice.value] += 1
+        self.annotators[answer.annotator] += 1
+        self.reasons.update(answer.reasons)
+        self._answered.add(answer.query_id)
+        if answer.seconds is not None:
+            self._seconds.append(answer.seconds)
 
 
 def datasheet(manifest: Manifest, statistics: Statistics) -> str:

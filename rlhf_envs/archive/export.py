@@ -74,7 +74,7 @@ def export_store(
     if target.exists():
         raise ValueError(f"{target} is there already; name a new folder for the export.")
     with StoreSnapshot(store, patience) as source, _complete_or_absent(target) as unfinished:
-        statistics = Statistics()
+        statistics = Statistics(source.taken_back())
         queries, answers = source.queries(), source.answers()
         if pseudonyms:
             names = Pseudonyms(source.annotators())

@@ -27,6 +27,7 @@ from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches
 from rlhf_envs.feedback.store.errors import StoreExistsError
 from rlhf_envs.feedback.store.schema import answers, queries, query_segments, segments
 from rlhf_envs.feedback.store.store import create_tables, read_description
+from rlhf_envs.feedback.store.tallies import add_answers
 from rlhf_envs.queries import Answer
 
 _PREFIX = "import"
@@ -259,7 +260,7 @@ class _Merge:
     def _add_answers(self, group: Sequence[Answer], in_store: _StoredAnswers) -> None:
         for answer in group:
             self._check_no_contradiction(answer, in_store)
-        added = add_rows(self._connection, answers, [self._answer_values(answer) for answer in group])
+        added = add_answers(self._connection, [self._answer_values(answer) for answer in group])
         self._answer_ids |= {answer.id: id for answer, id in zip(group, added, strict=True)}
         self.added_answers += len(group)
 

@@ -52,8 +52,9 @@ class QueryRecord:
 
     @classmethod
     def of(cls, columns: Mapping[str, Any]) -> QueryRecord:
-        """The record of a row's columns by their names."""
-        return cls(**{**columns, "purpose": Purpose(columns["purpose"]), "segments": tuple(columns["segments"])})
+        """The record of a row's columns by their names; others are ignored."""
+        values = {name: columns[name] for name in cls.__dataclass_fields__}
+        return cls(**values | {"purpose": Purpose(values["purpose"]), "segments": tuple(values["segments"])})
 
     @property
     def repeats(self) -> int | None:
@@ -121,6 +122,11 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         """All answers, undone ones too, in order of arrival."""
         for page in self._pages(answers, rows.answer):
             yield from page
+
+    def taken_back(self) -> frozenset[int]:
+        """The ids of the answers that others undo."""
+        undone = self._within(answers, answers.c.undoes).where(answers.c.undoes.is_not(None))
+        return frozenset(row[0] for row in self._fetch(undone))
 
     def segment_count(self) -> int:
         """How many segments there are."""

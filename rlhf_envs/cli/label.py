@@ -212,8 +212,8 @@ def _report(args: Arguments, store: PreferenceStore) -> None:
         encoder = model.encoder
         spaces = (encoder.observation_space, encoder.action_space)
         fresh = RewardEnsemble(*spaces, EnsembleConfig(members=_MEMBERS), absorbing=encoder.absorbing)
-        reliability = estimate_from_answers(store.live_answers(Purpose.TRAIN), store, fresh)
-    report = quality_report(store.live_answers(), reliability)
+        reliability = estimate_from_answers(store.each_live_answer(Purpose.TRAIN), store, fresh)
+    report = quality_report(store.each_live_answer(), reliability)
     print_quality(report, Console())
     if report.answers:
         print(f"Report: {write_quality_report(report, _report_folder(args, store) / 'quality.html')}")

@@ -284,7 +284,7 @@ class FeedbackLoop:
         """
         if self.accuracy_from is AccuracySource.OUT_OF_FOLD:
             return predict_out_of_fold(self.ensemble, self.dataset)
-        return predict_answers(self.ensemble, self.store.live_answers(Purpose.TEST, as_of=as_of), self.store)
+        return predict_answers(self.ensemble, self.store.each_live_answer(Purpose.TEST, as_of=as_of), self.store)
 
     def _test(self) -> None:
         """Find out which answers the reward model predicts, and whether the clips show enough."""
@@ -294,7 +294,7 @@ class FeedbackLoop:
         self.progress.tested = metrics.decided
         said = [
             live.choice
-            for live in self.store.live_answers(as_of=cursor)
+            for live in self.store.each_live_answer(as_of=cursor)
             if live.purpose in (Purpose.TRAIN, Purpose.TEST)
         ]
         self._concern = about_answers(said, metrics, self.accuracy_from, self.config.steps)
@@ -462,5 +462,5 @@ class AnswerReader:
         self._add(since=0)
 
     def _add(self, since: int) -> None:
-        answers = self._store.live_answers(Purpose.TRAIN, as_of=self.cursor)
-        self.dataset.add_answers((answer for answer in answers if answer.id >= since), self._store)
+        answers = self._store.each_live_answer(Purpose.TRAIN, as_of=self.cursor, after=since - 1)
+        self.dataset.add_answers(answers, self._store)

@@ -248,12 +248,13 @@ def query_pictures(store: PreferenceStore, environment: EnvironmentRef, most: in
         environment: that of the segments.
         most: how many at most; where there are more, they are spread evenly over those that were answered.
     """
-    answered = store.live_answers(Purpose.TRAIN)
-    if not answered:
+    count = sum(tally.given for tally in store.tallies(purposes=[Purpose.TRAIN]).values())
+    if not count:
         return []
-    chosen = np.unique(np.linspace(0, len(answered) - 1, most).round().astype(int))
+    chosen = set(np.linspace(0, count - 1, most).round().astype(int).tolist())
     painter = clip_painter(environment, _QUERY_SIZE)
-    return [_picture(store, painter, answered[index], index) for index in chosen]
+    answered = enumerate(store.each_live_answer(Purpose.TRAIN))
+    return [_picture(store, painter, live, index) for index, live in answered if index in chosen]
 
 
 def _picture(store: PreferenceStore, painter: ClipPainter, live: LiveAnswer, number: int) -> QueryPicture:

@@ -340,7 +340,7 @@ def _dashboard(path: Path) -> None:
         overview.progress("ann").idle_text()
         for person in Tokens(store).people():
             _figures(overview, person.name, True)
-        for name in overview.answers:
+        for name in overview.tallies:
             _figures(overview, name, False)
 
 

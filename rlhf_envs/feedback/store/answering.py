@@ -1,8 +1,4 @@
-"""What annotators do in a store: take queries, answer them, and take an answer back.
-
-Queries are leased to those who take them, so that no two annotators answer the same one by accident. A lease that has
-ended stays in its table as the record of who was asked: only they may answer.
-"""
+"""What annotators do with queries that they have taken (`taking`): answer them, take an answer back, and leave."""
 
 from __future__ import annotations
 
@@ -14,72 +10,27 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
-    Float,
-    Integer,
     Row,
     String,
     bindparam,
-    delete,
     exists,
     func,
-    insert,
-    or_,
     select,
-    update,
 )
 
 from rlhf_envs.feedback.store import rows as decoding
-from rlhf_envs.feedback.store.asking import add_rows
 from rlhf_envs.feedback.store.database import MOST_VALUES
 from rlhf_envs.feedback.store.errors import AnswerRefusedError
 from rlhf_envs.feedback.store.schema import ENDED, answers, is_live, leases, queries, query_segments, segments
+from rlhf_envs.feedback.store.taking import LONGEST_LEASE, end_leases, lease
+from rlhf_envs.feedback.store.tallies import add_answers
 from rlhf_envs.json_values import require_json
 from rlhf_envs.kinds import KINDS, Comparison
-from rlhf_envs.queries import Answer, Choice, Purpose, Submission, check_name, check_reasons, check_token
-
-_LONGEST_LEASE = 86_400
+from rlhf_envs.queries import Answer, Choice, Submission, check_name, check_reasons, check_token
 
 # Statements that every answer needs are built once, because building one takes longer than running it.
 _annotator: BindParameter[str] = bindparam("annotator", type_=String)
-_now = bindparam("now", type_=Float)
 _query_ids: BindParameter[int] = bindparam("query_ids", expanding=True)
-_any_row, _others = answers.alias(), answers.alias()
-_any_answer_of_theirs = exists().where(_any_row.c.query_id == queries.c.id, _any_row.c.annotator == _annotator)
-_answers_so_far = (
-    select(func.count())
-    .select_from(_others)
-    .where(_others.c.query_id == queries.c.id, is_live(_others))
-    .scalar_subquery()
-)
-_leased_to_others = (
-    select(func.count())
-    .select_from(leases)
-    .where(
-        leases.c.query_id == queries.c.id,
-        leases.c.annotator != _annotator,
-        leases.c.expires_at > _now,
-        leases.c.expires_at <= _now + 2 * _LONGEST_LEASE,  # others were given by a clock that was far ahead
-    )
-    .scalar_subquery()
-)
-_OPEN_QUERIES = (
-    select(queries.c.id)
-    .where(
-        queries.c.purpose.in_(bindparam("purposes", expanding=True)),
-        or_(queries.c.only_for.is_(None), queries.c.only_for == _annotator),
-        ~_any_answer_of_theirs.where(is_live(_any_row)),
-        _answers_so_far + _leased_to_others < queries.c.wanted,
-    )
-    .order_by(_any_answer_of_theirs.desc(), queries.c.only_for.is_(None), queries.c.id)
-    .limit(bindparam("limit", type_=Integer))
-)
-_OPEN_QUERIES_OF_KINDS = _OPEN_QUERIES.where(queries.c.kind.in_(bindparam("kinds", expanding=True)))
-_REMOVE_LEASE = delete(leases).where(leases.c.query_id == bindparam("query"), leases.c.annotator == _annotator)
-_END_LEASE = (
-    update(leases)
-    .where(leases.c.query_id == bindparam("query"), leases.c.annotator == bindparam("holder"))
-    .values(expires_at=ENDED)
-)
 _NEVER_ANSWERED = select(leases.c.query_id).where(
     leases.c.annotator == _annotator,
     leases.c.expires_at > ENDED,
@@ -91,30 +42,6 @@ _EVER_LEASED = select(leases.c.query_id, leases.c.annotator).where(leases.c.quer
 _WHO_ANSWERED = select(answers.c.query_id, answers.c.annotator).where(
     answers.c.query_id.in_(_query_ids), is_live(answers)
 )
-
-
-def take(
-    connection: Connection,
-    annotator: str,
-    limit: int,
-    purposes: Collection[Purpose],
-    kinds: Collection[str] | None,
-    now: float,
-    expires_at: float,
-) -> list[int]:
-    """Lease up to `limit` queries to an annotator and return their ids, in the order in which to show them."""
-    wanted: dict[str, Any] = {
-        "annotator": annotator,
-        "now": now,
-        "limit": limit,
-        "purposes": [purpose.value for purpose in purposes],
-    }
-    statement = _OPEN_QUERIES if kinds is None else _OPEN_QUERIES_OF_KINDS
-    query_ids = (
-        connection.execute(statement, wanted if kinds is None else wanted | {"kinds": list(kinds)}).scalars().all()
-    )
-    _lease(connection, annotator, query_ids, expires_at)
-    return list(query_ids)
 
 
 def assign(connection: Connection, annotator: str, query_ids: Collection[int], expires_at: float) -> None:
@@ -129,36 +56,22 @@ def assign(connection: Connection, annotator: str, query_ids: Collection[int], e
             raise AnswerRefusedError(f"There is no query {id} in this store to assign.")
         if only_for[id] not in (None, annotator):
             raise AnswerRefusedError(f"Query {id} is for {only_for[id]} alone and cannot be assigned to {annotator}.")
-    _lease(connection, annotator, list(only_for), expires_at)
-
-
-def _lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
-    """Keep these queries for an annotator, in place of any lease they have on them already."""
-    if query_ids:
-        connection.execute(_REMOVE_LEASE, [{"query": id, "annotator": annotator} for id in query_ids])
-        rows = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
-        connection.execute(insert(leases), rows)
-
-
-def _release(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
-    """End leases, given as (query, annotator)."""
-    if held:
-        connection.execute(_END_LEASE, [{"query": id, "holder": annotator} for id, annotator in held])
+    lease(connection, annotator, list(only_for), expires_at)
 
 
 def release(connection: Connection, annotator: str, keeping: Collection[int]) -> int:
     """End the leases of an annotator, but of `keeping` and of queries whose answer they took back; how many."""
     held = connection.execute(_NEVER_ANSWERED, {"annotator": annotator}).scalars()
     given_up = [(id, annotator) for id in held if id not in keeping]
-    _release(connection, given_up)
+    end_leases(connection, given_up)
     return len(given_up)
 
 
 def check_annotator(annotator: str, lease_seconds: float = 1.0) -> None:
     """Raise `ValueError` for an unusable name, or a lease that ends before it begins or takes over a day."""
     check_name(annotator)
-    if not 0 < lease_seconds <= _LONGEST_LEASE:
-        raise ValueError(f"A lease lasts more than 0 and at most {_LONGEST_LEASE:,} seconds, not {lease_seconds}.")
+    if not 0 < lease_seconds <= LONGEST_LEASE:
+        raise ValueError(f"A lease lasts more than 0 and at most {LONGEST_LEASE:,} seconds, not {lease_seconds}.")
 
 
 def prepare_answers(submissions: Sequence[Submission]) -> list[dict[str, Any]]:
@@ -205,8 +118,8 @@ def store_answers(connection: Connection, rows: Sequence[dict[str, Any]]) -> lis
     known = {row["token"]: _known_id(row, stored[row["token"]]) for row in rows if row["token"] in stored}
     new = [row for row in rows if row["token"] not in known]
     _check_fits(connection, new)
-    added = iter(add_rows(connection, answers, new))
-    _release(connection, [(row["query_id"], row["annotator"]) for row in new])
+    added = iter(add_answers(connection, new))
+    end_leases(connection, [(row["query_id"], row["annotator"]) for row in new])
     return [known[row["token"]] if row["token"] in known else next(added) for row in rows]
 
 
@@ -286,6 +199,6 @@ def take_back(
     if latest is None:
         return None
     undo = vars(Submission(latest.query_id, annotator, None, answered_at=now, token=token)) | {"undoes": latest.id}
-    added = connection.execute(insert(answers).returning(*answers.c), undo).one()
-    _lease(connection, annotator, [latest.query_id], expires_at)
-    return decoding.answer(added)
+    [added] = add_answers(connection, [undo])
+    lease(connection, annotator, [latest.query_id], expires_at)
+    return Answer.of({**undo, "id": added})

@@ -139,11 +139,36 @@ class Database:
         if self._claim is not None:
             self._patiently(self._claim.take)
 
+        return self._write_alone(work, inputs, more_inputs, durable=True)
+
+    def write_soon(
+        self,
+        work: Callable[Concatenate[Connection, _Inputs], _Result],
+        *inputs: _Inputs.args,
+        **more_inputs: _Inputs.kwargs,
+    ) -> _Result:
+        """The same without waiting for the disk: whoever reads sees it, and a power cut may undo it, though no kill.
+
+        Raises:
+            StoreError: the subclass says why; the transaction then has left no trace.
+        """
+        if self.is_shared:
+            return self.write(work, *inputs, **more_inputs)
+        return self._write_alone(work, inputs, more_inputs, durable=False)
+
+    def _write_alone(
+        self, work: Callable[..., _Result], inputs: tuple[Any, ...], more_inputs: dict[str, Any], durable: bool
+    ) -> _Result:
         def attempt() -> _Result:
-            with self._writing() as connection:
+            with self._writing(durable) as connection:
                 return work(connection, *inputs, **more_inputs)
 
         return self._patiently(attempt)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether this thread is in a block of `together`, whose writes `read` does not see yet."""
+        return getattr(self._shared, "connection", None) is not None
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -194,12 +219,14 @@ class Database:
             self._claim = None
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, durable: bool = True) -> Iterator[Connection]:
         # SQLite would go on writing to files that have no name any more, and lose it all when they are closed.
         self._require_files()
-        options = {"sqlite_begin": "BEGIN IMMEDIATE"}
+        options = {"sqlite_begin": "BEGIN IMMEDIATE", "sqlite_synchronous": "FULL" if durable else "NORMAL"}
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             if not self._is_sqlite:
+                if not durable:
+                    connection.execute(text("SET LOCAL synchronous_commit TO OFF"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
             self._identity.remember_logs()
             yield connection
@@ -415,7 +442,10 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    statement = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+    options = connection.get_execution_options()
+    statement = options.get("sqlite_begin", "BEGIN")
+    if "sqlite_synchronous" in options:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {options['sqlite_synchronous']}")
     if statement:
         connection.exec_driver_sql(statement)
 

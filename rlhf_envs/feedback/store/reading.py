@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, case, func, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, case, func, select
 
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.feedback.store.database import MOST_VALUES, batches
-from rlhf_envs.feedback.store.schema import answers, is_live, queries, query_segments, segments
-from rlhf_envs.queries import (
-    DEMONSTRATOR,
-    Answer,
-    Choice,
-    LiveAnswer,
-    Purpose,
-    Query,
-    QueryCounts,
-    Tally,
-    seconds_taken,
-)
+from rlhf_envs.feedback.store.schema import answers, is_live, is_open, queries, query_segments, segments
+from rlhf_envs.queries import DEMONSTRATOR, Answer, LiveAnswer, Purpose, Query, QueryCounts
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
@@ -122,15 +112,26 @@ def load_answers_since(connection: Connection, cursor: int, up_to_round: int | N
     return [rows.answer(row) for row in connection.execute(_ANSWERS_BETWEEN, between)]
 
 
+def load_newest_answer(connection: Connection) -> int:
+    """The id of the newest row of answers; 0 where there is none."""
+    return connection.execute(select(func.max(answers.c.id))).scalar() or 0
+
+
 def load_live_answers(
-    connection: Connection, purpose: Purpose | None, as_of: int | None, annotator: str | None
+    connection: Connection,
+    purpose: Purpose | None,
+    as_of: int,
+    annotator: str | None,
+    after: int,
+    limit: int,
 ) -> list[LiveAnswer]:
-    """Answers that were not taken back, in the order of arrival."""
+    """The first answers after a row that were not taken back before `as_of`, in the order of arrival."""
     given = (
         select(answers, queries.c.round, queries.c.kind, queries.c.purpose, queries.c.context)
         .join(queries, queries.c.id == answers.c.query_id)
-        .where(is_live(answers, as_of))
+        .where(answers.c.id > after, is_live(answers, as_of))
         .order_by(answers.c.id)
+        .limit(limit)
     )
     if purpose is not None:
         given = given.where(queries.c.purpose == purpose.value)
@@ -141,32 +142,14 @@ def load_live_answers(
     return [rows.live_answer(row, shown.get(row.query_id, ())) for row in found]
 
 
-def load_tally(connection: Connection, annotator: str, latest: int, purposes: Collection[Purpose]) -> Tally:
-    """How many answers of an annotator to queries of these purposes stand, and how long the latest of them took."""
-    asked = select(queries.c.id).where(queries.c.purpose.in_([purpose.value for purpose in purposes]))
-    theirs = and_(answers.c.annotator == annotator, is_live(answers), answers.c.query_id.in_(asked))
-    given = connection.execute(select(func.count()).select_from(answers).where(theirs)).scalar_one()
-    times = select(answers.c.shown_at, answers.c.answered_at).where(theirs).order_by(answers.c.id.desc()).limit(latest)
-    seconds = [seconds_taken(*rows.times(row)) for row in connection.execute(times)]
-    return Tally(given, tuple(taken for taken in seconds if taken is not None))
-
-
 def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     """How far the queries of each purpose have come."""
-    taught = func.coalesce(func.sum(case((answers.c.choice == Choice.SKIP.value, 0), else_=1)), 0)
-    given = (
-        select(answers.c.query_id, func.count().label("given"), taught.label("taught"))
-        .where(is_live(answers))
-        .group_by(answers.c.query_id)
-        .subquery()
-    )
-    answers_given = func.coalesce(given.c.given, 0)
-    state = case((answers_given < queries.c.wanted, "open"), (given.c.taught > 0, "answered"), else_="skipped")
+    state = case((is_open, "open"), (queries.c.given > queries.c.skipped, "answered"), else_="skipped")
     of_people = case((queries.c.only_for == DEMONSTRATOR, 0), else_=queries.c.wanted)
     found = connection.execute(
-        select(queries.c.purpose, state.label("state"), func.count(), func.sum(of_people))
-        .outerjoin(given, given.c.query_id == queries.c.id)
-        .group_by(queries.c.purpose, "state")
+        select(queries.c.purpose, state.label("state"), func.count(), func.sum(of_people)).group_by(
+            queries.c.purpose, "state"
+        )
     )
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     for purpose, name, number, wanted in found:

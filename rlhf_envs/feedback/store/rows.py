@@ -177,6 +177,25 @@ def times(row: Sequence[Any]) -> tuple[float | None, float | None]:
     return shown_at, answered_at
 
 
+def tally(row: Row[Any]) -> dict[str, Any]:
+    """The columns of a sum over rows of `tallies`, checked."""
+
+    def decode() -> dict[str, Any]:
+        check_name(columns["annotator"])
+        return columns
+
+    columns = _columns(row)
+    return _decoded("tally", columns, _TALLY, decode)
+
+
+def practice_answer(row: Sequence[Any]) -> tuple[str, Any, Any]:
+    """Whose answer, what was said, and what should have been, from an answer's annotator and choice and a context."""
+    annotator, choice, context = row
+    if not isinstance(annotator, str) or not isinstance(context, dict):
+        raise DamagedRowError(f"a practice answer is by {annotator!r:.40}, or its query has no context")
+    return annotator, choice, context.get("answer")
+
+
 def whole_number(value: Any, what: str) -> int:
     """A count that the database has made of what is in a column."""
     if type(value) is not int:
@@ -255,6 +274,7 @@ _LIVE_ANSWER = (*_ANSWER, *_spec(schema.queries, "round", "kind", "purpose", "co
 _SEGMENT = _spec(schema.segments)
 _NOTICE = _spec(schema.notices)
 _PERSON = _spec(schema.annotators)
+_TALLY = _spec(schema.tallies, *(column.name for column in schema.tallies.c if column.name != "purpose"))
 
 
 def _decoded(what: str, row: _Columns, spec: _Spec, decode: Callable[[], _Decoded]) -> _Decoded:

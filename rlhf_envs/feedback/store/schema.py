@@ -5,6 +5,8 @@ All times are seconds since the epoch. Timestamps come from the clock of the pro
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     DDL,
     JSON,
@@ -22,9 +24,12 @@ from sqlalchemy import (
     and_,
     event,
     exists,
+    literal_column,
 )
 
-SCHEMA_VERSION = 3
+from rlhf_envs.queries import Purpose
+
+SCHEMA_VERSION = 4
 """Raised by every change to the tables; only stores of this version are opened."""
 
 metadata = MetaData()
@@ -58,9 +63,33 @@ queries = Table(
     Column("wanted", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("only_for", String),
+    Column("given", Integer, nullable=False, default=0, server_default="0"),
+    Column("skipped", Integer, nullable=False, default=0, server_default="0"),
+    Column("reopened", Integer, nullable=False, default=0, server_default="0"),
     sqlite_autoincrement=True,
 )
-"""`wanted` is how many annotators should answer; `only_for` names the one annotator who is asked, if it is only one."""
+"""`wanted` is how many annotators should answer; `only_for` names the one annotator who is asked, if it is only one.
+
+`given` counts the answers that stand, and `skipped` those of them that are skips (see `tallies`); a query is open while
+fewer are given than wanted. `reopened` is 1 where it was open again after it had been closed, else 0.
+"""
+
+is_open = queries.c.given < queries.c.wanted
+was_reopened = queries.c.reopened == literal_column("1")
+
+
+def _index(name: str, *columns: Column[Any], where: ColumnElement[bool]) -> None:
+    """A partial index, of which SQLite and PostgreSQL are told in words of their own."""
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+# What is asked of everybody, of one annotator, and again: `taking` looks at these rows alone, however many others are
+# there. SQLite uses them where a statement repeats their condition word for word.
+_index("open_queries", queries.c.id, where=and_(queries.c.only_for.is_(None), is_open))
+_index("queries_for_one", queries.c.only_for, queries.c.id, where=and_(queries.c.only_for.is_not(None), is_open))
+_index("reopened_queries", queries.c.id, where=and_(was_reopened, is_open))
+is_practice = queries.c.purpose == literal_column(f"'{Purpose.PRACTICE.value}'")
+_index("practice_queries", queries.c.id, where=is_practice)
 
 query_segments = Table(
     "query_segments",
@@ -83,12 +112,7 @@ leases = Table(
 ENDED = 0.0
 
 # Partial, because most leases have ended.
-Index(
-    "leases_of_annotator",
-    leases.c.annotator,
-    sqlite_where=leases.c.expires_at > ENDED,
-    postgresql_where=leases.c.expires_at > ENDED,
-)
+_index("leases_of_annotator", leases.c.annotator, where=leases.c.expires_at > ENDED)
 
 answers = Table(
     "answers",
@@ -116,6 +140,28 @@ Index(
     sqlite_where=answers.c.undoes.is_not(None),
     postgresql_where=answers.c.undoes.is_not(None),
 )
+_index("undone_by", answers.c.annotator, answers.c.query_id, where=answers.c.undoes.is_not(None))
+Index("answers_of_annotator", answers.c.annotator, answers.c.id)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("annotator", String, primary_key=True),
+    Column("purpose", String, primary_key=True),
+    *(Column(name, Integer, nullable=False) for name in ("given", "skipped", "lefts", "rights", "agreed", "compared")),
+    Column("last_answered_at", Double),
+)
+"""How many answers of an annotator to queries of a purpose stand, and how many are skips, "left" and "right"; how often
+another annotator's answer to the same query says a side as this one does, and how often the two `agreed`."""
+
+passed = Table(
+    "passed",
+    metadata,
+    Column("annotator", String, primary_key=True),
+    Column("selection", String, primary_key=True),
+    Column("query_id", Integer, nullable=False),
+)
+"""Up to which query an annotator has nothing more to take, of those that anybody may answer; see `taking`."""
 
 annotators = Table(
     "annotators",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Select, insert, inspect, select
 
 from rlhf_envs.environment import StoredEnvironment
-from rlhf_envs.feedback.store import answering, reading, schema, status
+from rlhf_envs.feedback.store import answering, reading, schema, status, taking
 from rlhf_envs.feedback.store.asking import PreparedQueries
 from rlhf_envs.feedback.store.database import MOST_VALUES, Database
 from rlhf_envs.feedback.store.errors import (
@@ -23,6 +23,7 @@ from rlhf_envs.feedback.store.errors import (
 from rlhf_envs.feedback.store.reading import SegmentCache
 from rlhf_envs.feedback.store.schema import SCHEMA_VERSION, meta, metadata
 from rlhf_envs.feedback.store.status import StatusMessage
+from rlhf_envs.feedback.store.tallies import AnnotatorTally, load_practice, load_tallies, load_tally
 from rlhf_envs.json_values import require_json
 from rlhf_envs.queries import Answer, Choice, LiveAnswer, Purpose, Query, QueryCounts, Submission, Tally
 from rlhf_envs.segments import Segment
@@ -31,6 +32,7 @@ QUEUE = (Purpose.TRAIN, Purpose.TEST, Purpose.CHECK)
 """What a training run wants answered."""
 
 _CACHED_BYTES = 256 * 2**20
+_ANSWERS_PER_PAGE = 5_000
 
 
 class PreferenceStore:
@@ -159,11 +161,43 @@ class PreferenceStore:
             as_of: a cursor of `read_since`: answers and undos that came after it are left out.
             annotator: only answers by this one.
         """
-        return self.database.read(reading.load_live_answers, purpose, as_of, annotator)
+        return list(self.each_live_answer(purpose, as_of=as_of, annotator=annotator))
+
+    def each_live_answer(
+        self,
+        purpose: Purpose | None = None,
+        *,
+        as_of: int | None = None,
+        annotator: str | None = None,
+        after: int = 0,
+    ) -> Iterator[LiveAnswer]:
+        """The same one by one, a few thousand in memory at a time; answers that come in meanwhile are left out.
+
+        Args:
+            purpose, as_of, annotator: as in `live_answers`.
+            after: only answers of a higher id than this.
+        """
+        newest = self.database.read(reading.load_newest_answer) if as_of is None else as_of
+        last = after
+        while page := self.database.read(
+            reading.load_live_answers, purpose, newest, annotator, last, _ANSWERS_PER_PAGE
+        ):
+            yield from page
+            if len(page) < _ANSWERS_PER_PAGE:
+                return
+            last = page[-1].id
 
     def tally(self, annotator: str, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> Tally:
         """How many queries of these purposes an annotator has answered, and when they answered the latest of them."""
-        return self.database.read(reading.load_tally, annotator, latest, purposes)
+        return self.database.read(load_tally, annotator, latest, purposes)
+
+    def tallies(self, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> dict[str, AnnotatorTally]:
+        """The same of everybody whose answers stand, with more figures, by name in alphabetical order."""
+        return self.database.read(load_tallies, latest, purposes)
+
+    def practice(self) -> dict[str, tuple[int, int]]:
+        """Of how many practice answers of each annotator the right one was given: (right, all), by name."""
+        return self.database.read(load_practice)
 
     # What an annotator does: take, answer, undo, leave.
 
@@ -195,7 +229,8 @@ class PreferenceStore:
         Before all others comes one whose answer they took back, then those that are for them alone.
 
         A query is kept for whoever took it until the lease ends, so that no more annotators work on it than are
-        wanted. Taking again gives the same queries, until they are answered, and renews their leases.
+        wanted. Taking again gives the same queries, until they are answered, and renews their leases where
+        half of their time is over.
 
         Args:
             annotator: who will answer.
@@ -212,8 +247,13 @@ class PreferenceStore:
         if not 1 <= limit <= MOST_VALUES:
             raise ValueError(f"Take between 1 and {MOST_VALUES:,} queries at a time, not {limit:,}.")
         now = time.time() if now is None else now
-        ids = self.database.write(answering.take, annotator, limit, purposes, kinds, now, now + lease_seconds)
-        return self.database.read(reading.load_queries, ids, self._cache) if ids else []
+        wanted = taking.Wanted(annotator, limit, tuple(purposes), None if kinds is None else tuple(kinds), now)
+        # Whoever asks again and again, as screens do, mostly gets what is theirs already, and locks nothing for it.
+        found = None if self.database.is_shared else self.database.read(taking.select, wanted)
+        if found is None or not found.is_held_until(now + lease_seconds / 2):
+            # Only a power cut loses a lease that is not on the disk yet, and then the same queries can be taken again.
+            found = self.database.write_soon(taking.take, wanted, found, now + lease_seconds)
+        return self.database.read(reading.load_queries, found.ids, self._cache) if found.ids else []
 
     def assign(
         self, annotator: str, query_ids: Collection[int], *, lease_seconds: float = 60.0, now: float | None = None

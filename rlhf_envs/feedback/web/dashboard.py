@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Path, Request
@@ -17,13 +15,13 @@ from pydantic import BaseModel, Field
 from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, OwnerRequests, StatusMessage
+from rlhf_envs.feedback.store.tallies import AnnotatorTally
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Owner, Problem
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
-from rlhf_envs.queries import LONGEST_NAME, Choice, LiveAnswer, Purpose, QueryCounts, Tally
+from rlhf_envs.queries import LONGEST_NAME, Purpose, QueryCounts, Tally
 
 _LONGEST_AGE = 1.0
 _SHARE_OF_TIME = 0.1
-_SIDES = (Choice.LEFT, Choice.RIGHT)
 _UNUSABLE: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not a name that can be used."}}
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No one of this name has a link."}}
 
@@ -33,41 +31,23 @@ class Overview:
     """The state of a store at one moment.
 
     Attributes:
-        answers: of each annotator, those that stand, in order of arrival, practice left out.
-        practice: the same of the practice round alone.
+        tallies: what each annotator has said, practice left out.
+        practice: of how many practice answers of each annotator the right one was given: (right, all).
         counts: how far the queries of each purpose are.
         statuses: the status messages of the training run and the owner.
         purposes: which queries make up the queue.
     """
 
-    answers: Mapping[str, Sequence[LiveAnswer]]
-    practice: Mapping[str, Sequence[LiveAnswer]]
+    tallies: Mapping[str, AnnotatorTally]
+    practice: Mapping[str, tuple[int, int]]
     counts: Mapping[Purpose, QueryCounts]
     statuses: Mapping[str, StatusMessage]
     purposes: Collection[Purpose]
 
     def progress(self, annotator: str = "") -> SessionProgress:
         """How far things are, as an annotator sees it."""
-        answers = self.answers.get(annotator, ())
-        seconds = tuple(live.seconds for live in answers[-PACE_OVER:] if live.seconds is not None)
-        return session_progress(Tally(len(answers), seconds), self.counts, self.statuses, self.purposes)
-
-    @cached_property
-    def agreement(self) -> dict[str, tuple[int, int]]:
-        """How often each annotator said the same side as another one of the same query, and of how many times."""
-        choices: dict[int, dict[str, Choice]] = defaultdict(dict)
-        for annotator, answers in self.answers.items():
-            for live in answers:
-                if live.choice is not None and live.choice in _SIDES:
-                    choices[live.query_id][annotator] = live.choice
-        agreed: dict[str, int] = defaultdict(int)
-        shared: dict[str, int] = defaultdict(int)
-        for by_annotator in choices.values():
-            for annotator, choice in by_annotator.items():
-                others = [other for name, other in by_annotator.items() if name != annotator]
-                shared[annotator] += len(others)
-                agreed[annotator] += others.count(choice)
-        return {annotator: (agreed[annotator], shared[annotator]) for annotator in shared}
+        tally = self.tallies.get(annotator, Tally(0, ()))
+        return session_progress(tally, self.counts, self.statuses, self.purposes)
 
 
 class OverviewCache:
@@ -106,14 +86,9 @@ class OverviewCache:
             self._latest = None
 
     def _read_store(self) -> Overview:
-        answers: dict[str, list[LiveAnswer]] = defaultdict(list)
-        practice: dict[str, list[LiveAnswer]] = defaultdict(list)
-        for live in self._store.live_answers():
-            if live.purpose is Purpose.PRACTICE:
-                practice[live.annotator].append(live)
-            elif live.purpose in self._purposes:
-                answers[live.annotator].append(live)
-        return Overview(dict(answers), dict(practice), self._store.counts(), self._store.statuses(), self._purposes)
+        store, purposes = self._store, self._purposes
+        tallies = store.tallies(PACE_OVER, purposes=purposes - {Purpose.PRACTICE})
+        return Overview(tallies, store.practice(), store.counts(), store.statuses(), purposes)
 
 
 class RequestsChange(BaseModel):
@@ -170,7 +145,7 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
     overview: Overview = await asyncio.to_thread(state.overview.read)
     with_link = {each.name for each in await asyncio.to_thread(state.tokens.people) if each.role == ANNOTATOR}
     known = overview.progress()
-    names = sorted(with_link | set(overview.answers))
+    names = sorted(with_link | set(overview.tallies))
     return Dashboard(
         environment=state.store.environment.id,
         answered=known.answered,
@@ -227,19 +202,18 @@ async def end_link(
 
 
 def _figures(overview: Overview, name: str, has_link: bool) -> AnnotatorFigures:
-    answers, practice = overview.answers.get(name, ()), overview.practice.get(name, ())
-    sides = [live.choice for live in answers if live.choice in _SIDES]
-    agreed, shared = overview.agreement.get(name, (0, 0))
+    said, (right, practised) = overview.tallies.get(name), overview.practice.get(name, (0, 0))
+    sides = 0 if said is None else said.lefts + said.rights
     return AnnotatorFigures(
         name=name,
         has_link=has_link,
-        answers=len(answers),
-        skipped=sum(live.choice == Choice.SKIP for live in answers),
+        answers=0 if said is None else said.given,
+        skipped=0 if said is None else said.skipped,
         seconds_per_answer=overview.progress(name).seconds_per_answer,
-        left_share=sides.count(Choice.LEFT) / len(sides) if sides else None,
-        agreement=agreed / shared if shared else None,
-        agreement_over=shared,
-        practice_right=sum(live.choice == live.context.get("answer") for live in practice),
-        practice_answers=len(practice),
-        last_answer_at=max((live.answered_at for live in answers if live.answered_at is not None), default=None),
+        left_share=said.lefts / sides if said and sides else None,
+        agreement=said.agreed / said.compared if said and said.compared else None,
+        agreement_over=0 if said is None else said.compared,
+        practice_right=right,
+        practice_answers=practised,
+        last_answer_at=None if said is None else said.last_answered_at,
     )
