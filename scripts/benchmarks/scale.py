@@ -21,9 +21,8 @@ from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.asking import add_rows, store_shown
 from rlhf_envs.feedback.store.schema import ENDED, leases, queries, segments
 from rlhf_envs.feedback.store.tallies import add_answers
-from scripts.benchmarks import Log, require_positive
+from scripts.benchmarks import Log, markdown_table, require_positive
 from scripts.benchmarks.labelling import ENVIRONMENT, ask
-from scripts.benchmarks.markdown import markdown_table
 
 _SEGMENTS_FROM = 16
 _PER_TRANSACTION = 10_000
@@ -84,6 +83,8 @@ class Scale:
             seconds of the dashboard, and those of the export and the quality report with the most memory that their
             processes take, in MB.
         """
+        from rlhf_envs.feedback.web.dashboard import OverviewCache
+
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
             place = self.store or str(Path(folder, "feedback.db"))
@@ -96,7 +97,7 @@ class Scale:
                 takes = [_taking(store, f"annotator {number % self.annotators}") for number in range(self.takes)]
                 diligent = [_taking(store, _DILIGENT) for _ in range(20)]
                 log("reading the dashboard")
-                dashboard = _seconds(lambda: _read_dashboard(store))
+                dashboard = _seconds(OverviewCache(store, QUEUE).read)
             log("exporting")
             exported = _in_process(_EXPORT, place, str(Path(folder, "exported")))
             log("reporting")
@@ -202,13 +203,7 @@ def _taking(store: PreferenceStore, annotator: str) -> float:
     return round(1000 * taken, 3)
 
 
-def _read_dashboard(store: PreferenceStore) -> None:
-    from rlhf_envs.feedback.web.dashboard import OverviewCache
-
-    OverviewCache(store, QUEUE).read()
-
-
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -75,7 +75,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(
     assert said in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "x" * 61, " "])
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "x" * 65, " "])
 @pytest.mark.parametrize("page", [[], ["--feedback", "web", "--port", "0"]])
 def test_a_name_that_would_spoil_tables_and_terminals_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], name: str, page: list[str]

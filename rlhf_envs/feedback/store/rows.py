@@ -177,14 +177,13 @@ def times(row: Sequence[Any]) -> tuple[float | None, float | None]:
     return shown_at, answered_at
 
 
-def tally(row: Row[Any]) -> dict[str, Any]:
+def tally(columns: dict[str, Any]) -> dict[str, Any]:
     """The columns of a sum over rows of `tallies`, checked."""
 
     def decode() -> dict[str, Any]:
         check_name(columns["annotator"])
         return columns
 
-    columns = _columns(row)
     return _decoded("tally", columns, _TALLY, decode)
 
 

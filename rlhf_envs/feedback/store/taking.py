@@ -85,7 +85,8 @@ _TAKEN_BACK = (
     _in_order(queries.c.id.in_(_undone), _free).order_by(None).order_by(queries.c.only_for.is_(None), queries.c.id)
 )
 _FOR_THEM_ALONE = _in_order(queries.c.only_for.is_not(None), queries.c.only_for == _annotator, _free)
-_REOPENED = _in_order(was_reopened, queries.c.only_for.is_(None), queries.c.id <= _after, _free)
+# Not "only_for IS NULL", with which SQLite may look through all that are open instead of the few that were reopened.
+_REOPENED = _in_order(was_reopened, func.coalesce(queries.c.only_for, "") == "", queries.c.id <= _after, _free)
 _FOR_ANYBODY = _in_order(queries.c.only_for.is_(None), queries.c.id > _after).add_columns(
     _answered_by_them.label("answered"), _free.label("free")
 )

@@ -159,7 +159,7 @@ def load_tallies(connection: Connection, latest: int, purposes: Collection[Purpo
     about = {"purposes": [purpose.value for purpose in purposes]}
     found = {}
     for row in connection.execute(_SUMS, about).all():
-        counted = rows.tally(row)
+        counted = rows.tally({**row._mapping})
         name, given = counted.pop("annotator"), counted.pop("given")
         found[name] = AnnotatorTally(given, _latest_seconds(connection, about | {"annotator": name}, latest), **counted)
     return found
