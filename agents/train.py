@@ -50,6 +50,7 @@ from rlhf_envs.sb3 import (
     PreferenceCallback,
     PreferenceVecEnv,
     ScoringCallback,
+    SideRollouts,
     make_vec_env,
     reward_sink,
 )
@@ -174,6 +175,8 @@ def check_settings(config: RunConfig) -> None:
             if config.reward == "learned":
                 config.labels.check_annotator(config.annotator())
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
+                for variant in config.labels.variant:
+                    SideRollouts(env, config.labels.steps, variant=variant, copies=1).close()
             if config.run.pretrain > 0:
                 check_pretrainable(model)
                 # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.

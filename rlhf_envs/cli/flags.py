@@ -29,22 +29,22 @@ def _arguments_from_json(words: list[str]) -> dict[str, Any]:
     return arguments
 
 
-JSONArguments = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=_arguments_from_json,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [json.dumps(value)],
-    ),
-]
+_JSON_FLAG = tyro.constructors.PrimitiveConstructorSpec[Any](
+    nargs=1,
+    metavar="JSON",
+    instance_from_str=_arguments_from_json,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [json.dumps(value)],
+)
+
+JSONArguments = Annotated[dict[str, Any], _JSON_FLAG]
 """Named arguments, which the command line takes as one JSON object."""
 
 FLAG_TYPES = tyro.constructors.ConstructorRegistry()
 """How commands read settings whose types are not of the command line, for `tyro.cli(..., registry=FLAG_TYPES)`.
 
-Shares by name, `dict[str, float]`, are names and numbers in turn: `--kinds ranking 0.3 rating 0.2`.
+Shares by name, `dict[str, float]`, are names and numbers in turn: `--kinds ranking 0.3 rating 0.2`. Other arguments by
+name, `dict[str, Any]`, are one JSON object.
 """
 
 
@@ -59,6 +59,11 @@ def _shares_flag(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda value: [word for name, share in value.items() for word in (name, str(share))],
     )
+
+
+@FLAG_TYPES.primitive_rule
+def _json_flag(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    return _JSON_FLAG if info.type_origin is dict and get_args(info.type) == (str, Any) else None
 
 
 def _shares_from_words(words: list[str]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The feedback loop, which knows nothing of the algorithm that trains the policy; `rlhf_envs.sb3` calls it."""
 
+from rlhf_envs.loop.choosing import SideSource
 from rlhf_envs.loop.clip_length import ClipLength, about_clips, clip_length, frame_rate
 from rlhf_envs.loop.config import FeedbackConfig
 from rlhf_envs.loop.feedback_loop import FeedbackLoop, LoopState, RoundReport
@@ -14,6 +15,7 @@ __all__ = [
     "LoopState",
     "RoundReport",
     "SelectionRule",
+    "SideSource",
     "about_clips",
     "clip_length",
     "frame_rate",

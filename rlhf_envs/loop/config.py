@@ -123,6 +123,10 @@ class FeedbackConfig:
         candidates_per_query: how many times more candidates are considered than asked.
         past_segment_share: which share, from 0 to 1, of the segments that recent ones may be compared with were asked
             about before.
+        variant: arguments of the environment that are other than in training, such as {"traffic": "dense"}; repeatable.
+            Before each round of queries the policy acts for some episodes in each variant, so that the reward learns
+            of what it will be used for but not trained in.
+        variant_share: which share of the segments that may be asked about are from the variants, if there are any.
         queries_per_round: how many queries are asked at a time after the first ones; a tenth of all where None.
         schedule: how the rate of queries falls over training: not at all ("constant"), or quickly at first and then
             ever more slowly ("hyperbolic").
@@ -153,6 +157,8 @@ class FeedbackConfig:
     selection: Annotated[str | SelectionRule, _RULE_FLAG] = "diverse"
     candidates_per_query: int = 10
     past_segment_share: float = 0.3
+    variant: tyro.conf.UseAppendAction[tuple[dict[str, Any], ...]] = ()
+    variant_share: float = 0.3
     queries_per_round: int | None = None
     schedule: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SCHEDULES)}}}")] = "hyperbolic"
     initial_share: float = 0.25
@@ -186,8 +192,9 @@ class FeedbackConfig:
             raise ValueError(f"{self.answers} answers are not enough for an overlap of {self.overlap} on any query.")
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is a share from 0 to below 1, not {self.held_out_share}.")
-        if not 0 <= self.past_segment_share <= 1:
-            raise ValueError(f"past_segment_share is a share from 0 to 1, not {self.past_segment_share}.")
+        for name in ("past_segment_share", "variant_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}.")
         if len(self.rubric) > LONGEST_RUBRIC or not (self.rubric.isprintable() and self.rubric == self.rubric.strip()):
             raise ValueError(f"A rubric is one sentence of at most {LONGEST_RUBRIC} characters, not {self.rubric!r}.")
         if self.kinds and not (min(self.kinds.values()) >= 0 and sum(self.kinds.values()) <= 1 + 1e-9):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -115,7 +115,7 @@ class FeedbackLoop:
         progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
         status: posts the same for everybody who uses the store.
         known_concerns: those of `concerns` that were there before anything was asked.
-        side_sources: further rollouts to ask about; none unless set, before training.
+        side_sources: further rollouts to ask about; none unless some are added.
 
     Raises:
         ValueError: if the annotator does not answer all kinds that are asked; or if demonstrations are wanted and
@@ -156,7 +156,7 @@ class FeedbackLoop:
                 raise ValueError("Comparisons with demonstrations are wanted, but there are no demonstrations.")
             self._demonstrator = Demonstrator(demonstrations, config.steps)
         self.known_concerns: tuple[str, ...] = ()
-        self.side_sources: Sequence[SideSource] = ()
+        self.side_sources: list[SideSource] = []
         self._concern: str | None = None
         self._served = False
         self._held_out_before = store.counts()[Purpose.TEST].asked > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json
-from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, about_clips, frame_rate
+from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, SideSource, about_clips, frame_rate
 from rlhf_envs.observations import Observations
+from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
 from rlhf_envs.sb3.scoring import ScoringCallback
+from rlhf_envs.sb3.side_rollouts import SideRollouts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 _REWARD_MODEL = "reward_model.safetensors"
@@ -54,7 +57,8 @@ class PreferenceCallback(ScoringCallback):
 
     Raises:
         ValueError: if the segments do not fit the episodes, the annotator does not answer all kinds that are asked, the
-            spaces are not supported, or the given model does not fit the environment (`RewardEnsemble.check_fits`).
+            spaces are not supported, the given model does not fit the environment (`RewardEnsemble.check_fits`), or a
+            variant does not (`SideRollouts`).
     """
 
     def __init__(
@@ -104,6 +108,12 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
             on_stage,
         )
+        self._variants: list[SideRollouts] = []
+        for arguments in feedback.variant if feedback.answers else ():
+            variant = SideRollouts(env, feedback.steps, seed, variant=arguments)
+            self._variants.append(variant)
+            share = feedback.variant_share / len(feedback.variant)
+            self.loop.side_sources.append(SideSource(share, partial(self._play, variant), variant.shown))
         if env.ref is not None and frame_rate(env.ref) is None:
             self.loop.known_concerns = (about_clips(env.ref, feedback.steps),)
 
@@ -136,8 +146,10 @@ class PreferenceCallback(ScoringCallback):
         save(self.loop.ensemble, path)
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store and the variants of the environment."""
         self.loop.store.close()
+        for variant in self._variants:
+            variant.close()
 
     def steps_in_round(self) -> int:
         """Environment steps in a round; before anything was asked, so many that there is a choice."""
@@ -194,6 +206,9 @@ class PreferenceCallback(ScoringCallback):
         if not self.loop.has_reward:
             return np.zeros(len(actions), dtype=np.float32)
         return self.loop.ensemble.reward(observations, actions)
+
+    def _play(self, side: SideRollouts, round: int) -> SegmentRecorder:
+        return side.play(self.model, round)
 
     def _hold_or_release(self) -> None:
         assert self.rewards is not None

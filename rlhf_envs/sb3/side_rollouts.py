@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -15,9 +15,11 @@ from gymnasium import Space
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import CopiesInProcesses
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv, make_vec_env
+from rlhf_envs.segments import Segment
 from rlhf_envs.wrappers.spaces import choice_counts
 
 _STEPS_IN_ROUND = 2_000
@@ -70,8 +72,12 @@ class SideRollouts:
         if not 0 <= held_action_share <= 1:
             raise ValueError(f"held_action_share is a share from 0 to 1, not {held_action_share}.")
         variant = dict(variant or {})
+        if "objective" in variant and env.ref.is_native:
+            raise ValueError("Leave objective out of a variant: people are always asked about the true reward.")
         if copies is None:
             copies = min(max(_STEPS_IN_ROUND // env.horizon, _FEWEST_COPIES), _MOST_COPIES)
+        self._trained_on = env.ref
+        self._painters: tuple[ClipPainter, ClipPainter] | None = None
         self.environment = replace(env.ref, kwargs={**env.ref.kwargs, **variant})
         self._seed, self._share, self._mean_stretch = seed, held_action_share, _STRETCH_SEGMENTS * segment_length
         self._env = make_vec_env(
@@ -127,6 +133,22 @@ class SideRollouts:
                 actions, memory = predict(seen, state=memory, episode_start=begun, deterministic=False, **given)
                 observations, _, begun, _ = env.step(perturbation(actions, masks) if may_perturb else actions)
         return self.recorder
+
+    def shown(self, segment: Segment) -> Segment:
+        """A segment of these rollouts with pictures in place of its states, if training's environment draws it wrongly.
+
+        What is stored is drawn as the environment of the training draws it, such as with another scene.
+        """
+        if segment.states is None or self.environment == self._trained_on:
+            return segment
+        if self._painters is None:
+            self._painters = clip_painter(self.environment), clip_painter(self._trained_on)
+        own, other = self._painters
+        frames = own.frames(segment)
+        with suppress(ValueError):  # of states of another size
+            if np.array_equal(frames, other.frames(segment)):
+                return segment
+        return replace(segment, states=None, frames=frames)
 
     def close(self) -> None:
         """Close the copies."""

@@ -1,5 +1,6 @@
 """Rollouts beside the training: variants and perturbed actions, which leave no trace in it."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.sb3 import HeldActions, PreferenceVecEnv, SideRollouts, make_vec_env
+from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig
+from rlhf_envs.sb3 import HeldActions, PreferenceCallback, PreferenceVecEnv, SideRollouts, make_vec_env
 from tests.sb3 import environments
 
 environments.register()
@@ -156,6 +160,7 @@ def test_a_recurrent_policy_forgets_where_an_episode_ends() -> None:
     [
         ({"variant": {"traffic": "dens"}}, "traffic must be one of"),
         ({"variant": {"horizon": 3}}, "in which no segment of 5 fits"),
+        ({"variant": {"objective": "proxy"}}, "Leave objective out"),
         ({"held_action_share": 1.5}, "share from 0 to 1"),
     ],
 )
@@ -168,3 +173,34 @@ def test_a_variant_with_other_spaces_is_refused() -> None:
     env = make_vec_env(EnvironmentRef("test/Walk-v0", {"kind": "vector"}), 2)
     with pytest.raises(ValueError, match="a variant has the same spaces"):
         SideRollouts(env, LENGTH, variant={"kind": "image"})
+
+
+def asked_with(variant: dict[str, Any], folder: Path, env: str = "rlhf/Headset-v0", **settings: Any) -> PreferenceStore:
+    venv = make_vec_env(EnvironmentRef(env, {"horizon": 40}), 8)
+    model = PPO("MlpPolicy", venv, n_steps=64, batch_size=64, n_epochs=1, device="cpu", seed=0)
+    feedback = FeedbackConfig(answers=12, segment_length=LENGTH, variant=(variant,), **settings)
+    callback = PreferenceCallback(venv, folder / "feedback.db", feedback, ensemble=EnsembleConfig(2, (8,)))
+    model.learn(1024, callback=callback)
+    return callback.loop.store
+
+
+def test_variants_are_asked_about_and_shown_as_they_look(tmp_path: Path) -> None:
+    with asked_with({"scene": "gorge"}, tmp_path, variant_share=0.5) as store:
+        segments = [segment for query in store.queries() for segment in query.segments]
+    pictures = [segment.frames for segment in segments if segment.states is None]
+    assert 0.2 < len(pictures) / len(segments) < 0.8
+    assert all(frames is not None and frames.shape[0] == LENGTH for frames in pictures)
+
+
+def test_segments_that_the_environment_of_the_training_draws_rightly_keep_their_states(tmp_path: Path) -> None:
+    with asked_with({"traffic": "dense"}, tmp_path, "rlhf/Driving-v0", variant_share=1.0) as store:
+        assert all(segment.states is not None for query in store.queries() for segment in query.segments)
+
+
+def test_with_variants_the_same_is_asked_with_the_same_seed(tmp_path: Path) -> None:
+    digests = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with asked_with({"traffic": "dense"}, tmp_path / name, "rlhf/Driving-v0") as store:
+            digests.append([segment.digest for query in store.queries() for segment in query.segments])
+    assert len(digests[0]) == 24 and digests[0] == digests[1]
