@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from rlhf_envs.kinds import Comparison, FeedbackKind
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, choose, make_candidates, rule_name, select_uniform
+from rlhf_envs.loop.selection import (
+    SELECTION_RULES,
+    SelectionRule,
+    choose,
+    make_candidates,
+    rule_name,
+    select_uniform,
+    without_near_ties,
+)
 from rlhf_envs.observations import Observations, concatenate_observations, map_observations
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder, Windows
@@ -197,6 +205,8 @@ class QueryChooser:
         self, pool: SegmentPool, ensemble: RewardEnsemble, rule: SelectionRule, count: int, segments: int
     ) -> list[tuple[Segment, ...]]:
         candidates = make_candidates(ensemble, pool, segments, self.rng)
+        if rule is self._rule and ensemble.fits and self._config.near_ties:
+            candidates = without_near_ties(candidates, self._config.near_ties)
         chosen = choose(rule, candidates, count, ensemble, self._asked, self.rng)
         if len(candidates) and not chosen and not self._warned:
             nothing = (

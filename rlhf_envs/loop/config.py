@@ -121,6 +121,8 @@ class FeedbackConfig:
             expected to tell most about the reward ("information"), or a rule of one's own as "module:Name", or in code
             as the function itself.
         candidates_per_query: how many times more candidates are considered than asked.
+        near_ties: which share of the candidates, from 0 to below 1, is left out once there was an answer, because all
+            of the reward model's members take them for ties.
         past_segment_share: which share, from 0 to 1, of the segments that recent ones may be compared with were asked
             about before.
         variant: arguments of the environment that are other than in training, such as {"traffic": "dense"}; repeatable.
@@ -156,6 +158,7 @@ class FeedbackConfig:
     kind_settings: tuple[str, ...] = ()
     selection: Annotated[str | SelectionRule, _RULE_FLAG] = "diverse"
     candidates_per_query: int = 10
+    near_ties: float = 0.0
     past_segment_share: float = 0.3
     variant: tyro.conf.UseAppendAction[tuple[dict[str, Any], ...]] = ()
     variant_share: float = 0.3
@@ -192,6 +195,8 @@ class FeedbackConfig:
             raise ValueError(f"{self.answers} answers are not enough for an overlap of {self.overlap} on any query.")
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is a share from 0 to below 1, not {self.held_out_share}.")
+        if not 0 <= self.near_ties < 1:
+            raise ValueError(f"near_ties is a share from 0 to below 1, not {self.near_ties}.")
         for name in ("past_segment_share", "variant_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -366,6 +366,26 @@ def make_candidates(
         ages[groups],
         windows.absorbing,
         partial(_hidden, ensemble, pool),
+    )
+
+
+def without_near_ties(candidates: Candidates, share: float) -> Candidates:
+    """The candidates without those that all members of the ensemble take for ties, which people take long to judge.
+
+    The first to go are those of which even the most certain member is uncertain. Where members disagree, some of them
+    are certain, so these stay.
+
+    Args:
+        candidates: any.
+        share: of the candidates to leave out, from 0 to below 1, rounded down.
+    """
+    certainty = np.abs(candidates.preferences - 0.5).max(axis=0).mean(axis=1)
+    kept = np.sort(np.argsort(certainty, kind="stable")[int(share * len(candidates)) :])
+    return replace(
+        candidates,
+        groups=candidates.groups[kept],
+        preferences=candidates.preferences[:, kept],
+        ages=candidates.ages[kept],
     )
 
 

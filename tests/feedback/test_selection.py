@@ -22,7 +22,9 @@ from rlhf_envs.loop.selection import (
     group_preferences,
     group_segments,
     make_candidates,
+    select_uniform,
     standardised,
+    without_near_ties,
 )
 from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
@@ -167,6 +169,34 @@ def test_groups_that_all_show_the_same_are_asked_once_each_and_the_most_disputed
     chosen = select("diverse", pool, 9, ensemble).tolist()
     assert chosen == select("disagreement", pool, 9, ensemble).tolist()
     assert len(set(chosen)) == 9
+
+
+def test_near_ties_are_left_out_and_disputes_stay():
+    pool = candidates(100)
+    pool.preferences[:] = np.linspace(0.5, 0.9, 100)[None, :, None]
+    pool.preferences[:, 3] = np.array([0.1, 0.9, 0.5, 0.5, 0.5])[:, None]
+    rest = without_near_ties(pool, 0.25)
+    assert rest.groups[:, 0].tolist() == [3, *range(26, 100)]
+    assert len(rest) == len(rest.ages) == len(rest.features) == 75
+    assert (rest.preferences[:, 0] == pool.preferences[:, 3]).all()
+
+
+@pytest.mark.parametrize("near_ties, asks_ties", [(0.0, True), (0.5, False)])
+def test_a_run_asks_no_near_ties_once_there_was_an_answer(near_ties, asks_ties):
+    seen = []
+
+    def noted(candidates, count, ensemble, asked, rng):
+        seen.append(np.abs(candidates.preferences - 0.5).max(axis=0).mean(axis=1))
+        return select_uniform(candidates, count, ensemble, asked, rng)
+
+    config = FeedbackConfig(selection=noted, segment_length=4, near_ties=near_ties)
+    ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+    for ensemble.fits in (0, 1):
+        chooser = QueryChooser(config, KINDS, HORIZON, seed=0)
+        assert len(chooser.choose(rollouts(), ensemble, 0, {"comparison": 6}, 2)) == 8
+    before, after = seen
+    assert len(after) == (len(before) if asks_ties else len(before) - len(before) // 2)
+    assert (after.min() == before.min()) == asks_ties and after.max() == before.max()
 
 
 def segments_of(pool):

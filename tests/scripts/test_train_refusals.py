@@ -49,6 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--segment-length", "21"], "Segments of 21 steps do not fit into episodes of 20"),
         ([*DRIVING, "--variant", '{"traffic": "dens"}'], "traffic must be one of light, medium, dense, not 'dens'"),
         ([*DRIVING, "--variant", "dense"], "'dense' is not JSON"),
+        ([*DRIVING, "--near-ties", "1"], "near_ties is a share from 0 to below 1, not 1.0"),
         ([*DRIVING, "--variant-share", "2"], "variant_share is a share from 0 to 1, not 2.0"),
         ([*DRIVING, "--answers", "0"], "answers must be at least 1, not 0"),
         ([*DRIVING, "--answers", "many"], "invalid literal"),
