@@ -19,7 +19,8 @@ from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
 from rlhf_envs.queries import AccuracySource
 from rlhf_envs.recording import SegmentRecorder
-from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
+from rlhf_envs.rewards import EnsembleConfig, FitConfig, FitReport, RewardEnsemble, fit
+from rlhf_envs.rewards.encoding import Encoded
 
 OBSERVATIONS = spaces.Box(-1, 1, (3,), np.float32)
 ACTIONS = spaces.Box(-1, 1, (1,), np.float32)
@@ -418,3 +419,33 @@ def test_annotators_who_err_are_believed_less(make_loop: MakeLoop, store: Prefer
         liar.serve(store)
     reliability = loop.dataset.reliability
     assert reliability["bad"].error_rate > reliability["good"].error_rate + 0.1
+
+
+def test_fits_are_given_recent_segments_where_they_make_use_of_them_and_asking_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Encoded | None] = []
+
+    def look(*args: Any, unlabelled: Encoded | None, **settings: Any) -> FitReport:
+        given.append(unlabelled)
+        return fit(*args, unlabelled=unlabelled, **settings)
+
+    monkeypatch.setattr("rlhf_envs.loop.feedback_loop.fit_reward", look)
+    asked = []
+    for name, config in (("off", FIT), ("on", replace(FIT, dynamics=0.1, pseudo_labels=0.6)), ("again", None)):
+        with PreferenceStore.create(tmp_path / f"{name}.db") as store:
+            ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+            teacher = ScriptedTeacher(TeacherConfig(), "oracle")
+            settings = FeedbackConfig(answers=20, segment_length=4, selection="uniform")
+            chosen = config or replace(FIT, dynamics=0.1, pseudo_labels=0.6)
+            loop = FeedbackLoop(store, ensemble, settings, HORIZON, annotator=teacher, fit=chosen)
+            visits(loop, 3)
+            asked.append([query.segments[0].digest for query in store.queries()])
+    fits = len(given) // 3
+    assert fits and given[:fits] == [None] * fits
+    used, again = given[fits : 2 * fits], given[2 * fits :]
+    for one, other in zip(used, again, strict=True):
+        assert one is not None and other is not None
+        assert one.vector.shape == (256, 4, 4)
+        np.testing.assert_array_equal(one.vector, other.vector)
+    assert asked[0] == asked[1] == asked[2]

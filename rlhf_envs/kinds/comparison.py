@@ -26,7 +26,7 @@ class Comparison(FeedbackKind):
     """
 
     name: ClassVar[str] = "comparison"
-    cropped: ClassVar[bool] = True
+    ordinal: ClassVar[bool] = True
 
     weight: float = 1.0
 

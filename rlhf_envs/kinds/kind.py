@@ -73,8 +73,9 @@ class FeedbackKind(ABC):
         name: that queries, stores and archives know it by.
         fewest_segments, most_segments: how many segments a query shows.
         columns: archive columns for entries of its payload, by their key.
-        cropped: whether its labels are about segments as wholes and order them, so that they hold for most windows of
-            these as well, which fits are then augmented with (`FitConfig.crop`). `predict` then gets fewer steps.
+        ordinal: whether its labels order segments as wholes, and its loss is the negative log-likelihood of the order.
+            Such labels hold for most windows of the segments as well, which fits are augmented with (`FitConfig.crop`):
+            `predict` then gets fewer steps.
         weight: how much the loss of one of its labels counts beside that of one comparison.
     """
 
@@ -82,7 +83,7 @@ class FeedbackKind(ABC):
     fewest_segments: ClassVar[int] = 2
     most_segments: ClassVar[int] = 2
     columns: ClassVar[Mapping[str, Column]] = {}
-    cropped: ClassVar[bool] = False
+    ordinal: ClassVar[bool] = False
 
     weight: float = 1.0
 

@@ -45,7 +45,7 @@ class Ranking(FeedbackKind):
     """
 
     name: ClassVar[str] = "ranking"
-    cropped: ClassVar[bool] = True
+    ordinal: ClassVar[bool] = True
     most_segments: ClassVar[int] = LONGEST_RANKING
     columns: ClassVar[Mapping[str, Column]] = {"ranking": "integers"}
 

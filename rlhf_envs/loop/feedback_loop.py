@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.feedback.annotators import Annotator
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
@@ -19,6 +21,7 @@ from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
+from rlhf_envs.observations import merge_leading_axes
 from rlhf_envs.queries import AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
@@ -32,12 +35,16 @@ from rlhf_envs.rewards import (
     predict_out_of_fold,
 )
 from rlhf_envs.rewards import fit as fit_reward
+from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.metrics import Predictions
 
 _Result = TypeVar("_Result")
 
 FEWEST_TESTED = 10
 """Of fewer predicted answers none says whether the target accuracy is reached."""
+
+UNLABELLED_SEGMENTS = 256
+"""Recent segments that a fit is given beside the labelled ones, where it makes use of them."""
 
 _POLL_SECONDS = 0.2
 
@@ -246,7 +253,7 @@ class FeedbackLoop:
         report = None
         if self._answers.read(self.progress.round if asked else self.progress.round - 1):
             self.on_stage("fitting the reward")
-            report = self._fit()
+            report = self._fit(recorder)
             observations, actions, _ = recorder.latest()
             self.ensemble.normalise(observations, actions)
             self._test()
@@ -265,10 +272,27 @@ class FeedbackLoop:
             self.accuracy_from,
         )
 
-    def _fit(self) -> FitReport:
+    def _fit(self, recorder: SegmentRecorder) -> FitReport:
+        unlabelled = self._unlabelled(recorder) if self.fit.uses_unlabelled else None
         if self.config.reliability:
-            return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1)
-        return fit_reward(self.ensemble, self.dataset, self.fit)
+            return fit_with_reliability(self.ensemble, self.dataset, self.fit, rounds=1, unlabelled=unlabelled)
+        return fit_reward(self.ensemble, self.dataset, self.fit, unlabelled=unlabelled)
+
+    def _unlabelled(self, recorder: SegmentRecorder) -> Encoded | None:
+        """Recent segments, encoded, (segments, T, ...); None where no segment fits.
+
+        They follow from the rollouts, the ensemble's seed and the fits so far, and leave the loop's generator alone.
+        """
+        rng = np.random.default_rng([self.ensemble.seed % 2**64, self.ensemble.fits])
+        length = self.dataset.segment_length or self.config.steps
+        windows = recorder.sample_windows(UNLABELLED_SEGMENTS, length, rng)
+        if not len(windows):
+            return None
+        observations, actions, _ = recorder.gather(windows)
+        steps = self.ensemble.encoder.encode(
+            merge_leading_axes(observations), actions.reshape(-1, *actions.shape[2:]), windows.absorbing.reshape(-1)
+        )
+        return steps.unflatten(len(windows), length)
 
     @property
     def accuracy_from(self) -> AccuracySource:

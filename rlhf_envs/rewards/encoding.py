@@ -54,6 +54,16 @@ class Encoded:
         """The given rows: a slice or an integer array."""
         return Encoded(self.vector[rows], tuple(image[rows] for image in self.images), self.categories[rows])
 
+    def unflatten(self, segments: int, steps: int) -> Encoded:
+        """Steps of segments, one segment after another, with the leading axes (segments, steps)."""
+        lead = segments, steps
+        images = tuple(image.reshape(*lead, *image.shape[1:]) for image in self.images)
+        return Encoded(
+            self.vector.reshape(*lead, self.vector.shape[1]),
+            images,
+            self.categories.reshape(*lead, self.categories.shape[1]),
+        )
+
 
 class InputEncoder:
     """Turns batches of observations and actions of two given spaces into `Encoded` batches. Holds no learned state.
@@ -66,6 +76,7 @@ class InputEncoder:
 
     Attributes:
         columns: width of `Encoded.vector`.
+        observed: how many of these, the first ones, are the observation; those of the action follow.
         normalised: (columns,) bool, the columns of unknown scale, which want the mean and std of the data seen.
             One-hots and actions scaled by their bounds are left as they are.
         pictures: the key of each image in a Dict observation; empty where the observation is one.
@@ -96,6 +107,7 @@ class InputEncoder:
             normalised.append(False)
         self.normalised = np.array(normalised, dtype=bool)
         self.columns = len(normalised)
+        self.observed = sum(len(part.normalised) for _, part in self._parts)
 
     def encode(
         self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None

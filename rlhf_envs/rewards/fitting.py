@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from rlhf_envs.kinds import KINDS, LabelBatch
+from rlhf_envs.kinds import KINDS, Comparison, LabelBatch
 from rlhf_envs.objectives import LEAST_ERROR
 from rlhf_envs.randomness import uniforms_by_integers
 from rlhf_envs.rewards.dataset import Labels, PreferenceDataset
+from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.rewards.unlabelled import Dynamics, PseudoLabels, windows
 
 GROWTH_FOR_FRESH_START = 1.5
 """How many times the labels of the last fresh start make `fit` start afresh."""
@@ -28,7 +30,7 @@ _UNCHECKED = 1 / 3
 _FINAL_RATE = 0.1
 _SMALLEST_STD = 1e-6
 _CHUNK = 512
-_EVERY_STEP = slice(None)
+_EVERY_STEP = _EVERY_LABEL = slice(None)
 
 Resampling = Callable[[int, NDArray[np.uint64], int], NDArray[np.float32]]
 """From (seed, `Labels.keys`, members) to how often each member's sample holds each label, (members, labels). Where it
@@ -80,6 +82,18 @@ class FitConfig:
             and the whole is drawn, and every segment of its labels is cut to a window of that length, each at a place
             of its own (temporal cropping of SURF, Park et al. 2022, arXiv 2203.10050, section 4.2). 1 cuts nothing.
             Kinds that say something of single steps, as ratings do, are never cut.
+        dynamics: weight of a self-supervised loss: from the last hidden layer the change of the observation to the next
+            step is predicted, on labelled and unlabelled steps (`rlhf_envs.rewards.unlabelled.Dynamics`; REED, Metcalf
+            et al. 2022, arXiv 2211.06527). 0 for none.
+        pseudo_labels: how sure the ensemble must be of a pair of unlabelled segments, all members agreeing, to take its
+            own prediction for an answer, from 0.5 to 1 (`rlhf_envs.rewards.unlabelled.PseudoLabels`; SURF, section
+            4.1, has 0.99). They are drawn anew in each fit after a third of its steps. 0 for none.
+        label_smoothing: how far the target of a comparison is moved from 0 or 1 towards 0.5, as a share, while training
+            (Szegedy et al. 2016, arXiv 1512.00567, section 7). 0 for none.
+        small_loss: trust labels of small loss (as co-teaching does, Han et al. 2018, arXiv 1804.06872, and RIME, Cheng
+            et al. 2024, arXiv 2402.17257): after a third of the steps, a label on which the members that do not train
+            on it have a loss l above this, in nats, counts only this / l as much. Guessing has a loss of 0.69. Kinds
+            that say something of single steps are left alone. 0 for none.
     """
 
     batch: int = 16
@@ -91,18 +105,32 @@ class FitConfig:
     patience: int = 6
     resampling: Literal["folds", "bootstrap"] = "folds"
     crop: float = 0.7
+    dynamics: float = 0.0
+    pseudo_labels: float = 0.0
+    label_smoothing: float = 0.0
+    small_loss: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "epochs", "warm_start_share", "learning_rate", "patience"):
             # Written as what must hold, so that NaN, which holds for nothing, is refused as well.
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be 0 or more and finite, not {self.weight_decay}.")
+        for name in ("weight_decay", "dynamics", "small_loss"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more and finite, not {getattr(self, name)}.")
+        if not (self.pseudo_labels == 0 or 0.5 <= self.pseudo_labels < 1):
+            raise ValueError(f"pseudo_labels must be 0 or from 0.5 to below 1, not {self.pseudo_labels}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be 0 or more and below 1, not {self.label_smoothing}.")
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be above 0 and at most 1, not {self.crop}.")
         if self.resampling not in RESAMPLING:
             raise ValueError(f"There is no resampling {self.resampling!r}; choose from {', '.join(RESAMPLING)}.")
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether a fit makes use of segments that nobody was asked about."""
+        return self.dynamics > 0 or self.pseudo_labels > 0
 
 
 @dataclass(frozen=True)
@@ -128,12 +156,17 @@ class FitReport:
 
 
 def fit(
-    ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig | None = None, *, fresh: bool | None = None
+    ensemble: RewardEnsemble,
+    dataset: PreferenceDataset,
+    config: FitConfig | None = None,
+    *,
+    fresh: bool | None = None,
+    unlabelled: Encoded | None = None,
 ) -> FitReport:
     """Fit the ensemble to all labels of the dataset, and normalise its reward over their segments.
 
     Each member trains on its own sample of the labels, and keeps the parameters of lowest loss on those that it holds
-    out. The same ensemble, dataset and config give the same result, bit for bit.
+    out. The same arguments give the same result, bit for bit.
 
     Args:
         fresh: whether to start from new parameters, or to go on from those of the last fit, which takes less than half
@@ -141,9 +174,12 @@ def fit(
             were fitted to few labels never quite lose what they wrongly made of them. Where members held out other
             labels in the last fit than they do now, the fit starts anew in any case, so that what a member holds out
             it has never seen.
+        unlabelled: segments of recent rollouts that no answer is about, every array with the leading axes
+            (segments, T), for `FitConfig.dynamics`, which goes by the labelled ones alone where None, and
+            `FitConfig.pseudo_labels`, of which there are none then.
 
     Raises:
-        ValueError: if the dataset is empty or belongs to other spaces.
+        ValueError: if the dataset is empty or belongs to other spaces, or the unlabelled segments have another length.
     """
     started = time.perf_counter()
     config = config or FitConfig()
@@ -158,8 +194,8 @@ def fit(
         ensemble.labels_at_fresh_start = labels
         ensemble.network = ensemble.fresh_network()
     _fit_input_normaliser(ensemble, dataset, keep_function=not fresh)
-    problem = _Problem(ensemble, dataset, config)
-    steps = _train(problem, labels, config, ensemble.generator(stream=1), 1.0 if fresh else config.warm_start_share)
+    problem = _Problem(ensemble, dataset, config, unlabelled if config.uses_unlabelled else None)
+    steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
     ensemble.fits += 1
     # Nobody has said what a termination is worth before an answer was about one.
     ensemble.anchored = ensemble.encoder.absorbing and bool(dataset.flat_steps.vector[:, -1].any())
@@ -209,13 +245,18 @@ def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDA
     return returns
 
 
-def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, share: float) -> int:
+def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, fresh: bool) -> int:
     batch = min(config.batch, labels)
     epoch = -(-labels // batch)
-    total = max(1, round(max(config.steps, config.epochs * epoch) * share))
+    total = max(1, round(max(config.steps, config.epochs * epoch) * (1.0 if fresh else config.warm_start_share)))
+    # Fresh parameters know nothing yet that could be gone by.
+    informed = int(total * _UNCHECKED) + 1 if fresh else 1
     between_checks = max(epoch, _STEPS_BETWEEN_CHECKS)
     optimiser = torch.optim.AdamW(
-        problem.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        [*problem.parameters, *problem.auxiliary_parameters],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     order = torch.empty(0, dtype=torch.int64)
     last_better = step = 0
@@ -223,6 +264,8 @@ def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.G
         if len(order) < batch:
             order = torch.cat([order, torch.randperm(labels, generator=generator)])
         chosen, order = order[:batch], order[batch:]
+        if step == informed:
+            problem.go_by_predictions(generator)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * (1 - (1 - _FINAL_RATE) * step / total)
         optimiser.zero_grad()
@@ -249,20 +292,59 @@ def _cropped_length(crop: float, segment_length: int, generator: torch.Generator
 class _Problem:
     """The labels of all kinds as one thing to minimise, the network, and the best parameters of each member so far."""
 
-    def __init__(self, ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig) -> None:
+    def __init__(
+        self, ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig, unlabelled: Encoded | None
+    ) -> None:
+        self.config, self.objective = config, ensemble.objective
         self.network = ensemble.network
         self.parameters = list(self.network.parameters())
         self.members = ensemble.config.members
-        steps = dataset.steps
+        steps, labelled = dataset.steps, len(dataset.steps)
         self.device = device = ensemble.device
         self.segment_length = steps.vector.shape[1]
+        if unlabelled is not None:
+            steps = _joined(steps, unlabelled)
         self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector).to(device))
         self._images = [torch.from_numpy(image).to(device) for image in steps.images]
         self._categories = torch.from_numpy(steps.categories).to(device)
         samples, self.members_with_a_sample = _samples(ensemble, dataset, config.resampling)
-        self._terms = [_Term(ensemble, dataset.labels(kind), sample) for kind, sample in samples.items()]
+        self._terms = [
+            _Term(ensemble, dataset.labels(kind), sample, config.label_smoothing) for kind, sample in samples.items()
+        ]
+        self._unlabelled = torch.arange(labelled, len(steps), device=device)
+        self._pseudo_labels: PseudoLabels | None = None
+        self._dynamics: Dynamics | None = None
+        if config.dynamics:
+            self._dynamics = Dynamics(
+                self._vector,
+                ensemble.encoder.observed,
+                ensemble.encoder.absorbing,
+                self.members,
+                ensemble.config.hidden[-1],
+                ensemble.generator(stream=2),
+            )
         self.best = torch.full((self.members,), torch.inf, device=device)
         self._best_parameters = [parameter.detach().clone() for parameter in self.parameters]
+
+    @property
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
+        """What is trained besides the network, and dropped at the end."""
+        return [] if self._dynamics is None else list(self._dynamics.parameters())
+
+    def go_by_predictions(self, generator: torch.Generator) -> None:
+        """From now on, use what the members predict: as labels of their own, and against labels that they doubt."""
+        if self.config.pseudo_labels and len(self._unlabelled) > 1:
+            with torch.inference_mode():
+                chunks = self._unlabelled.split(max(1, _CHUNK // self.segment_length))
+                returns = torch.cat([self.rewards(some).sum(dim=2) for some in chunks], dim=1)
+            # Tensors of inference mode may not take part in a backward pass.
+            pseudo_labels = PseudoLabels(
+                returns.clone(), self._unlabelled, self.config.pseudo_labels, self.objective, generator
+            )
+            self._pseudo_labels = pseudo_labels if len(pseudo_labels) else None
+        if self.config.small_loss:
+            for term, predicted in zip(self._terms, self.predictions(), strict=True):
+                term.doubt(predicted, self.config.small_loss)
 
     def rewards(self, segments: Tensor, steps: Tensor | slice = _EVERY_STEP) -> Tensor:
         """Each member's rewards of steps of some segments, (K, segments, steps).
@@ -271,13 +353,22 @@ class _Problem:
             segments: (segments,), their rows; or (segments, 1) beside (segments, steps).
             steps: which of each segment.
         """
+        inputs, shape = self._inputs(segments, steps)
+        rewards: Tensor = self.network(*inputs)
+        return rewards.view(self.members, *shape)
+
+    def _hidden(self, segments: Tensor, steps: Tensor) -> Tensor:
+        """Each member's last hidden layer, (K, segments, steps, width); arguments as in `rewards`."""
+        inputs, shape = self._inputs(segments, steps)
+        return self.network.hidden(*inputs).unflatten(1, shape)
+
+    def _inputs(
+        self, segments: Tensor, steps: Tensor | slice
+    ) -> tuple[tuple[Tensor, list[Tensor], Tensor], tuple[int, int]]:
         vector = self._vector[segments, steps]
-        rewards: Tensor = self.network(
-            vector.flatten(0, 1),
-            [image[segments, steps].flatten(0, 1) for image in self._images],
-            self._categories[segments, steps].flatten(0, 1),
-        )
-        return rewards.view(self.members, *vector.shape[:2])
+        images = [image[segments, steps].flatten(0, 1) for image in self._images]
+        categories = self._categories[segments, steps].flatten(0, 1)
+        return (vector.flatten(0, 1), images, categories), (vector.shape[0], vector.shape[1])
 
     def train_loss(self, labels: Tensor, length: int, generator: torch.Generator) -> Tensor:
         """The loss to minimise: members do not share parameters, so the gradient of their sum trains each by itself.
@@ -289,21 +380,27 @@ class _Problem:
         """
         losses = []
         shorter = length < self.segment_length
-        for cropped, chosen in groupby(self._by_kind(labels), lambda part: shorter and part[0].kind.cropped):
+        for cropped, chosen in groupby(self._by_kind(labels), lambda part: shorter and part[0].kind.ordinal):
             parts = list(chosen)
-            rows = [term.rows(places) for term, places in parts]
+            rows = [term.rows(some) for term, some in parts]
             segments = torch.cat(rows)
             if cropped:
-                starts = torch.rand(len(segments), 1, generator=generator) * (self.segment_length - length + 1)
-                windows = starts.long().to(self.device) + torch.arange(length, device=self.device)
-                rewards = self.rewards(segments[:, None], windows)
+                places = windows(len(segments), self.segment_length, length, generator)
+                rewards = self.rewards(segments[:, None], places.to(self.device))
             else:
                 rewards = self.rewards(segments)
             losses += [
-                term.losses(term.predict(some), places) * term.train_weights[:, places]
-                for (term, places), some in zip(parts, rewards.split([len(some) for some in rows], dim=1), strict=True)
+                term.train_losses(term.predict(predicted), some) * term.train_weights[:, some]
+                for (term, some), predicted in zip(
+                    parts, rewards.split([len(some) for some in rows], dim=1), strict=True
+                )
             ]
-        return torch.cat(losses, dim=1).mean(dim=1).sum()
+        loss = torch.cat(losses, dim=1).mean(dim=1).sum()
+        if self._pseudo_labels is not None:
+            loss = loss + self._pseudo_labels.loss(self.rewards, self.segment_length, length, generator)
+        if self._dynamics is not None:
+            loss = loss + self.config.dynamics * self._dynamics.loss(self._hidden, generator)
+        return loss
 
     def predictions(self) -> list[Tensor]:
         """What the members predict for all labels of each kind, without gradients."""
@@ -360,9 +457,8 @@ class _Problem:
         return chosen
 
     def _losses(self, predictions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        everything = slice(None)
         losses = torch.cat(
-            [term.losses(predicted, everything) for term, predicted in zip(self._terms, predictions, strict=True)],
+            [term.losses(predicted, _EVERY_LABEL) for term, predicted in zip(self._terms, predictions, strict=True)],
             dim=1,
         )
         train = torch.cat([term.train_weights for term in self._terms], dim=1)
@@ -373,13 +469,16 @@ class _Problem:
 class _Term:
     """The labels of one kind, and how much each counts in training, and in judging, each member: (K, N)."""
 
-    def __init__(self, ensemble: RewardEnsemble, labels: Labels, sample: NDArray[np.float32]) -> None:
+    def __init__(
+        self, ensemble: RewardEnsemble, labels: Labels, sample: NDArray[np.float32], label_smoothing: float
+    ) -> None:
         self.kind, self.objective = labels.kind, ensemble.objective
         device = ensemble.device
         sampled = torch.from_numpy(sample).to(device)
         counted = torch.from_numpy(labels.weights * np.float32(labels.kind.weight)).to(device)
         self.train_weights = sampled * counted
         self.held_out_weights = (sampled == 0) * counted
+        self._undoubted_weights = self.train_weights
         most = int((labels.rows >= 0).sum(axis=1).max())
         rows = torch.from_numpy(labels.rows[:, :most]).to(device)
         # Absent places show the first segment again, and the losses leave them out.
@@ -390,6 +489,10 @@ class _Term:
             torch.from_numpy(labels.temperatures.astype(np.float32)).to(device),
             torch.from_numpy(labels.error_rates.clip(LEAST_ERROR, 1 - LEAST_ERROR).astype(np.float32)).to(device),
         )
+        self._train_batch = self._batch
+        if label_smoothing and labels.kind.name == Comparison.name:
+            smoothed = (1 - label_smoothing) * self._batch.targets + label_smoothing / 2
+            self._train_batch = replace(self._batch, targets=smoothed)
 
     def __len__(self) -> int:
         return self.train_weights.shape[1]
@@ -406,9 +509,41 @@ class _Term:
         """The loss of each member on each label, (K, labels)."""
         return self.kind.loss(predictions, self._batch[labels], self.objective)
 
+    def train_losses(self, predictions: Tensor, labels: Tensor) -> Tensor:
+        """The same with smoothed targets."""
+        return self.kind.loss(predictions, self._train_batch[labels], self.objective)
+
+    def doubt(self, predictions: Tensor, trusted_loss: float) -> None:
+        """Let labels count less on which the members that do not train on them have a larger loss than that.
+
+        Args:
+            predictions: of all labels.
+            trusted_loss: up to which a label counts in full.
+        """
+        if not self.kind.ordinal:
+            return
+        held_out = self.held_out_weights > 0
+        losses = (self.losses(predictions, _EVERY_LABEL) * held_out).sum(dim=0) / held_out.sum(dim=0)
+        trust = torch.where(losses > trusted_loss, trusted_loss / losses, 1.0)
+        self.train_weights = self._undoubted_weights * trust
+
     def held_out_pairs(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
         """See `FeedbackKind.held_out_pairs`."""
         return self.kind.held_out_pairs(predictions, self._batch, self.held_out_weights > 0)
+
+
+def _joined(steps: Encoded, unlabelled: Encoded) -> Encoded:
+    """Labelled segments and, behind them, unlabelled ones."""
+    if unlabelled.vector.shape[1:] != steps.vector.shape[1:]:
+        raise ValueError(
+            f"Unlabelled segments must be like the labelled ones, (T, columns) {steps.vector.shape[1:]}, not "
+            f"{unlabelled.vector.shape[1:]}."
+        )
+    return Encoded(
+        np.concatenate([steps.vector, unlabelled.vector]),
+        tuple(np.concatenate(both) for both in zip(steps.images, unlabelled.images, strict=True)),
+        np.concatenate([steps.categories, unlabelled.categories]),
+    )
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rlhf_envs.kinds import Comparison
 from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
+from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, held_out_by, segment_returns
 from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities
@@ -24,6 +25,7 @@ def fit_with_reliability(
     config: FitConfig | None = None,
     *,
     rounds: int = ROUNDS,
+    unlabelled: Encoded | None = None,
 ) -> FitReport:
     """Estimate from the reward how reliable everybody is, fit the reward to answers weighed by that, and so on.
 
@@ -35,7 +37,7 @@ def fit_with_reliability(
     dataset and config alone: what `set_reliability` said before plays no part.
 
     Args:
-        ensemble, dataset, config: as in `fit`. The dataset gets the estimates (`set_reliability`).
+        ensemble, dataset, config, unlabelled: as in `fit`. The dataset gets the estimates (`set_reliability`).
         rounds: how many times to estimate and fit. Where fits follow each other as answers come in, 1 is enough, and
             costs what `fit` costs.
 
@@ -49,10 +51,10 @@ def fit_with_reliability(
         raise ValueError(f"A joint fit needs at least 1 round, not {rounds}.")
     if not ensemble.fits:
         dataset.set_reliability({})
-        fit(ensemble, dataset, config)
+        fit(ensemble, dataset, config, unlabelled=unlabelled)
     for _ in range(rounds):
         dataset.set_reliability(estimate_from_held_out(ensemble, dataset))
-        report = fit(ensemble, dataset, config)
+        report = fit(ensemble, dataset, config, unlabelled=unlabelled)
     return report
 
 
