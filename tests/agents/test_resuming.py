@@ -204,6 +204,7 @@ def test_every_answer_that_was_there_at_the_kill_is_there_at_the_end(trainer: Tr
         ("rlhf/Driving-v0", ("--reward", "true")),
         ("rlhf/Driving-v0", ("--learner.use-sde",)),
         ("rlhf/Driving-v0", ("--patience", "1", "--timesteps", "6144")),
+        ("rlhf/Driving-v0", ("--variant", '{"traffic": "dense"}', "--selection", "information")),
     ],
 )
 def test_every_kind_of_run_can_be_killed(trainer: Trainer, tmp_path: Path, env: str, more: tuple[str, ...]) -> None:
