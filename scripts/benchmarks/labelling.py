@@ -29,8 +29,6 @@ FEWEST_AHEAD = 4
 
 _START_SECONDS = 60.0
 
-_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
 
 @dataclass(frozen=True)
 class Labelling:
@@ -154,6 +152,39 @@ async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[
     return acknowledged, waits
 
 
+class _Connection:
+    """A connection that is opened again where the server has closed it because it was idle, as browsers do.
+
+    Args:
+        port: of the server.
+        reader, writer: its first streams.
+    """
+
+    def __init__(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._port, self.reader, self._writer = port, reader, writer
+
+    @classmethod
+    async def to(cls, port: int) -> _Connection:
+        return cls(port, *await asyncio.open_connection("127.0.0.1", port))
+
+    async def head_after(self, request: bytes) -> str:
+        """Send a request that may be sent twice; the lower-case head of its response."""
+        while True:
+            try:
+                self._writer.write(request)
+                return (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                if isinstance(error, asyncio.IncompleteReadError) and error.partial:
+                    raise
+            await self.close()
+            self.reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+
 class _Client:
     """One annotator's connection, persistent like a browser's."""
 
@@ -166,8 +197,8 @@ class _Client:
 
     async def begin(self) -> None:
         """Connect, and go through the practice round, which is not measured."""
-        self._for_answers = await asyncio.open_connection("127.0.0.1", self._port)
-        self._for_queries = await asyncio.open_connection("127.0.0.1", self._port)
+        self._for_answers = await _Connection.to(self._port)
+        self._for_queries = await _Connection.to(self._port)
         while True:
             listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
             if not listed or listed[0]["practice"] is None:
@@ -198,10 +229,8 @@ class _Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        for _, writer in (self._for_answers, self._for_queries):
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        for connection in (self._for_answers, self._for_queries):
+            await connection.close()
 
     async def _fetch(self) -> None:
         listed = (await self._request(self._for_queries, "GET", "/api/queries"))["queries"]
@@ -215,14 +244,13 @@ class _Client:
     async def _request(
         self, connection: _Connection, method: str, path: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        reader, writer = connection
         content = b"" if body is None else json.dumps(body).encode()
         length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
         while True:
-            writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + content)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            sent = f"{method} {path} HTTP/1.1\r\n{self._head}{length}\r\n".encode() + content
+            head = await connection.head_after(sent)
             size = int(head.split("content-length:")[1].split("\r\n")[0])
-            answered = json.loads(await reader.readexactly(size))
+            answered = json.loads(await connection.reader.readexactly(size))
             status = int(head.split(" ")[1])
             if status == 200:
                 return dict(answered)

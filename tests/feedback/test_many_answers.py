@@ -50,8 +50,7 @@ class Model:
 def test_what_is_taken_is_what_a_look_at_everything_finds(
     store: PreferenceStore, make_query: Any, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Small steps, so that places are written down and pages end within a few queries.
-    monkeypatch.setattr("rlhf_envs.feedback.store.taking._FIRST_PAGE", 2)
+    # So that places are written down within a few queries.
     monkeypatch.setattr("rlhf_envs.feedback.store.taking._WORTH_NOTING", 1)
     rng, model, now = np.random.default_rng(seed), Model(), 1000.0
     for step in range(250):

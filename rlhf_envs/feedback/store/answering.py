@@ -21,7 +21,7 @@ from sqlalchemy import (
 from rlhf_envs.feedback.store import rows as decoding
 from rlhf_envs.feedback.store.database import MOST_VALUES
 from rlhf_envs.feedback.store.errors import AnswerRefusedError
-from rlhf_envs.feedback.store.schema import ENDED, answers, is_live, leases, queries, query_segments, segments
+from rlhf_envs.feedback.store.schema import answers, has_not_ended, is_live, leases, queries, query_segments, segments
 from rlhf_envs.feedback.store.taking import LONGEST_LEASE, end_leases, lease
 from rlhf_envs.feedback.store.tallies import add_answers
 from rlhf_envs.json_values import require_json
@@ -33,7 +33,7 @@ _annotator: BindParameter[str] = bindparam("annotator", type_=String)
 _query_ids: BindParameter[int] = bindparam("query_ids", expanding=True)
 _NEVER_ANSWERED = select(leases.c.query_id).where(
     leases.c.annotator == _annotator,
-    leases.c.expires_at > ENDED,
+    has_not_ended,
     ~exists().where(answers.c.query_id == leases.c.query_id, answers.c.annotator == _annotator),
 )
 _SUBMITTED = select(answers).where(answers.c.token.in_(bindparam("tokens", expanding=True)))

@@ -167,7 +167,7 @@ class Database:
 
     @property
     def is_shared(self) -> bool:
-        """Whether this thread is in a block of `together`, whose writes `read` does not see yet."""
+        """Whether this thread is in a block of `together`, where nobody else writes."""
         return getattr(self._shared, "connection", None) is not None
 
     @contextmanager
@@ -198,6 +198,11 @@ class Database:
         Raises:
             StoreError: the subclass says why.
         """
+
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            with self._errors_told():
+                return work(shared, *inputs, **more_inputs)
 
         def attempt() -> _Result:
             with self._engine.connect() as connection:

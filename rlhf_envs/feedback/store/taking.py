@@ -16,30 +16,44 @@ from typing import Any
 
 from sqlalchemy import (
     BindParameter,
+    ColumnClause,
+    ColumnElement,
+    CompoundSelect,
     Connection,
     Float,
     Integer,
-    Row,
     Select,
     String,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
     insert,
+    literal_column,
+    text,
+    union_all,
     update,
 )
 from sqlalchemy import select as sql_select
 
 from rlhf_envs.feedback.store import rows
-from rlhf_envs.feedback.store.schema import ENDED, answers, is_live, is_open, leases, passed, queries, was_reopened
+from rlhf_envs.feedback.store.schema import (
+    ENDED,
+    answers,
+    has_not_ended,
+    is_live,
+    is_open,
+    leases,
+    passed,
+    queries,
+    was_reopened,
+)
 from rlhf_envs.queries import Purpose
 
 LONGEST_LEASE = 86_400
 
-_FIRST_PAGE = 64
-_LARGEST_PAGE = 4_096
 _WORTH_NOTING = 32
 """A place that was reached is written down when it lies so many queries behind the one from before."""
 
@@ -57,45 +71,92 @@ _answered_by_them = exists().where(
 )
 # Others than these leases were given by a clock that was far ahead.
 _in_force = and_(leases.c.expires_at > _now, leases.c.expires_at <= _now + 2 * LONGEST_LEASE)
-_leased_to_others = (
-    sql_select(func.count())
-    .select_from(leases)
-    .where(leases.c.query_id == queries.c.id, leases.c.annotator != _annotator, _in_force)
-    .scalar_subquery()
+# Once for all queries, because most of those at the front of the queue are somebody's.
+# Computed, for else SQLite goes through the index of all leases that there ever were.
+_query_of_lease = leases.c.query_id + literal_column("0")
+_others = (
+    sql_select(_query_of_lease.label("query_id"), func.count().label("count"))
+    .where(leases.c.annotator != _annotator, has_not_ended, _in_force)
+    .group_by(_query_of_lease)
+    .cte("others")
 )
 _held_until = (
     sql_select(leases.c.expires_at)
     .where(leases.c.query_id == queries.c.id, leases.c.annotator == _annotator, _in_force)
     .scalar_subquery()
 )
-_free = and_(~_answered_by_them, queries.c.given + _leased_to_others < queries.c.wanted)
+_of_selection = (is_open, queries.c.purpose.in_(_purposes))
+_of_kinds = queries.c.kind.in_(_kinds)
+_passed = func.coalesce(
+    sql_select(passed.c.query_id)
+    .where(passed.c.annotator == _annotator, passed.c.selection == bindparam("selection", type_=String))
+    .scalar_subquery(),
+    0,
+)
+_FIRST_NOT_ANSWERED = (
+    sql_select(queries.c.id, _passed.label("passed"))
+    .where(*_of_selection, queries.c.only_for.is_(None), queries.c.id > _passed, ~_answered_by_them)
+    .order_by(queries.c.id)
+    .limit(1)
+)
+_WHERE_NONE_IS_LEFT = sql_select(func.max(queries.c.id).label("newest"), _passed.label("passed"))
 
 
-def _in_order(*condition: Any) -> Select[Any]:
-    return (
-        sql_select(queries.c.id, _held_until.label("held_until"))
-        .where(is_open, queries.c.purpose.in_(_purposes), *condition)
-        .order_by(queries.c.id)
-        .limit(bindparam("limit", type_=Integer))
+def _free(rank: ColumnElement[Any], *condition: ColumnElement[bool], of_kinds: bool) -> Select[Any]:
+    """The first queries of a condition that the annotator can have, by rank and then by id."""
+    found = (
+        sql_select(queries.c.id, rank.label("rank"), _held_until.label("held_until"))
+        .outerjoin(_others, _others.c.query_id == queries.c.id)
+        .where(
+            *_of_selection,
+            *condition,
+            queries.c.given + func.coalesce(_others.c.count, 0) < queries.c.wanted,
+            ~_answered_by_them,
+        )
     )
+    found = found.where(_of_kinds) if of_kinds else found
+    # A rank that is the same for all is left out, with which SQLite would sort all of them first.
+    order = (queries.c.id,) if isinstance(rank, ColumnClause) else (rank, queries.c.id)
+    return sql_select(found.order_by(*order).limit(bindparam("limit", type_=Integer)).subquery())
 
 
 _undone = sql_select(answers.c.query_id).where(answers.c.annotator == _annotator, answers.c.undoes.is_not(None))
-_TAKEN_BACK = (
-    _in_order(queries.c.id.in_(_undone), _free).order_by(None).order_by(queries.c.only_for.is_(None), queries.c.id)
+
+
+def _first_free(of_kinds: bool) -> CompoundSelect[Any]:
+    return union_all(
+        _free(case((queries.c.only_for.is_(None), 1), else_=0), queries.c.id.in_(_undone), of_kinds=of_kinds),
+        _free(
+            literal_column("2"), queries.c.only_for.is_not(None), queries.c.only_for == _annotator, of_kinds=of_kinds
+        ),
+        # Not "only_for IS NULL", with which SQLite may look through all that are open instead of those reopened.
+        _free(
+            literal_column("3"),
+            was_reopened,
+            func.coalesce(queries.c.only_for, "") == "",
+            queries.c.id <= _after,
+            of_kinds=of_kinds,
+        ),
+        _free(literal_column("3"), queries.c.only_for.is_(None), queries.c.id > _after, of_kinds=of_kinds),
+    )
+
+
+_FIRST_FREE, _FIRST_FREE_OF_KINDS = _first_free(False), _first_free(True)
+_FIRST_NOT_ANSWERED_OF_KINDS = _FIRST_NOT_ANSWERED.where(_of_kinds)
+_STILL_FREE = (
+    sql_select(func.count())
+    .select_from(queries)
+    .outerjoin(_others, _others.c.query_id == queries.c.id)
+    .where(
+        queries.c.id.in_(_query_ids),
+        queries.c.given + func.coalesce(_others.c.count, 0) < queries.c.wanted,
+        ~_answered_by_them,
+    )
 )
-_FOR_THEM_ALONE = _in_order(queries.c.only_for.is_not(None), queries.c.only_for == _annotator, _free)
-# Not "only_for IS NULL", with which SQLite may look through all that are open instead of the few that were reopened.
-_REOPENED = _in_order(was_reopened, func.coalesce(queries.c.only_for, "") == "", queries.c.id <= _after, _free)
-_FOR_ANYBODY = _in_order(queries.c.only_for.is_(None), queries.c.id > _after).add_columns(
-    _answered_by_them.label("answered"), _free.label("free")
+_LEASE = text(
+    "INSERT INTO leases (query_id, annotator, expires_at) VALUES (:query_id, :annotator, :expires_at) "
+    "ON CONFLICT (query_id, annotator) DO UPDATE SET expires_at = excluded.expires_at"
 )
-_STILL_FREE = sql_select(func.count()).select_from(queries).where(queries.c.id.in_(_query_ids), is_open, _free)
-_PASSED = sql_select(passed.c.query_id).where(
-    passed.c.annotator == _annotator, passed.c.selection == bindparam("selection")
-)
-_NEWEST_QUERY = sql_select(func.max(queries.c.id))
-_REMOVE_LEASE = delete(leases).where(leases.c.query_id == bindparam("query"), leases.c.annotator == _annotator)
 _END_LEASE = (
     update(leases)
     .where(leases.c.query_id == bindparam("query"), leases.c.annotator == bindparam("holder"))
@@ -149,46 +210,29 @@ class Found:
 
 def select(connection: Connection, wanted: Wanted) -> Found:
     """What an annotator can take at this moment: first those whose answer they took back, then those for them alone."""
-    values = {
+    values: dict[str, Any] = {
         "annotator": wanted.annotator,
+        "selection": wanted.selection,
         "now": wanted.now,
         "limit": wanted.limit,
         "purposes": [purpose.value for purpose in wanted.purposes],
     }
+    statements = (_FIRST_NOT_ANSWERED, _FIRST_FREE)
     if wanted.kinds is not None:
+        statements = (_FIRST_NOT_ANSWERED_OF_KINDS, _FIRST_FREE_OF_KINDS)
         values["kinds"] = list(wanted.kinds)
-
-    def fetch(statement: Select[Any], **more: Any) -> Sequence[Row[Any]]:
-        if wanted.kinds is not None:
-            statement = statement.where(queries.c.kind.in_(_kinds))
-        return connection.execute(statement, values | more).all()
-
-    place = {"annotator": wanted.annotator, "selection": wanted.selection}
-    before = rows.whole_number(connection.execute(_PASSED, place).scalar() or 0, "place that an annotator has reached")
-    taken = {row.id: row for row in fetch(_TAKEN_BACK)}
-    taken |= {row.id: row for row in fetch(_FOR_THEM_ALONE) if row.id not in taken}
-    for_anybody = list(fetch(_REOPENED, after=before))
-    reached = after = before
-    page = max(_FIRST_PAGE, 2 * wanted.limit)
-    passing = True
-    while len(for_anybody) < wanted.limit + len(taken):
-        found = fetch(_FOR_ANYBODY, after=after, limit=page)
-        for row in found:
-            passing = passing and row.answered
-            if passing:
-                reached = row.id
-            if row.free:
-                for_anybody.append(row)
-        if len(found) < page:
-            if passing:
-                reached = connection.execute(_NEWEST_QUERY).scalar() or 0
-            break
-        after = found[-1].id
-        page = min(2 * page, _LARGEST_PAGE)
-    taken |= {row.id: row for row in sorted(for_anybody, key=lambda row: row.id) if row.id not in taken}
-    first = list(taken.values())[: wanted.limit]
-    held_until = min((row.held_until or 0.0 for row in first), default=float("inf"))
-    return Found(tuple(row.id for row in first), held_until, before, reached)
+    first = connection.execute(statements[0], values).first()
+    if first is None:
+        reached, before = connection.execute(_WHERE_NONE_IS_LEFT, values).one()
+    else:
+        reached, before = first.id - 1, first.passed
+    before = rows.whole_number(before, "place that an annotator has reached")
+    found = connection.execute(statements[1], values | {"after": reached or 0}).all()
+    held_until: dict[int, float] = {}
+    for row in sorted(found, key=lambda row: (row.rank, row.id)):
+        held_until.setdefault(row.id, row.held_until or 0.0)
+    ids = tuple(held_until)[: wanted.limit]
+    return Found(ids, min((held_until[id] for id in ids), default=float("inf")), before, reached or 0)
 
 
 def take(connection: Connection, wanted: Wanted, found: Found | None, expires_at: float) -> Found:
@@ -222,9 +266,8 @@ def _are_free(connection: Connection, wanted: Wanted, ids: Collection[int]) -> b
 def lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
     """Keep these queries for an annotator, in place of any lease they have on them already."""
     if query_ids:
-        connection.execute(_REMOVE_LEASE, [{"query": id, "annotator": annotator} for id in query_ids])
-        rows = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
-        connection.execute(insert(leases), rows)
+        held = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
+        connection.execute(_LEASE, held)
 
 
 def end_leases(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
