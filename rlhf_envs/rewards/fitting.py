@@ -71,6 +71,8 @@ class FitConfig:
         batch: labels per step of the optimiser.
         steps: steps of a fit from fresh parameters, or more where `epochs` asks for them.
         epochs: passes over the labels that a fit makes at least.
+        most_steps: steps of a fit from fresh parameters at most, whatever `epochs` asks for: from some 4,000 labels on,
+            a fit takes no longer the more there are.
         warm_start_share: the share of those steps that a fit from the parameters of the last one takes.
         learning_rate: of AdamW at the first step; it falls linearly to a tenth.
         weight_decay: of AdamW.
@@ -99,6 +101,7 @@ class FitConfig:
     batch: int = 16
     steps: int = 160
     epochs: int = 8
+    most_steps: int = 2000
     warm_start_share: float = 0.4
     learning_rate: float = 5e-3
     weight_decay: float = 0.01
@@ -111,7 +114,7 @@ class FitConfig:
     small_loss: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("batch", "steps", "epochs", "warm_start_share", "learning_rate", "patience"):
+        for name in ("batch", "steps", "epochs", "most_steps", "warm_start_share", "learning_rate", "patience"):
             # Written as what must hold, so that NaN, which holds for nothing, is refused as well.
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
@@ -248,7 +251,8 @@ def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDA
 def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, fresh: bool) -> int:
     batch = min(config.batch, labels)
     epoch = -(-labels // batch)
-    total = max(1, round(max(config.steps, config.epochs * epoch) * (1.0 if fresh else config.warm_start_share)))
+    wanted = min(max(config.steps, config.epochs * epoch), config.most_steps)
+    total = max(1, round(wanted * (1.0 if fresh else config.warm_start_share)))
     # Fresh parameters know nothing yet that could be gone by.
     informed = int(total * _UNCHECKED) + 1 if fresh else 1
     between_checks = max(epoch, _STEPS_BETWEEN_CHECKS)

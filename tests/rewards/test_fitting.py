@@ -197,6 +197,14 @@ def test_a_fit_starts_afresh_when_the_labels_have_grown_by_half_and_otherwise_go
     assert ensemble.labels_at_fresh_start == afresh.labels == 15
 
 
+def test_a_fit_to_very_many_labels_takes_no_more_steps_than_allowed() -> None:
+    ensemble, dataset = new_problem(64)
+    config = FitConfig(batch=4, steps=20, epochs=8, most_steps=50)
+    assert fit(ensemble, dataset, config, fresh=True).steps == 50
+    assert fit(ensemble, dataset, config, fresh=False).steps == 20
+    assert fit(ensemble, dataset, FitConfig(batch=4, steps=20, epochs=2, most_steps=50), fresh=True).steps == 32
+
+
 def test_segments_read_back_from_bytes_fit_and_reward_as_the_originals() -> None:
     rng = np.random.default_rng(0)
     space = spaces.Dict({"camera": spaces.Box(0, 255, (12, 12), np.uint8), "gear": spaces.Discrete(3)})
