@@ -197,7 +197,9 @@ class ProgressCallback(BaseCallback):
         if len(report.concerns) > self._concerns:
             self.message(report.concerns[-1])
         self._concerns = len(report.concerns)
-        if report.stop_requested:
+        if report.alarm is not None:
+            self.message(report.alarm)
+        if report.stop_requested and not stopped_by_alarm(self.scoring):
             self._stop.request()
 
     def on_wait(self, awaited: str) -> None:
@@ -297,7 +299,7 @@ class ConvergenceCallback(BaseCallback):
         self._convergence = _Convergence(**state)
 
     def _on_rollout_start(self) -> None:
-        if self.converged:
+        if self.converged or stopped_by_alarm(self._scoring):
             raise Converged
 
     def _on_rollout_end(self) -> None:
@@ -316,6 +318,11 @@ class ConvergenceCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+def stopped_by_alarm(scoring: ScoringCallback) -> bool:
+    """Whether training is to end, as if it were finished, because the policy seems to hack the reward."""
+    return isinstance(scoring, PreferenceCallback) and scoring.loop.stopped_by_alarm
 
 
 class EarlyEndCallback(BaseCallback):

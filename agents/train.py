@@ -388,6 +388,8 @@ def _model_metrics(
     except NothingAskedError as error:
         measurements.missing[REWARD_MODEL] = str(error)
         return figures
+    figures["alarms"] = loop.alarm.state.raised
+    figures["fresh_agreement"] = loop.alarm.state.fresh_agreement
     if loop.concerns:
         figures["concerns"] = list(loop.concerns)
     scores = measurements.take(

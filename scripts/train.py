@@ -173,12 +173,14 @@ def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
         else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f}{compared} {trained}"
     ]
     lines += metrics.get("concerns", [])
+    lines += [alarm["reason"] for alarm in metrics.get("alarms", [])]
     lines += Measurements(metrics.get("not_measured")).sentences()
     if metrics["reward"] == "learned":
         agreement = metrics.get("reward_correlation")
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{metrics['labels']} answers, {_tested(metrics)}{agreeing}.")
-        if asked and asked.target_accuracy is None and asked.answers - metrics["answers"] >= asked.overlap:
+        ended_early = asked and (asked.target_accuracy is not None or (asked.on_alarm == "stop" and metrics["alarms"]))
+        if asked and not ended_early and asked.answers - metrics["answers"] >= asked.overlap:
             lines.append(
                 f"Only {metrics['answers']} of {asked.answers} answers were asked for; more --timesteps leave time "
                 "for all."

@@ -27,7 +27,11 @@ from rlhf_envs.recording import SegmentRecorder, Windows
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.segments import Segment
 
+Preference = Callable[[Windows], NDArray[np.float64]]
+"""From M windows of the recent rollouts to how much they are to be asked about, (M,)."""
+
 _FEWEST_CANDIDATES = 64
+_DRAWN_PER_PREFERRED = 4
 _SPARE_TEST_PAIRS = 2
 _FEWEST_AT_ONCE, _MOST_AT_ONCE, _BYTES_AT_ONCE = 64, 1024, 2**25
 _REMEMBERED_BYTES = 256 * 2**20
@@ -103,6 +107,7 @@ class QueryChooser:
         wanted: Mapping[str, int],
         wanted_held_out: int,
         side: Sequence[SideSource] = (),
+        prefer: Preference | None = None,
     ) -> list[Query]:
         """The queries of a round.
 
@@ -113,6 +118,7 @@ class QueryChooser:
             wanted: how many queries of each kind to train on; fewer where hardly any segment fits.
             wanted_held_out: how many comparisons to hold out; none where all others that are wanted do not fit.
             side: further rollouts to choose from, but not what is held out; their shares come to at most 1.
+            prefer: which segments of the recorder are to be asked about to train on; any where None.
 
         Raises:
             ValueError: if the selection rule fails, gives no indices, or chooses nothing before anything was asked.
@@ -120,7 +126,7 @@ class QueryChooser:
         queries: list[Query] = []
         played = [SideRecording(each.share, each.play(round), each.shown) for each in side if any(wanted.values())]
         for kind, count in wanted.items():
-            queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind], played)
+            queries += self._train_queries(recorder, ensemble, round, count, self._kinds[kind], played, prefer)
         if queries or not any(wanted.values()):
             queries += self._held_out_queries(recorder, ensemble, round, wanted_held_out, queries)
         return queries
@@ -154,10 +160,11 @@ class QueryChooser:
         count: int,
         kind: FeedbackKind,
         side: Sequence[SideRecording],
+        prefer: Preference | None,
     ) -> list[Query]:
         if count <= 0:
             return []
-        pool = self._pool(recorder, count, kind.segments, self._past_segments(kind), side)
+        pool = self._pool(recorder, count, kind.segments, self._past_segments(kind), side, prefer)
         if len(pool) < kind.segments:
             return []
         groups = self._select(pool, ensemble, self._rule, count, kind.segments)
@@ -189,10 +196,11 @@ class QueryChooser:
         segments: int,
         past: Sequence[Segment],
         side: Sequence[SideRecording] = (),
+        prefer: Preference | None = None,
     ) -> SegmentPool:
         config = self._config
         size = segments * max(config.candidates_per_query * count, _FEWEST_CANDIDATES)
-        return SegmentPool(recorder, size, config.steps, past, config.past_segment_share, self.rng, side)
+        return SegmentPool(recorder, size, config.steps, past, config.past_segment_share, self.rng, side, prefer)
 
     def _past_segments(self, kind: FeedbackKind) -> list[Segment]:
         """What may be asked about again: each segment once where many are shown, and nothing where one is."""
@@ -255,6 +263,7 @@ class SegmentPool:
             is made of them.
         rng: draws the segments.
         side: further recent rollouts, and how much of the rest of the pool is made of each, in random places.
+        prefer: the segments of the recorder are those that it puts highest, of four times as many.
 
     Attributes:
         actions: of all segments, (P, T, *act).
@@ -275,6 +284,7 @@ class SegmentPool:
         past_segment_share: float,
         rng: np.random.Generator,
         side: Sequence[SideRecording] = (),
+        prefer: Preference | None = None,
     ) -> None:
         count = min(round(size / 2 * past_segment_share), len(past))
         self._past = [past[index] for index in rng.permutation(len(past))[:count]]
@@ -284,7 +294,10 @@ class SegmentPool:
             share = min(round(each.share * (size - count)), sources[0][1])
             sources[0] = (recorder, sources[0][1] - share, _as_it_is)
             sources.append((each.recorder, share, each.shown))
-        self._parts = [_PoolPart(part, part.sample_windows(most, length, rng), shown) for part, most, shown in sources]
+        self._parts = [
+            _PoolPart(part, _windows(part, most, length, rng, prefer if part is recorder else None), shown)
+            for part, most, shown in sources
+        ]
         recent = sum(len(part.windows) for part in self._parts)
         # Nothing is drawn for rollouts of the training alone.
         self._order = rng.permutation(recent) if side else np.arange(recent)
@@ -371,3 +384,15 @@ class _PoolPart:
         self.index: NDArray[np.intp] = index.reshape(len(windows), windows.length)
         if len(self.steps) and self.steps[0] < 0:
             self.steps, self.index = self.steps[1:], self.index - 1
+
+
+def _windows(
+    recorder: SegmentRecorder, count: int, length: int, rng: np.random.Generator, prefer: Preference | None
+) -> Windows:
+    """Windows at random, or with `prefer` those that it puts highest, in their drawn order."""
+    if prefer is None:
+        return recorder.sample_windows(count, length, rng)
+    drawn = recorder.sample_windows(_DRAWN_PER_PREFERRED * count, length, rng)
+    if not len(drawn):
+        return drawn
+    return drawn.take(np.sort(np.argsort(-prefer(drawn), kind="stable")[:count]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.kinds import KINDS, Comparison, FeedbackKind, find_kind
+from rlhf_envs.loop.alarm import AlarmAction
 from rlhf_envs.loop.clip_length import clip_length
 from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule
 from rlhf_envs.registry import Registry
@@ -148,6 +149,9 @@ class FeedbackConfig:
             one, where empty.
         target_accuracy: ask no more once the reward model predicts this share of the answers that it is tested on
             rightly, of at least 10.
+        on_alarm: what to do where the policy seems to hack the learned reward, besides saying so: nothing
+            ("continue"), ask next about the segments that gave rise to it, a round at most of what is left of the
+            budget ("ask"), or end training with the policy as it is ("stop").
     """
 
     answers: int = 100
@@ -174,6 +178,7 @@ class FeedbackConfig:
     overlap: int = 1
     rubric: str = ""
     target_accuracy: float | None = None
+    on_alarm: AlarmAction = "continue"
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -206,6 +211,8 @@ class FeedbackConfig:
             raise ValueError(f"kinds gives shares from 0 to 1, and at most 1 together, not {self.kinds}.")
         if self.target_accuracy is not None and not 0.5 < self.target_accuracy <= 1:
             raise ValueError(f"target_accuracy is a share above 0.5 and at most 1, not {self.target_accuracy}.")
+        if self.on_alarm not in get_args(AlarmAction):
+            raise ValueError(f"on_alarm is one of {', '.join(get_args(AlarmAction))}, not {self.on_alarm!r}.")
         SELECTION_RULES.resolve(self.selection)
         self.resolved_kinds()
         due(self.schedule, 0, 1, self.answers, self.initial_share, self.ask_until)

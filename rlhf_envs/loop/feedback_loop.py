@@ -17,12 +17,13 @@ from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
 from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import FeedbackKind
+from rlhf_envs.loop.alarm import AlarmState, HackingAlarm
 from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
 from rlhf_envs.observations import merge_leading_axes
-from rlhf_envs.queries import AccuracySource, Purpose, Query
+from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
     FitConfig,
@@ -62,6 +63,7 @@ class LoopState:
         cursor: how far the store was read; labels: how many answers taught something by then.
         test_accuracy: see `RoundReport`; tested: of how many answers it is the share.
         generator: the state of the random generator.
+        alarm: what is known of reward hacking.
     """
 
     round: int = 0
@@ -75,6 +77,7 @@ class LoopState:
     test_accuracy: float | None = None
     tested: int = 0
     generator: dict[str, Any] = field(default_factory=dict)
+    alarm: AlarmState = field(default_factory=AlarmState)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class RoundReport:
         concerns: what people should know of that keeps the run from learning, a sentence each.
         stop_requested: whether the owner of the run wants training to end here, to be resumed.
         accuracy_from: which answers `test_accuracy` is about.
+        alarm: why the policy may be hacking the reward, where that has shown itself just now, in a sentence.
     """
 
     asked: int
@@ -101,6 +105,7 @@ class RoundReport:
     stop_requested: bool = False
     concerns: tuple[str, ...] = ()
     accuracy_from: AccuracySource = AccuracySource.OUT_OF_FOLD
+    alarm: str | None = None
 
 
 class FeedbackLoop:
@@ -121,6 +126,8 @@ class FeedbackLoop:
     Attributes:
         progress: how far it has come, as of its last visit: queries asked, labels, test accuracy and so on.
         status: posts the same for everybody who uses the store.
+        alarm: watches for reward hacking.
+        stopped_by_alarm: whether training is to end because of it (`FeedbackConfig.on_alarm`).
         known_concerns: those of `concerns` that were there before anything was asked.
         side_sources: further rollouts to ask about; none unless some are added.
 
@@ -166,6 +173,9 @@ class FeedbackLoop:
         self.side_sources: list[SideSource] = []
         self._concern: str | None = None
         self._served = False
+        self.alarm = HackingAlarm(config.steps, seed)
+        self.stopped_by_alarm = False
+        self._known_before = 0
         self._held_out_before = store.counts()[Purpose.TEST].asked > 0
         self._requests = OwnerRequests()
         withdraw_stop(store)
@@ -199,6 +209,7 @@ class FeedbackLoop:
             and reached is not None
             and reached >= config.target_accuracy
             and self.progress.tested >= FEWEST_TESTED
+            and not self.alarm.state.asking
         )
         return (at_target and not self._requests.extra_answers) or self.progress.spent + config.overlap > self.budget
 
@@ -222,6 +233,7 @@ class FeedbackLoop:
             round=1 + max((query.round for query in queries), default=-1),
             checked_before=counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked,
         )
+        self._known_before = max((answer.id for answer in self.store.live_answers()), default=0)
         self._chooser.remember([query for query in queries if query.only_for is None])
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
@@ -251,12 +263,15 @@ class FeedbackLoop:
             self._wait_for_answers()
         answered = time.perf_counter()
         report = None
+        known = max(self._answers.cursor, self._known_before)
         if self._answers.read(self.progress.round if asked else self.progress.round - 1):
             self.on_stage("fitting the reward")
+            self._predict_fresh(known)
             report = self._fit(recorder)
             observations, actions, _ = recorder.latest()
             self.ensemble.normalise(observations, actions)
             self._test()
+        alarm = self._watch(recorder, timesteps, total_timesteps)
         ended = time.perf_counter()
         if asked:
             self.progress.round += 1
@@ -267,10 +282,55 @@ class FeedbackLoop:
             report,
             self.progress.test_accuracy,
             ended - answered,
-            self._requests.stop,
+            self._requests.stop or self.stopped_by_alarm,
             self.concerns,
             self.accuracy_from,
+            alarm,
         )
+
+    def _predict_fresh(self, known: int) -> None:
+        """Find out what the reward model says to new answers before it is fitted to them."""
+        if self.has_reward:
+            fresh = [learned.answer for learned in self.dataset.answers if learned.answer.id > known]
+            asked = [answer for answer in fresh if answer.annotator != DEMONSTRATOR]
+            self.alarm.note_fresh(predict_answers(self.ensemble, asked, self.store))
+
+    def _watch(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> str | None:
+        """Look for reward hacking, and do what the configuration wants at an alarm; why there is one."""
+        if not self.alarm.due(timesteps, total_timesteps):
+            return None
+        drift = self.alarm.measure(self.ensemble, self.dataset, recorder, timesteps)
+        if drift is None:
+            return None
+        progress = self.progress
+        sentence = self.alarm.observe(
+            drift,
+            total_timesteps,
+            not self.finished_asking,
+            progress.test_accuracy,
+            progress.tested,
+            self.accuracy_from,
+        )
+        if sentence is not None:
+            sentence += self._act_on_alarm()
+            self.alarm.state.raised[-1]["reason"] = sentence
+        self.status.figures["alarms"] = [alarm["reason"] for alarm in self.alarm.state.raised]
+        return sentence
+
+    def _act_on_alarm(self) -> str:
+        """Do what is wanted at an alarm; what that is, as a sentence to add."""
+        if self.config.on_alarm == "stop":
+            self.stopped_by_alarm = True
+            return " Training ends here (--on-alarm stop)."
+        if self.config.on_alarm == "ask":
+            self.alarm.state.asking = True
+            if self.finished_asking:
+                return (
+                    f" Nothing is left of the {self.budget} answers to ask about it (--on-alarm ask); if the owner of "
+                    "the run asks for more, they will be about it."
+                )
+            return " The segments that caused it are asked about next (--on-alarm ask)."
+        return " More answers about it help, which --on-alarm ask asks for, and so does to stop here."
 
     def _fit(self, recorder: SegmentRecorder) -> FitReport:
         unlabelled = self._unlabelled(recorder) if self.fit.uses_unlabelled else None
@@ -329,6 +389,7 @@ class FeedbackLoop:
         self.progress.labels = len(self.dataset)
         self.progress.cursor = self._answers.cursor
         self.progress.generator = dict(self._chooser.rng.bit_generator.state)
+        self.progress.alarm = self.alarm.state
         return self.progress
 
     def restore(self, state: LoopState) -> None:
@@ -339,6 +400,7 @@ class FeedbackLoop:
         """
         self.progress = state
         self._chooser.rng.bit_generator.state = state.generator
+        self.alarm.state = state.alarm
         self._answers.read_again(state.cursor)
         if len(self.dataset) != state.labels:
             raise ValueError(
@@ -371,12 +433,18 @@ class FeedbackLoop:
         if first:
             # Whatever the schedule says: before any answer there is nothing to train the policy on.
             count = max(count, 1)
+        elif self.alarm.state.asking:
+            count = min(max(count, config.round_size), (self.budget - progress.spent) // config.overlap)
         elif count <= 0 or (count < config.round_size and due_by_now < self.budget):
             return []
         held_out = min(max(config.held_out(progress.asked + progress.held_out + count) - progress.held_out, 0), count)
         wanted = config.kind_counts(progress.asked, count - held_out)
         self.on_stage("choosing queries")
-        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out, self.side_sources)
+        prefer, side = None, self.side_sources
+        if self.alarm.state.asking:
+            prefer, side = partial(self.alarm.suspicion, self.ensemble, self.dataset, recorder), []
+            self.alarm.start_again()
+        queries = self._chooser.choose(recorder, self.ensemble, progress.round, wanted, held_out, side, prefer)
         # A run that was killed after it had asked this round, and cannot repeat its rollouts exactly, would choose
         # other segments now; people have been shown the first ones.
         asked_before = [

@@ -45,7 +45,8 @@ class StatusReporter:
             waiting_for: how many answers training waits for.
             immediately: post it in any case.
             figures: whatever has changed of: timesteps, total_timesteps, labels, answers (the budget), overlap,
-                test_accuracy, accuracy_from, learned_return, true_return, concerns.
+                test_accuracy, accuracy_from, learned_return, true_return,
+                concerns, alarms.
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")

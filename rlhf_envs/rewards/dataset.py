@@ -271,8 +271,7 @@ class PreferenceDataset:
     @property
     def flat_steps(self) -> Encoded:
         """`steps` with segments and time joined into one axis."""
-        steps = self.steps
-        return Encoded(_join(steps.vector), tuple(_join(image) for image in steps.images), _join(steps.categories))
+        return flatten(self.steps)
 
 
 class _GrowingLabels:
@@ -380,6 +379,11 @@ def _key(shown: Sequence[Segment]) -> int:
     """The same for the same segments in any order."""
     digests = "".join(sorted(segment.digest for segment in shown))
     return int.from_bytes(hashlib.blake2b(digests.encode(), digest_size=8).digest())
+
+
+def flatten(steps: Encoded) -> Encoded:
+    """Steps with the leading axes (segments, T) with these joined into one."""
+    return Encoded(_join(steps.vector), tuple(_join(image) for image in steps.images), _join(steps.categories))
 
 
 def _join(array: NDArray[Any]) -> NDArray[Any]:

@@ -195,6 +195,13 @@ class PreferenceCallback(ScoringCallback):
         if report.fit is not None:
             self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)
             self.logger.record("feedback/held_out_accuracy", report.fit.held_out_accuracy)
+        if self.loop.alarm.state.fresh_agreement is not None:
+            self.logger.record("feedback/fresh_agreement", self.loop.alarm.state.fresh_agreement)
+        if self.loop.alarm.state.measures:
+            _, gain, disagreement, distance = self.loop.alarm.state.measures[-1]
+            self.logger.record("alarm/gain", gain)
+            self.logger.record("alarm/disagreement", disagreement)
+            self.logger.record("alarm/distance", distance)
         self._stop_requested = report.stop_requested
         self._hold_or_release()
         if self.on_round is not None:

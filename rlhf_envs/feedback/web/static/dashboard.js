@@ -34,6 +34,7 @@ function show(board) {
     card.hidden = !board.for_training;
   });
   find("training").textContent = trainingState(training);
+  find("alarms").textContent = (training?.alarms ?? []).join(" ");
   find("concerns").textContent = (training?.concerns ?? []).join(" ");
   find("state").textContent =
     board.training_posted_at === null ? "" : `Heard from training ${ago(board.training_posted_at, board.now)}`;
