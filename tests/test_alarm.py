@@ -77,7 +77,7 @@ def test_a_policy_that_goes_where_nobody_was_asked_raises_the_alarm_once_it_has_
     assert alarm.startswith("Alarm at ") and "may be hacking the learned reward" in alarm
     assert "times as far from what was asked" in alarm
     [raised] = loop.alarm.state.raised
-    assert raised["reason"] == alarm and 300 + 0.08 * TOTAL < raised["timesteps"] < 2500
+    assert raised["reason"] == alarm and 600 < raised["timesteps"] < 2500
     assert loop.status.figures["alarms"] == [alarm]
     assert not any(report.stop_requested for report in reports)
 
@@ -122,7 +122,7 @@ def test_to_ask_at_an_alarm_asks_a_round_of_what_is_left_about_what_caused_it(
     assert 0 < len(asked) <= 15 and store.counts()[Purpose.TRAIN].asked <= 40
     recent = [query.segments[0].observations[:, 1].mean() for query in asked]  # type: ignore[call-overload]
     # Others of the same query may have been asked before.
-    assert np.mean(np.array(recent) > 2) > 0.8
+    assert np.mean(np.array(recent) > 2) > 0.7
     assert not loop.alarm.state.asking
 
 
@@ -141,12 +141,12 @@ def test_the_alarm_goes_on_as_it_was_from_a_checkpoint(make_loop: MakeLoop) -> N
         loop.visit(rollouts(0), 0, TOTAL)
         loop.visit(rollouts(1), 250, TOTAL)
     second.ensemble = first.ensemble
-    for at in range(2, 5):
+    for at in range(2, 4):
         first.visit(rollouts(at, HACKED), 300 + 150 * at, TOTAL)
     stored = json.loads(json.dumps(asdict(first.state())))
     second.restore(settings_from_json(LoopState, stored))
     seen = [
-        [loop.visit(rollouts(at, HACKED), 300 + 150 * at, TOTAL).alarm for at in range(5, 15)]
+        [loop.visit(rollouts(at, HACKED), 300 + 150 * at, TOTAL).alarm for at in range(4, 14)]
         for loop in (first, second)
     ]
     assert seen[0] == seen[1] and any(seen[0])

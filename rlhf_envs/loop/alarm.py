@@ -42,11 +42,12 @@ from rlhf_envs.rewards.metrics import Predictions
 AlarmAction = Literal["continue", "ask", "stop"]
 """What a run does at an alarm: go on, ask next about the segments that caused it, or end."""
 
-GAIN = 0.6
+GAIN = 0.65
 """Standard deviations of asked segments by which the policy has to be rated better than these."""
 
-DISAGREEMENT, DISTANCE = 1.25, 1.25
-"""From which median of either over some time there is an alarm; both are about 0.7 to 1 in runs that end well."""
+DISAGREEMENT, DISTANCE = 1.25, 1.35
+"""From which median of either over some time there is an alarm. In runs of Driving that end well both are 0.6 to 1 at
+the end, and the distance up to 1.3 where all questions were about the first rollouts."""
 
 SURPRISE = -2.6
 """Standard errors below what was expected: 1 in 200 by chance."""
@@ -229,8 +230,9 @@ class HackingAlarm:
         state.measures = [*state.measures, list(asdict(drift).values())][-_MEASURES:]
         share = _PERSISTS_WHILE_ASKING if asking_on else _PERSISTS
         began = drift.timesteps - share * total_timesteps
-        lasting = np.array([measure for measure in state.measures if measure[0] > began])
-        if began < 0 or len(lasting) < _FEWEST_MEASURES:
+        count = max(sum(measure[0] > began for measure in state.measures), _FEWEST_MEASURES)
+        lasting = np.array(state.measures[-count:])
+        if began < 0 or len(lasting) < count:
             return None
         # What has lasted is there at half of the measures at least, however strong it is at one.
         _, gain, disagreement, distance = np.median(lasting, axis=0)

@@ -112,3 +112,20 @@ def test_a_policy_that_learns_from_preferences_is_clearly_better_than_chance(tmp
         run=RunOptions(evaluation_episodes=30),
     )
     assert metrics["true_return_mean"] > 2 * metrics["random_return_mean"]
+
+
+def test_a_run_that_the_alarm_stops_leaves_policy_figures_and_report_and_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlhf_envs.loop.alarm.GAIN", -9.0)
+    monkeypatch.setattr("rlhf_envs.loop.alarm.DISTANCE", 0.01)
+    stops = FeedbackConfig(answers=6, initial_share=1.0, segment_length=4, on_alarm="stop")
+    directory, metrics = trained(tmp_path, report=True, labels=stops, timesteps=2048)
+    [alarm] = metrics["alarms"]
+    assert metrics["timesteps"] == alarm["timesteps"] < 2048
+    assert alarm["reason"].endswith("Training ends here (--on-alarm stop).")
+    assert directory.policy_path.is_file() and metrics["true_return_mean"] is not None
+    assert "may be hacking the learned reward" in directory.report_path.read_text(encoding="utf-8")
+    config = RunConfig(**{**TINY, "labels": stops, "timesteps": 2048})
+    again = train(config, directory, Console(file=io.StringIO()), resume=True, report=False)
+    assert again["timesteps"] == 2048 and again["alarms"] == metrics["alarms"]
