@@ -23,6 +23,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.runs import PROGRESS_COLUMNS, read_progress
 from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
+from rlhf_envs.terminal import leave_terminal
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -56,8 +57,11 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Take Ctrl-C and termination requests as requests to stop."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Take Ctrl-C, termination requests and the end of the terminal as requests to stop."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._note) for number in numbers}
         try:
             yield self
         finally:
@@ -70,7 +74,10 @@ class StopRequest:
             raise RunInterrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._noted:
+        if number == signal.SIGHUP:
+            leave_terminal()
+        # Several may tell of one terminal that has gone.
+        elif self._noted:
             raise KeyboardInterrupt
         self._noted = True
 

@@ -28,6 +28,7 @@ LAYERS = (
         "rlhf_envs.observations",
         "rlhf_envs.files",
         "rlhf_envs.templates",
+        "rlhf_envs.terminal",
         "rlhf_envs.json_values",
     ),
     ("rlhf_envs.envs",),

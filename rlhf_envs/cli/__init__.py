@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from importlib import import_module
 from types import FrameType
 
 import gymnasium as gym
+
+from rlhf_envs.terminal import leave_terminal, printable, show_what_can_be_shown
 
 COMMANDS = {
     "label": "answer the queries of a run, in a window or on a web page, or see how good the answers are",
@@ -31,11 +34,12 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 """Exit status of Ctrl-C, as shells use it."""
 
-EXPECTED = (ValueError, RuntimeError, OSError, MemoryError, gym.error.Error)
+EXPECTED = (ValueError, RuntimeError, OSError, MemoryError, OverflowError, gym.error.Error)
 """What the library raises when it is asked for something that cannot be; a store's errors are RuntimeErrors."""
 
 _PROGRAM = "rlhf-envs"
 _STDERR = 2
+_HANGUP = signal.SIGHUP
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
@@ -80,7 +84,8 @@ def one_sentence_errors() -> Iterator[None]:
     """Turn expected errors into their message on stderr and exit status 2, and Ctrl-C into exit status 130.
 
     Any other error is a mistake in the program and keeps its traceback. `python -X dev` shows all tracebacks. From here
-    on Ctrl-C is a KeyboardInterrupt again, so that everything is closed properly.
+    on Ctrl-C is a KeyboardInterrupt again, so that everything is closed properly, and so is the end of the terminal
+    (SIGHUP), unless that is ignored, as under nohup. What a terminal cannot show is shown as a question mark.
 
     Raises:
         SystemExit: in place of the error.
@@ -88,6 +93,9 @@ def one_sentence_errors() -> Iterator[None]:
     try:
         if signal.getsignal(signal.SIGINT) is stop_at_once:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(_HANGUP) is signal.SIG_DFL:
+            signal.signal(_HANGUP, _interrupt)
+        show_what_can_be_shown()
         yield
     except EXPECTED as error:
         if sys.flags.dev_mode:
@@ -97,6 +105,11 @@ def one_sentence_errors() -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         print("Stopped.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from interrupt
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    leave_terminal()
+    raise KeyboardInterrupt
 
 
 def _usage() -> str:
@@ -110,9 +123,10 @@ def sentence(error: BaseException) -> str:
     """What an error says, on one line without anything that a terminal would act upon."""
     if isinstance(error, MemoryError):
         said = f"There is not enough memory for this{': ' if str(error) else ''}{error}."
+    elif isinstance(error, OverflowError):
+        said = f"A number is larger than what it is for can hold: {error}."
     elif isinstance(error, OSError) and error.strerror and error.filename is not None:
         said = f"{error.filename} cannot be used: {error.strerror.lower()}; name another place, or mend this one."
     else:
         said = str(error) or type(error).__name__
-    line = " ".join(said.split())
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    return printable(said)

@@ -1,4 +1,4 @@
-"""Whether any answer is lost when the trainer, the server or the window is killed while annotators answer."""
+"""Whether an answer is lost when processes are killed while annotators answer, and what attacks achieve."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rlhf_envs.feedback import PreferenceStore, StoreError
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.runs import RunDirectory
 from scripts.benchmarks import Log, markdown_table, require_positive
+from scripts.benchmarks.attacks import attack_by_floods, attack_files, attack_over_http
 from scripts.benchmarks.robustness_processes import Server, SubProcess, Trainer, WebAnnotator, Window
 
 VICTIMS = ("trainer", "server", "window")
@@ -30,7 +31,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Robustness:
-    """Kill processes at random moments while annotators answer, and count lost answers.
+    """Kill processes at random moments while annotators answer and count lost answers; then attack files and the page.
 
     Each round is a small training run that two annotators answer over HTTP and one in a window, which is a process of
     its own, like the trainer and the server. These three, in turn, are ended by SIGKILL after a random number of
@@ -41,8 +42,12 @@ class Robustness:
         rounds: training runs.
         kills: in each of them.
         answers: asked in each of them, the practice of its annotators included.
-        seed: of the moments.
+        seed: of the moments, and of what is damaged.
         seconds: time limit of a round.
+        stores, folders, archives: how many damaged or forged copies of a store, of a run's folder and of an archive are
+            used in every way.
+        requests: generated ones that are sent to the page by HTTP.
+        friendly: requests of a friendly client under each flood of connections.
     """
 
     name: ClassVar[str] = "robustness"
@@ -51,12 +56,20 @@ class Robustness:
     answers: int = 74
     seed: int = 0
     seconds: float = 900.0
+    stores: int = 500
+    folders: int = 500
+    archives: int = 200
+    requests: int = 20_000
+    friendly: int = 200
 
     def __post_init__(self) -> None:
-        require_positive(self, "rounds", "kills", "answers")
+        require_positive(self, "kills", "answers")
+        for name in ("rounds", "stores", "folders", "archives", "requests", "friendly"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
-        """The figures of each round."""
+        """The figures of each round, and of each attack."""
         generator = np.random.default_rng(self.seed)
         found = []
         for number in range(self.rounds):
@@ -73,19 +86,38 @@ class Robustness:
                 + (f"; {figures.failure}" if figures.failure else "")
             )
             found.append(asdict(figures))
-        return {"rounds": found}
+        folder = out / self.name
+        attacks = [
+            *attack_by_floods(folder, self.friendly, log),
+            *attack_files(folder, self.stores, self.folders, self.archives, self.seed, log),
+            *attack_over_http(folder, self.requests, log),
+        ]
+        return {"rounds": found, "attacks": [asdict(attack) for attack in attacks]}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
-        """One row."""
-        rounds = measured["rounds"]
+        """One row for the kills, and one for each attack."""
+        attacks = [
+            {
+                "attack": attack["name"],
+                "tried": f"{attack['tried']:,}",
+                "failed": f"{attack['failed']:,}",
+                "": attack["note"],
+            }
+            for attack in measured["attacks"]
+        ]
+        kills = [Robustness._kills(measured["rounds"])] if measured["rounds"] else []
+        return "\n\n".join(markdown_table(rows) for rows in (kills, attacks) if rows)
+
+    @staticmethod
+    def _kills(rounds: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         killed = Counter(victim for each in rounds for victim in each["killed"])
         names = {"acknowledged": "acknowledged answers", "overlapping": "answered by two"}
         row = {f"kills of the {victim}": str(killed[victim]) for victim in VICTIMS}
         for name in ("acknowledged", "lost", "doubled", "overlapping"):
             row[names.get(name, name)] = f"{sum(each[name] for each in rounds):,}"
         row["runs that ended"] = f"{sum(not each['failure'] for each in rounds)} of {len(rounds)}"
-        return markdown_table([row])
+        return row
 
 
 @dataclass(frozen=True)

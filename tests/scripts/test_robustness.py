@@ -81,5 +81,7 @@ def test_lost_and_doubled_answers_are_noticed(tmp_path: Path) -> None:
 def test_a_round_that_came_to_no_end_shows_in_the_table() -> None:
     good = RoundFigures(["trainer", "server", "trainer"], 60, 0, 0, 0, "", 12.0)
     stuck = RoundFigures(["server"], 1200, 1, 2, 3, "waited too long for training to end", 300.0)
-    table = Robustness.table({"rounds": [vars(good), vars(stuck)]}).splitlines()
-    assert table[2:] == ["| 2 | 2 | 0 | 1,260 | 1 | 2 | 3 | 1 of 2 |"]
+    attack = {"name": "damaged stores", "tried": 1500, "failed": 2, "note": "others harmless", "failures": []}
+    table = Robustness.table({"rounds": [vars(good), vars(stuck)], "attacks": [attack]}).splitlines()
+    assert table[2] == "| 2 | 2 | 0 | 1,260 | 1 | 2 | 3 | 1 of 2 |"
+    assert table[-1] == "| damaged stores | 1,500 | 2 | others harmless |"

@@ -26,6 +26,7 @@ from rlhf_envs.queries import Purpose
 
 STATIC = Path(__file__).parent / "static"
 _RETRY_AFTER = "2"
+_READ = ["GET", "HEAD"]
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -61,16 +62,16 @@ def build_application(
 def _add_pages(app: FastAPI) -> None:
     palette = palette_css()
 
-    @app.get("/", include_in_schema=False)
-    @app.get("/label", include_in_schema=False)
+    @app.api_route("/", methods=_READ, include_in_schema=False)
+    @app.api_route("/label", methods=_READ, include_in_schema=False)
     async def label_page() -> FileResponse:
         return FileResponse(STATIC / "label.html")
 
-    @app.get("/dashboard", include_in_schema=False)
+    @app.api_route("/dashboard", methods=_READ, include_in_schema=False)
     async def dashboard_page() -> FileResponse:
         return FileResponse(STATIC / "dashboard.html")
 
-    @app.get("/palette.css", include_in_schema=False)
+    @app.api_route("/palette.css", methods=_READ, include_in_schema=False)
     async def palette_sheet() -> PlainTextResponse:
         return PlainTextResponse(palette, media_type="text/css")
 

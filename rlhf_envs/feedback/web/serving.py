@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
 from rlhf_envs.queries import Purpose
+from rlhf_envs.terminal import leave_terminal
 
 if TYPE_CHECKING:
     import uvicorn
@@ -58,7 +59,7 @@ def serve(
     renew: Sequence[str] = (),
     purposes: Collection[Purpose] = QUEUE,
 ) -> None:
-    """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C or SIGTERM.
+    """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C, SIGTERM or SIGHUP.
 
     An annotator who has a link already keeps it, so that open pages go on working when the server is started again.
     It cannot be shown again, only renewed.
@@ -107,15 +108,20 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
     in_main_thread = threading.current_thread() is threading.main_thread()
 
     def end(number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         server.should_exit = True
 
-    before = signal.signal(signal.SIGTERM, end) if in_main_thread else None
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers} if in_main_thread else {}
     try:
         with suppress(KeyboardInterrupt):
             yield
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _make_links(tokens: Tokens, base: str, annotators: Sequence[str], renew: Sequence[str]) -> list[str]:

@@ -329,6 +329,13 @@ def test_a_bucket_refills_steadily() -> None:
     assert [rate.wait_for("ann") for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
 
 
+@pytest.mark.parametrize("path", ["/", "/label", "/dashboard", "/palette.css", "/static/label.js"])
+def test_pages_can_be_asked_for_their_head_alone(request_: Interface, path: str) -> None:
+    head, page = request_("HEAD", path), request_("GET", path)
+    assert (head.status_code, page.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-length"] == page.headers["content-length"] == str(len(page.content))
+
+
 def test_every_response_forbids_what_the_page_does_not_need(request_: Interface, ann: str) -> None:
     for path in ("/label", "/dashboard", "/static/label.js", "/palette.css", "/api/me", "/nowhere"):
         headers = request_("GET", path, ann).headers

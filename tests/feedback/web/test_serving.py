@@ -27,7 +27,7 @@ with PreferenceStore.open(sys.argv[1]) as store:
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_server_prints_a_link_for_each_and_ends_cleanly(
     store: PreferenceStore, tmp_path: Path, ending: signal.Signals
 ) -> None:
