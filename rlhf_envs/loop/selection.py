@@ -465,12 +465,12 @@ def _describe(ensemble: RewardEnsemble, pool: SegmentSteps) -> tuple[NDArray[np.
 def _hidden(ensemble: RewardEnsemble, pool: SegmentSteps) -> NDArray[np.float32]:
     """`Candidates.hidden`."""
     parts = [
-        ensemble.hidden_activations(ensemble.encoder.encode(observations, actions))
+        ensemble.step_features(ensemble.encoder.encode(observations, actions))
         for observations, actions in pool.distinct()
     ]
     # As in `_describe`, index -1 finds the steps after a termination at the end.
     if ensemble.encoder.absorbing:
-        parts.append(ensemble.hidden_activations(ensemble.encoder.absorbing_steps(1)))
+        parts.append(ensemble.step_features(ensemble.encoder.absorbing_steps(1)))
     steps, index = torch.cat(parts, dim=1), torch.from_numpy(pool.index())
     # A member at a time, as this is as large as all steps of all segments.
     return np.stack([member[index].sum(dim=1).numpy() for member in steps])

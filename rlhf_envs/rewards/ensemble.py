@@ -35,6 +35,14 @@ IMAGE_CHANNELS = (8, 16)
 OUTPUT_SCALE = 0.1
 """A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
 
+ADDITIVE_SCALE, NETWORK_SCALE = 2.0, 0.3
+"""How fast the additive part of a reward learns beside the network. With few labels the simpler part should explain
+what it can, and the network what is left."""
+
+SQUARE_CLIP = 4.0
+"""Squares of normalised inputs are cut here, two standard deviations from the mean: a policy seeks out extremes, and a
+parabola that goes on rising beyond what was judged would pay it for them."""
+
 _CHUNK = 1024
 _IMAGE_CHUNK = 64
 _SEGMENTS_AT_ONCE = 64
@@ -48,6 +56,10 @@ class EnsembleConfig:
     Attributes:
         members: how many reward functions. Their mean is the reward, their spread the uncertainty.
         hidden: widths of the hidden layers of each.
+        additive: whether each reward function is a sum of curves of single inputs (a generalised additive model, Hastie
+            and Tibshirani 1986), each spanned by x, |x| and a clipped x^2, beside the network, which then has to
+            explain only what is left. Much of what people want is of this form (near the middle, not too fast, smooth),
+            and a hundred answers determine it far better than they determine a network alone.
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
@@ -57,6 +69,7 @@ class EnsembleConfig:
 
     members: int = 7
     hidden: tuple[int, ...] = (64, 64)
+    additive: bool = True
     pessimism: float = 1.0
     objective: str = "bradley_terry"
 
@@ -135,8 +148,7 @@ class RewardEnsemble:
 
     def fresh_network(self) -> MemberNetwork:
         """A network with initial parameters, which depend on the seed and the number of fits so far."""
-        network = MemberNetwork(self.encoder, self.config.members, self.config.hidden, self.generator(stream=0))
-        return network.to(self.device)
+        return MemberNetwork(self.encoder, self.config, self.generator(stream=0)).to(self.device)
 
     def to(self, device: str | torch.device) -> Self:
         """Compute on this device from now on. What goes in and comes out is on the CPU as before."""
@@ -231,20 +243,20 @@ class RewardEnsemble:
         returns: NDArray[np.float32] = raw.view(len(raw), segments, steps).sum(dim=2).numpy()
         return returns
 
-    def hidden_activations(self, steps: Encoded) -> Tensor:
+    def step_features(self, steps: Encoded) -> Tensor:
         """What the last layer of each member reads of B encoded steps, (K, B, width) float32."""
-        hidden = torch.empty(self.config.members, len(steps), self.config.hidden[-1])
+        features = torch.empty(self.config.members, len(steps), self.network.width)
         for part in self._chunks(len(steps)):
             with torch.inference_mode():
-                hidden[:, part] = self.network.hidden(*self._network_input(steps[part])).cpu()
-        return hidden
+                features[:, part] = self.network.features(*self._network_input(steps[part])).cpu()
+        return features
 
     def segment_features(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
-        """The hidden activations of M segments of T steps, summed over their steps, (K, M, width) float32.
+        """What the last layer of each member reads of M segments of T steps, summed over these, (K, M, width) float32.
 
         A raw return is linear in them: the product with `last_weights`, and a constant.
         """
-        features = np.empty((self.config.members, len(segments), self.config.hidden[-1]), np.float32)
+        features = np.empty((self.config.members, len(segments), self.network.width), np.float32)
         for start in range(0, len(segments), _SEGMENTS_AT_ONCE):
             some = segments[start : start + _SEGMENTS_AT_ONCE]
             encoded = self.encoder.encode(
@@ -252,8 +264,8 @@ class RewardEnsemble:
                 np.concatenate([segment.actions for segment in some]),
                 np.concatenate([segment.is_absorbing for segment in some]),
             )
-            hidden = self.hidden_activations(encoded)
-            features[:, start : start + len(some)] = hidden.unflatten(1, (len(some), -1)).sum(dim=2).numpy()
+            read = self.step_features(encoded)
+            features[:, start : start + len(some)] = read.unflatten(1, (len(some), -1)).sum(dim=2).numpy()
         return features
 
     @property
@@ -338,18 +350,24 @@ class RewardEnsemble:
 
 
 class MemberNetwork(nn.Module):
-    """K independent multi-layer perceptrons on one shared batch, without a loop over members.
+    """K independent reward functions on one shared batch, without a loop over members: multi-layer perceptrons, whose
+    last layer also reads curves of single inputs where the reward is additive.
 
     Args:
         encoder: says which columns, images and categories come in.
-        members: K.
-        hidden: widths of the hidden layers.
+        config: the size.
         generator: draws the initial parameters; the global random state is left alone.
+
+    Attributes:
+        members: K.
+        width: how many numbers the last layer reads.
     """
 
-    def __init__(self, encoder: InputEncoder, members: int, hidden: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(self, encoder: InputEncoder, config: EnsembleConfig, generator: torch.Generator) -> None:
         super().__init__()
+        members, hidden = config.members, config.hidden
         self.members = members
+        self._additive = config.additive and encoder.columns > 0
         self.image_encoders = nn.ModuleList(
             _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
         )
@@ -364,6 +382,12 @@ class MemberNetwork(nn.Module):
             self.weights.append(_normal((members, width, outputs), scale, generator))
             self.biases.append(nn.Parameter(torch.zeros(members, 1, outputs)))
             width = outputs
+        self.width = hidden[-1]
+        if self._additive:
+            # Curves begin flat.
+            curves = torch.zeros(members, 3 * encoder.columns, 1)
+            self.width += curves.shape[1]
+            self.weights[-1] = nn.Parameter(torch.cat([self.weights[-1].detach(), curves], dim=1))
 
     def forward(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
         """Rewards of B steps under each member, before any normalisation.
@@ -376,8 +400,16 @@ class MemberNetwork(nn.Module):
         Returns:
             (K, B).
         """
-        values = self.hidden(vector, images, categories)
+        values = self.features(vector, images, categories)
         return torch.baddbmm(self.biases[-1], values, self.weights[-1]).squeeze(2)
+
+    def features(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
+        """What the last layer of each member reads, (K, B, width); arguments as in `forward`."""
+        hidden = self.hidden(vector, images, categories)
+        if not self._additive:
+            return hidden
+        curves = ADDITIVE_SCALE * torch.cat([vector, vector.square().clamp(max=SQUARE_CLIP), vector.abs()], dim=1)
+        return torch.cat([NETWORK_SCALE * hidden, curves.expand(self.members, *curves.shape)], dim=2)
 
     def hidden(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
         """Activations of the last hidden layer of each member, (K, B, width); arguments as in `forward`."""

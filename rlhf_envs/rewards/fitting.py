@@ -196,7 +196,8 @@ def fit(
     if fresh:
         ensemble.labels_at_fresh_start = labels
         ensemble.network = ensemble.fresh_network()
-    _fit_input_normaliser(ensemble, dataset, keep_function=not fresh)
+        # Only then: moving the normaliser under trained parameters would change the reward.
+        _fit_input_normaliser(ensemble, dataset)
     problem = _Problem(ensemble, dataset, config, unlabelled if config.uses_unlabelled else None)
     steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
     ensemble.fits += 1
@@ -554,24 +555,13 @@ def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset, keep_function: bool) -> None:
+def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> None:
     columns = torch.from_numpy(ensemble.encoder.lived_steps(dataset.flat_steps).vector).double()
     deviations = columns.std(dim=0, correction=0)
     wanted = torch.from_numpy(ensemble.encoder.normalised)
-    mean = torch.where(wanted, columns.mean(dim=0), 0.0).float().to(ensemble.device)
-    std = torch.where(wanted & (deviations > _SMALLEST_STD), deviations, 1.0).float().to(ensemble.device)
-    if keep_function:
-        # Moving the normaliser under trained parameters would change the reward; the first layer makes up for it.
-        with torch.no_grad():
-            columns_in = ensemble.network.weights[0][:, : len(mean)]
-            shift = ((mean - ensemble.input_mean) / ensemble.input_std).expand(ensemble.config.members, 1, -1)
-            moved = shift @ columns_in
-            ensemble.network.biases[0] += moved
-            columns_in *= (std / ensemble.input_std)[:, None]
-            if ensemble.encoder.absorbing:
-                # Steps after a termination are not normalised: only their indicator comes in.
-                columns_in[:, -1:] -= moved
-    ensemble.input_mean, ensemble.input_std = mean, std
+    ensemble.input_mean = torch.where(wanted, columns.mean(dim=0), 0.0).float().to(ensemble.device)
+    varied = wanted & (deviations > _SMALLEST_STD)
+    ensemble.input_std = torch.where(varied, deviations, 1.0).float().to(ensemble.device)
 
 
 def _uniform(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float64]:

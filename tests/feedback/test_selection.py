@@ -120,7 +120,8 @@ def candidates(count=200, seed=0):
     returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
     preferences = rng.random((5, count, 1)).astype(np.float32)
     ages = np.zeros(groups.shape, np.float32)
-    hidden = rng.normal(size=(5, 2 * count, 64)).astype(np.float32)
+    # As much as the last layer of `ensemble` reads: 64 hidden units, and three curves of each of six columns.
+    hidden = rng.normal(size=(5, 2 * count, 64 + 3 * 6)).astype(np.float32)
     return Candidates(groups, lambda: clips, clips, clips, returns, preferences, ages, None, lambda: hidden)
 
 
