@@ -178,10 +178,9 @@ async def make_link(
     """Make a personal link; its `path` can be read this once. An older link of the same person ends."""
     tokens: Tokens = request.app.state.tokens
     try:
-        check_name(name)
+        token = await asyncio.to_thread(tokens.create, name)
     except ValueError as unusable:
         raise HTTPException(409, str(unusable)) from None
-    token = await asyncio.to_thread(tokens.create, name)
     return {"name": name, "path": f"/label#token={token}"}
 
 

@@ -8,6 +8,7 @@ import re
 import secrets
 import threading
 import time
+import unicodedata
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
@@ -20,6 +21,9 @@ OWNER = "owner"
 ANNOTATOR = "annotator"
 _ROLES = (ANNOTATOR, OWNER)
 _NAME = re.compile(rf"[\w.@+-](?:[\w .@+-]{{0,{LONGEST_NAME - 2}}}[\w.@+-])?")
+_LOOK_ALIKES = str.maketrans("авеіјкмнорсԛѕтуѡхһԁαβεικνορτυχγω01", "abeijkmhopcqstywxhdabeikvoptuxywol")
+"""Small Cyrillic and Greek letters, and digits, that can be taken for Latin letters; the commonest ones."""
+
 _REFRESH_SECONDS = 5.0
 _SOONEST_REFRESH = 0.5
 
@@ -56,13 +60,18 @@ class Tokens:
         """A new token for this person, in place of any that they had; only this call ever returns it.
 
         Raises:
-            ValueError: if the name or the role is unusable.
+            ValueError: if the name or the role is unusable, or somebody else has a name that looks the same.
         """
         check_name(name, role)
         token = secrets.token_urlsafe(32)
         row = {"name": name, "role": role, "token_digest": digest(token), "created_at": time.time()}
 
         def replace(connection: Connection) -> None:
+            for other in connection.execute(select(annotators.c.name)).scalars():
+                if other != name and _look(str(other)) == _look(name):
+                    raise ValueError(
+                        f"{name!r} looks like {other!r}, who has a link already; use that name, or give another one."
+                    )
             connection.execute(delete(annotators).where(annotators.c.name == name))
             connection.execute(insert(annotators), row)
 
@@ -121,6 +130,12 @@ class Tokens:
         with self._lock:
             self._known = known
             self._read_at = time.monotonic()
+
+
+def _look(name: str) -> str:
+    """A name as people see it: without case, accents and spaces, and look-alikes as the Latin letter."""
+    plain = unicodedata.normalize("NFKD", name.casefold().translate(_LOOK_ALIKES))
+    return "".join(each for each in plain if not unicodedata.combining(each) and not each.isspace())
 
 
 def digest(token: str) -> str:

@@ -141,6 +141,14 @@ def test_a_name_that_cannot_be_used_is_refused_in_a_sentence(request_: Interface
         request_.tokens.create(name)
 
 
+@pytest.mark.parametrize("name", ["Ann", "\u0430nn", "\u00e1nn", "ANN"])
+def test_a_name_that_looks_like_another_one_is_refused(request_: Interface, ann: str, owner: str, name: str) -> None:
+    refused = request_("POST", "/api/annotators", owner, json={"name": name})
+    assert refused.status_code == 409, refused.text
+    assert request_("POST", "/api/annotators", owner, json={"name": "anne"}).status_code == 200
+    assert request_("POST", "/api/annotators", owner, json={"name": "ann"}).status_code == 200
+
+
 def test_sending_an_answer_again_stores_it_once(request_: Interface, store: PreferenceStore, ann: str) -> None:
     [first, *_] = request_("GET", "/api/queries", ann).json()["queries"]
     before = len(store.live_answers())
