@@ -32,11 +32,16 @@ from scripts.benchmarks.scores import (
 )
 
 INGREDIENTS: dict[str, dict[str, Any]] = {
-    "1 member, no pessimism": {"ensemble.members": 1, "ensemble.pessimism": 0.0},
-    "7 members": {"ensemble.members": 7},
+    "network alone, no additive part": {"ensemble.additive": False},
+    "3 members": {"ensemble.members": 3},
     "no pessimism": {"ensemble.pessimism": 0.0},
+    "no random windows": {"fit.crop": 1.0},
+    "strengths of preference": {"labels.kinds": {"strength": 1.0}},
     "uniform questions": {"labels.selection": "uniform"},
-    "all questions at the start": {"labels.initial_share": 1.0},
+    "questions by information": {"labels.selection": "information"},
+    "questions until 0.8 of training": {"labels.ask_until": 0.8},
+    "dynamics loss": {"fit.dynamics": 1.0},
+    "pseudo-labels": {"fit.pseudo_labels": 0.95},
 }
 """What `Ablation` compares with the defaults: changes of settings, by their names in config.json."""
 

@@ -68,13 +68,13 @@ def test_budgets_and_ablations_share_the_runs_of_the_learning_benchmark() -> Non
     assert {path.name for path in learning} == {
         f"{kind}-{seed}" for kind in ("true", "proxy", "preferences-25", "preferences-50") for seed in (10, 11)
     }
-    ablation = list(Ablation(answers=(25, 50), ingredients=("7 members",), **common).plan(Path()))
+    ablation = list(Ablation(answers=(25, 50), ingredients=("3 members",), **common).plan(Path()))
     assert {run.path for run in ablation if not run.change} == set(learning)
     changed = [run for run in ablation if run.change]
     assert [run.path.name for run in changed] == [
-        f"preferences-{count}-ensemble.members=7-{seed}" for seed in (10, 11) for count in (25, 50)
+        f"preferences-{count}-ensemble.members=3-{seed}" for seed in (10, 11) for count in (25, 50)
     ]
-    assert all(run.config.ensemble.members == 7 for run in changed)
+    assert all(run.config.ensemble.members == 3 for run in changed)
 
 
 def test_an_ingredient_that_is_the_default_is_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
