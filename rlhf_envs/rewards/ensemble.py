@@ -368,6 +368,8 @@ class MemberNetwork(nn.Module):
         members, hidden = config.members, config.hidden
         self.members = members
         self._additive = config.additive and encoder.columns > 0
+        # Of pictures and of categories with many values, the network alone can say anything.
+        self._network_scale = 1.0 if encoder.image_shapes or encoder.vocabularies else NETWORK_SCALE
         self.image_encoders = nn.ModuleList(
             _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
         )
@@ -409,7 +411,7 @@ class MemberNetwork(nn.Module):
         if not self._additive:
             return hidden
         curves = ADDITIVE_SCALE * torch.cat([vector, vector.square().clamp(max=SQUARE_CLIP), vector.abs()], dim=1)
-        return torch.cat([NETWORK_SCALE * hidden, curves.expand(self.members, *curves.shape)], dim=2)
+        return torch.cat([self._network_scale * hidden, curves.expand(self.members, *curves.shape)], dim=2)
 
     def hidden(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
         """Activations of the last hidden layer of each member, (K, B, width); arguments as in `forward`."""
