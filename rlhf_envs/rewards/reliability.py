@@ -13,6 +13,10 @@ Hill 2001, Perception & Psychophysics 63, equation 1).
 
 Preferences leave the scale s of a reward open. It is shared by all annotators, and their temperatures are relative to
 it, with a geometric mean of 1.
+
+Two estimates of e serve two purposes. A fit weighs answers from the first one on, so priors hold its estimate in place.
+What people read about an annotator must not come from a prior: it is the maximum of the profile likelihood of e (over
+t and g), with the interval of values that a likelihood-ratio test does not reject, from `FEWEST_ANSWERS` on.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, logit
+from scipy.stats import chi2
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +45,16 @@ et al. (2017, section 2.2.3) assume of people."""
 GUESS_COUNTS = (1.0, 1.0)
 """Prior pseudo-guesses "right" and "left"."""
 
+FEWEST_ANSWERS = 100
+"""Decisive answers from which on an error rate is measured: with fewer, its interval takes in about anything."""
+
 _SMALLEST = 1e-12
+_DROP_95_PERCENT = float(chi2.ppf(0.95, 1)) / 2
+"""How far the log-likelihood falls within a 95% interval of one parameter (Wilks 1938)."""
+_LEAST_INATTENTION = 1e-6
+_NEAR_EVERYBODY, _FREE = 2 * TEMPERATURE_STD, 3.0  # bounds of |log t|
+_GUESS_LOGITS = (-8.0, 8.0)
+_Measured: TypeAlias = tuple[float, tuple[float, float]] | tuple[None, None]
 
 
 @dataclass(frozen=True)
@@ -71,16 +86,22 @@ class Reliability:
 class ReliabilityEstimate(Reliability):
     """A reliability, with how well it is known.
 
+    `temperature` and `error_rate` are the penalised estimates that answers are weighed by; few answers leave them near
+    their priors. To judge a person, use `measured_error_rate` and `error_interval`.
+
     Attributes:
         guesses_right: g, how often an answer that does not go by the clips is "right".
-        temperature_std_error, error_rate_std_error: standard errors.
+        temperature_std_error: standard error of the temperature.
         answers: from how many answers it was estimated.
+        measured_error_rate: e of maximum likelihood, without any prior; None below `FEWEST_ANSWERS` answers.
+        error_interval: the ends of its 95% profile likelihood interval, within 0 and 0.5; None like the rate.
     """
 
     guesses_right: float = 0.5
     temperature_std_error: float = math.inf
-    error_rate_std_error: float = math.inf
     answers: int = 0
+    measured_error_rate: float | None = None
+    error_interval: tuple[float, float] | None = None
 
 
 def estimate_reliabilities(
@@ -100,7 +121,8 @@ def estimate_reliabilities(
         scale: s, the difference at which somebody of temperature 1 is right in 73% of cases; None estimates it.
 
     Returns:
-        Estimates with standard errors, which take the scale as given. Annotators without answers are missing.
+        Estimates with standard errors and intervals, which take the scale as given. Annotators without answers are
+        missing.
 
     Raises:
         ValueError: if the arrays differ in length, a difference is not finite, or the scale is not positive.
@@ -124,14 +146,16 @@ def estimate_reliabilities(
     errors = likelihood.standard_errors(log_scale, parameters)
     inattention, right = expit(parameters[1]), expit(parameters[2])
     temperatures = np.exp(parameters[0])
+    measured = [likelihood.measured_error(row, log_scale, parameters[:, row]) for row in range(len(names))]
     return {
         str(name): ReliabilityEstimate(
             temperature=float(temperatures[row]),
             error_rate=float(inattention[row] / 2),
             guesses_right=float(right[row]),
             temperature_std_error=float(temperatures[row] * errors[0, row]),
-            error_rate_std_error=float(inattention[row] * (1 - inattention[row]) / 2 * errors[1, row]),
             answers=int((who == row).sum()),
+            measured_error_rate=measured[row][0],
+            error_interval=measured[row][1],
         )
         for row, name in enumerate(names)
     }
@@ -181,13 +205,61 @@ class _Likelihood:
         errors: Floats = np.sqrt(variances).T
         return errors
 
-    def _loss(self, flat: Floats) -> tuple[float, Floats]:
-        log_scale, parameters = flat[0], flat[1:].reshape(3, self.people)
+    def measured_error(self, row: int, log_scale: float, start: Floats) -> _Measured:
+        """The error rate of one annotator without priors, and its 95% interval; (None, None) for too few answers.
+
+        Args:
+            row: which annotator.
+            log_scale: log s, as estimated from the answers of all.
+            start: (3,) parameters to start from.
+        """
+        own = self.who == row
+        if own.sum() < FEWEST_ANSWERS:
+            return None, None
+        # A coin cannot be told from a very high temperature, so a temperature is taken to be near everybody's, within
+        # two standard deviations of its prior. Of a single annotator the scale is not known apart from the temperature,
+        # which is left free.
+        is_scale_known = self.people > 1 or self.fixed_log_scale is not None
+        reach = _NEAR_EVERYBODY if is_scale_known else _FREE
+        bounds = ((-reach, reach), _GUESS_LOGITS)
+        free = np.clip(start[[0, 2]], *np.transpose(bounds))
+        alone = _Likelihood(np.zeros(own.sum(), np.intp), self.differences[own], self.said_right[own], 1, None)
+
+        def profile(error: float) -> float:
+            """The least negative log-likelihood at an error rate, over temperature and guesses."""
+            inattention = logit(np.clip(2 * error, _LEAST_INATTENTION, 1 - _LEAST_INATTENTION))
+
+            def loss(tried: Floats) -> tuple[float, Floats]:
+                value, gradient = alone.loss_without_priors(
+                    log_scale, np.array([[tried[0]], [inattention], [tried[1]]])
+                )
+                return value, gradient[[0, 2], 0]
+
+            return float(minimize(loss, free, jac=True, method="L-BFGS-B", bounds=bounds).fun)
+
+        inner = float(minimize_scalar(profile, bounds=(0, 0.5), method="bounded", options={"xatol": 1e-3}).x)
+        losses = {error: profile(error) for error in (0.0, inner, 0.5)}
+        best = min(losses, key=losses.__getitem__)
+        highest = losses[best] + _DROP_95_PERCENT
+
+        def end(extreme: float) -> float:
+            if losses[extreme] <= highest:
+                return extreme
+            return float(brentq(lambda error: profile(error) - highest, best, extreme, xtol=1e-3))
+
+        return best, (end(0.0), end(0.5))
+
+    def loss_without_priors(self, log_scale: float, parameters: Floats) -> tuple[float, Floats]:
+        """The negative log-likelihood, and its derivatives by the parameters, (3, A)."""
         probability, slopes = self._predict(log_scale, parameters)
         said = np.where(self.said_right, probability, 1 - probability)
         sign = np.where(self.said_right, 1.0, -1.0) / np.maximum(said, _SMALLEST)
-        loss = -np.log(np.maximum(said, _SMALLEST)).sum()
-        gradient = -np.stack([self._sum(sign * slope) for slope in slopes])
+        gradient: Floats = -np.stack([self._sum(sign * slope) for slope in slopes])
+        return float(-np.log(np.maximum(said, _SMALLEST)).sum()), gradient
+
+    def _loss(self, flat: Floats) -> tuple[float, Floats]:
+        log_scale, parameters = flat[0], flat[1:].reshape(3, self.people)
+        loss, gradient = self.loss_without_priors(log_scale, parameters)
         # Temperature and scale move the same logit, so the scale's slope is the sum of the temperatures' slopes.
         scale_gradient = gradient[0].sum()
         if self.fixed_log_scale is not None:

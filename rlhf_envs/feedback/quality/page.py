@@ -27,6 +27,7 @@ from rlhf_envs.feedback.quality.report import (
     agreement_sentence,
     cycle_lines,
     cycle_sentence,
+    error_rate_sentence,
     errs_often,
     is_inconsistent,
     percent,
@@ -42,7 +43,6 @@ MOST_ROWS = 24
 
 _ROW_INCHES = 0.42
 _MARGIN_INCHES = 1.25
-_95_PERCENT = 1.96
 _MOST_NUMBERS = 5
 _MOST_NAMES_UPRIGHT = 5
 
@@ -78,6 +78,7 @@ def _page(report: QualityReport) -> str:
         pictures=pictures,
         columns=COLUMNS,
         rows=table_rows(report),
+        error_rates=error_rate_sentence(report),
         warnings=quality_warnings(report) or [NO_WARNINGS],
         agreement=agreement_sentence(report),
         cycles=cycle_sentence(report),
@@ -138,12 +139,10 @@ def _shares(
 def _error_rates(panel: Axes, report: QualityReport, names: Sequence[str], palette: Palette) -> None:
     for row, name in enumerate(names):
         estimate = report.reliability.get(name)
-        if estimate is None:
+        if estimate is None or estimate.measured_error_rate is None or estimate.error_interval is None:
             _not_known(panel, row, palette)
         else:
-            rate, reach = estimate.error_rate, _95_PERCENT * estimate.error_rate_std_error
-            ends = max(rate - reach, 0.0), min(rate + reach, 0.5)
-            _dot(panel, row, rate, ends, errs_often(estimate), palette)
+            _dot(panel, row, estimate.measured_error_rate, estimate.error_interval, errs_often(estimate), palette)
     _percent_axis(panel, "wrong about clear differences", 0.5)
 
 

@@ -38,8 +38,9 @@ MEANINGS = {
         "question differently."
     ),
     "error rate": (
-        "How often a clear difference is answered wrongly, estimated from a reward that was fitted to the answers of "
-        "all. 0% is an oracle, 50% teaches nothing. The reward weighs each answer by it."
+        "How often a clear difference is answered wrongly, with a 95% interval: maximum likelihood, from a reward that "
+        "was fitted to the answers of all, and by its members that did not train on the answer. 0% is an oracle, 50% "
+        "teaches nothing."
     ),
     "temperature": (
         "How large a difference must be for this annotator to see it, relative to everybody's: above 1 is less sharp."
@@ -87,7 +88,6 @@ _MANY_ERRORS = 0.15
 _NO_INFORMATION = 0.4
 _LOW_ALPHA = 0.4
 _MANY_ON_CYCLES = 0.1
-_ONE_SIDED_95_PERCENT = 1.64
 _MOST_CYCLES = 10
 _NARROWEST_COLUMN = 12  # characters in which the figures of an annotator can be read, most of them unbroken
 _COLUMN_FRAME = 3  # characters that a column takes besides its content
@@ -117,8 +117,22 @@ class QualityReport:
         return sum(figures.answers for figures in self.annotators.values())
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return asdict(self)
+        """The report as plain JSON values.
+
+        Of each `reliability` there are the figures for people: `answers`, `temperature` with its standard error, and
+        `error_rate` with its `error_interval`, both None where `ReliabilityEstimate.measured_error_rate` is.
+        """
+        reliability = {
+            name: {
+                "answers": one.answers,
+                "temperature": one.temperature,
+                "temperature_std_error": one.temperature_std_error,
+                "error_rate": one.measured_error_rate,
+                "error_interval": one.error_interval,
+            }
+            for name, one in self.reliability.items()
+        }
+        return asdict(self) | {"reliability": reliability}
 
 
 def quality_report(
@@ -149,10 +163,9 @@ def quality_warnings(report: QualityReport) -> list[str]:
     found = [sentence for name, figures in report.annotators.items() for sentence in _own_warnings(name, figures)]
     for name, estimate in report.reliability.items():
         if errs_often(estimate):
-            error, spread = percent(estimate.error_rate), percent(estimate.error_rate_std_error)
-            useless = estimate.error_rate > _NO_INFORMATION
+            useless = _errs_above(estimate, _NO_INFORMATION)
             effect = "these answers teach the reward next to nothing" if useless else "their weight is reduced"
-            found.append(f"{name} is wrong about {error} of clear differences (give or take {spread}): {effect}.")
+            found.append(f"{name} is wrong about {_error_rate(estimate)} of clear differences: {effect}.")
     alpha, shared = report.agreement.alpha, report.agreement.shared
     if alpha is not None and shared >= _FEWEST_CASES and alpha < _LOW_ALPHA:
         found.append(
@@ -207,9 +220,19 @@ def prefers_a_side(left: Share) -> bool:
 
 
 def errs_often(estimate: ReliabilityEstimate) -> bool:
-    """Whether clear differences are answered wrongly so often that it is hardly chance."""
-    lower = estimate.error_rate - _ONE_SIDED_95_PERCENT * estimate.error_rate_std_error
-    return estimate.answers >= _FEWEST_CASES and lower > _MANY_ERRORS
+    """Whether the whole 95% interval of the error rate lies above 15%."""
+    return _errs_above(estimate, _MANY_ERRORS)
+
+
+def _errs_above(estimate: ReliabilityEstimate, bound: float) -> bool:
+    return estimate.error_interval is not None and estimate.error_interval[0] > bound
+
+
+def _error_rate(estimate: ReliabilityEstimate) -> str:
+    if estimate.measured_error_rate is None or estimate.error_interval is None:
+        return UNKNOWN
+    low, high = estimate.error_interval
+    return f"{percent(estimate.measured_error_rate)} ({percent(low)} to {percent(high)})"
 
 
 def _is_surely_below(share: Share, bound: float) -> bool:
@@ -230,7 +253,7 @@ def table_rows(report: QualityReport) -> list[tuple[str, ...]]:
             seconds = f"{middle:.1f} ({low:.1f} to {high:.1f})"
         estimate = report.reliability.get(name)
         if estimate is not None:
-            error_rate = f"{percent(estimate.error_rate)} ± {percent(estimate.error_rate_std_error)}"
+            error_rate = _error_rate(estimate)
             temperature = f"{estimate.temperature:.2f} ± {estimate.temperature_std_error:.2f}"
         rows.append(
             (
@@ -257,6 +280,21 @@ def percent(share: float) -> str:
 
 def _share(share: Share) -> str:
     return UNKNOWN if share.value is None else f"{percent(share.value)} of {share.of}"
+
+
+def error_rate_sentence(report: QualityReport) -> str | None:
+    """Why some annotators have no error rate, in one sentence; None where no reward was fitted, or all have one."""
+    unknown = [name for name in report.annotators if not _has_error_rate(report.reliability.get(name))]
+    if not report.reliability or not unknown:
+        return None
+    from rlhf_envs.rewards.reliability import FEWEST_ANSWERS  # here, as it takes PyTorch
+
+    names = ", ".join(unknown)
+    return f"An error rate takes at least {FEWEST_ANSWERS} decided comparisons, which these do not have yet: {names}."
+
+
+def _has_error_rate(estimate: ReliabilityEstimate | None) -> bool:
+    return estimate is not None and estimate.measured_error_rate is not None
 
 
 def agreement_sentence(report: QualityReport) -> str:
@@ -301,6 +339,9 @@ def print_quality(report: QualityReport, console: Console | None = None) -> None
     say(f"{report.answers:,} answers by {annotators} annotator{'' if annotators == 1 else 's'}")
     for table in _tables(report, console.width):
         console.print(table)
+    missing = error_rate_sentence(report)
+    if missing is not None:
+        say(escape(missing))
     say(agreement_sentence(report))
     say()
     for sentence in quality_warnings(report) or [NO_WARNINGS]:

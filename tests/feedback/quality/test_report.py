@@ -19,9 +19,12 @@ from rlhf_envs.feedback.quality import (
     quality_warnings,
     write_quality_report,
 )
+from rlhf_envs.feedback.quality.report import COLUMNS, table_rows
 from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
-RELIABILITY = {"ann": ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120)}
+ERRS = ReliabilityEstimate(1.0, 0.28, 0.5, 0.1, 120, measured_error_rate=0.3, error_interval=(0.24, 0.37))
+FEW = ReliabilityEstimate(1.0, 0.23, 0.5, 0.25, 99)
+RELIABILITY = {"ann": ERRS}
 
 
 @pytest.fixture
@@ -40,13 +43,42 @@ def test_worries_name_who_and_show_the_figure(report: QualityReport) -> None:
     said = quality_warnings(report)
     assert any(line.startswith("ann chose left in 84% of 123 answers (p < 0.001)") for line in said)
     assert any("<b>bob</b> [red] gave 100% of 120 answers in less than 0.7 s" in line for line in said)
-    assert any("ann is wrong about 30% of clear differences" in line for line in said)
+    assert any(
+        "ann is wrong about 30% (24% to 37%) of clear differences: their weight is reduced" in line for line in said
+    )
 
 
 def test_good_work_gives_no_reason_to_worry(say: Any) -> None:
     choices = ("left", "right")
     good = [say(name, choices[n % 2], (2 * n, 2 * n + 1), seconds=3.0) for n in range(60) for name in ("ann", "bob")]
-    assert quality_warnings(quality_report(good, {"ann": ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 0.02, 60)})) == []
+    fine = ReliabilityEstimate(1.0, 0.02, 0.5, 0.1, 60, measured_error_rate=0.02, error_interval=(0.0, 0.05))
+    assert quality_warnings(quality_report(good, {"ann": fine})) == []
+    # What reaches below the threshold is no reason either.
+    perhaps = ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 100, measured_error_rate=0.3, error_interval=(0.14, 0.41))
+    assert quality_warnings(quality_report(good, {"ann": perhaps})) == []
+
+
+def test_only_who_surely_tells_nothing_is_said_to(say: Any) -> None:
+    answers = [say("ann", choice, (2 * n, 2 * n + 1)) for n in range(30) for choice in ("left", "right")]
+    for low, useless in ((0.38, False), (0.42, True)):
+        coin = ReliabilityEstimate(1.0, 0.5, 0.5, 0.1, 120, measured_error_rate=0.48, error_interval=(low, 0.5))
+        said = [line for line in quality_warnings(quality_report(answers, {"ann": coin})) if "48%" in line]
+        assert [("next to nothing" in line) for line in said] == [useless]
+
+
+def test_too_few_answers_give_no_error_rate_but_the_reason(say: Any, tmp_path: Path) -> None:
+    answers = [say(name, "left", (2 * n, 2 * n + 1)) for n in range(5) for name in ("ann", "[b]bob")]
+    report = quality_report(answers, {"ann": ERRS, "[b]bob": FEW})
+    reason = "An error rate takes at least 100 decided comparisons, which these do not have yet: [b]bob."
+    assert [row[COLUMNS.index("error rate")] for row in table_rows(report)] == ["–", "30% (24% to 37%)"]
+    assert not any("bob is wrong" in line for line in quality_warnings(report))
+    assert reason in printed(report, 200)
+    assert reason in write_quality_report(report, tmp_path / "quality.html").read_text()
+    shown = json.loads(json.dumps(report.to_json()))["reliability"]
+    assert shown["[b]bob"]["error_rate"] is None and shown["[b]bob"]["error_interval"] is None
+    assert shown["ann"]["error_rate"] == 0.3 and shown["ann"]["error_interval"] == [0.24, 0.37]
+    for everyone in ({}, {"ann": ERRS, "[b]bob": ERRS}):
+        assert "decided comparisons, which" not in printed(quality_report(answers, everyone), 200)
 
 
 def test_a_few_answers_are_not_held_against_anybody(say: Any) -> None:
@@ -59,7 +91,7 @@ def test_the_printed_report_names_everybody_and_lists_cycles(report: QualityRepo
     text = console.export_text()
     assert "<b>bob</b> [red]" in text
     assert "1 > 3 > 5 > 1 (ann)" in text
-    assert "30% ± 3%" in text
+    assert "30% (24% to 37%)" in text
 
 
 def printed(report: QualityReport, width: int) -> str:
@@ -80,14 +112,16 @@ def column(text: str, place: int) -> str:
 def test_four_annotators_with_long_names_can_be_read_on_80_columns(say: Any) -> None:
     names = [f"{name}.van.der.berg@a-university.example.org" for name in ("ann", "bob", "cleo", "dora")]
     answers = [say(name, "left", (2 * n, 2 * n + 1), seconds=2.5) for n in range(1200) for name in names]
-    reliability = {name: ReliabilityEstimate(1.0, 0.3, 0.5, 0.1, 0.03, 120) for name in names}
+    reliability = dict.fromkeys(names, ERRS)
     text = printed(quality_report(answers, reliability), 80)
     figures = column(text, 1)
     for figure in ("answers", "left share", "agrees", "seconds", "too fast", "error rate", "temperature", "on cycles"):
         assert figure in figures
     for place, name in enumerate(names):
         cells = column(text, place + 2)
-        assert cells.startswith(f"{name}1,200") and "100% of 1200" in cells and "30% ± 3%" in cells
+        assert (
+            cells.startswith(f"{name}1,200") and "100% of 1200" in cells and "30%(24%to37%)" in cells.replace(" ", "")
+        )
     # No pair was repeated, so there is nothing to say about consistency.
     assert "consistent" not in figures and "–" not in text
 
