@@ -147,9 +147,9 @@ def test_an_annotator_is_not_asked_what_it_does_not_answer(tmp_path: Path, kinds
 def test_kinds_of_which_nothing_is_asked_need_no_answer() -> None:
     FeedbackConfig(kinds={"ranking": 0.0}).check_annotator(make_annotator(quieter))
     ranks_only = SimpleNamespace(kinds=("ranking",))
-    FeedbackConfig(kinds={"ranking": 1.0}, held_out_share=0).check_annotator(ranks_only)
+    FeedbackConfig(kinds={"ranking": 1.0}).check_annotator(ranks_only)
     with pytest.raises(ValueError, match="SimpleNamespace answers ranking queries only, but comparison queries are"):
-        FeedbackConfig(kinds={"ranking": 1.0}).check_annotator(ranks_only)
+        FeedbackConfig(kinds={"ranking": 1.0}, held_out_share=0.2).check_annotator(ranks_only)
 
 
 def test_a_function_may_look_at_the_clips_as_people_see_them(store: PreferenceStore, make_segment: Any) -> None:

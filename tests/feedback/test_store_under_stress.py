@@ -192,7 +192,7 @@ def test_a_flipped_bit_in_a_segment_is_noticed(store: PreferenceStore, path: Pat
     content = path.read_bytes()
     place = content.index(asked.segments[0].true_rewards.tobytes())
     path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
-    with PreferenceStore.open(path) as flipped, pytest.raises(StoreDamagedError, match="Segment 1"):
+    with PreferenceStore.open(path) as flipped, pytest.raises(StoreDamagedError, match="segment 1"):
         flipped.query(1)
 
 

@@ -84,7 +84,7 @@ def test_every_learner_learns_from_preferences_and_acts(name: str, tmp_path: Pat
     before = {key: value.clone() for key, value in model.policy.state_dict().items()}
     scoring = callback(env, tmp_path)
     model.learn(STEPS, callback=scoring)
-    assert len(scoring.loop.dataset) == 20 and scoring.loop.ensemble.fits >= 2
+    assert len(scoring.loop.dataset) == 24 and scoring.loop.ensemble.fits >= 2
     assert any(not value.equal(before[key]) for key, value in model.policy.state_dict().items())
     assert scoring.last_scores.std() > 0
     normaliser = model.get_vec_normalize_env()
