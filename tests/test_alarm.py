@@ -57,7 +57,7 @@ def rollouts(seed: int = 0, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
     return recorder
 
 
-GOOD, HACKED = (0.5, 0.0, 0.0), (2.0, 4.0, -4.0)
+GOOD, HACKED = (0.4, 0.0, 0.0), (2.0, 4.0, -4.0)
 """Where the policy goes: to what people like, within what they have seen, or to what nobody was asked about."""
 
 

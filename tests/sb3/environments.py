@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -15,12 +16,19 @@ class Walk(gym.Env[Any, Any]):
     Args:
         kind: of observations: "vector", "dict" or "image".
         broken_at: the step, counted over all episodes, whose reward is NaN; None for never.
+        mended: a file; once it is there, no reward is NaN any more.
         render_mode: "rgb_array" for a picture of 72 by 36 pixels whose bright column is the place.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 12}
 
-    def __init__(self, kind: str = "vector", broken_at: int | None = None, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str = "vector",
+        broken_at: int | None = None,
+        mended: str | None = None,
+        render_mode: str | None = None,
+    ) -> None:
         self.render_mode = render_mode
         place = spaces.Box(-10, 10, (1,), np.float32)
         image = spaces.Box(0, 255, (36, 36, 1), np.uint8)
@@ -30,7 +38,7 @@ class Walk(gym.Env[Any, Any]):
             "image": image,
         }[kind]
         self.action_space = spaces.Discrete(2)
-        self.kind, self.broken_at = kind, broken_at
+        self.kind, self.broken_at, self.mended = kind, broken_at, mended
         self.place, self.steps = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -41,7 +49,8 @@ class Walk(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.place = min(self.place + 2 * int(action) - 1, 10)
         self.steps += 1
-        reward = float("nan") if self.steps == self.broken_at else self.place / 10
+        broken = self.steps == self.broken_at and not (self.mended and Path(self.mended).exists())
+        reward = float("nan") if broken else self.place / 10
         return self._observation(), reward, self.place <= -10, False, {}
 
     def render(self) -> Any:
