@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, play
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
-from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import concatenate_observations, named_arrays
 from rlhf_envs.queries import AccuracySource, Purpose
@@ -27,6 +26,9 @@ from rlhf_envs.rewards import (
     predict_out_of_fold,
 )
 from rlhf_envs.rewards.metrics import Calibration, Correlation, Predictions, PreferenceMetrics
+
+if TYPE_CHECKING:
+    from rlhf_envs.feedback import PreferenceStore
 
 REWARD_MODEL, CORRELATION = "the reward model", "the correlation of learned and true reward"
 """By which names `Measurements.missing` knows them."""

@@ -84,7 +84,9 @@ def serve(
 
     from rlhf_envs.feedback.web.connections import limited_config
 
-    with _listen(host, port) as listener:
+    server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH))
+    # Who has read the links may stop the server at once.
+    with _listen(host, port) as listener, _stopped_by_signals(server):
         for line in _make_links(Tokens(store), f"http://{_address(listener)}", annotators, renew):
             _print(line, sys.stdout)
         if not _is_loopback(host):
@@ -93,9 +95,7 @@ def serve(
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )
-        server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH))
-        with _stopped_by_signals(server):
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
     _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
 
 
