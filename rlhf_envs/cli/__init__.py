@@ -108,6 +108,8 @@ def one_sentence_errors() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A terminal may say more than once that it is gone; the second time would come while all is being closed.
+    signal.signal(_HANGUP, signal.SIG_IGN)
     leave_terminal()
     raise KeyboardInterrupt
 
