@@ -241,6 +241,12 @@ class SegmentRecorder:
         true_rewards[windows.absorbing] = 0
         return actions, true_rewards
 
+    def gather_steps(self, windows: Windows) -> tuple[Observations, NDArray[Any], NDArray[np.bool_]]:
+        """The steps of M windows, one after another: observations (M * T, *obs), actions (M * T, *act), and which of
+        them are absorbing, (M * T,)."""
+        observations, actions, _ = self.gather(windows)
+        return merge_leading_axes(observations), merge_leading_axes(actions), windows.absorbing.reshape(-1)  # type: ignore[return-value]
+
     def step_numbers(self, windows: Windows) -> NDArray[np.intp]:
         """A number for each step of M windows by which `steps` finds it, until the next step is recorded, (M, T).
 

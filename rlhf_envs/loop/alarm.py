@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch.nn import functional
 
-from rlhf_envs.observations import merge_leading_axes
 from rlhf_envs.queries import AccuracySource
 from rlhf_envs.randomness import generator_by_name, uniforms_by_integers
 from rlhf_envs.recording import SegmentRecorder, Windows
@@ -180,8 +179,8 @@ class HackingAlarm:
         if not len(windows):
             return None
         reference = self._asked(ensemble, dataset)
-        steps = _encode(ensemble, recorder, windows)
-        returns = reference.standardised(_returns(ensemble, steps, self._length))
+        steps = ensemble.encoder.encode(*recorder.gather_steps(windows))
+        returns = reference.standardised(ensemble.encoded_returns(steps, self._length))
         lived = ensemble.encoder.lived_steps(steps)
         some = lived[rng.permutation(len(lived))[:_STEPS]]
         return Drift(
@@ -201,8 +200,9 @@ class HackingAlarm:
         reference = self._asked(ensemble, dataset)
         # Some at a time, as they may hold pictures.
         parts = [windows.take(rows) for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // _SEGMENTS))]
+        encode, length = ensemble.encoder.encode, self._length
         returns = np.concatenate(
-            [_returns(ensemble, _encode(ensemble, recorder, part), self._length) for part in parts], axis=1
+            [ensemble.encoded_returns(encode(*recorder.gather_steps(part)), length) for part in parts], axis=1
         )
         standardised = reference.standardised(returns)
         suspicion: NDArray[np.float64] = standardised.mean(axis=0) + standardised.std(axis=0)
@@ -295,7 +295,7 @@ class _Reference:
     ) -> None:
         rows = rng.permutation(len(dataset.steps))[:_ASKED]
         flat = flatten(dataset.steps[rows])
-        returns = _returns(ensemble, flat, length)
+        returns = ensemble.encoded_returns(flat, length).astype(np.float64)
         self._mean, self._std = returns.mean(axis=1, keepdims=True), returns.std(axis=1, keepdims=True)
         self.spread = float(self.standardised(returns).std(axis=0).mean())
         segment = np.repeat(np.arange(len(rows)), length)
@@ -307,24 +307,10 @@ class _Reference:
         distances[segment[some][:, None] == segment[None, :]] = np.inf
         self.distance = float(np.median(distances.min(axis=1)))
 
-    def standardised(self, returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def standardised(self, returns: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Returns under each member, (K, M), in its standard deviations over the asked segments from their mean."""
         standardised: NDArray[np.float64] = (returns - self._mean) / np.where(self._std > _SMALLEST, self._std, 1.0)
         return standardised
-
-
-def _encode(ensemble: RewardEnsemble, recorder: SegmentRecorder, windows: Windows) -> Encoded:
-    """The steps of M windows, one after another, (M * T)."""
-    observations, actions, _ = recorder.gather(windows)
-    flat_actions: Any = merge_leading_axes(actions)
-    return ensemble.encoder.encode(merge_leading_axes(observations), flat_actions, windows.absorbing.reshape(-1))
-
-
-def _returns(ensemble: RewardEnsemble, steps: Encoded, length: int) -> NDArray[np.float64]:
-    """Raw returns of segments under each member, (K, M), from the steps of all, (M * T)."""
-    raw = ensemble.raw_rewards(steps)
-    returns: NDArray[np.float64] = raw.view(len(raw), -1, length).sum(dim=2).double().numpy()
-    return returns
 
 
 def _inputs(ensemble: RewardEnsemble, steps: Encoded) -> NDArray[np.float32]:

@@ -22,7 +22,6 @@ from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
-from rlhf_envs.observations import merge_leading_axes
 from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
@@ -348,10 +347,7 @@ class FeedbackLoop:
         windows = recorder.sample_windows(UNLABELLED_SEGMENTS, length, rng)
         if not len(windows):
             return None
-        observations, actions, _ = recorder.gather(windows)
-        steps = self.ensemble.encoder.encode(
-            merge_leading_axes(observations), actions.reshape(-1, *actions.shape[2:]), windows.absorbing.reshape(-1)
-        )
+        steps = self.ensemble.encoder.encode(*recorder.gather_steps(windows))
         return steps.unflatten(len(windows), length)
 
     @property

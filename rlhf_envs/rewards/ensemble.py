@@ -236,11 +236,15 @@ class RewardEnsemble:
             actions: (M, T, *action shape).
             absorbing: (M, T) bool, the steps after a termination; None for none.
         """
-        segments, steps = actions.shape[:2]
         ended = None if absorbing is None else absorbing.reshape(-1)
         flat_actions = actions.reshape(-1, *actions.shape[2:])
-        raw = self.raw_rewards(self.encoder.encode(merge_leading_axes(observations), flat_actions, ended))
-        returns: NDArray[np.float32] = raw.view(len(raw), segments, steps).sum(dim=2).numpy()
+        steps = self.encoder.encode(merge_leading_axes(observations), flat_actions, ended)
+        return self.encoded_returns(steps, actions.shape[1])
+
+    def encoded_returns(self, steps: Encoded, length: int) -> NDArray[np.float32]:
+        """`segment_returns` for the encoded steps of M segments of this length, one after another, (M * length)."""
+        raw = self.raw_rewards(steps)
+        returns: NDArray[np.float32] = raw.view(len(raw), -1, length).sum(dim=2).numpy()
         return returns
 
     def step_features(self, steps: Encoded) -> Tensor:

@@ -244,9 +244,7 @@ def _samples(
 
 def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDArray[np.float64]:
     """Raw returns of the dataset's segments under each member, (members, segments)."""
-    steps = dataset.steps.vector.shape[:2]
-    returns: NDArray[np.float64] = ensemble.raw_rewards(dataset.flat_steps).view(-1, *steps).sum(dim=2).double().numpy()
-    return returns
+    return ensemble.encoded_returns(dataset.flat_steps, dataset.steps.vector.shape[1]).astype(np.float64)
 
 
 def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, fresh: bool) -> int:
