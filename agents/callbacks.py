@@ -23,7 +23,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.runs import PROGRESS_COLUMNS, read_progress
 from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
-from rlhf_envs.terminal import leave_terminal
+from rlhf_envs.terminal import leave_terminal, with_hangup
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -58,10 +58,7 @@ class StopRequest:
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
         """Take Ctrl-C, termination requests and the end of the terminal as requests to stop."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-            numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._note) for number in numbers}
+        before = {number: signal.signal(number, self._note) for number in with_hangup(signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import stat
 import sys
 from contextlib import suppress
@@ -22,6 +23,12 @@ def show_what_can_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def with_hangup(*numbers: signal.Signals) -> list[signal.Signals]:
+    """These signals, and that of the end of the terminal unless it is ignored, as under nohup."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [*numbers] if ignored else [*numbers, signal.SIGHUP]
 
 
 def leave_terminal() -> None:

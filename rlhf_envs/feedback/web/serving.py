@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
 from rlhf_envs.queries import Purpose
-from rlhf_envs.terminal import leave_terminal
+from rlhf_envs.terminal import leave_terminal, with_hangup
 
 if TYPE_CHECKING:
     import uvicorn
@@ -112,10 +112,8 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
             leave_terminal()
         server.should_exit = True
 
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, end) for number in numbers} if in_main_thread else {}
+    numbers = with_hangup(signal.SIGTERM) if in_main_thread else []
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         with suppress(KeyboardInterrupt):
             yield
