@@ -198,7 +198,7 @@ def attack_by_floods(folder: Path, requests: int, log: Log) -> Iterator[Attack]:
         ask(store, 50)
     floods: dict[str, Flood | None] = {
         "no flood": None,
-        "a header without end": EndlessHeader(1),
+        "a header without end": EndlessHeader(),
         "1,100 half-sent heads": HalfSentHeads(1100),
     }
     for name, flood in floods.items():

@@ -18,32 +18,21 @@ _PAUSE = 0.02
 
 
 class Flood(ABC):
-    """Clients that keep a server busy from threads of this process.
-
-    Args:
-        clients: connections at a time.
-    """
-
-    threads = 1
-
-    def __init__(self, clients: int) -> None:
-        self.clients = clients
+    """Clients that keep a server busy from a thread of this process."""
 
     @contextmanager
     def against(self, port: int) -> Iterator[None]:
         """Flood a server on this machine until the context ends; it begins once all clients have connected."""
         _raise_descriptors()
         ended, flowing = threading.Event(), threading.Semaphore(0)
-        threads = [threading.Thread(target=self._run, args=(port, ended, flowing), daemon=True)]
-        for thread in threads:
-            thread.start()
+        thread = threading.Thread(target=self._run, args=(port, ended, flowing), daemon=True)
+        thread.start()
         flowing.acquire(timeout=60)
         try:
             yield
         finally:
             ended.set()
-            for thread in threads:
-                thread.join(30)
+            thread.join(30)
 
     @abstractmethod
     def _run(self, port: int, ended: threading.Event, flowing: threading.Semaphore) -> None:
@@ -63,7 +52,14 @@ class EndlessHeader(Flood):
 
 
 class HalfSentHeads(Flood):
-    """Many connections that send half a head and no more; those that are closed are opened again."""
+    """Many connections that send half a head and no more; those that are closed are opened again.
+
+    Args:
+        clients: connections at a time.
+    """
+
+    def __init__(self, clients: int) -> None:
+        self.clients = clients
 
     def _run(self, port: int, ended: threading.Event, flowing: threading.Semaphore) -> None:
         held: list[socket.socket] = []
