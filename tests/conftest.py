@@ -1,6 +1,11 @@
 """Every test runs without a screen, and on one thread, so that tests run side by side do not slow one another."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
@@ -9,6 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from rlhf_envs.feedback import PreferenceStore
 
 torch.set_num_threads(1)
 
@@ -21,3 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def nightly(request: pytest.FixtureRequest) -> bool:
     """Whether to try all variants of what is generated at random, which takes long, or only some of them."""
     return bool(request.config.getoption("--nightly"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PreferenceStore]:
+    """An empty store in a file of its own."""
+    from rlhf_envs.feedback import PreferenceStore
+
+    with PreferenceStore.create(tmp_path / "feedback.db") as made:
+        yield made

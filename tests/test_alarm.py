@@ -1,9 +1,8 @@
 """The alarm for reward hacking: what it goes by, when it is raised, and what a run does then."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,6 @@ HORIZON = COPIES = 16
 TOTAL = 10_000
 
 MakeLoop = Callable[..., FeedbackLoop]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(tmp_path / "feedback.db") as made:
-        yield made
 
 
 @pytest.fixture

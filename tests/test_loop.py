@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,6 @@ TOTAL = 1000
 FIT = FitConfig(steps=20, epochs=1)
 
 MakeLoop = Callable[..., FeedbackLoop]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(tmp_path / "feedback.db") as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,12 +26,6 @@ class Impostor(Rating):
     """A kind with the name of another one."""
 
     name = "ranking"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[PreferenceStore]:
-    with PreferenceStore.create(tmp_path / "feedback.db") as made:
-        yield made
 
 
 @pytest.fixture
