@@ -87,7 +87,10 @@ class Candidates:
 
     @cached_property
     def hidden(self) -> NDArray[np.float32]:
-        """Of the pool's segments, as `RewardEnsemble.segment_features` gives them, (members, P, width) float32.
+        """What the members' last layers read of the pool's segments, (members, P, width) float32.
+
+        These are hidden activations, and curves of single inputs where rewards are additive; see
+        `RewardEnsemble.segment_features`.
 
         Raises:
             ValueError: if they cannot be had.
@@ -195,7 +198,7 @@ def select_information(
     """The groups whose answers are expected to tell most about the reward, beyond what was asked already.
 
     The posterior of each member's last layer is taken for Gaussian (the Laplace approximation; Daxberger et al. 2021,
-    "Laplace redux", section 3). An answer about two segments, whose hidden activations differ by phi, adds
+    "Laplace redux", section 3). An answer about two segments, between which what that layer reads differs by phi, adds
     p (1 - p) phi phi^T to its precision, and the expected information is 1/2 log(1 + p (1 - p) phi^T Sigma phi): little
     where the answer is known, and little where it is a coin's whatever the weights are, as of two segments that look
     alike (Biyik et al. 2019, "Asking easy questions"). Groups are taken one after another, each as if those before it
