@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,mujoco,minari,web,data,postgres,contrib,zoo
+EXTRAS ?= dev,docs,mujoco,minari,web,data,postgres,contrib,zoo
 # Where torch comes from. The default holds CPU builds, which spares Linux gigabytes of CUDA; for a GPU, `make clean` and
 # name one of the indexes at https://download.pytorch.org/whl instead. Where it is empty or cannot be reached, pip's own
 # configuration decides.
@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 SCRIPTS := 'rlhf_envs/**/*.{js,css}'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format benchmark hooks clean
+.PHONY: help install demo test check docs format benchmark hooks clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -60,6 +60,10 @@ check: $(INSTALLED)  ## format, lint and types, changing nothing
 	$(BIN)/mypy
 	$(BIN)/oxfmt --check $(SCRIPTS)
 	$(BIN)/oxlint --deny-warnings rlhf_envs
+
+docs: $(INSTALLED)  ## build the documentation, build/docs/index.html; notebooks are run, warnings are errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs
+	@echo "The documentation: $(CURDIR)/build/docs/index.html"
 
 format: $(INSTALLED)  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .

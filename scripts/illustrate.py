@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation, and the page of the environments, anew from the code."""
+"""Make the pictures of the documentation, and the pages of the environments, anew from the code."""
 
 from __future__ import annotations
 
@@ -34,28 +34,50 @@ _GIF_COLORS = 64
 _SECONDS_TO_DRAW = 2.5
 _ANSWERED, _ASKED = 86, 200
 
-_PAGE_START = """# The environments
+_INDEX = """# Environments
 
-This page is made of the environments' docstrings by `python -m scripts.illustrate`; edit those, not this.
+These pages are made of the environments' docstrings by `python -m scripts.illustrate`; edit those, not these.
 
 Each picture shows the scripted expert on the left and, from the same start, a policy that games the proxy reward on the
 right. All environments have a fixed number of steps per episode, observations and actions of one fixed shape, and
 `info["reward_terms"]`, the named parts of the true reward, which `gym.make(id)` pays; `objective="proxy"` pays the
 proxy instead. All take `render_mode` ("rgb_array" or "human"), `frame_size` in pixels and `theme` ("light" or "dark")
-besides the arguments below.
+besides the arguments on their pages. Your own environment has [a page of its own](../extending/environment.md).
 
+```{toctree}
+:hidden:
+
+%s
+```
+
+"""
+
+_PAGE = """# %s
+
+![The scripted expert, and a policy that games the proxy reward](%s)
+
+| | |
+|---|---|
+| Action space | `%s` |
+| Observation space | `%s` |
+| Steps in an episode | %d |
+| Question to people | %s |
+| Make one copy | `gym.make("%s")` |
+| Make a batch | `gym.make_vec("%s", num_envs=64)` |
+
+%s
 """
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Make the pictures of the documentation, and the page of the environments, anew from the code.
+    """Make the pictures of the documentation, and the pages of the environments, anew from the code.
 
     Attributes:
         folder: the documentation.
         seed: of the scenes.
         skip: how far into the episode the scenes are, in steps.
-        only: the environments whose pictures are made; all of them, and the page, where none are named.
+        only: the environments whose pictures are made; all of them, and the pages, where none are named.
     """
 
     folder: Path = Path("docs")
@@ -77,9 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(_save_question(pictures))
             save_window("rlhf/Driving-v0", pictures / "window.png")
             print(pictures / "window.png")
-            page = settings.folder / "environments.md"
-            page.write_text(environments_page(pictures.relative_to(settings.folder).as_posix()), encoding="utf-8")
-            print(page)
+            pages = settings.folder / "environments"
+            pages.mkdir(exist_ok=True)
+            for name, text in environment_pages("../images").items():
+                (pages / name).write_text(text, encoding="utf-8")
+                print(pages / name)
     return 0
 
 
@@ -101,28 +125,40 @@ def _save_question(pictures: Path) -> Path:
     return path
 
 
-def environments_page(pictures: str) -> str:
-    """The page, in Markdown.
+def environment_pages(pictures: str) -> dict[str, str]:
+    """The pages, in Markdown, by the names of their files: one for each environment, and an index.
 
     Args:
-        pictures: the folder of the pictures, as seen from the page.
+        pictures: the folder of the pictures, as seen from the pages.
     """
-    parts = [_PAGE_START, *(f"- [`{id}`](#{id.lower().replace('/', '')})\n" for id in ENVIRONMENTS)]
-    for environment_id in ENVIRONMENTS:
-        parts.append(f"\n## {environment_id}\n\n![Expert and proxy]({pictures}/{picture_name(environment_id)})\n\n")
-        parts.append(_docstring(environment_id))
-    return "".join(parts)
+    names = {environment_id: _short_name(environment_id) for environment_id in ENVIRONMENTS}
+    index, pages = [_INDEX % "\n".join(names.values())], {}
+    for environment_id, name in names.items():
+        env = _suite_env(environment_id)
+        picture, text = f"{pictures}/{picture_name(environment_id)}", inspect.getdoc(type(env.task)) or ""
+        index.append(f"## [{environment_id}]({name}.md)\n\n{text.partition(chr(10))[0]}\n\n")
+        index.append(f"[![Expert and proxy]({picture})]({name}.md)\n\n")
+        spaces, horizon = (env.action_space, env.observation_space), env.task.horizon
+        pages[f"{name}.md"] = _PAGE % (
+            *(environment_id, picture, *map(_described, spaces), horizon),
+            *(env.task.rubric, environment_id, environment_id, text),
+        )
+    return {"index.md": "".join(index).rstrip() + "\n", **pages}
 
 
 def picture_name(environment_id: str) -> str:
     """The file of an environment's picture."""
-    return f"{environment_id.rpartition('/')[2].partition('-')[0].lower()}.gif"
+    return f"{_short_name(environment_id)}.gif"
 
 
-def _docstring(environment_id: str) -> str:
-    text = inspect.getdoc(type(_suite_env(environment_id).task)) or ""
-    # One level deeper than in the docstring, where the environment's name is not a heading.
-    return "\n".join(f"#{line}" if line.startswith("## ") else line for line in text.splitlines()) + "\n"
+def _short_name(environment_id: str) -> str:
+    return environment_id.rpartition("/")[2].partition("-")[0].lower()
+
+
+def _described(space: gym.Space[Any]) -> str:
+    """A space as it prints, or where that is long because its bounds differ, by its shape."""
+    text = " ".join(str(space).split())
+    return text if len(text) <= 60 else f"{type(space).__name__}{space.shape}, {space.dtype}"
 
 
 def _suite_env(environment_id: str, **arguments: Any) -> TaskEnv:

@@ -54,13 +54,14 @@ def test_an_example_is_short_and_imports_public_names_of_the_library_only(exampl
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_the_body_of_its_page(example: Path) -> None:
     page = (ROOT / "docs" / "extending" / f"{example.stem}.md").read_text()
-    assert f"```python\n{example.read_text().rstrip()}\n```" in page
+    assert f"```{{literalinclude}} ../examples/{example.name}\n" in page
 
 
 def test_the_picture_and_keys_of_the_page_pass_every_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "extending" / "environment.md").read_text()
     # In a module of their own: what is no module's cannot be pickled.
-    (tmp_path / "thermostats.py").write_text("\n\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    parts = [(ROOT / "docs/examples/environment.py").read_text(), *re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    (tmp_path / "thermostats.py").write_text("\n\n".join(parts))
     monkeypatch.syspath_prepend(tmp_path)
     import_module("thermostats")
     report = check_environment("home/DrawnThermostat-v0")
