@@ -262,7 +262,11 @@ class Outbox:
         if self._upcoming and now - self._active_at > self._session.lease_seconds:
             self._fetch_at = now + _PROGRESS_SECONDS
             return
-        fresh = self._session.upcoming(self._kinds)
+        with self._changed:
+            answered = {answer.query_id for answer in standing_answers(self._entries)}
+            shown = [query.id for query in self._upcoming if query.id not in answered][:1]
+            showing = self._first if self._first is not None else shown[0] if shown else None
+        fresh = self._session.upcoming(self._kinds, showing)
         with self._changed:
             self._upcoming = merged(self._upcoming, fresh, self._first)
             self._first = None

@@ -135,6 +135,10 @@ class SessionProgress:
         if state == "silent":
             minutes = f"{self._quiet_seconds(now) / 60:.0f} min"
             return "Nothing to answer", f"Nothing was heard from training for {minutes}; is it still running?"
+        if state in ("waiting", "unknown") and self.asked > self.answered:
+            rest = self.asked - self.answered
+            them = "the last open question" if rest == 1 else f"the last {rest:,} open questions"
+            return "Others have the open ones", f"They are answering {them}; new clips appear here by themselves."
         if state == "waiting":
             return "Nothing to answer right now", "Training goes on as soon as it has the answers that it waits for."
         if state == "training":

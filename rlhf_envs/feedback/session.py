@@ -78,19 +78,22 @@ class AnnotatorSession:
             _log.warning("There is no practice round: %s", problem)
         self._prepared = True
 
-    def upcoming(self, kinds: Collection[str] | None = None) -> list[Query]:
+    def upcoming(self, kinds: Collection[str] | None = None, showing: int | None = None) -> list[Query]:
         """The next queries, the first one now, and their leases renewed; empty where there are none at the moment.
+
+        Nobody waits for queries that another person's screen holds and does not show: those are taken over.
 
         Args:
             kinds: the kinds of query that the annotator's screen can show; None for all.
+            showing: the id of the query that is on the screen, which stays the first.
         """
         self.prepare()
         if self._practising:
-            taken = self._take((Purpose.PRACTICE,), kinds)
+            taken = self._take((Purpose.PRACTICE,), kinds, showing)
             if taken:
                 return taken
             self._practising = False
-        return self._take(self.purposes, kinds)
+        return self._take(self.purposes, kinds, showing)
 
     def answer(self, query_id: int, choice: Choice | str | None, **details: Any) -> int:
         """Store an answer and return its id; `details` are further fields of `Submission`. See `submit`."""
@@ -159,11 +162,13 @@ class AnnotatorSession:
         tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
         return session_progress(tally, self.store.counts(), self.store.statuses(), self.purposes)
 
-    def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None) -> list[Query]:
+    def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None, showing: int | None) -> list[Query]:
         return self.store.take_many(
             self.annotator,
             self.ahead,
             purposes=purposes,
             kinds=kinds,
             lease_seconds=self.lease_seconds,
+            for_screen=True,
+            showing=showing,
         )

@@ -113,9 +113,45 @@ def test_progress_is_measured_by_the_budget_that_the_run_tells(store: Preference
 def test_who_leaves_a_session_keeps_nothing_from_others(store: PreferenceStore, make_query: Any) -> None:
     store.ask([make_query(str(number)) for number in range(2)])
     session = AnnotatorSession(store, "ann")
-    assert session.upcoming() and not AnnotatorSession(store, "bob").upcoming()
+    assert session.upcoming() and not store.take_many("bob", 2)
     session.leave()
     assert [query.key for query in AnnotatorSession(store, "bob").upcoming()] == ["0", "1"]
+
+
+def test_a_screen_that_would_get_nothing_takes_over_what_another_holds_and_does_not_show(
+    store: PreferenceStore, make_query: Any
+) -> None:
+    store.ask([make_query(str(number)) for number in range(3)])
+    ann, bob, cyd, dan = (AnnotatorSession(store, name) for name in ("ann", "bob", "cyd", "dan"))
+    first, second, third = (query.id for query in ann.upcoming())
+    assert [query.id for query in ann.upcoming(showing=second)] == [second, first, third]
+    # Code that takes queries gets only those that are free.
+    assert store.take_many("code", 3) == []
+    assert [query.id for query in bob.upcoming()] == [third]
+    assert [query.id for query in cyd.upcoming()] == [first]
+    assert dan.upcoming() == []
+    assert [query.id for query in ann.upcoming(showing=second)] == [second]
+    # What was under way all the same is stored.
+    ann.answer(third, "left")
+    assert bob.upcoming() == []
+
+
+def test_what_is_on_screen_is_no_way_to_what_is_for_others(store: PreferenceStore, make_query: Any) -> None:
+    [own, others] = store.ask([make_query("a"), make_query("b", only_for="bob")])
+    ann = AnnotatorSession(store, "ann")
+    assert [query.id for query in ann.upcoming(showing=others)] == [own]
+    assert [query.id for query in AnnotatorSession(store, "cyd").upcoming(showing=own)] == []
+
+
+def test_an_answer_that_was_taken_back_is_not_taken_over(store: PreferenceStore, make_query: Any) -> None:
+    store.ask([make_query("a"), make_query("b")])
+    ann = AnnotatorSession(store, "ann")
+    first, second = (query.id for query in ann.upcoming())
+    ann.answer(first, "left")
+    ann.upcoming(showing=second)
+    ann.undo()
+    assert [query.id for query in ann.upcoming(showing=second)] == [second, first]
+    assert AnnotatorSession(store, "bob").upcoming() == []
 
 
 @pytest.mark.parametrize("wrong", [{"annotator": " "}, {"ahead": 0}, {"repeat_rate": 1.5}])

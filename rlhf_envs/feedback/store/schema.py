@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from rlhf_envs.queries import Purpose
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised by every change to the tables; only stores of this version are opened."""
 
 metadata = MetaData()
@@ -105,9 +105,11 @@ leases = Table(
     Column("query_id", ForeignKey("queries.id"), primary_key=True),
     Column("annotator", String, primary_key=True),
     Column("expires_at", Double, nullable=False),
+    Column("ahead", Integer, nullable=False, default=0, server_default="0"),
 )
 """Who was asked which query, and until when it is kept for them: only they may answer it, however late. `expires_at` is
-`ENDED` once they have answered it or let others have it."""
+`ENDED` once they have answered it or let others have it. `ahead` is 1 where a screen holds it and does not show it yet,
+so that another one may take it over."""
 
 ENDED = 0.0
 

@@ -223,6 +223,8 @@ class PreferenceStore:
         kinds: Collection[str] | None = None,
         lease_seconds: float = 60.0,
         now: float | None = None,
+        for_screen: bool = False,
+        showing: int | None = None,
     ) -> list[Query]:
         """The next queries for an annotator, oldest first.
 
@@ -239,6 +241,9 @@ class PreferenceStore:
             kinds: only queries of these kinds; None for all.
             lease_seconds: how long to keep them for this annotator.
             now: seconds since the epoch; None for the clock. Clocks of annotators should agree to a few seconds.
+            for_screen: the first is shown to a person and the others are only taken ahead. Another screen that would
+                get nothing is given one of those.
+            showing: the id of the query that the screen shows already, which is the first then, if it is still theirs.
 
         Raises:
             ValueError: if the annotator has no name, or limit or lease are out of range.
@@ -247,7 +252,8 @@ class PreferenceStore:
         if not 1 <= limit <= MOST_VALUES:
             raise ValueError(f"Take between 1 and {MOST_VALUES:,} queries at a time, not {limit:,}.")
         now = time.time() if now is None else now
-        wanted = taking.Wanted(annotator, limit, tuple(purposes), None if kinds is None else tuple(kinds), now)
+        of_kinds = None if kinds is None else tuple(kinds)
+        wanted = taking.Wanted(annotator, limit, tuple(purposes), of_kinds, now, for_screen, showing or 0)
         # Whoever asks again and again, as screens do, mostly gets what is theirs already, and locks nothing for it.
         found = None if self.database.is_shared else self.database.read(taking.select, wanted)
         if found is None or not found.is_held_until(now + lease_seconds / 2):

@@ -3,6 +3,9 @@
 They are leased to those who take them, so that no two annotators answer the same one by accident. A lease that has
 ended stays in its table as the record of who was asked: only they may answer.
 
+Screens take a few queries ahead, so that clips are ready when they are needed. Nobody waits for what others hold ahead:
+where a screen would get nothing, it takes over one that another screen holds and does not show.
+
 However many queries and answers there are, a look at those that are open suffices, and of these at the ones that an
 annotator has not passed yet: the table `passed` says up to which id everything that anybody may answer is closed, or
 answered by them. What closes again after that is marked (`queries.reopened`) and looked at besides.
@@ -11,7 +14,7 @@ answered by them. What closes again after that is marked (`queries.reopened`) an
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -80,11 +83,9 @@ _others = (
     .group_by(_query_of_lease)
     .cte("others")
 )
-_held_until = (
-    sql_select(leases.c.expires_at)
-    .where(leases.c.query_id == queries.c.id, leases.c.annotator == _annotator, _in_force)
-    .scalar_subquery()
-)
+_own_lease = and_(leases.c.query_id == queries.c.id, leases.c.annotator == _annotator, _in_force)
+_held_until = sql_select(leases.c.expires_at).where(_own_lease).scalar_subquery()
+_held_ahead = sql_select(leases.c.ahead).where(_own_lease).scalar_subquery()
 _of_selection = (is_open, queries.c.purpose.in_(_purposes))
 _of_kinds = queries.c.kind.in_(_kinds)
 _passed = func.coalesce(
@@ -105,7 +106,7 @@ _WHERE_NONE_IS_LEFT = sql_select(func.max(queries.c.id).label("newest"), _passed
 def _free(rank: ColumnElement[Any], *condition: ColumnElement[bool], of_kinds: bool) -> Select[Any]:
     """The first queries of a condition that the annotator can have, by rank and then by id."""
     found = (
-        sql_select(queries.c.id, rank.label("rank"), _held_until.label("held_until"))
+        sql_select(queries.c.id, rank.label("rank"), _held_until.label("held_until"), _held_ahead.label("ahead"))
         .outerjoin(_others, _others.c.query_id == queries.c.id)
         .where(
             *_of_selection,
@@ -125,6 +126,13 @@ _undone = sql_select(answers.c.query_id).where(answers.c.annotator == _annotator
 
 def _first_free(of_kinds: bool) -> CompoundSelect[Any]:
     return union_all(
+        # What is on screen stays there.
+        _free(
+            literal_column("-1"),
+            queries.c.id == bindparam("showing", type_=Integer),
+            exists().where(leases.c.query_id == queries.c.id, leases.c.annotator == _annotator),
+            of_kinds=of_kinds,
+        ),
         _free(case((queries.c.only_for.is_(None), 1), else_=0), queries.c.id.in_(_undone), of_kinds=of_kinds),
         _free(
             literal_column("2"), queries.c.only_for.is_not(None), queries.c.only_for == _annotator, of_kinds=of_kinds
@@ -154,9 +162,37 @@ _STILL_FREE = (
     )
 )
 _LEASE = text(
-    "INSERT INTO leases (query_id, annotator, expires_at) VALUES (:query_id, :annotator, :expires_at) "
-    "ON CONFLICT (query_id, annotator) DO UPDATE SET expires_at = excluded.expires_at"
+    "INSERT INTO leases (query_id, annotator, expires_at, ahead) VALUES (:query_id, :annotator, :expires_at, :ahead) "
+    "ON CONFLICT (query_id, annotator) DO UPDATE SET expires_at = excluded.expires_at, ahead = excluded.ahead"
 )
+_holder_answers = answers.alias()
+_holder_leases = leases.alias()
+_HELD_AHEAD = (
+    sql_select(queries.c.id, leases.c.annotator)
+    .join(leases, leases.c.query_id == queries.c.id)
+    .join(_others, _others.c.query_id == queries.c.id)
+    .where(
+        *_of_selection,
+        queries.c.only_for.is_(None),
+        leases.c.ahead == 1,
+        leases.c.annotator != _annotator,
+        has_not_ended,
+        _in_force,
+        queries.c.given + _others.c.count <= queries.c.wanted,
+        ~_answered_by_them,
+        # Who took an answer back wants to give another.
+        ~exists().where(_holder_answers.c.query_id == queries.c.id, _holder_answers.c.annotator == leases.c.annotator),
+    )
+    .order_by(
+        sql_select(func.count())
+        .where(_holder_leases.c.annotator == leases.c.annotator, _holder_leases.c.expires_at > _now)
+        .scalar_subquery()
+        .desc(),
+        queries.c.id.desc(),
+    )
+    .limit(1)
+)
+_HELD_AHEAD_OF_KINDS = _HELD_AHEAD.where(_of_kinds)
 _END_LEASE = (
     update(leases)
     .where(leases.c.query_id == bindparam("query"), leases.c.annotator == bindparam("holder"))
@@ -173,6 +209,8 @@ class Wanted:
         limit: how many queries at most.
         purposes, kinds: only queries of these; of all kinds where None.
         now: seconds since the epoch.
+        for_screen: whether the first is to be shown to a person and the others are taken ahead.
+        showing: the query that is on their screen already; 0 for none.
     """
 
     annotator: str
@@ -180,6 +218,12 @@ class Wanted:
     purposes: tuple[Purpose, ...]
     kinds: tuple[str, ...] | None
     now: float
+    for_screen: bool = False
+    showing: int = 0
+
+    def ahead(self, count: int) -> list[int]:
+        """For each of the queries taken, whether it is held ahead (1) or worked on (0)."""
+        return [int(self.for_screen and position > 0) for position in range(count)]
 
     @property
     def selection(self) -> str:
@@ -196,16 +240,18 @@ class Found:
         ids: of the queries, in the order in which to show them.
         held_until: when the first of their leases on these ends; 0 where they do not hold all of them.
         passed, reached: up to which query they had nothing more to take before, and now.
+        takeover: where they would get nothing, a query that a screen holds ahead, and whose that is.
     """
 
     ids: tuple[int, ...]
     held_until: float
     passed: int
     reached: int
+    takeover: tuple[int, str] | None = None
 
     def is_held_until(self, time: float) -> bool:
         """Whether nothing has to be written for them to have these queries until then."""
-        return self.held_until >= time and self.reached < self.passed + _WORTH_NOTING
+        return self.held_until >= time and self.reached < self.passed + _WORTH_NOTING and self.takeover is None
 
 
 def select(connection: Connection, wanted: Wanted) -> Found:
@@ -215,6 +261,7 @@ def select(connection: Connection, wanted: Wanted) -> Found:
         "selection": wanted.selection,
         "now": wanted.now,
         "limit": wanted.limit,
+        "showing": wanted.showing,
         "purposes": [purpose.value for purpose in wanted.purposes],
     }
     statements = (_FIRST_NOT_ANSWERED, _FIRST_FREE)
@@ -228,11 +275,19 @@ def select(connection: Connection, wanted: Wanted) -> Found:
         reached, before = first.id - 1, first.passed
     before = rows.whole_number(before, "place that an annotator has reached")
     found = connection.execute(statements[1], values | {"after": reached or 0}).all()
-    held_until: dict[int, float] = {}
+    held: dict[int, tuple[float, int]] = {}
     for row in sorted(found, key=lambda row: (row.rank, row.id)):
-        held_until.setdefault(row.id, row.held_until or 0.0)
-    ids = tuple(held_until)[: wanted.limit]
-    return Found(ids, min((held_until[id] for id in ids), default=float("inf")), before, reached or 0)
+        held.setdefault(row.id, (row.held_until or 0.0, row.ahead))
+    ids = tuple(held)[: wanted.limit]
+    until = min((held[id][0] for id in ids), default=float("inf"))
+    if wanted.for_screen and [held[id][1] for id in ids] != wanted.ahead(len(ids)):
+        until = 0.0
+    takeover = None
+    if wanted.for_screen and not ids:
+        statement = _HELD_AHEAD if wanted.kinds is None else _HELD_AHEAD_OF_KINDS
+        ahead = connection.execute(statement, values).first()
+        takeover = None if ahead is None else (ahead.id, ahead.annotator)
+    return Found(ids, until, before, reached or 0, takeover)
 
 
 def take(connection: Connection, wanted: Wanted, found: Found | None, expires_at: float) -> Found:
@@ -244,11 +299,14 @@ def take(connection: Connection, wanted: Wanted, found: Found | None, expires_at
         found: what `select` gave before nobody else could write any more; None to look now.
         expires_at: until when they have them.
     """
-    if found is None or not _are_free(connection, wanted, found.ids):
+    if found is None or found.takeover is not None or not _are_free(connection, wanted, found.ids):
         found = select(connection, wanted)
     if found.is_held_until((wanted.now + expires_at) / 2):
         return found
-    lease(connection, wanted.annotator, found.ids, expires_at)
+    if found.takeover is not None:
+        end_leases(connection, [found.takeover])
+        found = replace(found, ids=found.takeover[:1])
+    lease(connection, wanted.annotator, found.ids, expires_at, wanted.ahead(len(found.ids)))
     if found.reached >= found.passed + _WORTH_NOTING:
         place = {"annotator": wanted.annotator, "selection": wanted.selection}
         connection.execute(
@@ -263,10 +321,19 @@ def _are_free(connection: Connection, wanted: Wanted, ids: Collection[int]) -> b
     return not ids or connection.execute(_STILL_FREE, values).scalar() == len(ids)
 
 
-def lease(connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float) -> None:
-    """Keep these queries for an annotator, in place of any lease they have on them already."""
+def lease(
+    connection: Connection, annotator: str, query_ids: Sequence[int], expires_at: float, ahead: Sequence[int] = ()
+) -> None:
+    """Keep these queries for an annotator, in place of any lease they have on them already.
+
+    Args:
+        ahead: for each query, 1 where others may take it over; none may where this is empty.
+    """
     if query_ids:
-        held = [{"query_id": id, "annotator": annotator, "expires_at": expires_at} for id in query_ids]
+        held = [
+            {"query_id": id, "annotator": annotator, "expires_at": expires_at, "ahead": each}
+            for id, each in zip(query_ids, ahead or [0] * len(query_ids), strict=True)
+        ]
         connection.execute(_LEASE, held)
 
 

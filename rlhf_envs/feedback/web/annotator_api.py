@@ -44,6 +44,7 @@ Kinds = Annotated[
     list[Annotated[str, Field(max_length=LONGEST_NAME)]] | None,
     Query(max_length=50, description="The kinds of query that the page can show; all where none are named."),
 ]
+Showing = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="The query on screen, which stays the first.")]
 Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are drawn.")]
 
 
@@ -134,9 +135,11 @@ async def me(service: Service, person: AnyPerson) -> Me:
 
 
 @router.get("/queries")
-async def queries(service: Service, person: Annotator, theme: Theme = "light", kinds: Kinds = None) -> Upcoming:
+async def queries(
+    service: Service, person: Annotator, theme: Theme = "light", kinds: Kinds = None, showing: Showing = None
+) -> Upcoming:
     """The next queries, the first one now; empty where there are none at the moment. They are leased for a while."""
-    upcoming = await service.upcoming(person.name, theme, kinds)
+    upcoming = await service.upcoming(person.name, theme, kinds, showing)
     rate = await service.frames_per_second()
     return Upcoming(queries=[_question(query, rate) for query in upcoming])
 

@@ -25,10 +25,9 @@ from rlhf_envs.kinds import KINDS
 from rlhf_envs.queries import Purpose, Query, Submission
 from rlhf_envs.segments import Segment
 
-AHEAD = 8
-"""Queries leased to an annotator: the one on screen, three whose films are loaded already, and room to fetch more."""
+AHEAD = 4
+"""Queries leased to an annotator: the one on screen, and three whose films are loaded already."""
 
-_FILMS_AHEAD = 4
 _MOST_REMEMBERED = 5000
 _USUAL_RATE = 15.0
 _LARGEST_BATCH = 100
@@ -85,25 +84,27 @@ class LabellingService:
             session = self._sessions.setdefault(annotator, session)
         return session
 
-    async def upcoming(self, annotator: str, theme: str, kinds: Collection[str] | None) -> list[Query]:
+    async def upcoming(
+        self, annotator: str, theme: str, kinds: Collection[str] | None, showing: int | None = None
+    ) -> list[Query]:
         """The next queries for an annotator, the first one now; making their films begins.
 
         Args:
             annotator: who asks.
             theme: "light" or "dark", for the films.
             kinds: the kinds of query that the annotator's page can show; None for all.
+            showing: the id of the query on their page, if any.
 
         Raises:
             StoreError: if the store cannot do it.
         """
         session = await self.session(annotator)
-        shown = await self.thread.run(lambda: session.upcoming(kinds))
-        for number, query in enumerate(shown):
+        shown = await self.thread.run(lambda: session.upcoming(kinds, showing))
+        for query in shown:
             _remember(self._queries, query.id, replace(query, segments=()))
             _remember(self._shown, (annotator, query.id), True)
-            if number < _FILMS_AHEAD:
-                for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
-                    self.films.film(str(segment_id), partial(_itself, segment), theme)
+            for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
+                self.films.film(str(segment_id), partial(_itself, segment), theme)
         return shown
 
     async def frames_per_second(self) -> float:

@@ -29,6 +29,7 @@ _SETTLED_SECONDS = 0.2
 _LEFT_BUTTON = 1
 _BY_HAND = (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION)
 _MOUSE_EVENTS = {pygame.MOUSEMOTION: MOVE, pygame.MOUSEBUTTONDOWN: PRESS, pygame.MOUSEBUTTONUP: RELEASE}
+_ARROW_KEYS = (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN)
 _TICK = 1 / FRAMES_PER_SECOND
 
 
@@ -137,6 +138,8 @@ class LabellingWindow:
                 screen.update(now, self._clip_size)
         else:
             action = _action(event, screen)
+            if action is None and _is_meant(event):
+                screen.refuse_key(now)
             if action is not None:
                 screen.act(action, now)
                 # Several events may have come at once, and the next one may be meant for the next question.
@@ -199,6 +202,15 @@ def _action(event: pygame.Event, screen: LabellingScreen) -> Action | None:
         return None
     typed, modifiers = getattr(event, "unicode", ""), getattr(event, "mod", 0)
     return action_of_key(screen.question, event.key, event.type == pygame.KEYDOWN, typed, modifiers)
+
+
+def _is_meant(event: pygame.Event) -> bool:
+    """Whether a key is pressed to answer something, rather than together with another one."""
+    if event.type != pygame.KEYDOWN or getattr(event, "mod", 0) & (
+        pygame.KMOD_CTRL | pygame.KMOD_ALT | pygame.KMOD_META
+    ):
+        return False
+    return (getattr(event, "unicode", "").isprintable() and bool(event.unicode)) or event.key in _ARROW_KEYS
 
 
 def label_in_window(

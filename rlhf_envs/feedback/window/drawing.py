@@ -70,6 +70,7 @@ class View:
     pointed_clip: int | None = None  # the clip that it points at
     progress: SessionProgress | None = None  # None before it is known
     banner: str | None = None  # something that went wrong
+    hint: str | None = None  # why what was pressed does nothing
 
 
 @dataclass(frozen=True)
@@ -345,6 +346,11 @@ class Background:
         if view.banner is not None:
             inside = box.inflate(-48 * s, 0)
             self._paragraph(view.banner, inside, colors.surface, STATUS_TEXT, _MOST_BANNER_LINES, align="left")
+            return
+        if view.hint is not None:
+            self._fill(box, colors.ink)
+            inside = box.inflate(-48 * s, 0)
+            self._paragraph(view.hint, inside, colors.background, STATUS_TEXT + 1, _MOST_BANNER_LINES)
             return
         height = max(round(3 * s), 2)
         canvas.rectangle(box.left, box.top, box.width, height, colors.surface_strong)

@@ -42,11 +42,13 @@ QUESTIONS.register("strength", StrengthQuestion)
 UNSEEN_SECONDS = 0.12
 """What has been on screen for less cannot have been judged: a key that bounces must not answer the next question."""
 
+_HINT_SECONDS = 4.5
 _LIT_SECONDS = 0.36
 _LIT_STEPS = 4
 _SAME_EVENT_SECONDS = 0.1
 _MOST_REASONS = 9
 _OTHER_THEME = {"light": "dark", "dark": "light"}
+_MOVES = ("rate", "level", "move")
 _NEXT_ACTIONS = (NEXT, CONFIRM, REPLAY, LEFT, RIGHT)
 
 
@@ -96,6 +98,7 @@ class LabellingScreen:
         self._pointed: tuple[Action | None, int | None] = (None, None)
         self._done: tuple[Action, float] | None = None
         self._warned_at: float | None = None
+        self._hint: tuple[str, float] | None = None
 
     def update(self, now: float, clip_size: Callable[[Query], tuple[int, int]]) -> None:
         """Take in what has come from the store and from the painter, and what time has brought.
@@ -135,7 +138,7 @@ class LabellingScreen:
         if action.name == "close":
             self._close(now)
             return
-        self._warned_at = None
+        self._warned_at = self._hint = None
         if action.name == "theme":
             self.theme = _OTHER_THEME[self.theme]
         elif action == UNDO:
@@ -147,6 +150,15 @@ class LabellingScreen:
                 self._playback.change_speed(self._speed, now)
         elif self.query is not None and self.question is not None and self._playback is not None:
             self._act_on_question(self.query, self.question, self._playback, action, now)
+        else:
+            self._refuse("The clips are still loading." if self.query else "There is nothing to answer now.", now)
+
+    def refuse_key(self, now: float) -> None:
+        """Say that a key which was pressed means nothing."""
+        if self._feedback is not None:
+            self._refuse("Enter goes on with the next clips.", now)
+        elif self.question is not None:
+            self._refuse(self.question.refusal(Action("unknown")), now)
 
     def point(self, event: str, place: tuple[int, int], layout: Layout, now: float) -> None:
         """Take in what the mouse does: `PRESS`, `MOVE` or `RELEASE` of its left button at a place, in pixels."""
@@ -187,6 +199,7 @@ class LabellingScreen:
             pointed_clip=self._pointed[1],
             progress=self.known.progress,
             banner=warning or self.known.trouble_text(),
+            hint=self._hint[0] if self._hint is not None and now < self._hint[1] else None,
         )
 
     def outline(self, query: Query, question: Question | None = None) -> View:
@@ -210,6 +223,9 @@ class LabellingScreen:
             return None
         frame, frames = self._playback.index(now), self._playback.frames
         return Picture(frame, frames, self.clips, arrangement, THEMES[self.theme])
+
+    def _refuse(self, sentence: str, now: float) -> None:
+        self._hint = sentence, now + _HINT_SECONDS
 
     def _undo(self) -> None:
         if self._feedback is not None:
@@ -235,6 +251,8 @@ class LabellingScreen:
         if self._feedback is not None:
             if action in _NEXT_ACTIONS and seen:
                 self._feedback = None
+            elif action not in _NEXT_ACTIONS:
+                self._refuse("Enter goes on with the next clips.", now)
         elif action == REPLAY:
             question.replay(playback, now)
         elif action.name == "step":
@@ -242,10 +260,17 @@ class LabellingScreen:
         elif action.name == "reason":
             if action.value < min(len(self._guidance.reasons), _MOST_REASONS):
                 self._reasons ^= {action.value}
+            else:
+                self._refuse(f"There is no reason {action.value + 1}.", now)
         else:
             response = Response(Choice.SKIP) if action == SKIP else None
             if response is None and not any(self._problems()):
+                before = question.look
                 response = question.act(action)
+                if response is None and (
+                    action == CONFIRM or (action.name not in _MOVES and question.look == before and not question.ready)
+                ):
+                    self._refuse(question.refusal(action), now)
             if response is not None and seen:
                 self._submit(query, question, response, action, now)
 

@@ -56,6 +56,41 @@ def test_a_ranking_by_number_keys_is_stored_best_first(
     assert store.live_answers()[-1].payload == {"ranking": [2, 3, 0, 1]}
 
 
+def test_the_whole_order_typed_is_stored_and_what_is_refused_is_seen(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
+) -> None:
+    store.ask(make_queries(1, "ranking", 4) + make_queries(1, "rating", 1) + make_queries(1))
+    practised(store, "ann")
+    screen = open_screen(served.link("ann"))
+    ranking = screen.query()
+
+    def refused(key: str, sentence: str) -> None:
+        screen.page.keyboard.press(key)
+        screen.page.locator("#note").get_by_text(sentence).wait_for()
+
+    for key in ("3", "1"):
+        screen.page.keyboard.press(key)
+    refused("Enter", "Clips 2 and 4 have no place yet: type their numbers, the best first.")
+    refused("7", "There are only 4 clips.")
+    refused("ArrowLeft", "The number keys put the clips in order")
+    refused("q", "Q does nothing here; ? lists the keys.")
+    screen.page.keyboard.press("4")
+    assert screen.text("#note") == ""  # a key that means something wipes out what was said of another
+    screen.page.keyboard.press("2")  # stands in the last place already, as the only one left
+    screen.page.keyboard.press("Enter")
+    rating = screen.query(ranking)
+    refused("Enter", "Rate the clip first: Space starts it.")
+    refused("ArrowUp", "Space starts the clip; hold ↑ or ↓ while it plays.")
+    screen.press("s", rating)
+    comparison = screen.query(rating)
+    refused("Enter", "Choose with ← or →")
+    screen.press("ArrowLeft", comparison)
+    wait_until(lambda: len(store.live_answers(Purpose.TRAIN)) == 4)
+    assert store.live_answers()[1].payload == {"ranking": [2, 0, 3, 1]}
+    screen.page.get_by_text("All caught up").wait_for()
+    refused("ArrowLeft", "There is nothing to answer right now.")
+
+
 def test_a_ranking_by_dragging_clips_into_places(
     store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
 ) -> None:

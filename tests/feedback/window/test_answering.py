@@ -311,3 +311,32 @@ def test_shift_says_that_a_preference_is_clear(ask: Ask, open_for_user: Any) -> 
         (Choice.RIGHT, {"strength": "slightly"}),
         (Choice.SKIP, None),
     ]
+
+
+def test_the_whole_order_typed_is_stored_and_what_is_refused_is_said(ask: Any, open_for_user: Any) -> None:
+    ask("a", kind="ranking")
+    user = open_for_user("a")
+
+    def refused(key: int, sentence: str, typed: str = "") -> None:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=typed))
+        user.until(lambda: user.view.hint is not None and sentence in user.view.hint)
+
+    user.press(pygame.K_3, pygame.K_1)
+    refused(pygame.K_RETURN, "Clips 2 and 4 have no place yet: type their numbers, the best first.")
+    refused(pygame.K_7, "There are only 4 clips.")
+    refused(pygame.K_q, "The number keys put the clips in order", "q")
+    user.press(pygame.K_4)
+    assert user.view.hint is None
+    user.press(pygame.K_2, pygame.K_RETURN)  # the last one stands in its place already
+    assert [answer.payload for answer in user.stored(1)] == [{"ranking": [2, 0, 3, 1]}]
+
+
+def test_a_comparison_says_what_enter_and_other_keys_do_not(ask: Any, open_for_user: Any) -> None:
+    ask("a")
+    user = open_for_user("a")
+    user.press(pygame.K_RETURN)
+    assert user.view.hint.startswith("Choose with the arrow keys")
+    user.press(pygame.K_LSHIFT)
+    assert user.view.hint.startswith("Choose with the arrow keys")
+    user.press(pygame.K_LEFT)
+    user.stored(1)

@@ -28,6 +28,20 @@ export function announce(sentence) {
   }, 30);
 }
 
+const NOTE = 4500; // milliseconds
+let noted;
+
+/** Say for some seconds, to be seen and heard, why something that was pressed does nothing. */
+export function note(sentence) {
+  clearTimeout(noted);
+  find("note").replaceChildren(element("span", {}, sentence));
+  noted = setTimeout(clearNote, NOTE);
+}
+
+export function clearNote() {
+  find("note").replaceChildren();
+}
+
 export function showMe(me) {
   find("environment").textContent = me.environment;
   find("rubric").textContent = me.rubric;

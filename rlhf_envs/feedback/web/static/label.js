@@ -3,10 +3,12 @@ import { freshToken, get, post, token } from "./api.js";
 import { FilmCache } from "./clips.js";
 import {
   announce,
+  clearNote,
   connectKeyList,
   Controls,
   hideFeedback,
   idleMessage,
+  note,
   Reasons,
   showMessageOnly,
   showBanner,
@@ -23,13 +25,19 @@ import { FailureQuestion } from "./questions/failure.js";
 import { QUESTIONS } from "./questions.js";
 import { connectThemeButton, onThemeChange, theme } from "./theme.js";
 
-const POLL = 2000; // milliseconds, while there is nothing to do
+const POLL = 2000; // milliseconds, while there is little to do
 const RENEW = 30_000; // so that what is on screen stays leased to this annotator
 const FASTER = 2 ** 0.5;
 const KINDS = Object.keys(QUESTIONS)
   .map((kind) => `&kinds=${kind}`)
   .join("");
 const find = (id) => document.getElementById(id);
+
+const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
+
+/** Whether a key is pressed to answer something, rather than to move about the page or to hold another one with it. */
+const isMeant = ({ key, repeat, target }) =>
+  !repeat && (key.length === 1 || key === "Enter" || key in NAMES) && !target.closest?.("input");
 
 class LabelPage {
   constructor(me) {
@@ -78,7 +86,8 @@ class LabelPage {
     addEventListener("online", () => this.refresh());
     addEventListener("offline", () => this.updateBanner());
     setInterval(() => {
-      if (!document.hidden && !this.queue.current) this.refresh();
+      // While there are few, others may take over what this page has not shown yet.
+      if (!document.hidden && this.queue.next.length < FEWEST) this.refresh();
     }, POLL);
     setInterval(() => {
       if (!document.hidden) this.refresh();
@@ -100,7 +109,8 @@ class LabelPage {
     const settled = this.outbox.length === 0;
     const { pending } = this.outbox;
     try {
-      const { queries } = await get(`/api/queries?theme=${theme()}${KINDS}`);
+      const showing = this.queue.current ? `&showing=${this.queue.current.id}` : "";
+      const { queries } = await get(`/api/queries?theme=${theme()}${KINDS}${showing}`);
       this.queue.merge(queries, settled && this.queue.version === before, pending);
       this.failure = this.outbox.length ? this.failure : null;
       this.listed = true;
@@ -134,7 +144,7 @@ class LabelPage {
 
   acknowledged(operation, result) {
     if (operation.path === "/api/undo") {
-      if (result.query === null) announce("There is nothing to undo.");
+      if (result.query === null) note("There is nothing to undo.");
       this.refresh();
     } else if (this.queue.next.length < FEWEST) {
       this.refresh();
@@ -193,7 +203,7 @@ class LabelPage {
   async present(query, films) {
     if (query !== this.shown || this.question) return;
     const Screen = QUESTIONS[query.kind];
-    const question = new Screen(query, films, { submit: (answer, said) => this.submit(answer, said), announce });
+    const question = new Screen(query, films, { submit: (answer, said) => this.submit(answer, said), announce, note });
     this.question = question;
     this.place(question.element, question.choices);
     question.element.classList.add("loading");
@@ -263,7 +273,8 @@ class LabelPage {
 
   submit(answer, said) {
     if (this.reading) return this.reading();
-    if (!this.ready) return announce("The clips are still loading.");
+    if (!this.ready) return note("The clips are still loading.");
+    clearNote();
     const query = this.queue.advance();
     this.outbox.add("/api/answers", {
       query: query.id,
@@ -330,9 +341,23 @@ class LabelPage {
         event.preventDefault();
         this.reading();
       } else if (event.key === "Backspace") this.undo();
+      else if (isMeant(event) && !onButton) note("Enter goes on with the next clips.");
       return;
     }
-    if (this.perform(event, onButton)) event.preventDefault();
+    const before = find("note").firstChild;
+    if (this.perform(event, onButton)) {
+      event.preventDefault();
+      if (find("note").firstChild === before) clearNote();
+    } else if (isMeant(event) && !onButton) note(this.refusalOf(event.key));
+  }
+
+  /** Why a key that was pressed does nothing. */
+  refusalOf(key) {
+    const name = key.length === 1 ? key.toUpperCase() : (NAMES[key] ?? key);
+    const { question } = this;
+    if (!question) return this.shown ? "The clips are still loading." : "There is nothing to answer right now.";
+    if (/^[1-9]$/.test(key)) return question.player ? `There is no reason ${key}.` : `${name} does nothing here.`;
+    return question.constructor.refusals[key] ?? `${name} does nothing here; ? lists the keys.`;
   }
 
   /** Whether the key meant something. */

@@ -119,6 +119,12 @@ class Question:
         """Take in what the person wants; the answer, if that completes it."""
         return None
 
+    def refusal(self, action: Action) -> str:
+        """Why an action does nothing at this moment, in a sentence that says what would."""
+        if action == CONFIRM:
+            return "Enter does nothing here: choose one of the answers below the clips."
+        return "That key does nothing here; the keys that do stand below the clips."
+
     def undo(self) -> bool:
         """Take back the last thing said to this question; False if nothing was, so that an earlier answer is meant."""
         return False

@@ -8,7 +8,7 @@ import pygame
 
 from rlhf_envs.envs.palette import Color, Palette
 from rlhf_envs.feedback.outbox import Response
-from rlhf_envs.feedback.window.questions import SKIP, Action, Control, KeyTable, Question
+from rlhf_envs.feedback.window.questions import CONFIRM, SKIP, Action, Control, KeyTable, Question
 from rlhf_envs.queries import Choice, Query
 
 LEFT, RIGHT, TIE = Action("left"), Action("right"), Action("tie")
@@ -29,6 +29,11 @@ class ComparisonQuestion(Question):
 
     def act(self, action: Action) -> Response | None:
         return Response(_CHOICES[action]) if action in _CHOICES else None
+
+    def refusal(self, action: Action) -> str:
+        if action == CONFIRM:
+            return "Choose with the arrow keys: left or right for the better clip, up where both are equally good."
+        return super().refusal(action)
 
     def clip_action(self, clip: int) -> Action | None:
         return (LEFT, RIGHT)[clip]

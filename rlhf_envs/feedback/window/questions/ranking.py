@@ -46,6 +46,7 @@ class RankingQuestion(Question):
         self.order: tuple[int, ...] = ()
         self.dragged: tuple[int, tuple[int, int]] | None = None
         self._pressed: tuple[int, tuple[int, int]] | None = None
+        self._placed_itself: int | None = None
 
     @property
     def ready(self) -> bool:
@@ -60,11 +61,23 @@ class RankingQuestion(Question):
             return Response(None, ranking_payload(self.order))
         return None
 
+    def refusal(self, action: Action) -> str:
+        if action == CONFIRM:
+            missing = [str(clip + 1) for clip in range(self.clips) if clip not in self.order]
+            if len(missing) == 1:
+                return f"Clip {missing[0]} has no place yet: type its number."
+            clips = f"{', '.join(missing[:-1])} and {missing[-1]}"
+            return f"Clips {clips} have no place yet: type their numbers, the best first."
+        if action.name == "place":
+            return f"There are only {self.clips} clips."
+        return "The number keys put the clips in order, the best first; Enter confirms it."
+
     def undo(self) -> bool:
         if not self.order:
             return False
         # The last place was filled in together with the one before it.
         self.order = self.order[: -2 if self.ready else -1]
+        self._placed_itself = None
         return True
 
     def point(self, event: str, place: tuple[int, int], clip: int | None, arrangement: Arrangement) -> Action | None:
@@ -108,7 +121,11 @@ class RankingQuestion(Question):
         target.blit(small, box)
 
     def _place(self, clip: int) -> None:
-        if clip in self.order:
+        if clip == self._placed_itself:
+            # Who types the whole order types what stands there already.
+            self._placed_itself = None
+        elif clip in self.order:
+            self._placed_itself = None
             self.order = tuple(placed for placed in self.order if placed != clip)
         elif clip < self.clips:
             self._fill((*self.order, clip))
@@ -120,4 +137,5 @@ class RankingQuestion(Question):
 
     def _fill(self, order: tuple[int, ...]) -> None:
         last = set(range(self.clips)) - set(order)
+        [self._placed_itself] = last if len(last) == 1 else [None]
         self.order = (*order, *last) if len(last) == 1 else order

@@ -69,6 +69,11 @@ class RatingQuestion(Question):
             return Response(None, rating_payload([round(rating, 3) for rating in self.ratings]))
         return None
 
+    def refusal(self, action: Action) -> str:
+        if action == CONFIRM:
+            return "Rate the clip to its end first: hold up or down while it plays."
+        return "Hold up or down while the clip plays; Enter keeps the rating."
+
     def point(self, event: str, place: tuple[int, int], clip: int | None, arrangement: Arrangement) -> Action | None:
         bar = arrangement.boxes["level"]
         if event == PRESS:

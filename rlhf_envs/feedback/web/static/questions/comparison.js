@@ -14,6 +14,8 @@ export class ComparisonQuestion extends Question {
     ["1 – 9", "add a reason"],
   ];
 
+  static refusals = { Enter: "Choose with ← or →; ↑ says that both are equally good." };
+
   static asked() {
     return "Two clips: which is better?";
   }

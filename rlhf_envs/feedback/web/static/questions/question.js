@@ -4,6 +4,9 @@ export class Question {
   /** What its keys do: [["← →", "that clip is better"], ...]. */
   static keys = [];
 
+  /** Why keys that a person may try do nothing, by their names. */
+  static refusals = {};
+
   /** Whether it plays at a speed of its own, which does not carry over to the next question. */
   static ownSpeed = false;
 
@@ -20,7 +23,8 @@ export class Question {
    *
    * @param query as the server describes it.
    * @param films the addresses of its clips.
-   * @param host what the question does to the page: submit({choice, payload}, said) and announce(sentence).
+   * @param host what the question does to the page: submit({choice, payload}, said), announce(sentence) to
+   *   those who hear the page, and note(sentence), which is seen as well, where something is refused.
    */
   constructor(query, films, host) {
     this.query = query;

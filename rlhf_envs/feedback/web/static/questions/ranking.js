@@ -16,6 +16,12 @@ export class RankingQuestion extends Question {
     ["↓", "cannot tell: skip"],
   ];
 
+  static refusals = {
+    ArrowLeft: "The number keys put the clips in order, the best first.",
+    ArrowRight: "The number keys put the clips in order, the best first.",
+    ArrowUp: "The number keys put the clips in order, the best first.",
+  };
+
   static asked(query) {
     return `${query.clips.length} clips to put in order.`;
   }
@@ -24,6 +30,7 @@ export class RankingQuestion extends Question {
     super(query, films, host);
     this.count = films.length;
     this.places = Array(this.count).fill(null);
+    this.placedItself = null; // the clip that was left over for the last place, until it is typed as well
     const clips = films.map((film, position) =>
       clipFrame(film, String(position + 1), `Clip ${position + 1}`, () => this.toggle(position)),
     );
@@ -56,6 +63,8 @@ export class RankingQuestion extends Question {
     const position = Number(event.key) - 1;
     if (Number.isInteger(position) && position >= 0 && position < this.count) {
       if (!event.repeat) this.toggle(position);
+    } else if (/^[1-9]$/.test(event.key)) {
+      this.host.note(`There are only ${this.count} clips.`);
     } else if (event.key === "Enter" && !event.target.closest?.("button:not(.clip)")) {
       if (!event.repeat) this.confirm();
     } else if (event.key === "ArrowDown") {
@@ -69,11 +78,19 @@ export class RankingQuestion extends Question {
   /** Put a clip into the best place that is free, or take it out of its own. */
   toggle(position) {
     const at = this.places.indexOf(position);
-    if (at >= 0) this.places[at] = null;
-    else this.places[this.places.indexOf(null)] = position;
+    if (position === this.placedItself) {
+      // Who types the whole order types what stands there already.
+      this.placedItself = null;
+      this.host.announce(`${this.#spoken()} Enter confirms it.`);
+      return;
+    }
+    if (at >= 0) {
+      this.places[at] = null;
+      this.host.note(`Clip ${position + 1} is taken out of the order; its key puts it in again.`);
+    } else this.places[this.places.indexOf(null)] = position;
     this.#fillLast(at < 0);
     this.#show();
-    this.host.announce(this.#spoken());
+    if (at < 0) this.host.announce(this.#spoken());
   }
 
   put(position, place) {
@@ -88,13 +105,29 @@ export class RankingQuestion extends Question {
   }
 
   confirm() {
-    if (this.places.includes(null)) this.host.announce("Put every clip into a place first.");
+    if (this.places.includes(null)) this.host.note(this.#missing());
     else this.host.submit({ payload: { ranking: [...this.places] } }, "ranked");
   }
 
   #fillLast(wanted) {
-    const left = this.frames.map((_, position) => position).filter((position) => !this.places.includes(position));
-    if (wanted && left.length === 1 && this.count > 1) this.places[this.places.indexOf(null)] = left[0];
+    const left = this.#open();
+    this.placedItself = null;
+    if (wanted && left.length === 1 && this.count > 1) {
+      [this.placedItself] = left;
+      this.places[this.places.indexOf(null)] = this.placedItself;
+    }
+  }
+
+  /** The clips without a place. */
+  #open() {
+    return this.frames.map((_, position) => position).filter((position) => !this.places.includes(position));
+  }
+
+  #missing() {
+    const open = this.#open().map((position) => position + 1);
+    const clips =
+      open.length === 1 ? `Clip ${open[0]} has` : `Clips ${open.slice(0, -1).join(", ")} and ${open.at(-1)} have`;
+    return `${clips} no place yet: type ${open.length === 1 ? "its number" : "their numbers, the best first"}.`;
   }
 
   #spoken() {
@@ -121,7 +154,8 @@ export class RankingQuestion extends Question {
       frame.setAttribute("aria-label", `Clip ${position + 1}${place < 0 ? "" : `, place ${place + 1}`}`);
       frame.setAttribute("aria-pressed", place >= 0);
     });
-    this.confirmButton.disabled = this.places.includes(null);
+    // It can be pressed all the same, and says then which clips are missing.
+    this.confirmButton.setAttribute("aria-disabled", this.places.includes(null));
   }
 
   #makeDraggable(handle, positionOf) {

@@ -16,6 +16,11 @@ export class RatingQuestion extends Question {
     ["S", "cannot tell: skip"],
   ];
 
+  static refusals = {
+    ArrowLeft: "Hold ↑ or ↓ while the clip plays.",
+    ArrowRight: "Hold ↑ or ↓ while the clip plays.",
+  };
+
   constructor(query, films, host) {
     super(query, films, host);
     this.steps = query.steps;
@@ -59,7 +64,7 @@ export class RatingQuestion extends Question {
       this.shown,
     );
     this.startButton = keyButton("Space", "Start", () => this.start(), { class: "strong" });
-    this.confirmButton = keyButton("Enter", "Keep this rating", () => this.confirm(), { disabled: true });
+    this.confirmButton = keyButton("Enter", "Keep this rating", () => this.confirm(), { "aria-disabled": "true" });
     this.choices = [this.startButton, this.confirmButton, keyButton("S", "Cannot tell", () => this.skip())];
   }
 
@@ -75,7 +80,7 @@ export class RatingQuestion extends Question {
     this.startButton.lastChild.textContent = "Rate again";
     this.startButton.classList.remove("strong");
     this.confirmButton.classList.remove("strong");
-    this.confirmButton.disabled = true;
+    this.confirmButton.setAttribute("aria-disabled", "true");
     this.player.replay();
     this.lastTick = performance.now();
     cancelAnimationFrame(this.tick);
@@ -83,7 +88,13 @@ export class RatingQuestion extends Question {
   }
 
   keyDown(event) {
-    if (event.key === "ArrowUp" || event.key === "ArrowDown") this.held = event.key === "ArrowUp" ? 1 : -1;
+    if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      this.held = event.key === "ArrowUp" ? 1 : -1;
+      if (this.state === "waiting" && !event.repeat)
+        this.host.note("Space starts the clip; hold ↑ or ↓ while it plays.");
+      if (this.state === "done" && !event.repeat)
+        this.host.note("The clip is over: Enter keeps this rating, Space rates again.");
+    } else if (/^[1-9]$/.test(event.key)) return false;
     else if (event.key === "Enter" && !event.target.closest?.("button")) this.confirm();
     else if (event.key === "s" || event.key === "S") this.skip();
     else return false;
@@ -95,7 +106,8 @@ export class RatingQuestion extends Question {
   }
 
   confirm() {
-    if (this.state !== "done") this.host.announce("Rate the clip to its end first.");
+    if (this.state === "waiting") this.host.note("Rate the clip first: Space starts it.");
+    else if (this.state === "playing") this.host.note("Rate the clip to its end first.");
     else
       this.host.submit({ payload: { ratings: this.ratings.map((value) => Math.round(value * 1000) / 1000) } }, "rated");
   }
@@ -126,7 +138,7 @@ export class RatingQuestion extends Question {
   #finish() {
     this.#record(Number(this.slider.value), this.steps - 1);
     this.state = "done";
-    this.confirmButton.disabled = false;
+    this.confirmButton.setAttribute("aria-disabled", "false");
     this.confirmButton.classList.add("strong");
     this.host.announce("The clip is over. Enter keeps this rating, Space rates again.");
   }

@@ -13,6 +13,8 @@ export class StrengthQuestion extends ComparisonQuestion {
     ["1 – 9", "add a reason"],
   ];
 
+  static refusals = { Enter: "Choose with ← or →, and with Shift where it is clearly better." };
+
   static asked() {
     return "Two clips: which is better, slightly or clearly? With Shift an arrow key says clearly.";
   }
