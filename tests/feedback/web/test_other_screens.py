@@ -132,7 +132,7 @@ def test_a_rating_follows_the_keys_that_are_held_while_the_clip_plays(
     screen.page.keyboard.down("ArrowUp")
     wait_until(lambda: float(screen.page.locator("input[type=range]").input_value()) > 0.5)
     screen.page.keyboard.up("ArrowUp")
-    keep = screen.page.locator("button:not([disabled])", has_text="Keep this rating")
+    keep = screen.page.locator("button[aria-disabled='false']", has_text="Keep this rating")
     keep.wait_for()
     screen.page.keyboard.press("Enter")
     wait_until(lambda: store.live_answers(Purpose.TRAIN)[-1].query_id == query)

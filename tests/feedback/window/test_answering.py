@@ -283,7 +283,7 @@ def test_a_practice_answer_can_be_taken_back_while_its_explanation_is_read(ask: 
     user.sees("practice/ann/0")
     assert user.window.screen.question.clip_color(0, LIGHT) is None
     user.press(pygame.K_RIGHT)
-    assert user.stored(1)[0].choice is Choice.RIGHT
+    user.until(lambda: [answer.choice for answer in user.answers()] == [Choice.RIGHT])
 
 
 def test_shift_says_that_a_preference_is_clear(ask: Ask, open_for_user: Any) -> None:
