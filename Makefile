@@ -7,6 +7,8 @@ EXTRAS ?= dev,docs,mujoco,minari,web,data,postgres,contrib,zoo
 # name one of the indexes at https://download.pytorch.org/whl instead. Where it is empty or cannot be reached, pip's own
 # configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# The build of torch in requirements.lock: a backend of uv's, or an index of one's own as `--index URL`.
+LOCKED_TORCH ?= --torch-backend cpu
 # More arguments for the command of `make test` or `make benchmark`.
 ARGS ?=
 
@@ -22,7 +24,7 @@ INSTALLED := $(VENV)/.installed
 SCRIPTS := 'rlhf_envs/**/*.{js,css}'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs format benchmark hooks clean
+.PHONY: help install lock demo test check docs format benchmark hooks clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -43,6 +45,11 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt $$index torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
+
+lock: $(INSTALLED)  ## write requirements.lock again, from setup.cfg and constraints.txt
+	@{ sed -n '/^#/!q;p' requirements.lock && $(BIN)/uv pip compile setup.cfg --constraint constraints.txt --all-extras \
+	    --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet $(LOCKED_TORCH); } > requirements.new
+	@mv requirements.new requirements.lock
 
 demo: $(INSTALLED)  ## train on a scripted annotator, evaluate, and say where the report lies
 	$(BIN)/python -m scripts.train --env $(DEMO_ENV) --feedback oracle --answers $(DEMO_ANSWERS) \
@@ -78,5 +85,5 @@ hooks: $(INSTALLED)  ## run `make check` before every commit
 	$(BIN)/pre-commit install
 
 clean:  ## remove .venv, builds and caches; runs/ is kept
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist requirements.new *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find rlhf_envs agents scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

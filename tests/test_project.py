@@ -224,6 +224,20 @@ def test_every_direct_dependency_is_pinned_in_the_constraints() -> None:
     assert {distribution_name(requirement) for requirement in requirements} <= pinned
 
 
+def test_the_lock_holds_what_is_pinned_with_hashes_and_names_no_place_of_its_own() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(
+        r"^(\S+?)(?:\[.*\])?==([^\s;]+)[^\n\\]*((?:\\\n    --hash=sha256:[0-9a-f]{64} ?)*)", text, re.MULTILINE
+    )
+    assert entries and not [name for name, _, hashes in entries if not hashes]
+    locked = {(name, version.removesuffix("+cpu")) for name, version, _ in entries}
+    pins = re.findall(r"^([^#\s]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    missing = {(name.lower(), version) for name, version in pins} - locked
+    assert not missing, f"run make lock: {missing}"
+    assert set(re.findall(r"https?://[^\s/]+", text)) == {"https://download.pytorch.org"}
+    assert "find-links" not in text
+
+
 def test_pygame_is_never_installed_beside_pygame_ce() -> None:
     # Both provide `import pygame`, and whichever is installed last overwrites the other's files.
     both = (ROOT / "setup.cfg").read_text() + (ROOT / "constraints.txt").read_text()
