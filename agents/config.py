@@ -67,7 +67,8 @@ class RunOptions:
         patience: stop training once the label budget is spent and the learned return has not risen for this many
             rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
-        processes: run third-party copies in processes of their own.
+        processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
+            there are several cores, and their states cannot be recorded anyway.
         checkpoint_seconds: at least this time lies between two checkpoints.
         threads: threads of PyTorch; small networks run fastest on one.
         device: where policy and reward model compute: "cpu", "cuda", or "auto" for a GPU where there is one. Networks
@@ -81,7 +82,7 @@ class RunOptions:
     demonstrations: str = "expert"
     patience: int | None = None
     evaluation_episodes: int = 100
-    processes: bool = False
+    processes: bool | None = None
     checkpoint_seconds: float = 15.0
     threads: int = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"

@@ -424,6 +424,11 @@ class EnvironmentRef:
             raise
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 class _CopyInfos(VectorEnv[Any, Any, Any]):
     """Keeps the infos of separate copies as they are.
 
@@ -481,7 +486,7 @@ class CopiesInProcesses(_CopyInfos, AsyncVectorEnv):
         )
         with self._deaths_told():
             AsyncVectorEnv.__init__(self, makers, context=context, autoreset_mode=AutoresetMode.SAME_STEP)
-        self._hint = "without --processes it would have ended the whole training."
+        self._hint = "in the process of the training (--processes False) it would have ended that."
 
     def reset_async(self, *arguments: Any, **keywords: Any) -> None:
         """Ask every copy to begin an episode."""

@@ -105,6 +105,10 @@ class RunSettings:
         return cls(None if environment is None else EnvironmentRef.from_json(environment), **found, all=values)
 
 
+class RunInUseError(ValueError):
+    """Another process is training in the folder."""
+
+
 class RunDirectory:
     """The files of one run.
 
@@ -215,7 +219,8 @@ class RunDirectory:
         """Keep other processes from training in this folder meanwhile.
 
         Raises:
-            ValueError: if another one does so already, or nothing can be written there.
+            RunInUseError: if another one does so already.
+            ValueError: if nothing can be written there.
         """
         try:
             file = (self.path / _LOCK).open("w")
@@ -225,7 +230,7 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ValueError(f"Another process is training in {self.path}; wait for it, or stop it.") from error
+                raise RunInUseError(f"Another process is training in {self.path}; wait for it, or stop it.") from error
             yield
 
     def read_config(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rlhf_envs.versions import software_versions
 from scripts.benchmarks import Benchmark, Illustrated, around_markers, write_between_markers
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.budget import Ablation, BudgetCurves
+from scripts.benchmarks.copies import Copies
 from scripts.benchmarks.environments import Environments
 from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning, ThirdParty, Variants
@@ -34,7 +35,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but budget, ablation, robustness, scale, variants and third-party, the quick ones first."""
+    """All of them but budget, ablation, copies, robustness, scale, variants and third-party, the quick ones first."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -68,6 +69,7 @@ class Arguments:
         | Variants
         | ThirdParty
         | Annotators
+        | Copies
         | Window
         | Page
         | Labelling

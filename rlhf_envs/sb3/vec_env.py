@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.clips import FrameCapture, snapshot_source
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef, usable_cores
 from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.observations import Observations, named_arrays
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
@@ -27,6 +29,14 @@ from rlhf_envs.wrappers.rewards import COPY_INFOS, require_same_step
 from rlhf_envs.wrappers.spaces import adaptation_of
 
 _REMEMBERED_EPISODES = 100
+
+_TIMED_STEPS, _TIMED_SECONDS = 50, 0.5
+"""How long the step of one copy is timed: for so many steps, or at most so long."""
+
+_MESSAGE_SECONDS = 1e-4
+"""About what it takes to tell a process its action and to hear from it; see docs/benchmarks.md."""
+
+_CLEARLY = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -291,7 +301,7 @@ def make_vec_env(
     num_envs: int,
     seed: int = 0,
     *,
-    processes: bool = False,
+    processes: bool | None = False,
     snapshots: bool = True,
     frames: bool = False,
     stagger: bool = True,
@@ -308,7 +318,9 @@ def make_vec_env(
         environment: any registered id, or a reference with arguments.
         num_envs: how many copies.
         seed: copy i starts from seed + i.
-        processes: run third-party copies in processes of their own; worth it where a step takes over about 0.2 ms.
+        processes: run third-party copies in processes of their own. None does so where it wins and nothing is lost by
+            it: where steps, which are timed on one copy, are slow, there are several cores, and simulator states can
+            be recorded in no case. Programs that use processes run their work under `if __name__ == "__main__":`.
         snapshots: record simulator states, where they can be had, so that segments can be drawn later.
         frames: take pictures during rollouts where no states can be had, which people need to see segments of such
             environments. It costs the time of rendering some of the copies at every step.
@@ -326,11 +338,18 @@ def make_vec_env(
     ref = replace(ref, wrappers=(*ref.wrappers, *WrapperRef.all_of(wrappers)))
     notes: tuple[str, ...] = ()
     if ref.is_native and not ref.wrappers:
-        frames = False
+        frames, processes = False, False
     else:
         if not ref.is_native:
             _logger.info("%s: %s", ref.id, ref.about_episodes())
-        drawable, notes = _try_one_copy(ref)
+        drawable, notes, step_seconds = _try_one_copy(ref, timed=processes is None)
+        if processes is None:
+            processes = not drawable and processes_pay(num_envs, step_seconds)
+            if processes:
+                taken = (
+                    f"a step takes {1000 * step_seconds:.1f} ms, so the {num_envs} copies run in processes of their own"
+                )
+                notes += (f"{taken}; --processes False keeps them in this one.",)
         for note in notes:
             _logger.info("%s: %s", ref.id, note)
         # Only pictures need a render mode; where states can be had, they are cheaper.
@@ -356,12 +375,52 @@ def _render(copies: SeparateCopies | CopiesInProcesses, rows: Sequence[int]) -> 
     return copies.call_copies(rows, "render")
 
 
-def _try_one_copy(ref: EnvironmentRef) -> tuple[bool, tuple[str, ...]]:
-    """Whether simulator states can be taken, and sentences on adapted spaces; refuses what cannot be learned in."""
+def processes_pay(copies: int, step_seconds: float, cores: int | None = None) -> bool:
+    """Whether copies of an environment step clearly faster in processes of their own than one after another.
+
+    `scripts.benchmark copies` measures what it takes to tell a process its action and to hear from it.
+
+    Args:
+        copies: how many.
+        step_seconds: of one copy.
+        cores: how many there are; by default those that this process may use.
+    """
+    turns = math.ceil(copies / (usable_cores() if cores is None else cores))
+    return (copies - turns) * step_seconds > _CLEARLY * copies * _MESSAGE_SECONDS
+
+
+def _try_one_copy(ref: EnvironmentRef, timed: bool) -> tuple[bool, tuple[str, ...], float]:
+    """Try an environment out, and refuse it where it cannot be learned in.
+
+    Args:
+        ref: which.
+        timed: whether to find out how long a step takes.
+
+    Returns:
+        Whether simulator states can be taken, sentences on adapted spaces, and the seconds of a step, 0 if not timed.
+    """
     env = ref.make()
     try:
         env.reset(seed=0)
-        adapted = adaptation_of(env)
-        return snapshot_source(env) is not None, () if adapted is None else adapted.space_notes
+        adapted, drawable = adaptation_of(env), snapshot_source(env) is not None
+        notes = () if adapted is None else adapted.space_notes
+        return drawable, notes, _step_seconds(env) if timed and not drawable else 0.0
     finally:
         env.close()
+
+
+def _step_seconds(env: gym.Env[Any, Any]) -> float:
+    """The median time of some steps with random actions; 0 where they fail, for the training to say why."""
+    env.action_space.seed(0)
+    began = time.perf_counter()
+    seconds: list[float] = []
+    try:
+        while len(seconds) < _TIMED_STEPS and time.perf_counter() - began < _TIMED_SECONDS:
+            started = time.perf_counter()
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            seconds.append(time.perf_counter() - started)
+            if terminated or truncated:
+                env.reset()
+    except Exception:  # whatever a third-party environment raises, of an action that it does not allow for example
+        return 0.0
+    return float(np.median(seconds))

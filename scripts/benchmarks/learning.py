@@ -6,8 +6,6 @@ things go otherwise than in training.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +19,13 @@ from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import SB3Policy
 from rlhf_envs.evaluation.returns import baselines, evaluate
 from scripts.benchmarks import NOTHING, Log, figure, markdown_table, mean_and_spread, require_positive
+from scripts.benchmarks.cluster import finish_all
 from scripts.benchmarks.runs import (
     ENVIRONMENTS,
     TrainingRun,
+    as_file_name,
     budget_for,
     configure,
-    finish_all,
     folder_of,
     parse_changes,
     run_record,
@@ -44,8 +43,6 @@ VARIANTS = (
     EnvironmentRef("rlhf/Writing-v0", {"split": "test"}),
 )
 """Each environment of the suite with what is changed in it; no policy was trained on it."""
-
-_LONGEST_NAME = 120
 
 RUNS_FOLDER = "learning"
 """The folder of the runs; benchmarks that need the same ones share them."""
@@ -148,14 +145,8 @@ class Learning:
                     for name, changes in planned:
                         config = configure(environment_id, "learned", seed, answers=count, changes=changes, **common)
                         # What is the default already is one run with it.
-                        changed = f"-{_as_file_name(changes)}" if config != plain else ""
+                        changed = f"-{as_file_name(changes)}" if config != plain else ""
                         yield TrainingRun(config, parent / f"preferences-{count}{changed}-{seed}", name)
-
-
-def _as_file_name(changes: Mapping[str, Any]) -> str:
-    """Changes of settings as part of the name of a folder, alike for the same changes."""
-    text = ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(changes.items()))
-    return re.sub(r"[^\w.,=-]+", "", text)[:_LONGEST_NAME]
 
 
 def _of_kind(runs: list[dict[str, Any]], reward: str, answers: int = 0) -> list[dict[str, Any]]:
@@ -329,7 +320,7 @@ class ThirdParty:
             reward=reward,
             timesteps=self.timesteps or case.timesteps,
             seed=seed,
-            run=RunOptions(evaluation_episodes=self.episodes),
+            run=RunOptions(evaluation_episodes=self.episodes, processes=False),
         )
 
 

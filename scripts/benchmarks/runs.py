@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.runs import RunDirectory
-from scripts.benchmarks import Log, figure
 
 ENVIRONMENTS = ("Pendulum-v1", "CartPole-v1", *SUITE)
 """What is benchmarked unless others are named."""
@@ -51,11 +48,18 @@ BUDGETS: dict[str, Budget] = {
 
 
 _OF_BENCHMARK = ("environment", "reward", "timesteps", "seed", "labels.answers", "run.evaluation_episodes")
+_LONGEST_NAME = 120
 
 
 def budget_for(environment_id: str) -> Budget:
     """The budget of an environment's runs."""
     return BUDGETS.get(environment_id, Budget())
+
+
+def as_file_name(values: Mapping[str, Any]) -> str:
+    """Settings as part of the name of a folder, alike for the same settings."""
+    text = ",".join(f"{name}={json.dumps(value)}" for name, value in sorted(values.items()))
+    return re.sub(r"[^\w.,=-]+", "", text)[:_LONGEST_NAME]
 
 
 def folder_of(environment_id: str, parent: Path) -> Path:
@@ -95,8 +99,17 @@ def configure(
         labels=labels if answers is None else replace(labels, answers=answers),
         timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
-        run=RunOptions(evaluation_episodes=episodes),
+        run=RunOptions(evaluation_episodes=episodes, processes=False),
     )
+    return with_changes(config, changes or {})
+
+
+def with_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """A configuration with other values of some settings, by their names in config.json, as "group.name" in groups.
+
+    Raises:
+        ValueError: if there is no such setting, or a value is not possible.
+    """
     if not changes:
         return config
     settings = config.to_json()
@@ -174,48 +187,6 @@ class TrainingRun:
         if not started:
             self.directory.create(self.config.to_json())
         return train(self.config, self.directory, Console(quiet=True), resume=started, report=False)
-
-
-def finish_all(planned: list[TrainingRun], jobs: int, out: Path, log: Log) -> None:
-    """Do every run that has not been done yet, and say how each ended.
-
-    Args:
-        planned: all runs of a benchmark.
-        jobs: how many at a time, each in a process of its own if more than one.
-        out: the folder that holds them all.
-        log: for a line about each.
-
-    Raises:
-        ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
-        RunInterrupted: if it was stopped.
-    """
-    # A run may be planned under several names.
-    runs = list({run.path: run for run in planned}.values())
-    missing = [run for run in runs if not run.is_finished]
-    log(f"{len(runs)} runs, of which {len(runs) - len(missing)} have finished before.")
-    for count, (run, metrics) in enumerate(_finish(missing, jobs), start=len(runs) - len(missing) + 1):
-        log(
-            f"{count} of {len(runs)}: {run.path.relative_to(out)}: true return "
-            f"{figure(metrics['true_return_mean'])} in {metrics['wall_seconds']:.0f} s"
-        )
-
-
-def _finish(runs: list[TrainingRun], jobs: int) -> Iterator[tuple[TrainingRun, dict[str, Any]]]:
-    """Finish runs, and give the figures of each as soon as they are there."""
-    if jobs == 1:
-        yield from ((run, run.finish()) for run in runs)
-        return
-    # A forked copy of a process with PyTorch's threads can hang.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = deque(runs)
-        running: dict[Future[dict[str, Any]], TrainingRun] = {}
-        while waiting or running:
-            # No more are submitted than can run, because a pool that is stopped first does what was submitted.
-            while waiting and len(running) < jobs:
-                run = waiting.popleft()
-                running[pool.submit(run.finish)] = run
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
 
 
 def run_record(run: TrainingRun, out: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
 from rlhf_envs.clips import clip_painter
-from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_vec_env
+from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_vec_env, vec_env
 from tests.sb3 import environments
 
 environments.register()
@@ -196,3 +196,41 @@ def test_copies_in_processes_of_their_own_do_the_same() -> None:
         assert np.array_equal(apart.step(np.array([0, 1]))[0], together.step(np.array([0, 1]))[0])
     assert apart.horizon == together.horizon == 500
     apart.close()
+
+
+WALK = "tests.sb3.environments:test/Walk-v0"
+SLOW = 'scripts.benchmarks.copies:Burn={"milliseconds": 3}'
+
+
+def test_slow_copies_run_in_processes_where_nothing_is_lost_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vec_env, "usable_cores", lambda: 4)
+    slow: Any = make_vec_env(WALK, 3, seed=5, processes=None, wrappers=SLOW)
+    one_by_one: Any = make_vec_env(WALK, 3, seed=5, wrappers=SLOW)
+    try:
+        assert isinstance(slow.env.unwrapped, CopiesInProcesses)
+        assert isinstance(one_by_one.env.unwrapped, SeparateCopies)
+        assert "3 copies run in processes of their own; --processes False" in slow.notes[-1]
+        assert np.array_equal(slow.reset(), one_by_one.reset())
+        for _ in range(3):
+            actions = np.array([one_by_one.action_space.sample() for _ in range(3)])
+            assert np.array_equal(slow.step(actions)[0], one_by_one.step(actions)[0])
+    finally:
+        slow.close()
+        one_by_one.close()
+
+
+@pytest.mark.parametrize("env, wrappers", [(WALK, ()), ("CartPole-v1", SLOW), ("rlhf/Driving-v0", ())])
+def test_fast_copies_and_those_whose_states_are_recorded_stay_in_this_process(
+    env: str, wrappers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vec_env, "usable_cores", lambda: 4)
+    made: Any = make_vec_env(env, 3, processes=None, wrappers=wrappers)
+    assert not isinstance(made.env.unwrapped, CopiesInProcesses)
+    made.close()
+
+
+def test_processes_pay_where_steps_are_slow_and_there_are_cores() -> None:
+    assert vec_env.processes_pay(8, step_seconds=5e-3, cores=2)
+    assert not vec_env.processes_pay(8, step_seconds=5e-3, cores=1)
+    assert not vec_env.processes_pay(1, step_seconds=5e-3, cores=64)
+    assert not vec_env.processes_pay(64, step_seconds=5e-5, cores=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -43,15 +44,21 @@ visible in the order of their ids, so that no reader's cursor can step over one 
 _TRAINERS_LOCK = 0x726C6867
 """PostgreSQL advisory lock that the one trainer holds as long as its connection lasts."""
 
+_OF_SCHEMA = "hashtext(current_schema()::text)"
+"""The second key of these locks, because stores that share a database have a schema each."""
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
 _KEEPALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """With these the server notices within half a minute that the machine of a trainer has gone."""
 
 
 class Database:
-    """One SQLite file or PostgreSQL database.
+    """One SQLite file, PostgreSQL database, or schema of one.
 
     Args:
-        url_or_path: a path means SQLite; otherwise an SQLAlchemy URL.
+        url_or_path: a path means SQLite; otherwise an SQLAlchemy URL, which may name a schema of PostgreSQL as in
+            postgresql://host/database?schema=name, so that several stores can share a database.
         patience: seconds to wait for a lock before `StoreLockedError`.
 
     Raises:
@@ -64,7 +71,8 @@ class Database:
         self._file = Path(url.database or "") if self._is_sqlite and "uri" not in url.query else None
         self._patience = patience
         self.place = str(self._file) if self._file else url.render_as_string(hide_password=True)
-        self._engine = _engine(url, self._is_sqlite)
+        self._schema = url.query.get("schema")
+        self._engine = _engine(_connectable(url), self._is_sqlite)
         self._identity = _FileIdentity(self._file)
         self._claim: _FileClaim | _DatabaseClaim | None = None
         self._shared = threading.local()
@@ -76,13 +84,15 @@ class Database:
         self._identity.remember()
 
     def prepare_file(self) -> None:
-        """Make ready for `CREATE TABLE`: on SQLite, check the directory and turn on write-ahead logging.
+        """Make ready for `CREATE TABLE`: make the schema, or on SQLite turn on write-ahead logging.
 
         Raises:
             StoreReadOnlyError: if the directory does not exist or cannot be written.
             StoreDamagedError: if the log of another store, whose file is gone, lies there.
         """
         if not self._is_sqlite:
+            if self._schema is not None:
+                self._patiently(self._make_schema)
             return
         if self._file and not self._file.parent.is_dir():
             raise StoreReadOnlyError(f"The feedback store {self.place} needs a directory that exists: make it first.")
@@ -103,6 +113,10 @@ class Database:
         self._patiently(turn_on)
         self._identity.remember()
 
+    def _make_schema(self) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+
     def claim_for_training(self) -> None:
         """Be the only trainer, which asks and reads here, until this is closed or the process ends, however it ends.
 
@@ -111,7 +125,7 @@ class Database:
             StoreReadOnlyError: if the directory of an SQLite file cannot be written.
         """
         if self._claim is None:
-            claim = _FileClaim(self._file) if self._is_sqlite else _DatabaseClaim(self._engine.url)
+            claim = _FileClaim(self._file) if self._is_sqlite else _DatabaseClaim(self._engine.url, self.place)
             try:
                 self._patiently(claim.take)
             except BaseException:
@@ -232,7 +246,7 @@ class Database:
             if not self._is_sqlite:
                 if not durable:
                     connection.execute(text("SET LOCAL synchronous_commit TO OFF"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
+                connection.execute(text(f"SELECT pg_advisory_xact_lock(:key, {_OF_SCHEMA})"), {"key": _WRITERS_LOCK})
             self._identity.remember_logs()
             yield connection
         # Once more: what was committed into a file that has gone meanwhile must not be acknowledged.
@@ -368,11 +382,12 @@ class _DatabaseClaim:
     """The right to train with a PostgreSQL database: a lock that its server ends with the connection.
 
     Args:
-        url: of the database.
+        url: to connect to the database by.
+        place: what it is called in messages.
     """
 
-    def __init__(self, url: URL) -> None:
-        self._place = url.render_as_string(hide_password=True)
+    def __init__(self, url: URL, place: str) -> None:
+        self._place = place
         self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._connection: Connection | None = None
 
@@ -389,7 +404,9 @@ class _DatabaseClaim:
         try:
             for setting in _KEEPALIVE:
                 connection.execute(text(f"SET {setting}"))
-            taken = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _TRAINERS_LOCK}).scalar()
+            taken = connection.execute(
+                text(f"SELECT pg_try_advisory_lock(:key, {_OF_SCHEMA})"), {"key": _TRAINERS_LOCK}
+            ).scalar()
         except BaseException:
             connection.close()
             raise
@@ -423,7 +440,56 @@ def _url(url_or_path: str | os.PathLike[str]) -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise ValueError("A feedback store must outlive its process: give a file, such as sqlite:///feedback.db.")
+    schema = url.query.get("schema")
+    if schema is not None and (
+        url.get_backend_name() != "postgresql" or not isinstance(schema, str) or not _SCHEMA.fullmatch(schema)
+    ):
+        raise ValueError(
+            "A schema is one of a PostgreSQL database, and its name has 1 to 63 small letters, digits and _ and does "
+            f"not begin with a digit, which {schema!r} has not."
+        )
     return url
+
+
+def _connectable(url: URL) -> URL:
+    """The URL as PostgreSQL's driver takes it, which knows a schema as the path that tables are looked for in."""
+    schema = url.query.get("schema")
+    if schema is None:
+        return url
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={schema}"]).strip()
+    return url.difference_update_query(["schema", "options"]).update_query_dict({"options": options})
+
+
+def stores_in(url_or_path: str | os.PathLike[str]) -> list[str]:
+    """The URLs of all stores in the schemas of a PostgreSQL database, by name, or the place itself if it names one.
+
+    Raises:
+        ValueError: if the URL is not understood.
+        StoreError: if the database cannot be read.
+    """
+    place = os.fspath(url_or_path)
+    url = _url(place)
+    if url.get_backend_name() != "postgresql" or "schema" in url.query:
+        return [place]
+
+    def look(connection: Connection) -> list[str]:
+        # All of these tables, since others may have one that is called so.
+        found = connection.execute(
+            text(
+                "SELECT table_schema FROM information_schema.tables WHERE table_name IN ('meta', 'answers', 'notices') "
+                "GROUP BY table_schema HAVING count(*) = 3 ORDER BY table_schema"
+            )
+        )
+        return [str(name) for name in found.scalars() if _SCHEMA.fullmatch(str(name))]
+
+    database = Database(place, patience=10.0)
+    try:
+        schemas = database.read(look)
+    finally:
+        database.close()
+    own = [place] if schemas in ([], ["public"]) else []
+    return own or [url.update_query_dict({"schema": name}).render_as_string(hide_password=False) for name in schemas]
 
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:
