@@ -41,14 +41,14 @@ nb_merge_streams = True
 
 # In docstrings, text in single backticks is code.
 default_role = "code"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
-napoleon_use_ivar = True
+napoleon_use_ivar, napoleon_attr_annotations = True, False
 napoleon_use_rtype = False
 
 
@@ -57,8 +57,24 @@ def _as_text(app, what, name, obj, options, lines):
     for number, line in enumerate(lines):
         parts = re.split(r"(`[^`]*`)", line)
         lines[number] = "".join(part if part.startswith("`") else re.sub(r"([*|])", r"\\\1", part) for part in parts)
+    if what in ("attribute", "property") and lines:
+        # Or else napoleon takes what stands before the colon for a type.
+        lines[0] = lines[0].replace(": ", " – ", 1)
+
+
+_ARRAY = r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[~?(?:numpy|typing)\.(\w+)\]\]"
+
+
+def _with_short_arrays(app, what, name, obj, options, signature, result):
+    """Name arrays as the code does, NDArray[float32], and not by all that this stands for."""
+
+    def shorter(text):
+        return text and re.sub(_ARRAY, r"NDArray[\1]", text)
+
+    return shorter(signature), shorter(result)
 
 
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _as_text, priority=400)  # before napoleon's 500
+    app.connect("autodoc-process-signature", _with_short_arrays)

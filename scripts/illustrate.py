@@ -54,6 +54,8 @@ besides the arguments on their pages. Your own environment has [a page of its ow
 
 _PAGE = """# %s
 
+%s
+
 ![The scripted expert, and a policy that games the proxy reward](%s)
 
 | | |
@@ -135,12 +137,13 @@ def environment_pages(pictures: str) -> dict[str, str]:
     index, pages = [_INDEX % "\n".join(names.values())], {}
     for environment_id, name in names.items():
         env = _suite_env(environment_id)
-        picture, text = f"{pictures}/{picture_name(environment_id)}", inspect.getdoc(type(env.task)) or ""
-        index.append(f"## [{environment_id}]({name}.md)\n\n{text.partition(chr(10))[0]}\n\n")
+        picture = f"{pictures}/{picture_name(environment_id)}"
+        summary, _, text = (inspect.getdoc(type(env.task)) or "").partition("\n\n")
+        index.append(f"## [{environment_id}]({name}.md)\n\n{summary}\n\n")
         index.append(f"[![Expert and proxy]({picture})]({name}.md)\n\n")
         spaces, horizon = (env.action_space, env.observation_space), env.task.horizon
         pages[f"{name}.md"] = _PAGE % (
-            *(environment_id, picture, *map(_described, spaces), horizon),
+            *(environment_id, summary, picture, *map(_described, spaces), horizon),
             *(env.task.rubric, environment_id, environment_id, text),
         )
     return {"index.md": "".join(index).rstrip() + "\n", **pages}
