@@ -23,7 +23,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.loop import RoundReport
 from rlhf_envs.runs import PROGRESS_COLUMNS, read_progress
 from rlhf_envs.sb3 import PreferenceCallback, ScoringCallback
-from rlhf_envs.terminal import leave_terminal, with_hangup
+from rlhf_envs.terminal import counted, leave_terminal, time_left, with_hangup
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -118,6 +118,7 @@ class ProgressDisplay:
         self._console = console
         self._completed = 0
         self._next_line_at = 0.0
+        self._started_at: tuple[float, int] | None = None  # when, and at which step
         self._bar = Progress(
             TextColumn("{task.percentage:3.0f}%"),
             BarColumn(bar_width=24),
@@ -144,11 +145,15 @@ class ProgressDisplay:
             completed: steps done so far; as before where None.
         """
         self._completed = self._completed if completed is None else completed
+        now = time.monotonic()
+        began, already = self._started_at = self._started_at or (now, self._completed)
         self._bar.update(self._task, completed=self._completed, description=description)
-        if not self._console.is_terminal and time.monotonic() >= self._next_line_at:
-            self._next_line_at = time.monotonic() + _SECONDS_BETWEEN_LINES
+        if not self._console.is_terminal and now >= self._next_line_at:
+            self._next_line_at = now + _SECONDS_BETWEEN_LINES
             share = min(self._completed / self._total, 1.0)
-            line = f"{share:4.0%} {self._completed:,} of {self._total:,} steps: {description}"
+            left = time_left(now - began, self._completed - already, self._total - already)
+            steps = f"{min(self._completed, self._total):,} of {self._total:,} steps"
+            line = f"{share:4.0%} {steps}{f', {left}' if left else ''}: {description}"
             self._console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -223,7 +228,7 @@ class ProgressCallback(BaseCallback):
 
     def message(self, text: str) -> None:
         """Print a sentence on the console."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _on_training_start(self) -> None:
         self._rollout_at, self._rollout_steps = time.perf_counter(), self.num_timesteps
@@ -379,7 +384,7 @@ class EarlyEndCallback(BaseCallback):
 def _summary(true_return: float | None, report: RoundReport | None) -> str:
     parts = [] if true_return is None else [f"true return {true_return:.1f}"]
     if report is not None:
-        parts.append(f"{report.labels} answers")
+        parts.append(counted(report.labels, "answer"))
         if report.test_accuracy is not None:
-            parts.append(report.accuracy_from.sentence(report.test_accuracy))
+            parts.append(report.accuracy_from.sentence(report.test_accuracy, report.tested))
     return ", ".join(parts) or "training"

@@ -34,6 +34,7 @@ from rlhf_envs.rewards import (
     save,
 )
 from rlhf_envs.runs import RunDirectory, write_json
+from rlhf_envs.terminal import counted
 
 _NOT_ABOUT_ASKING = ("reliability", "on_alarm")
 """The settings of `FeedbackConfig` that mean something where nothing is asked."""
@@ -204,7 +205,7 @@ def learn_reward(config: RunConfig, directory: RunDirectory, console: Console) -
         )
         dataset = PreferenceDataset(ensemble.encoder)
         dataset.add_answers(training, store)
-        console.print(f"Learning from {len(dataset)} answers.", highlight=False)
+        console.print(f"Learning from {counted(len(dataset), 'answer')}.", highlight=False)
         report = fit(ensemble, dataset, config.fit)
         save(ensemble, directory.reward_model_path)
         metrics = {

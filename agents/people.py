@@ -35,6 +35,7 @@ def open_screen(
         console.print(
             f"To answer: rlhf-envs label --run-dir {run_dir} (--feedback web for a page in the browser).",
             highlight=False,
+            soft_wrap=True,
         )
         yield
         return

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from rlhf_envs.segments import Segment
+from rlhf_envs.terminal import counted
 
 DEMONSTRATOR = "demonstrator"
 """The annotator that prefers demonstrations over the agent's segments without anybody being asked."""
@@ -15,6 +16,9 @@ DEMONSTRATOR = "demonstrator"
 LONGEST_ANSWER = 60.0
 """Seconds; who took longer has made a pause."""
 
+
+_FEW = 30
+"""Answers of which it says more how many were predicted than what share."""
 
 LONGEST_NAME = 64
 """Characters of the name of an annotator or a reason, and of a token."""
@@ -210,16 +214,19 @@ class AccuracySource(StrEnum):
     OUT_OF_FOLD = "out of fold"
 
     def sentence(self, accuracy: float, answers: int | None = None) -> str:
-        """Such as "83% of 40 held-out answers predicted".
+        """Such as "83% of 40 held-out answers predicted", or of few "3 of 3 held-out answers predicted (100%)".
 
         Args:
             accuracy: share of the answers that were predicted.
             answers: how many there are, each comparison that one contains counted; left out where None.
         """
-        count = "" if answers is None else f"{answers} "
-        if self is AccuracySource.HELD_OUT:
-            return f"{accuracy:.0%} of {count}held-out answers predicted"
-        return f"{accuracy:.0%} of {count}comparisons predicted out of fold"
+        held_out = self is AccuracySource.HELD_OUT
+        noun, how = ("held-out answer", "predicted") if held_out else ("comparison", "predicted out of fold")
+        if answers is None:
+            return f"{accuracy:.0%} of {noun}s {how}"
+        if answers < _FEW:
+            return f"{round(accuracy * answers)} of {counted(answers, noun)} {how} ({accuracy:.0%})"
+        return f"{accuracy:.0%} of {counted(answers, noun)} {how}"
 
 
 @dataclass(frozen=True)

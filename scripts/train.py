@@ -7,6 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any, get_args
 
 import tyro
@@ -26,9 +27,11 @@ from rlhf_envs.evaluation.returns import Scale
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.queries import AccuracySource
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.terminal import counted
 from rlhf_envs.wrappers import EnvironmentFault
 
 _PROGRAM = "python -m scripts.train"
+_RUN_DIR = "run"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,47 @@ class Arguments:
     resume: bool = False
 
 
+_COMMON = (
+    ("--env ID", "the environment, of this suite or registered with Gymnasium; package:id imports the package first"),
+    ("--run-dir PATH", "the folder for everything that the run writes ({run_dir})"),
+    ("--resume", "go on with the run in that folder, with its settings"),
+    (
+        "--feedback WHO",
+        "a scripted teacher (oracle, boltzmann, ...), people (window, web, elsewhere), or your own module:Name "
+        "({feedback})",
+    ),
+    ("--answers N", "the budget of answers ({answers})"),
+    ("--timesteps N", "environment steps of the training ({timesteps})"),
+    ("--seed N", "of everything that is random ({seed})"),
+    ("--rubric TEXT", "one sentence that tells people what to look for"),
+    ("--kinds NAME SHARE ...", "other questions than comparisons: strength, ranking, rating"),
+    ("--clip-seconds S", "how long the clips are"),
+    ("--overlap N", "how many people answer each question ({overlap})"),
+    ("--wait-for-answers", "train only while no question is open"),
+    ("--reward WHICH", "learned, or as baselines true or proxy ({reward})"),
+    ("--learner NAME", "ppo, a2c, sac, td3, dqn, tqc, ... or your own module:Name ({learner})"),
+    ("--learner.NAME VALUE", "its settings, under the names of Stable-Baselines3"),
+    ("--env-kwargs JSON", "arguments of the environment"),
+    ("--wrapper CLASS", "a Gymnasium wrapper, module:Class; repeatable"),
+    ("--horizon N", "steps in an episode of a third-party environment"),
+    ("--offline FROM", "learn from answers that are there: an exported folder, a run or a store"),
+    ("--reward-model FROM", "begin with the reward model of a finished run"),
+    ("--pretrain N", "imitate so many demonstrations first ({pretrain})"),
+    ("--store URL", "a PostgreSQL database that several machines share"),
+    ("--device WHERE", "cpu, cuda or auto ({device})"),
+)
+"""What `--help` lists: flags that most runs need, with what they are for; names in braces are defaults."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True)
     with one_sentence_errors():
+        if "--help-all" not in words and {"-h", "--help"} & {*words}:
+            print(common_flags(_defaults(words)))
+            return 0
+        words = ["--help" if word == "--help-all" else word for word in words]
         run_dir, config, resume = _parse(words, _defaults(words))
         directory = RunDirectory(run_dir)
         config = _resume(words, directory) if resume else _start(config, directory)
@@ -75,12 +114,37 @@ def main(arguments: list[str] | None = None) -> int:
                 f"The disk is full ({error}); free some space and go on with {command}: what was saved is kept."
             ) from error
         if config.environment:
-            console.print(_summary(metrics, config.labels if config.offline is None else None), highlight=False)
+            asked = config.labels if config.offline is None else None
+            console.print(_summary(metrics, asked), highlight=False, soft_wrap=not console.is_terminal)
             print(f"Report: {directory.report_path}")
         else:
-            console.print(_about_reward(metrics), highlight=False)
+            console.print(_about_reward(metrics), highlight=False, soft_wrap=not console.is_terminal)
             print(f"Reward model: {directory.reward_model_path}")
     return 0
+
+
+def common_flags(defaults: RunConfig) -> str:
+    """What `--help` says: the flags that most runs need, within 80 columns.
+
+    Args:
+        defaults: settings of which some are shown.
+    """
+    known = {**flat_settings(defaults.to_json()), "run_dir": _RUN_DIR}
+    width = max(len(flag) for flag, _ in _COMMON) + 4
+    lines = [
+        f"usage: {_PROGRAM} --env ID [OPTIONS]",
+        "",
+        "Train a policy on preferences, evaluate it, and write a report.",
+        "",
+    ]
+    for flag, text in _COMMON:
+        lines += wrap(f"  {flag:<{width - 2}}{text.format_map(known)}", 80, subsequent_indent=" " * width)
+    last = (
+        "--help-all lists every flag: when and what is asked, the scripted teacher (--teacher.NAME), the reward model "
+        "(--ensemble.NAME, --fit.NAME), the learner, and how the run is carried out. Defaults, in parentheses, may "
+        "depend on --env and --learner."
+    )
+    return "\n".join([*lines, "", *wrap(last, 80)])
 
 
 def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool]:
@@ -89,7 +153,7 @@ def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool
     if _value_of("--wrapper", words):
         # The wrappers on the command line are all of them; tyro would add them to those of the defaults.
         flags = replace(flags, wrapper=())
-    default = Arguments(Path("run"), flags, replace(defaults, environment=None))
+    default = Arguments(Path(_RUN_DIR), flags, replace(defaults, environment=None))
     parsed = tyro.cli(Arguments, args=words, default=default, prog=_PROGRAM, registry=FLAG_TYPES)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
@@ -153,7 +217,7 @@ def _resume(words: list[str], directory: RunDirectory) -> RunConfig:
 
 
 def _about_reward(metrics: dict[str, Any]) -> str:
-    return f"Without --env only the reward was learned: {metrics['labels']} answers, {_tested(metrics)}."
+    return f"Without --env only the reward was learned: {counted(metrics['labels'], 'answer')}, {_tested(metrics)}."
 
 
 def _tested(metrics: dict[str, Any]) -> str:
@@ -178,12 +242,12 @@ def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
     if metrics["reward"] == "learned":
         agreement = metrics.get("reward_correlation")
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
-        lines.append(f"{metrics['labels']} answers, {_tested(metrics)}{agreeing}.")
+        lines.append(f"{counted(metrics['labels'], 'answer')}, {_tested(metrics)}{agreeing}.")
         ended_early = asked and (asked.target_accuracy is not None or (asked.on_alarm == "stop" and metrics["alarms"]))
         if asked and not ended_early and asked.answers - metrics["answers"] >= asked.overlap:
             lines.append(
-                f"Only {metrics['answers']} of {asked.answers} answers were asked for; more --timesteps leave time "
-                "for all."
+                f"Only {metrics['answers']} of {counted(asked.answers, 'answer')} were asked for; more --timesteps "
+                "leave time for all."
             )
     return "\n".join(lines)
 

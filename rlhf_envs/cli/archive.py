@@ -15,6 +15,7 @@ from rich.status import Status
 from rlhf_envs.archive import export_store, import_archive
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.terminal import counted, time_left
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -89,14 +90,15 @@ def _export(args: Export) -> None:
         )
     counts = manifest.counts
     print(
-        f"Exported {counts['queries']:,} queries, {counts['standing_answers']:,} standing answers, "
-        f"{counts['segments']:,} segments and {counts['clips']:,} clips to {args.to}"
+        f"Exported {counted(counts['queries'], 'query', 'queries')}, "
+        f"{counted(counts['standing_answers'], 'standing answer')}, {counted(counts['segments'], 'segment')} and "
+        f"{counted(counts['clips'], 'clip')} to {args.to}"
     )
 
 
 def _progress(console: Console, status: Status, what: str) -> Callable[[int, int], None]:
     """Says how many are done: on a terminal in place, and in a file by a line now and then."""
-    reported_at = time.monotonic()
+    started_at = reported_at = time.monotonic()
 
     def report(done: int, all: int) -> None:
         nonlocal reported_at
@@ -104,7 +106,8 @@ def _progress(console: Console, status: Status, what: str) -> Callable[[int, int
         if now - reported_at < (_SECONDS_BETWEEN_UPDATES if console.is_terminal else _SECONDS_BETWEEN_LINES):
             return
         reported_at = now
-        line = f"{done:,} of {all:,} {what}"
+        left = time_left(now - started_at, done, all)
+        line = f"{done:,} of {all:,} {what}{f', {left}' if left else ''}"
         if console.is_terminal:
             status.update(line)
         else:
@@ -115,9 +118,10 @@ def _progress(console: Console, status: Status, what: str) -> Callable[[int, int
 
 def _import(args: Import) -> None:
     report = import_archive(args.folder, args.store)
-    known = report.known_queries + report.known_answers
+    known = f"{counted(report.known_queries, 'query', 'queries')} and {counted(report.known_answers, 'row')}"
     print(
-        f"Imported {report.queries:,} queries and {report.answers:,} rows of answers into "
+        f"Imported {counted(report.queries, 'query', 'queries')} and "
+        f"{counted(report.answers, 'row of answers', 'rows of answers')} into "
         f"{'a new store' if report.new_store else 'the store'}"
-        + (f"; {report.known_queries:,} queries and {report.known_answers:,} rows were there already" if known else "")
+        + (f"; {known} were there already" if report.known_queries + report.known_answers else "")
     )

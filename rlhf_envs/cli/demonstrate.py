@@ -16,6 +16,7 @@ from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrati
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.terminal import counted
 
 _USUAL_RATE = 15.0
 
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             load_demonstrations(path)
         recorded = _play(args, environment, path)
         print(
-            f"{recorded} episodes recorded."
+            f"{counted(recorded, 'episode')} recorded."
             + (f" In all there are {load_demonstrations(path).episodes}: {path}" if recorded else "")
         )
         if recorded:

@@ -20,6 +20,9 @@ from rlhf_envs.evaluation.judging.session import check_same_environment
 from rlhf_envs.evaluation.policies import POLICY_NAMES, SB3Policy, named_policy
 from rlhf_envs.evaluation.returns import UNTRAINED, Evaluation, Scale, baselines, evaluate
 from rlhf_envs.runs import RunDirectory, check_same_spaces
+from rlhf_envs.terminal import at_separators, counted
+
+_NAME_WIDTH = 14  # of a policy, so that the table fits into 80 columns
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def _table(args: Arguments) -> Table:
     shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
     scale = _scale(scores, str(args.run_dir), runs)
     changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())
-    return _rich_table(shown, scale, f"{environment.id}{changed}, {args.episodes} episodes")
+    return _rich_table(shown, scale, f"{environment.id}{changed}, {counted(args.episodes, 'episode')}")
 
 
 def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) -> Scale:
@@ -96,14 +99,14 @@ def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) ->
 def _rich_table(scores: Mapping[str, Evaluation], scale: Scale, title: str) -> Table:
     has_proxy = any(score.proxy_mean is not None for score in scores.values())
     table = Table(title=title)
-    table.add_column("policy", overflow="fold", min_width=12)
+    table.add_column("policy", no_wrap=True)
     for column in ("true return", "std", "95% interval", *(["normalised"] if scale.one_policy else [])):
         table.add_column(column, justify="right", no_wrap=True)
     if has_proxy:
         table.add_column("proxy", justify="right", no_wrap=True)
     for name, score in scores.items():
         low, high = score.interval()
-        cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
+        cells = [at_separators(name, _NAME_WIDTH), f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
         if scale.one_policy:
             share = scale.score(score.mean)
             cells.append("" if share is None else f"{share:.0%}")

@@ -45,7 +45,7 @@ class Arguments:
     run_dir: Path
     against: tuple[str, ...] = ("random",)
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
-    critic: Path | None = None
+    critic: Annotated[Path | None, tyro.conf.arg(name="teacher.critic")] = None
     judging: Annotated[JudgingConfig, tyro.conf.arg(name="")] = field(default_factory=JudgingConfig)
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         console = Console()
         people = args.feedback in SCREENS
         if people and args.critic is not None:
-            raise ValueError("--critic is for --feedback regret or value; people judge without.")
+            raise ValueError("--teacher.critic is for --feedback regret or value; people judge without.")
         critic = None
         if args.critic is not None:
             critic = load_critic(args.critic, RunDirectory(args.run_dir).read_environment())

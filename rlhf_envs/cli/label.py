@@ -23,6 +23,7 @@ from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory, load_critic
+from rlhf_envs.terminal import counted
 
 _POLL_SECONDS = 0.3
 _MEMBERS = 10
@@ -61,7 +62,7 @@ class Arguments:
     run_dir: Path | None = None
     store: str | None = None
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
-    critic: Path | None = None
+    critic: Annotated[Path | None, tyro.conf.arg(name="teacher.critic")] = None
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
     report: bool = False
     repeat_rate: float = 0.1
@@ -99,7 +100,7 @@ def _check(args: Arguments) -> None:
     if args.feedback not in SCREENS:
         make_annotator(args.feedback, None if args.critic is None else RunDirectory(args.critic).load_critic())
     elif args.critic is not None:
-        raise ValueError("--critic is for --feedback regret or value; people judge without.")
+        raise ValueError("--teacher.critic is for --feedback regret or value; people judge without.")
     elif args.until_finished:
         raise ValueError("--until-finished is for code that answers; people close the window or stop the page.")
     args.screen.check()
@@ -166,7 +167,9 @@ def _check_clips(store: PreferenceStore) -> None:
 def _open_window(args: Arguments, store: PreferenceStore) -> None:
     _check_clips(store)
     session = args.screen.open_window(store, QUEUE, args.repeat_rate)
-    print(f"{session.progress().own_answers} answers by {args.screen.name} are in the store.")
+    answers = session.progress().own_answers
+    are = "is" if answers == 1 else "are"
+    print(f"{counted(answers, 'answer')} by {args.screen.name} {are} in the store.")
 
 
 def _let_code_answer(args: Arguments, store: PreferenceStore) -> None:

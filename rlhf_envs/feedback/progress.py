@@ -117,7 +117,8 @@ class SessionProgress:
         if accuracy is not None:
             out_of_fold = self.training.get("accuracy_from") == AccuracySource.OUT_OF_FOLD
             source = AccuracySource.OUT_OF_FOLD if out_of_fold else AccuracySource.HELD_OUT
-            pieces.append(source.sentence(accuracy))
+            tested = self._figure("tested")
+            pieces.append(source.sentence(accuracy, None if tested is None else int(tested)))
         learned, true = self._figure("learned_return"), self._figure("true_return")
         if learned is not None or true is not None:
             pieces.append(f"return {true if learned is None else learned:,.1f}")

@@ -109,8 +109,8 @@ class Judgement:
         if self.critic is None and self.config.judged_by != "return":
             raise ValueError(
                 f"A teacher that judges by {self.config.judged_by} needs the critic of a finished run of the same "
-                "environment on the true reward; name its folder with --critic (in training --teacher.critic), or in "
-                "code give critic=RunDirectory(folder).load_critic()."
+                "environment on the true reward; name its folder with --teacher.critic, or in code give "
+                "critic=RunDirectory(folder).load_critic()."
             )
 
     def true_rewards(self, query: Query) -> list[NDArray[np.float64]]:

@@ -15,6 +15,7 @@ from rlhf_envs.loop.alarm import AlarmAction
 from rlhf_envs.loop.clip_length import clip_length
 from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule
 from rlhf_envs.registry import Registry
+from rlhf_envs.terminal import counted
 
 LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""
@@ -197,7 +198,10 @@ class FeedbackConfig:
         if self.clip_seconds is not None and not 0 < self.clip_seconds < math.inf:
             raise ValueError(f"clip_seconds must be positive and finite, not {self.clip_seconds}.")
         if self.overlap > self.answers > 0:
-            raise ValueError(f"{self.answers} answers are not enough for an overlap of {self.overlap} on any query.")
+            raise ValueError(
+                f"{counted(self.answers, 'answer')} {'is' if self.answers == 1 else 'are'} not enough for an overlap "
+                f"of {self.overlap} on any query."
+            )
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is a share from 0 to below 1, not {self.held_out_share}.")
         if not 0 <= self.near_ties < 1:

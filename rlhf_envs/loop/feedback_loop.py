@@ -37,6 +37,7 @@ from rlhf_envs.rewards import (
 from rlhf_envs.rewards import fit as fit_reward
 from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.metrics import Predictions
+from rlhf_envs.terminal import counted
 
 _Result = TypeVar("_Result")
 
@@ -94,6 +95,7 @@ class RoundReport:
         stop_requested: whether the owner of the run wants training to end here, to be resumed.
         accuracy_from: which answers `test_accuracy` is about.
         alarm: why the policy may be hacking the reward, where that has shown itself just now, in a sentence.
+        tested: of how many answers `test_accuracy` is the share.
     """
 
     asked: int
@@ -105,6 +107,7 @@ class RoundReport:
     concerns: tuple[str, ...] = ()
     accuracy_from: AccuracySource = AccuracySource.OUT_OF_FOLD
     alarm: str | None = None
+    tested: int = 0
 
 
 class FeedbackLoop:
@@ -285,6 +288,7 @@ class FeedbackLoop:
             self.concerns,
             self.accuracy_from,
             alarm,
+            self.progress.tested,
         )
 
     def _predict_fresh(self, known: int) -> None:
@@ -325,8 +329,8 @@ class FeedbackLoop:
             self.alarm.state.asking = True
             if self.finished_asking:
                 return (
-                    f" Nothing is left of the {self.budget} answers to ask about it (--on-alarm ask); if the owner of "
-                    "the run asks for more, they will be about it."
+                    f" Nothing is left of the {counted(self.budget, 'answer')} to ask about it (--on-alarm ask); if "
+                    "the owner of the run asks for more, they will be about it."
                 )
             return " The segments that caused it are asked about next (--on-alarm ask)."
         return " More answers about it help, which --on-alarm ask asks for, and so does to stop here."
@@ -378,7 +382,11 @@ class FeedbackLoop:
             if live.purpose in (Purpose.TRAIN, Purpose.TEST)
         ]
         self._concern = about_answers(said, metrics, self.accuracy_from, self.config.steps)
-        self.status.figures |= {"concerns": list(self.concerns), "accuracy_from": str(self.accuracy_from)}
+        self.status.figures |= {
+            "concerns": list(self.concerns),
+            "accuracy_from": str(self.accuracy_from),
+            "tested": metrics.decided,
+        }
 
     def state(self) -> LoopState:
         """Where the loop stands; `restore` takes it back."""
@@ -489,7 +497,8 @@ class FeedbackLoop:
                 return
             missing = max(missing, 1)
             self.status.report("waiting", missing)
-            self._pause(f"{missing} answers, with {counts.open} queries open in the store")
+            queries = counted(counts.open, "query", "queries")
+            self._pause(f"{counted(missing, 'answer')}, with {queries} open in the store")
 
     def _pause(self, awaited: str) -> None:
         if self.on_wait is not None:

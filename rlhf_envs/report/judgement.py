@@ -17,6 +17,7 @@ from rlhf_envs.evaluation.judging.scores import Judgement
 from rlhf_envs.files import write_atomically
 from rlhf_envs.report import charts
 from rlhf_envs.templates import render
+from rlhf_envs.terminal import at_separators, counted
 
 
 def print_judgement(found: Judgement, console: Console | None = None) -> None:
@@ -89,6 +90,10 @@ def agreement_sentence(found: Judgement) -> str:
     return f"Where two annotators judged the same clips, they said the same in {alike} of {compared} cases.{alpha}"
 
 
+_NAME_WIDTH = 16
+"""Of a policy in a table of the terminal; so that words of a path stay whole, it goes on in the next line."""
+
+
 @dataclass(frozen=True)
 class _Table:
     """A table for terminal and page.
@@ -109,11 +114,13 @@ class _Table:
         table = Table(title=self.title, title_justify="left")
         for number, column in enumerate(self.columns):
             if number < self.texts:
-                table.add_column(escape(column), overflow="fold")
+                table.add_column(escape(column), no_wrap=True)
             else:
                 table.add_column(escape(column), justify="right")
         for row in self.rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(
+                *(escape(at_separators(cell, _NAME_WIDTH) if n < self.texts else cell) for n, cell in enumerate(row))
+            )
         return table
 
 
@@ -157,9 +164,10 @@ def _annotators(found: Judgement) -> _Table:
     rows = []
     for name, one in found.annotators.items():
         seconds = "–" if one.seconds is None else f"{one.seconds[1]:.1f}"
-        row = [name, str(one.answers), _percent(one.left.value), seconds]
+        row = [name, str(one.answers), _share(one.left.value, one.left.of), seconds]
         if several:
-            row += [_percent(one.agrees.value), *(_percent(pair.rate) for pair in found.pairs_by_annotator[name])]
+            pairs = [_share(pair.rate, pair.comparisons) for pair in found.pairs_by_annotator[name]]
+            row += [_share(one.agrees.value, one.agrees.of), *pairs]
         rows.append(row)
     pairs = [f"{found.name(pair.first)} over {found.name(pair.second)}" for pair in found.pairs]
     columns = ["annotator", "answers", "left", "seconds", *(["agrees", *pairs] if several else [])]
@@ -177,8 +185,13 @@ def _percent(share: float | None) -> str:
     return "–" if share is None or math.isnan(share) else f"{share:.0%}"
 
 
+def _share(share: float | None, of: int) -> str:
+    """A percentage with the number that it is of, which may be few."""
+    return _percent(share) if share is None else f"{_percent(share)} of {of:,}"
+
+
 def _answers(count: int) -> str:
-    return "1 answer" if count == 1 else f"{count:,} answers"
+    return counted(count, "answer")
 
 
 def _comparisons(count: int) -> str:

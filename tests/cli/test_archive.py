@@ -1,6 +1,7 @@
 """The command that brings data in and out, and training on what it brought."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ def test_an_export_says_how_far_it_is_where_the_output_goes_to_a_file(
     for more, what in (([], "clips made"), (["--no-clips"], "segments written")):
         out = tmp_path / what
         assert archive.main(["export", "--run-dir", str(finished), "--to", str(out), *more]) == 0
-        assert capsys.readouterr().err.splitlines() == [f"{done} of 14 {what}" for done in range(1, 15)]
+        said = [line.rpartition(", ") for line in capsys.readouterr().err.splitlines()]
+        assert [line for line, _, _ in said] == [f"{done} of 14 {what}" for done in range(1, 15)]
+        assert all(re.fullmatch(r"\d+:\d\d left", left) for _, _, left in said)
 
 
 def test_a_folder_that_cannot_be_made_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,15 +187,15 @@ def test_the_commands_that_judge_and_label_take_the_critic_of_a_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     learned = trained(tmp_path / "learned")
-    by_regret = ["--feedback", "regret", "--critic", str(finished)]
+    by_regret = ["--feedback", "regret", "--teacher.critic", str(finished)]
     assert judge.main(["--run-dir", str(learned), "--comparisons", "2", *by_regret]) == 0
     assert (learned / "judgement.html").is_file()
     assert label.main(["--run-dir", str(learned), "--until-finished", *by_regret]) == 0
     for command, words, refusal in (
-        (judge, ["--feedback", "regret"], "name its folder with --critic"),
-        (label, ["--feedback", "value"], "name its folder with --critic"),
-        (label, ["--feedback", "web", "--critic", str(finished)], "people judge without"),
-        (judge, ["--feedback", "oracle", "--critic", str(finished)], "oracle judges by no critic"),
+        (judge, ["--feedback", "regret"], "name its folder with --teacher.critic"),
+        (label, ["--feedback", "value"], "name its folder with --teacher.critic"),
+        (label, ["--feedback", "web", "--teacher.critic", str(finished)], "people judge without"),
+        (judge, ["--feedback", "oracle", "--teacher.critic", str(finished)], "oracle judges by no critic"),
     ):
         with pytest.raises(SystemExit):
             command.main(["--run-dir", str(learned), *words])

@@ -67,7 +67,7 @@ def test_the_names_that_can_be_chosen_are_told(settings: type[Any], name: str, r
 
 def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        train.main(["--help"])
+        train.main(["--help-all"])
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert said.startswith("usage: python -m scripts.train")
     for told in (
@@ -78,3 +78,15 @@ def test_the_help_tells_what_stands_in_the_docstrings(capsys: pytest.CaptureFixt
         "{constant,hyperbolic}",
     ):
         assert told in said
+
+
+def test_the_help_is_two_screens_of_flags_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--help", "--env", "CartPole-v1", "--learner", "a2c"]) == 0
+    short = capsys.readouterr().out
+    assert len(short.splitlines()) <= 2 * 24 and max(map(len, short.splitlines())) <= 80
+    assert "(a2c)" in short and "--help-all" in short
+    with pytest.raises(SystemExit):
+        train.main(["--help-all"])
+    every = set(re.findall(r"(--[\w.-]+)", capsys.readouterr().out))
+    listed = set(re.findall(r"^  (--[\w.-]+)", short, re.MULTILINE)) - {"--learner.NAME"}
+    assert len(listed) > 20 and listed <= every
