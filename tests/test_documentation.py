@@ -21,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LANGUAGES = {"sh", "python", "text", "json", "nginx"}
 """Languages of code blocks. Those of `sh` and `python` are checked here."""
 
-DIRECTIVES = {"{toctree}", "{literalinclude}", "{eval-rst}", "{figure}", "{image}", "{note}"}
+DIRECTIVES = {"{toctree}", "{literalinclude}", "{eval-rst}", "{figure}", "{image}", "{include}", "{note}"}
 OTHER_PROGRAMS = {".", "cd", "cp", "createdb", "export", "git", "mkdir", "nginx", "tensorboard"}
 """Programs of others, whose arguments are not checked here."""
 
