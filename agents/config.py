@@ -11,7 +11,7 @@ import tyro
 from agents.presets import SettingsSource, feedback_for, preset_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
-from rlhf_envs.json_values import settings_from_json, settings_to_json
+from rlhf_envs.json_values import check_sizes, settings_from_json, settings_to_json
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
@@ -285,7 +285,9 @@ class RunConfig:
             config["learner_settings"] = settings_from_json(
                 settings_class, config["learner_settings"], "learner_settings"
             )
-        return settings_from_json(cls, config)
+        read = settings_from_json(cls, config)
+        check_sizes(read)
+        return read
 
 
 _CHANGEABLE = ("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device")

@@ -15,6 +15,25 @@ from numpy.typing import NDArray
 
 Settings = TypeVar("Settings")
 
+LARGEST = 10**9
+"""The largest whole number that any setting takes which `LARGEST_OF` does not name."""
+
+LARGEST_OF = {
+    **dict.fromkeys(("timesteps", "visit_every"), 10**12),
+    "seed": 2**31 - 1,
+    **dict.fromkeys(("answers", "queries", "comparisons", "queries_per_round", "max_open"), 10**7),
+    **dict.fromkeys(("demonstration_comparisons", "batch", "batch_size", "n_steps"), 10**7),
+    **dict.fromkeys(("buffer_size", "most_steps", "steps"), 10**8),
+    **dict.fromkeys(("episodes", "evaluation_episodes", "pretrain", "epochs", "n_epochs"), 10**6),
+    **dict.fromkeys(("segment_length", "candidates_per_query", "num_envs", "n_quantiles"), 10**5),
+    **dict.fromkeys(("hidden", "net_arch", "lstm_hidden_size"), 2**14),
+    **dict.fromkeys(("overlap", "moments"), 10**4),
+    **dict.fromkeys(("members", "threads", "n_critics", "n_lstm_layers"), 10**3),
+}
+"""The largest value of a setting by its name: more than anybody can want, so that a slip of the hand is told at once
+instead of after hours, or when memory runs out."""
+
+_LARGEST_INTEGER = 2**63 - 1
 _NOT_FINITE = ("inf", "-inf", "nan")
 _NAMES: dict[Any, str] = {
     int: "a whole number",
@@ -41,6 +60,36 @@ def require_json(value: Any, name: str) -> Any:
         raise ValueError(
             f"The {name} must be plain JSON (text, finite numbers, true, false, lists, dicts): {error}."
         ) from error
+
+
+def check_sizes(settings: Any, largest: int = LARGEST) -> None:
+    """Check that no whole number in some settings is beyond all sense.
+
+    Args:
+        settings: a dataclass, whose fields may be dataclasses, tuples and objects of JSON in turn.
+        largest: of the numbers that are not named in `LARGEST_OF`. What those of an object mean is not known; they must
+            fit into 64 bits.
+
+    Raises:
+        ValueError: if one is.
+    """
+    if is_dataclass(settings):
+        for part in fields(settings):
+            _check_size(getattr(settings, part.name), part.name, LARGEST_OF.get(part.name, largest))
+
+
+def _check_size(value: Any, name: str, largest: int) -> None:
+    if is_dataclass(value):
+        check_sizes(value)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            _check_size(each, str(key), _LARGEST_INTEGER)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_size(each, name, largest)
+    elif isinstance(value, int) and abs(value) > largest:
+        side, bound = ("most", largest) if value > 0 else ("least", -largest)
+        raise ValueError(f"{name} must be at {side} {bound:,}, not {value}.")
 
 
 def settings_to_json(settings: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import tyro
 
 from agents.callbacks import RunInterrupted
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
+from rlhf_envs.cli.flags import parse
 from rlhf_envs.runs import PACKAGES, read_json, write_json
 from rlhf_envs.versions import software_versions
 from scripts.benchmarks import Benchmark, Illustrated, around_markers, write_between_markers
@@ -85,9 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with one_sentence_errors():
-        parsed = tyro.cli(
-            Arguments, args=arguments, prog="python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,)
-        )
+        parsed = parse(Arguments, arguments, "python -m scripts.benchmark", config=(tyro.conf.CascadeSubcommandArgs,))
         chosen = parsed.benchmark
         benchmarks: list[Benchmark] = (
             [getattr(chosen, part.name) for part in fields(All)] if isinstance(chosen, All) else [chosen]

@@ -13,11 +13,11 @@ from typing import Any
 
 import gymnasium as gym
 import pygame
-import tyro
 from PIL import Image
 
 import rlhf_envs
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import parse
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.registration import ENVIRONMENTS
@@ -90,8 +90,8 @@ class Arguments:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    settings = tyro.cli(Arguments, args=arguments, prog="python -m scripts.illustrate")
     with one_sentence_errors():
+        settings = parse(Arguments, arguments, "python -m scripts.illustrate")
         rlhf_envs.register_environments()
         pictures = settings.folder / "images"
         pictures.mkdir(parents=True, exist_ok=True)

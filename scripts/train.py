@@ -20,7 +20,7 @@ from agents.presets import SettingsSource
 from agents.reuse import begin_with_model, labels_with
 from agents.train import check_settings, open_store, train
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
-from rlhf_envs.cli.flags import FLAG_TYPES, EnvironmentFlags
+from rlhf_envs.cli.flags import EnvironmentFlags, parse
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import Measurements
 from rlhf_envs.evaluation.returns import Scale
@@ -154,7 +154,7 @@ def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool
         # The wrappers on the command line are all of them; tyro would add them to those of the defaults.
         flags = replace(flags, wrapper=())
     default = Arguments(Path(_RUN_DIR), flags, replace(defaults, environment=None))
-    parsed = tyro.cli(Arguments, args=words, default=default, prog=_PROGRAM, registry=FLAG_TYPES)
+    parsed = parse(Arguments, words, _PROGRAM, default=default)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
 

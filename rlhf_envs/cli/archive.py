@@ -14,6 +14,7 @@ from rich.status import Status
 
 from rlhf_envs.archive import export_store, import_archive
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import parse
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.terminal import counted, time_left
 
@@ -62,7 +63,7 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        args = tyro.cli(Command, args=arguments, prog="rlhf-envs archive", description=__doc__)
+        args = parse(Command, arguments, prog="rlhf-envs archive", description=__doc__)
         if isinstance(args, Export):
             _export(args)
         else:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import EnvironmentFlags, JSONArguments
+from rlhf_envs.cli.flags import EnvironmentFlags, JSONArguments, parse
 from rlhf_envs.demonstrations import Demonstrations, Episode, append_demonstrations, load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from rlhf_envs.environment import EnvironmentRef, picture_rate
@@ -57,7 +57,7 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs demonstrate")
+        args = parse(Arguments, arguments, prog="rlhf-envs demonstrate")
         environment, path = _environment(args), _path(args)
         if args.episodes is not None and args.episodes < 1:
             raise ValueError(f"episodes must be at least 1, not {args.episodes}.")

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import JSONArguments
+from rlhf_envs.cli.flags import JSONArguments, parse
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.judging.session import check_same_environment
 from rlhf_envs.evaluation.policies import POLICY_NAMES, SB3Policy, named_policy
@@ -57,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        Console().print(_table(tyro.cli(Arguments, args=arguments, prog="rlhf-envs evaluate")))
+        Console().print(_table(parse(Arguments, arguments, prog="rlhf-envs evaluate")))
     return 0
 
 

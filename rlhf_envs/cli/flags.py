@@ -8,11 +8,12 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
 from rlhf_envs.environment import EnvironmentRef, OnTermination, WrapperRef
+from rlhf_envs.json_values import check_sizes
 from rlhf_envs.queries import Purpose
 
 if TYPE_CHECKING:
@@ -41,11 +42,31 @@ JSONArguments = Annotated[dict[str, Any], _JSON_FLAG]
 """Named arguments, which the command line takes as one JSON object."""
 
 FLAG_TYPES = tyro.constructors.ConstructorRegistry()
-"""How commands read settings whose types are not of the command line, for `tyro.cli(..., registry=FLAG_TYPES)`.
+"""How commands read settings whose types are not of the command line.
 
 Shares by name, `dict[str, float]`, are names and numbers in turn: `--kinds ranking 0.3 rating 0.2`. Other arguments by
 name, `dict[str, Any]`, are one JSON object.
 """
+
+Flags = TypeVar("Flags")
+
+
+def parse(flags: type[Flags], words: list[str] | None, prog: str, **settings: Any) -> Flags:
+    """Read a command line.
+
+    Args:
+        flags: the dataclass, or union of them, that the flags fill.
+        words: the command line; that of this process where None.
+        prog: what its user calls the command.
+        **settings: others of `tyro.cli`.
+
+    Raises:
+        ValueError: if a value is out of range.
+        SystemExit: if there is no such flag, or help was asked for.
+    """
+    parsed = tyro.cli(flags, args=words, prog=prog, registry=FLAG_TYPES, **settings)
+    check_sizes(parsed)
+    return parsed
 
 
 @FLAG_TYPES.primitive_rule

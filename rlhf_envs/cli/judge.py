@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import SCREENS, ScreenFlags, check_screen
+from rlhf_envs.cli.flags import SCREENS, ScreenFlags, check_screen, parse
 from rlhf_envs.evaluation.judging.session import PURPOSES, JudgingConfig, judge, judge_by_code
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore
 from rlhf_envs.report.judgement import print_judgement, write_judgement
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs judge")
+        args = parse(Arguments, arguments, prog="rlhf-envs judge")
         args.screen.check()
         check_screen(args.feedback)
         console = Console()

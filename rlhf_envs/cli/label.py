@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import SCREENS, ScreenFlags
+from rlhf_envs.cli.flags import SCREENS, ScreenFlags, parse
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, StoreMissingError, make_annotator
@@ -74,7 +74,7 @@ class Arguments:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs label")
+        args = parse(Arguments, arguments, prog="rlhf-envs label")
         _check(args)
         if args.until_gone is not None:
             threading.Thread(target=_end_after, args=(args.until_gone,), daemon=True).start()

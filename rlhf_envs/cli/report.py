@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 from rlhf_envs.cli import one_sentence_errors
+from rlhf_envs.cli.flags import parse
 from rlhf_envs.report.run_report import write_report
 from rlhf_envs.runs import RunDirectory
 
@@ -28,6 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs report")
+        args = parse(Arguments, arguments, prog="rlhf-envs report")
         print(f"Report: {write_report(RunDirectory(args.run_dir))}")
     return 0

@@ -15,7 +15,7 @@ import tyro
 from numpy.typing import NDArray
 
 from rlhf_envs.cli import one_sentence_errors
-from rlhf_envs.cli.flags import EnvironmentFlags
+from rlhf_envs.cli.flags import EnvironmentFlags, parse
 from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.evaluation.episodes import FIRST_SEED
 from rlhf_envs.evaluation.policies import AnyPolicy, SB3Policy, named_policy
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        args = tyro.cli(Arguments, args=arguments, prog="rlhf-envs watch")
+        args = parse(Arguments, arguments, prog="rlhf-envs watch")
         _check(args)
         policy, shown = _watched(args)
         if args.film is None:
