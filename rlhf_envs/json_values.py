@@ -27,7 +27,7 @@ LARGEST_OF = {
     **dict.fromkeys(("episodes", "evaluation_episodes", "pretrain", "epochs", "n_epochs"), 10**6),
     **dict.fromkeys(("segment_length", "candidates_per_query", "num_envs", "n_quantiles"), 10**5),
     **dict.fromkeys(("hidden", "net_arch", "lstm_hidden_size"), 2**14),
-    **dict.fromkeys(("overlap", "moments"), 10**4),
+    **dict.fromkeys(("overlap", "moments", "seeds", "clients", "jobs"), 10**4),
     **dict.fromkeys(("members", "threads", "n_critics", "n_lstm_layers"), 10**3),
 }
 """The largest value of a setting by its name: more than anybody can want, so that a slip of the hand is told at once

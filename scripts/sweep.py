@@ -25,6 +25,7 @@ from agents.callbacks import ProgressDisplay, RunInterrupted
 from agents.config import ASK_PEOPLE, Reward, RunConfig
 from agents.train import check_settings
 from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
+from rlhf_envs.cli.flags import parse
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec, is_native
 from rlhf_envs.feedback import ANNOTATORS
@@ -192,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(line, highlight=False, soft_wrap=True)
 
     with one_sentence_errors():
-        parsed = tyro.cli(Arguments, args=words, prog=_PROGRAM)
+        parsed = parse(Arguments, words, _PROGRAM)
         workers, planned = parsed.workers(), list(parsed.plan())
         missing = [run for run in planned if not run.is_finished]
         _check(missing)

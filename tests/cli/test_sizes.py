@@ -12,7 +12,7 @@ from agents.config import RunConfig
 from rlhf_envs.cli import demonstrate, evaluate, judge, label, watch
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.json_values import LARGEST_OF, check_sizes
-from scripts import benchmark, illustrate, train
+from scripts import benchmark, illustrate, sweep, train
 
 COMMANDS = {
     "train": (train.main, ["--run-dir", "run", "--env", "rlhf/Driving-v0"]),
@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": (watch.main, ["--env", "rlhf/Driving-v0"]),
     "demonstrate": (demonstrate.main, ["--env", "rlhf/Driving-v0", "--run-dir", "run"]),
     "illustrate": (illustrate.main, []),
+    "sweep": (sweep.main, ["--env", "rlhf/Driving-v0"]),
     "benchmark scale": (benchmark.main, ["scale"]),
 }
 FEWEST = {"train": 25, "train with sac": 25}
@@ -52,7 +53,7 @@ def refusal(
 def whole_number_flags(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     main, usual = COMMANDS[command]
     with pytest.raises(SystemExit):
-        main([*usual, "--help"])
+        main([*usual, "--help-all" if main is train.main else "--help"])
     return re.findall(r"(--[a-z.-]+) (?:\{None\}\|)?\[?INT\b", capsys.readouterr().out)
 
 
