@@ -63,7 +63,7 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     with one_sentence_errors():
-        args = parse(Command, arguments, prog="rlhf-envs archive", description=__doc__)
+        args: Export | Import = parse(Command, arguments, prog="rlhf-envs archive", description=__doc__)  # type: ignore[arg-type]
         if isinstance(args, Export):
             _export(args)
         else:
