@@ -34,7 +34,8 @@ myst_heading_anchors = 3
 
 # Every notebook is run when the site is built, so that what it shows is what this version does.
 nb_execution_mode = "force"
-nb_execution_timeout = 120
+nb_execution_in_temp = True
+nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True

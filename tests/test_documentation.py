@@ -22,7 +22,7 @@ LANGUAGES = {"sh", "python", "text", "json", "nginx"}
 """Languages of code blocks. Those of `sh` and `python` are checked here."""
 
 DIRECTIVES = {"{toctree}", "{literalinclude}", "{eval-rst}", "{figure}", "{image}", "{include}", "{note}"}
-OTHER_PROGRAMS = {".", "cd", "cp", "createdb", "export", "git", "mkdir", "nginx", "tensorboard"}
+OTHER_PROGRAMS = {".", "cd", "cp", "createdb", "export", "git", "mkdir", "nginx", "ray", "tensorboard"}
 """Programs of others, whose arguments are not checked here."""
 
 
