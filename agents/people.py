@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
+
+from rlhf_envs.feedback.progress import GRACE_SECONDS
 
 _SECONDS_TO_CLOSE = 10.0
 _USUAL_PORT = 8000
@@ -19,7 +21,7 @@ _USUAL_PORT = 8000
 @contextmanager
 def open_screen(
     feedback: str, run_dir: Path, console: Console, on_close: Callable[[Callable[[], bool]], None]
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Keep the window or the web page of a run open as long as the context lasts.
 
     It is a process of its own, so that neither drawing nor training ever waits for the other. It ends with this one
@@ -30,6 +32,10 @@ def open_screen(
         run_dir: the run's folder.
         console: for that command.
         on_close: is called with a function that returns whether the window or the page was closed.
+
+    Returns:
+        A function to call at the end of a finished training: it waits until people have read how it ended, or some
+        minutes have passed, so that nothing vanishes while they look at it. Ctrl-C ends the waiting.
     """
     if feedback == "elsewhere":
         console.print(
@@ -37,15 +43,27 @@ def open_screen(
             highlight=False,
             soft_wrap=True,
         )
-        yield
+        yield lambda: None
         return
     command = [sys.executable, "-m", "rlhf_envs", "label", "--run-dir", str(run_dir), "--until-gone", str(os.getpid())]
+    command.append("--until-finished")
     if feedback == "web":
         command += ["--feedback", "web", "--port", str(_port())]
     process = subprocess.Popen(command)
     on_close(lambda: process.poll() is not None)
+
+    def wait_until_read() -> None:
+        if process.poll() is None:
+            console.print(
+                f"The {'page' if feedback == 'web' else 'window'} stays until everybody has read how it ended, at most "
+                f"{GRACE_SECONDS / 60:.0f} min; Ctrl-C ends it now.",
+                highlight=False,
+            )
+        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS + _SECONDS_TO_CLOSE)
+
     try:
-        yield
+        yield wait_until_read
     finally:
         process.terminate()
         try:

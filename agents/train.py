@@ -120,8 +120,10 @@ def train(
             callbacks.append(EarlyEndCallback(environment, env.horizon, progress.message))
             if config.reward == "learned" and config.offline is None and not resumed:
                 progress.message(about_clips(environment, config.labels.steps))
+        wait_until_read = None
         if config.asks_people:
-            cleanup.enter_context(open_screen(config.feedback, directory.path, console, stop.also_when))
+            screen = open_screen(config.feedback, directory.path, console, stop.also_when)
+            wait_until_read = cleanup.enter_context(screen)
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
         cleanup.callback(model.logger.close)
         with stop.listening(), progress.shown(directory.progress_path, model.num_timesteps), suppress(Converged):
@@ -133,9 +135,11 @@ def train(
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
         metrics = _metrics(config, directory, model, scoring, progress.state())
-    write_json(directory.metrics_path, metrics)
-    if report:
-        write_report(directory)
+        write_json(directory.metrics_path, metrics)
+        if report:
+            write_report(directory)
+        if wait_until_read is not None:
+            wait_until_read()
     return metrics
 
 

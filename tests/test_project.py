@@ -64,7 +64,6 @@ LOWEST = 0
 LONGEST_LINE = 120
 FEWEST_LINES = 80
 SMALL_WITH_ONE_IMPORTER = {
-    "agents.people": "processes with screens are another idea than training, and train.py is long",
     "rlhf_envs.feedback.window.questions.*": "a question screen for each kind of feedback",
     "rlhf_envs.loop.status": "what a run tells its annotators is another idea than the loop",
 }

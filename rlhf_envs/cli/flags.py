@@ -187,7 +187,11 @@ class ScreenFlags:
             raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
 
     def open_window(
-        self, store: PreferenceStore, purposes: Collection[Purpose], repeat_rate: float = 0.0
+        self,
+        store: PreferenceStore,
+        purposes: Collection[Purpose],
+        repeat_rate: float = 0.0,
+        until_finished: bool = False,
     ) -> AnnotatorSession:
         """Let the person at this machine answer in the window until they close it; their session."""
         from rlhf_envs.feedback import AnnotatorSession
@@ -195,11 +199,16 @@ class ScreenFlags:
 
         # There is practice before the questions of a training only.
         session = AnnotatorSession(store, self.name, purposes=purposes, repeat_rate=repeat_rate, practice=True)
-        label_in_window(session, theme=self.theme)
+        label_in_window(session, theme=self.theme, until_finished=until_finished)
         return session
 
     def serve_page(
-        self, store: PreferenceStore, purposes: Collection[Purpose], clip_folder: Path, repeat_rate: float = 0.0
+        self,
+        store: PreferenceStore,
+        purposes: Collection[Purpose],
+        clip_folder: Path,
+        repeat_rate: float = 0.0,
+        until_finished: bool = False,
     ) -> None:
         """Serve the web page until it is stopped."""
         from rlhf_envs.feedback.web import serve
@@ -213,6 +222,7 @@ class ScreenFlags:
             port=self.port,
             repeat_rate=repeat_rate,
             purposes=purposes,
+            until_finished=until_finished,
         )
 
 

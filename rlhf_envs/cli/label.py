@@ -54,7 +54,8 @@ class Arguments:
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder or on this
             store.
-        until_finished: where code answers, end once the training has finished and everything is answered.
+        until_finished: end with the training: code once everything is answered; the page once everybody who has it open
+            has read how it ended, and the window once it is closed, or both 5 minutes later.
         until_gone: end as well when the process of this id, which started this one, has gone, however it ended; a
             training run that opens the window or the page gives its own.
     """
@@ -101,8 +102,6 @@ def _check(args: Arguments) -> None:
         make_annotator(args.feedback, None if args.critic is None else RunDirectory(args.critic).load_critic())
     elif args.critic is not None:
         raise ValueError("--teacher.critic is for --feedback regret or value; people judge without.")
-    elif args.until_finished:
-        raise ValueError("--until-finished is for code that answers; people close the window or stop the page.")
     args.screen.check()
     if not 0 <= args.repeat_rate <= 1:
         raise ValueError(f"repeat_rate is a share from 0 to 1, not {args.repeat_rate}.")
@@ -166,7 +165,7 @@ def _check_clips(store: PreferenceStore) -> None:
 
 def _open_window(args: Arguments, store: PreferenceStore) -> None:
     _check_clips(store)
-    session = args.screen.open_window(store, QUEUE, args.repeat_rate)
+    session = args.screen.open_window(store, QUEUE, args.repeat_rate, args.until_finished)
     answers = session.progress().own_answers
     are = "is" if answers == 1 else "are"
     print(f"{counted(answers, 'answer')} by {args.screen.name} {are} in the store.")
@@ -198,7 +197,7 @@ def _serve(args: Arguments, store: PreferenceStore) -> None:
     for name in args.screen.renew:
         if name not in known:
             raise ValueError(f"{name!r} has no link that could be renewed; --annotators gives a first one.")
-    args.screen.serve_page(store, QUEUE, _clip_folder(args) / "clips", args.repeat_rate)
+    args.screen.serve_page(store, QUEUE, _clip_folder(args) / "clips", args.repeat_rate, args.until_finished)
 
 
 def _report(args: Arguments, store: PreferenceStore) -> None:

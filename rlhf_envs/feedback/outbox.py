@@ -53,6 +53,7 @@ class OutboxState:
         refusal: why an answer was not taken, for some seconds after it happened, or None.
         progress: how far things are, or None before it is known.
         fetched: whether the store has been asked for queries at least once.
+        summary: once everything is over, what the person has done and what became of it: (name, a few words).
     """
 
     queries: tuple[Query, ...] = ()
@@ -62,6 +63,7 @@ class OutboxState:
     refusal: str | None = None
     progress: SessionProgress | None = None
     fetched: bool = False
+    summary: tuple[tuple[str, str], ...] = ()
 
     @property
     def at_risk(self) -> bool:
@@ -280,7 +282,9 @@ class Outbox:
         if now >= self._progress_at:
             progress = self._session.progress()
             self._progress_at = now + _PROGRESS_SECONDS
-            self._update(progress=progress)
+            over = progress.finished and not self._upcoming
+            summary = (self._state.summary or self._session.summary()) if over else ()
+            self._update(progress=progress, summary=summary)
 
     def _update(self, **changes: Any) -> None:
         with self._changed:

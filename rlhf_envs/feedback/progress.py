@@ -5,10 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.feedback.quality.annotators import AnnotatorFigures, Share
+from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.store.status import TRAINING, StatusMessage
 from rlhf_envs.queries import AccuracySource, Purpose, QueryCounts, Tally
 
@@ -17,6 +20,11 @@ PACE_OVER = 20
 
 QUIET_SECONDS = 120.0
 """A run that has posted nothing for this long is called silent."""
+
+GRACE_SECONDS = 300.0
+"""How long screens stay after the end of a training for people to finish what they look at and to read how it ended."""
+
+_GOODBYE = "Training is finished. You can close this page."
 
 RunState = Literal["unknown", "training", "waiting", "paused", "silent", "stopped", "finished"]
 
@@ -43,6 +51,7 @@ class SessionProgress:
         posted_at: when it was posted, in seconds since the epoch.
         over: whether the process that asks has said that nothing more will be asked.
         to_come: how many further queries the run's budget is enough for.
+        finished: whether that process has finished, rather than stopped.
     """
 
     own_answers: int = 0
@@ -54,6 +63,7 @@ class SessionProgress:
     over: bool = False
     skipped: int = 0
     to_come: int = 0
+    finished: bool = False
 
     @property
     def wanted(self) -> int:
@@ -103,7 +113,7 @@ class SessionProgress:
             return ()
         state, done = self.run_state(now), self._share_trained()
         first = _STATE_NAMES.get(state, "Training")
-        waiting_for = int(self._figure("waiting_for") or 0)
+        waiting_for = int(self.figure("waiting_for") or 0)
         if state == "silent":
             first = f"Nothing heard from training for {self._quiet_seconds(now) / 60:.0f} min"
         elif state == "waiting" and waiting_for:
@@ -113,22 +123,29 @@ class SessionProgress:
         elif state in ("paused", "stopped") and done is not None:
             first += f" at {done:.0%}"
         pieces = [first]
-        accuracy = self._figure("test_accuracy")
+        accuracy = self.accuracy_text()
         if accuracy is not None:
-            out_of_fold = self.training.get("accuracy_from") == AccuracySource.OUT_OF_FOLD
-            source = AccuracySource.OUT_OF_FOLD if out_of_fold else AccuracySource.HELD_OUT
-            tested = self._figure("tested")
-            pieces.append(source.sentence(accuracy, None if tested is None else int(tested)))
-        learned, true = self._figure("learned_return"), self._figure("true_return")
+            pieces.append(accuracy)
+        learned, true = self.figure("learned_return"), self.figure("true_return")
         if learned is not None or true is not None:
             pieces.append(f"return {true if learned is None else learned:,.1f}")
         return tuple(pieces)
+
+    def accuracy_text(self) -> str | None:
+        """How many answers the learned reward predicts, in a few words; None before that is known."""
+        accuracy = self.figure("test_accuracy")
+        if accuracy is None or self.training is None:
+            return None
+        out_of_fold = self.training.get("accuracy_from") == AccuracySource.OUT_OF_FOLD
+        source = AccuracySource.OUT_OF_FOLD if out_of_fold else AccuracySource.HELD_OUT
+        tested = self.figure("tested")
+        return source.sentence(accuracy, None if tested is None else int(tested))
 
     def idle_text(self, now: float | None = None) -> tuple[str, str]:
         """What is said while there is nothing to answer: a headline, and a sentence."""
         state, done = self.run_state(now), self._share_trained()
         if state == "finished":
-            return "All done, thank you", "Nothing more is asked." if self.training is None else "Training is finished."
+            return "All done, thank you", "Nothing more is asked." if self.training is None else _GOODBYE
         if state == "stopped":
             return "Training has stopped", "It can be resumed where it stopped."
         if state == "paused":
@@ -156,10 +173,11 @@ class SessionProgress:
         return max((time.time() if now is None else now) - self.posted_at, 0.0)
 
     def _share_trained(self) -> float | None:
-        timesteps, total = self._figure("timesteps"), self._figure("total_timesteps")
+        timesteps, total = self.figure("timesteps"), self.figure("total_timesteps")
         return None if timesteps is None or not total else min(timesteps / total, 1.0)
 
-    def _figure(self, name: str) -> float | None:
+    def figure(self, name: str) -> float | None:
+        """A number in the training run's status message; None where there is none of this name."""
         value = (self.training or {}).get(name)
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
@@ -177,11 +195,13 @@ def session_progress(
         counts, statuses: of the store.
         purposes: which queries make up the queue. Training is mentioned only where a training run asks them.
     """
-    queue = [counts[purpose] for purpose in purposes]
-    skipped = sum(count.skipped for count in queue)
     message = statuses.get(TRAINING)
+    finished = message is not None and message.value.get("state") == "finished"
+    # Repeated pairs that nobody has answered by then are not asked any more.
+    queue = [counts[purpose] for purpose in purposes if not (finished and purpose is Purpose.CHECK)]
+    skipped = sum(count.skipped for count in queue)
     asks = message is not None and not frozenset(QUEUE).isdisjoint(purposes)
-    remaining = (remaining_answers(counts, statuses) or 0) if asks else 0
+    remaining = (remaining_answers(counts, statuses) or 0) if asks and not finished else 0
     return SessionProgress(
         own_answers=tally.given,
         answered=sum(count.answered for count in queue) + skipped,
@@ -192,7 +212,49 @@ def session_progress(
         posted_at=message.posted_at if message is not None and asks else None,
         over=message is not None and message.value.get("state") in ("stopped", "finished"),
         to_come=remaining // (_whole_number(statuses, "overlap") or 1),
+        finished=finished,
     )
+
+
+def is_finished(store: PreferenceStore) -> bool:
+    """Whether the process that asks has finished; False where the store cannot say at the moment."""
+    with suppress(StoreError):
+        message = store.statuses().get(TRAINING)
+        return message is not None and message.value.get("state") == "finished"
+    return False
+
+
+def closing_summary(figures: AnnotatorFigures | None, progress: SessionProgress) -> tuple[tuple[str, str], ...]:
+    """What an annotator reads when everything is over: (name, sentence) of their answers and of what became of them.
+
+    Args:
+        figures: of their own answers; None where there are none.
+        progress: how far things are.
+    """
+    lines = []
+    if figures is not None:
+        skipped = figures.choices.get("skip", 0)
+        lines.append(("Your answers", f"{figures.answers:,}" + (f", {skipped:,} of them skipped" if skipped else "")))
+        if figures.seconds is not None:
+            lines.append(("Your pace", f"{figures.seconds[1]:.1f} s per answer"))
+        if figures.consistent.of:
+            lines.append(("Shown twice", f"{_of(figures.consistent)} answered as the first time"))
+        if figures.agrees.of:
+            lines.append(("With others", f"{_of(figures.agrees)} answered as they did"))
+    if progress.answered != progress.own_answers:
+        lines.append(("Everybody's answers", f"{progress.answered:,}"))
+    accuracy = progress.figure("test_accuracy")
+    if accuracy is not None:
+        lines.append(("Learned from them", f"a reward that foretells {accuracy:.0%} of answers"))
+    if len(progress.curve) > 1:
+        lines.append(
+            ("Scored by that reward", f"an episode: {progress.curve[0]:,.1f} at first, {progress.curve[-1]:,.1f} now")
+        )
+    return tuple(lines)
+
+
+def _of(share: Share) -> str:
+    return f"{share.count:,} of {share.of:,} {'pair' if share.of == 1 else 'pairs'}"
 
 
 def remaining_answers(counts: Mapping[Purpose, QueryCounts], statuses: Mapping[str, StatusMessage]) -> int | None:

@@ -7,7 +7,15 @@ from collections.abc import Collection
 from typing import Any
 
 from rlhf_envs.feedback.practice import ask_practice
-from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, remaining_answers, session_progress
+from rlhf_envs.feedback.progress import (
+    PACE_OVER,
+    SessionProgress,
+    closing_summary,
+    is_finished,
+    remaining_answers,
+    session_progress,
+)
+from rlhf_envs.feedback.quality.annotators import annotator_figures
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission, check_name
@@ -93,7 +101,11 @@ class AnnotatorSession:
             if taken:
                 return taken
             self._practising = False
-        return self._take(self.purposes, kinds, showing)
+        taken = self._take(self.purposes, kinds, showing)
+        if any(query.purpose is Purpose.CHECK for query in taken) and is_finished(self.store):
+            # Whoever looks at a repeated pair may finish it; nobody is asked another one for nothing.
+            taken = [query for query in taken if query.purpose is not Purpose.CHECK or query.id == showing]
+        return taken
 
     def answer(self, query_id: int, choice: Choice | str | None, **details: Any) -> int:
         """Store an answer and return its id; `details` are further fields of `Submission`. See `submit`."""
@@ -161,6 +173,11 @@ class AnnotatorSession:
         """How far things are."""
         tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
         return session_progress(tally, self.store.counts(), self.store.statuses(), self.purposes)
+
+    def summary(self) -> tuple[tuple[str, str], ...]:
+        """What this annotator has done and what became of it, to be read at the end; see `closing_summary`."""
+        answered = [live for live in self.store.live_answers() if live.purpose in self.purposes]
+        return closing_summary(annotator_figures(answered).get(self.annotator), self.progress())
 
     def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None, showing: int | None) -> list[Query]:
         return self.store.take_many(

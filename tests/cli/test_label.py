@@ -62,7 +62,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--store", "nowhere.db", "--report"], "There is no feedback store"),
         (["--store", "mysql://host/labels"], "SQLite or PostgreSQL, not in mysql"),
         (["--run-dir", "somewhere", "--report", "--feedback", "web"], "--report asks nobody; leave --feedback out"),
-        (["--run-dir", "somewhere", "--until-finished"], "--until-finished is for code that answers"),
         (["--run-dir", "somewhere", "--feedback", "orakle"], "There is no annotator 'orakle'; did you mean 'oracle'?"),
         (["--run-dir", "somewhere", "--port", "70000"], "A port is a number from 0 to 65535"),
         (["--run-dir", "somewhere", "--repeat-rate", "nan"], "repeat_rate is a share from 0 to 1"),

@@ -77,6 +77,7 @@ class Question(BaseModel):
     id: int
     kind: str
     clips: list[str] = Field(description="Where the films are, in screen order.")
+    descriptions: list[str] = Field(description="What happens in each, for those who cannot see it.")
     steps: int = Field(description="Frames of each film.")
     frames_per_second: float
     practice: Practice | None
@@ -101,6 +102,19 @@ class AnswerMessage(BaseModel):
     answered_at: Seconds | None = None
 
 
+class SummaryLine(BaseModel):
+    """One line of what an annotator reads at the end: what it is about, and a few words on it."""
+
+    name: str
+    text: str
+
+
+class Summary(BaseModel):
+    """What an annotator reads at the end."""
+
+    lines: list[SummaryLine]
+
+
 class Progress(BaseModel):
     """How far things are, as an annotator sees it."""
 
@@ -110,6 +124,7 @@ class Progress(BaseModel):
     seconds_per_answer: float | None
     training: str = Field(description="What training is doing; empty where no training run asks.")
     idle: list[str] = Field(description="What to say while there is nothing to answer: headline and sentence.")
+    finished: bool = Field(description="Whether nothing more will be asked.")
 
 
 async def _service(request: Request) -> LabellingService:
@@ -141,7 +156,7 @@ async def queries(
     """The next queries, the first one now; empty where there are none at the moment. They are leased for a while."""
     upcoming = await service.upcoming(person.name, theme, kinds, showing)
     rate = await service.frames_per_second()
-    return Upcoming(queries=[_question(query, rate) for query in upcoming])
+    return Upcoming(queries=[_question(query, rate, await service.described(query)) for query in upcoming])
 
 
 @router.get(
@@ -222,10 +237,17 @@ async def progress(request: Request, person: Annotator) -> Progress:
         seconds_per_answer=known.seconds_per_answer,
         training=" · ".join(known.training_text()[:_TRAINING_PIECES]),
         idle=list(known.idle_text()),
+        finished=known.finished,
     )
 
 
-def _question(query: AskedQuery, rate: float) -> Question:
+@router.get("/summary")
+async def summary(service: Service, person: Annotator) -> Summary:
+    """What this annotator has done, and what became of it; for the closing page."""
+    return Summary(lines=[SummaryLine(name=name, text=text) for name, text in await service.summary(person.name)])
+
+
+def _question(query: AskedQuery, rate: float, descriptions: list[str]) -> Question:
     known = known_answer(query)
     practice = None
     if known is not None:
@@ -239,6 +261,7 @@ def _question(query: AskedQuery, rate: float) -> Question:
         id=query.id or 0,
         kind=query.kind,
         clips=[f"/api/clips/{query.id}/{position}.mp4" for position in range(len(query.segments))],
+        descriptions=descriptions,
         steps=len(query.segments[0]),
         frames_per_second=rate,
         practice=practice,

@@ -1,4 +1,4 @@
-"""Films for browsers, drawn and encoded in the background and stored in a folder."""
+"""Films for browsers, drawn and encoded in the background and stored in a folder; and clips in words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ import os
 import sys
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from rlhf_envs.clips import ClipPainter, clip_painter, encode_mp4
-from rlhf_envs.environment import StoredEnvironment
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.palette import THEME_NAMES
+from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.segments import Segment
 
 FRAME_SIZE = (600, 400)
 _NICENESS = 5
 _VERSION = 1
 """Counted up when films of the same segment come to look different."""
+
+
+_MOST_REMEMBERED = 2000
+_LEAST_SHARE = 0.02
+"""Terms that make up less of all that happened are left out."""
 
 
 class FilmCache:
@@ -111,6 +120,68 @@ class FilmCache:
         if theme not in painters:
             painters[theme] = clip_painter(self._environment.required, FRAME_SIZE, theme)
         return painters[theme]
+
+
+class ClipWording:
+    """Says of segments what happened in them; safe to share between threads.
+
+    Args:
+        environment: where they are from. Only tasks, of the suite or registered by users, have named terms; None for an
+            environment that is not known here.
+    """
+
+    def __init__(self, environment: EnvironmentRef | None) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, str] = OrderedDict()
+        self._env: TaskEnv | None = None
+        try:
+            if environment is not None and environment.is_native:
+                env = environment.make(limited=False).unwrapped
+                self._env = env if isinstance(env, TaskEnv) else None
+        except ValueError:  # no such environment here
+            pass
+
+    def describe(self, segment: Segment) -> str:
+        """One sentence, such as "Headway −2.1, progress 0.8; the episode is over after 12 of 25 steps."."""
+        key = segment.digest
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._describe(segment)
+                while len(self._known) > _MOST_REMEMBERED:
+                    self._known.popitem(last=False)
+            return self._known[key]
+
+    def _describe(self, segment: Segment) -> str:
+        lasting = len(segment) if segment.absorbing is None else int((~segment.absorbing).sum())
+        parts = []
+        if self._env is not None and segment.states is not None:
+            terms = self._terms(self._env, segment, lasting)
+            names, weights = list(self._env.task.reward_weights), self._env.task.weights
+            sums = terms.sum(0) * weights
+            order = [n for n in np.argsort(-abs(sums)) if abs(sums[n]) > _LEAST_SHARE * abs(sums).sum()]
+            told = [f"{self._env.task.describe_term(names[n])} {_number(float(sums[n]))}" for n in order]
+            parts.append(", ".join(told) or "nothing that counts happens")
+        if lasting < len(segment):
+            parts.append(f"the episode is over after {lasting} of {len(segment)} steps")
+        if not parts:
+            parts.append(f"{len(segment)} steps, of which there is no description in words")
+        text = "; ".join(parts)
+        return f"{text[0].upper()}{text[1:]}."
+
+    @staticmethod
+    def _terms(env: TaskEnv, segment: Segment, lasting: int) -> np.ndarray:
+        """What each term pays at each step, (steps, terms)."""
+        assert segment.states is not None
+        paid = np.zeros((max(lasting, 1), len(env.task.reward_weights)))
+        for step in range(lasting):
+            env.restore(segment.states[step])
+            info = env.step(segment.actions[step])[4]
+            paid[step] = list(info["reward_terms"].values())
+        return paid
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")
 
 
 def _lower_priority() -> None:

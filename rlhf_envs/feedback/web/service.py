@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.store.schema import answers, leases, meta, queries
-from rlhf_envs.feedback.web.clips import FilmCache
+from rlhf_envs.feedback.web.clips import ClipWording, FilmCache
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.queries import Purpose, Query, Submission
 from rlhf_envs.segments import Segment
@@ -56,11 +57,14 @@ class LabellingService:
         self.repeat_rate = repeat_rate
         self.purposes = frozenset(purposes)
         self.guidance = guidance(store.environment)
+        self._wording = ClipWording(store.environment.ref)
         self.identity = store_identity(store)
         self.thread = StoreThread(store)
         self._sessions: dict[str, AnnotatorSession] = {}
         self._queries: OrderedDict[int, Query] = OrderedDict()
         self._shown: OrderedDict[tuple[str, int], bool] = OrderedDict()
+        self._here: dict[str, float] = {}
+        self._have_read: set[str] = set()
 
     def close(self) -> None:
         """Finish what is in work."""
@@ -100,12 +104,33 @@ class LabellingService:
         """
         session = await self.session(annotator)
         shown = await self.thread.run(lambda: session.upcoming(kinds, showing))
+        if shown:
+            self._have_read.discard(annotator)
+        if annotator not in self._have_read:
+            self._here[annotator] = time.monotonic()
         for query in shown:
             _remember(self._queries, query.id, replace(query, segments=()))
             _remember(self._shown, (annotator, query.id), True)
             for segment_id, segment in zip(query.segment_ids, query.segments, strict=True):
                 self.films.film(str(segment_id), partial(_itself, segment), theme)
         return shown
+
+    async def summary(self, annotator: str) -> list[tuple[str, str]]:
+        """What an annotator reads at the end; after that they need the server no more."""
+        session = await self.session(annotator)
+        lines = await asyncio.to_thread(session.summary)
+        self._have_read.add(annotator)
+        self._here.pop(annotator, None)
+        return list(lines)
+
+    def somebody_is_here(self, seconds: float) -> bool:
+        """Whether the page of somebody who has not read the end has asked for queries within so many seconds."""
+        since = time.monotonic() - seconds
+        return any(at >= since for at in list(self._here.values()))
+
+    async def described(self, query: Query) -> list[str]:
+        """What happens in each clip of a query, in words."""
+        return await asyncio.to_thread(lambda: [self._wording.describe(segment) for segment in query.segments])
 
     async def frames_per_second(self) -> float:
         """The rate of every film."""

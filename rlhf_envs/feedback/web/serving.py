@@ -7,12 +7,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from rlhf_envs.feedback.progress import GRACE_SECONDS, is_finished
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
 from rlhf_envs.queries import Purpose
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _SECONDS_TO_FINISH = 5
+_WATCH_SECONDS = 0.5
+_SECONDS_TO_LEARN = 5.0
+_AWAY_SECONDS = 60.0
 _LAST_PORT = 65535
 
 
@@ -58,6 +63,7 @@ def serve(
     repeat_rate: float = 0.0,
     renew: Sequence[str] = (),
     purposes: Collection[Purpose] = QUEUE,
+    until_finished: bool = False,
 ) -> None:
     """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -71,6 +77,8 @@ def serve(
         host: the address to listen at; anything but this machine's own prints a warning.
         port: where to listen; 0 for any free port.
         renew: names of annotators who get a new link; their old one ends.
+        until_finished: stop by itself once the training has finished and everybody who has the page open has read how
+            it ended, or `GRACE_SECONDS` later.
 
     Raises:
         ValueError: if the extra is not installed, a name or setting makes no sense, or the port is taken.
@@ -95,8 +103,24 @@ def serve(
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )
+        if until_finished:
+            service = app.state.service
+            watch = _stop_after_the_end, (server, store, lambda: service.somebody_is_here(_AWAY_SECONDS))
+            threading.Thread(target=watch[0], args=watch[1], daemon=True).start()
         server.run(sockets=[listener])
     _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
+
+
+def _stop_after_the_end(server: uvicorn.Server, store: PreferenceStore, somebody_is_here: Callable[[], bool]) -> None:
+    """Stop a server once the training has finished and nobody needs it any more."""
+    while not is_finished(store):
+        time.sleep(_WATCH_SECONDS)
+    give_up_at = time.monotonic() + GRACE_SECONDS
+    # Pages ask every few seconds; those that are open learn of the end within that time.
+    time.sleep(_SECONDS_TO_LEARN)
+    while somebody_is_here() and time.monotonic() < give_up_at:
+        time.sleep(_WATCH_SECONDS)
+    server.should_exit = True
 
 
 @contextmanager

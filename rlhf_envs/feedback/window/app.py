@@ -15,6 +15,7 @@ from rlhf_envs.envs.palette import THEME_NAMES
 from rlhf_envs.envs.rendering import opening_window
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.feedback.outbox import Outbox
+from rlhf_envs.feedback.progress import GRACE_SECONDS
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.window.clips import SPEEDS, ClipCache
 from rlhf_envs.feedback.window.drawing import USUAL_SIZE, Background, Layout, View, draw_clips, lay_out
@@ -105,10 +106,15 @@ class LabellingWindow:
         """What is in the window now."""
         return self.window.get_surface()
 
-    def run(self) -> None:
-        """Until the person leaves."""
+    def run(self, until_finished: bool = False) -> None:
+        """Until the person leaves; with `until_finished` at most until `GRACE_SECONDS` after everything is over."""
+        over_since = None
         while not self.screen.closed:
             self.tick()
+            over = until_finished and bool(self.screen.known.summary)
+            over_since = (over_since or time.monotonic()) if over else None
+            if over_since is not None and time.monotonic() - over_since > GRACE_SECONDS:
+                return
 
     def tick(self) -> None:
         """Wait for an event, at most until the next tick is due; then take in and draw what is new."""
@@ -214,7 +220,12 @@ def _is_meant(event: pygame.Event) -> bool:
 
 
 def label_in_window(
-    session: AnnotatorSession, *, theme: str = "light", size: tuple[int, int] = USUAL_SIZE, speed: float = 1.0
+    session: AnnotatorSession,
+    *,
+    theme: str = "light",
+    size: tuple[int, int] = USUAL_SIZE,
+    speed: float = 1.0,
+    until_finished: bool = False,
 ) -> WindowFigures:
     """Show an annotator's queries in a window and store what they answer, until they close it.
 
@@ -226,6 +237,7 @@ def label_in_window(
         theme: "light" or "dark", to begin with.
         size: (width, height) of the window in pixels, to begin with.
         speed: how many times as fast as natural clips are played, to begin with.
+        until_finished: close the window by itself some minutes after everything is over, if the person has not.
 
     Returns:
         What the window measured of itself.
@@ -236,7 +248,7 @@ def label_in_window(
         gymnasium.error.Error: if the environment cannot be made with the arguments that the store names.
     """
     with open_window(session, theme=theme, size=size, speed=speed) as window:
-        window.run()
+        window.run(until_finished)
     return window.figures
 
 

@@ -70,6 +70,7 @@ class View:
     pointed_clip: int | None = None  # the clip that it points at
     progress: SessionProgress | None = None  # None before it is known
     banner: str | None = None  # something that went wrong
+    summary: tuple[tuple[str, str], ...] = ()  # below the message, once everything is over
     hint: str | None = None  # why what was pressed does nothing
 
 
@@ -247,7 +248,7 @@ class Background:
         self.canvas.surface.fill(self._colors.background)
         self._rubric(view, layout)
         if view.message is not None:
-            self._message(view.message, layout.message)
+            self._message(view.message, view.summary, layout.message)
         if view.question is not None:
             for number in range(view.question.clips):
                 self._clip(number, view.question, view, layout.arrangement)
@@ -272,8 +273,14 @@ class Background:
             left = box.left + (0.0 if number else layout.rubric_indent)
             self.canvas.text(left, box.top + (number + 0.5) * height, line, colors.ink, RUBRIC_TEXT * s)
 
-    def _message(self, message: tuple[str, str], box: Rect) -> None:
-        s = self._s
+    def _message(self, message: tuple[str, str], summary: tuple[tuple[str, str], ...], box: Rect) -> None:
+        s, colors = self._s, self._colors
+        step = 30 * s
+        box = box.move(0, -round(len(summary) * step / 2))
+        for number, (name, text) in enumerate(summary):
+            y = box.centery + 74 * s + number * step
+            self.canvas.text(box.centerx - 12 * s, y, name, colors.muted, 16 * s, "right")
+            self.canvas.text(box.centerx + 12 * s, y, text, colors.ink, 16 * s, "left")
         self.canvas.text(box.centerx, box.centery - 18 * s, message[0], self._colors.ink, 26 * s, "center")
         below = Rect(box.left, round(box.centery + 7 * s), box.width, round(66 * s))
         self._paragraph(message[1], below, self._colors.muted, 16, 3, top=True)

@@ -139,6 +139,9 @@ class LabellingScreen:
             self._close(now)
             return
         self._warned_at = self._hint = None
+        if action == CONFIRM and self.question is None and self.known.summary:
+            self._close(now)
+            return
         if action.name == "theme":
             self.theme = _OTHER_THEME[self.theme]
         elif action == UNDO:
@@ -198,6 +201,7 @@ class LabellingScreen:
             pointed=self._pointed[0],
             pointed_clip=self._pointed[1],
             progress=self.known.progress,
+            summary=self.known.summary if question is None else (),
             banner=warning or self.known.trouble_text(),
             hint=self._hint[0] if self._hint is not None and now < self._hint[1] else None,
         )
@@ -303,6 +307,8 @@ class LabellingScreen:
         if not self.known.fetched or progress is None:
             return "One moment", "The first clips are being fetched."
         headline, sentence = progress.idle_text()
+        if self.known.summary:
+            return headline, "Training is finished. Enter or Escape closes this window."
         return headline, f"{sentence} Escape closes this window." if progress.over else sentence
 
     def _problems(self) -> tuple[str | None, ...]:

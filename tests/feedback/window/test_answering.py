@@ -340,3 +340,17 @@ def test_a_comparison_says_what_enter_and_other_keys_do_not(ask: Any, open_for_u
     assert user.view.hint.startswith("Choose with the arrow keys")
     user.press(pygame.K_LEFT)
     user.stored(1)
+
+
+def test_the_end_is_read_before_the_window_closes(ask: Any, open_for_user: Any, store: PreferenceStore) -> None:
+    ask("a")
+    user = open_for_user("a")
+    store.post_status(TRAINING, {"state": "finished", "test_accuracy": 0.75, "curve": [[1, 1.0, None], [2, 4.0, None]]})
+    user.ticks(30)
+    assert user.query == "a"
+    user.press(pygame.K_LEFT)
+    user.until(lambda: user.view.summary)
+    assert ("Your answers", "1") in user.view.summary
+    assert user.view.message[0] == "All done, thank you" and not user.window.screen.closed
+    user.press(pygame.K_RETURN)
+    assert user.window.screen.closed

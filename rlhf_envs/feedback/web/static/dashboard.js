@@ -7,6 +7,7 @@ import { connectThemeButton } from "./theme.js";
 const REFRESH = 2000;
 const find = (id) => document.getElementById(id);
 const percent = (share) => (share === null ? "–" : `${Math.round(100 * share)}%`);
+const count = (number) => number.toLocaleString("en");
 let latest;
 
 function ago(seconds, now) {
@@ -48,9 +49,9 @@ function show(board) {
 
 function trainingState(training) {
   if (!training) return "Nothing heard yet";
-  const steps = training.total_timesteps
-    ? ` · ${training.timesteps.toLocaleString("en")} of ${training.total_timesteps.toLocaleString("en")} steps`
-    : "";
+  const { timesteps, total_timesteps: total } = training;
+  // A rollout is finished although the last steps of it are beyond the total.
+  const steps = total ? ` · ${count(Math.min(timesteps, total))} of ${count(total)} steps` : "";
   const state =
     {
       training: "Training",

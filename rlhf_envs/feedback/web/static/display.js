@@ -61,10 +61,12 @@ export function showProgress(progress, waiting) {
 /**
  * What is wrong at the moment, or nothing.
  *
- * @param known `ended`: why the link no longer works; `refusal`: what was refused just now; `failure`: the latest.
+ * @param known `ended`: why the link no longer works; `refusal`: what was refused just now; `failure`: the latest;
+ *   `summary`: of what was stored, once everything is over.
  * @param count how many answers are on their way.
  */
-export function troubleSentence({ ended, refusal, failure }, count) {
+export function troubleSentence({ ended, refusal, failure, summary }, count) {
+  if (summary && !refusal && failure?.status === undefined) return ""; // all is stored: the server may go
   const kept = count === 0 ? "" : `${count} ${count === 1 ? "answer" : "answers"} kept on this device`;
   if (ended) return ended + (kept ? ` ${kept}.` : "");
   if (refusal) return refusal;
@@ -186,14 +188,23 @@ export function hideFeedback() {
 }
 
 /** What stands there while there is nothing to answer, `listed` being whether the server has said so. */
-export function idleMessage(listed, progress) {
+export function idleMessage(listed, progress, summary) {
   if (!listed || !progress) return message("Looking for what to show …", "");
-  return message(...progress.idle);
+  const idle = message(...progress.idle, summary ? "h1" : "h2");
+  if (summary?.length)
+    idle.append(
+      element(
+        "dl",
+        { class: "summary" },
+        ...summary.flatMap(({ name, text }) => [element("dt", {}, name), element("dd", {}, text)]),
+      ),
+    );
+  return idle;
 }
 
 /** A page without queries, because the link gives no access to any. */
 export function showMessageOnly(heading, sentence) {
-  find("rubric").textContent = "";
-  find("stage").replaceChildren(message(heading, sentence));
+  find("rubric").hidden = true;
+  find("stage").replaceChildren(message(heading, sentence, "h1"));
   connectThemeButton(find("theme"));
 }

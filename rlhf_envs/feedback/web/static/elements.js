@@ -29,8 +29,10 @@ export function keyButton(key, text, onclick, { sign, ...attributes } = {}) {
   );
 }
 
-/** A clip in a frame, to be clicked or not. */
-export function clipFrame(address, tag, label, onclick) {
+let described = 0;
+
+/** A clip in a frame, to be clicked or not; `description` says in words what happens in it. */
+export function clipFrame(address, tag, label, description, onclick) {
   const video = element("video", {
     src: address,
     muted: true,
@@ -38,22 +40,26 @@ export function clipFrame(address, tag, label, onclick) {
     preload: "auto",
     disablepictureinpicture: true,
     tabindex: "-1",
+    "aria-hidden": "true",
   });
   video.muted = true;
+  described += 1;
+  const id = `described-${described}`;
   const frame = element(
     onclick ? "button" : "div",
     onclick
-      ? { class: "clip", type: "button", "aria-label": label, onclick }
-      : { class: "clip", role: "img", "aria-label": label },
+      ? { class: "clip", type: "button", "aria-label": label, "aria-describedby": id, onclick }
+      : { class: "clip", role: "img", "aria-label": `${label}: ${description}` },
     tag ? element("span", { class: "tag", "aria-hidden": "true" }, tag) : null,
     video,
+    onclick ? element("span", { class: "unseen", id }, description) : null,
   );
   return { frame, video };
 }
 
 /** What stands in place of clips: a heading and a sentence. */
-export const message = (heading, sentence) =>
-  element("div", { class: "idle" }, element("h2", {}, heading), element("p", {}, sentence));
+export const message = (heading, sentence, level = "h2") =>
+  element("div", { class: "idle" }, heading ? element(level, {}, heading) : null, element("p", {}, sentence));
 
 const narrow = matchMedia("(max-width: 720px) and (orientation: portrait)");
 

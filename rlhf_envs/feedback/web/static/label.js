@@ -136,13 +136,20 @@ class LabelPage {
     try {
       this.progress = await get("/api/progress");
       showProgress(this.progress, this.outbox.length);
+      if (this.progress.finished && !this.queue.current && this.outbox.length === 0) await this.close();
       this.show();
     } catch {
       /* the banner says so when something has to be sent */
     }
   }
 
+  /** Everything is over and stored: read what became of it, for which the server stays until then. */
+  async close() {
+    if (this.listed && !this.summary) this.summary = (await get("/api/summary")).lines;
+  }
+
   acknowledged(operation, result) {
+    this.summary = undefined;
     if (operation.path === "/api/undo") {
       if (result.query === null) note("There is nothing to undo.");
       this.refresh();
@@ -189,6 +196,7 @@ class LabelPage {
     this.leave();
     this.shown = query;
     if (!query) return this.showNothing();
+    find("rubric").hidden = false;
     showRubric(this.me.rubric, query.practice);
     this.place(message("", "Loading the clips …"));
     this.films.get(query, theme()).then(
@@ -220,8 +228,13 @@ class LabelPage {
     find("stage").dataset.query = query.id;
     question.present();
     const asked = Screen.asked(query);
-    if (query.practice) announce(`Practice: this answer does not count. ${this.me.rubric}`);
-    else if (Screen !== this.lastScreen && asked) announce(asked);
+    const about = query.practice
+      ? `Practice: this answer does not count. ${this.me.rubric}`
+      : Screen === this.lastScreen
+        ? ""
+        : asked;
+    const spoken = [about, question.spoken].filter(Boolean).join(" ");
+    if (spoken) announce(spoken);
     this.lastScreen = Screen;
   }
 
@@ -247,7 +260,8 @@ class LabelPage {
   }
 
   showNothing() {
-    const idle = idleMessage(this.listed, this.progress);
+    const idle = idleMessage(this.listed, this.progress, this.summary);
+    find("rubric").hidden = Boolean(this.summary);
     if (find("stage").textContent !== idle.textContent) this.place(idle);
   }
 

@@ -24,7 +24,8 @@ export class ComparisonQuestion extends Question {
     super(query, films, host);
     const clips = ["left", "right"].map((side, position) => {
       const name = sideName(side);
-      return clipFrame(films[position], capital(name), `The ${name} clip is better`, () => this.choose(side));
+      const label = `The ${name} clip is better`;
+      return clipFrame(films[position], capital(name), label, query.descriptions[position], () => this.choose(side));
     });
     this.frames = { left: clips[0].frame, right: clips[1].frame };
     this.player = new Player(
@@ -38,6 +39,12 @@ export class ComparisonQuestion extends Question {
       keyButton("↓", "Cannot tell", () => this.skip()),
       keyButton("→", `${capital(sideName("right"))} is better`, () => this.choose("right"), { class: "side" }),
     ];
+  }
+
+  get spoken() {
+    return ["left", "right"]
+      .map((side, position) => `${capital(sideName(side))}: ${this.query.descriptions[position]}`)
+      .join(" ");
   }
 
   keyDown(event) {

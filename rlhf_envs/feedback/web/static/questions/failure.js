@@ -3,6 +3,8 @@ import { element, keyButton, message } from "../elements.js";
 import { Question } from "./question.js";
 
 export class FailureQuestion extends Question {
+  #spoken;
+
   /**
    * @param query, host as of every question; the host can also retry().
    * @param failure why the films cannot be had.
@@ -18,7 +20,11 @@ export class FailureQuestion extends Question {
       keyButton("Enter", "Try again", () => host.retry(), { class: "strong" }),
       element("button", { type: "button", onclick: () => this.skip() }, "Skip them"),
     ];
-    this.spoken = `These clips cannot be shown. ${failure.message} ${cost}`;
+    this.#spoken = `These clips cannot be shown. ${failure.message} ${cost}`;
+  }
+
+  get spoken() {
+    return this.#spoken;
   }
 
   keyDown(event) {

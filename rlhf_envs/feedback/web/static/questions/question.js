@@ -33,6 +33,11 @@ export class Question {
     this.player = null;
   }
 
+  /** What happens in the clips, to be read aloud. */
+  get spoken() {
+    return "";
+  }
+
   /** The clips can be played now. */
   present() {
     this.start();

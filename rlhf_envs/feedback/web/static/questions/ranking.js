@@ -32,7 +32,9 @@ export class RankingQuestion extends Question {
     this.places = Array(this.count).fill(null);
     this.placedItself = null; // the clip that was left over for the last place, until it is typed as well
     const clips = films.map((film, position) =>
-      clipFrame(film, String(position + 1), `Clip ${position + 1}`, () => this.toggle(position)),
+      clipFrame(film, String(position + 1), `Clip ${position + 1}`, query.descriptions[position], () =>
+        this.toggle(position),
+      ),
     );
     this.frames = clips.map((clip) => clip.frame);
     this.badges = this.frames.map((frame) => {
@@ -57,6 +59,10 @@ export class RankingQuestion extends Question {
     this.frames.forEach((frame, position) => this.#makeDraggable(frame, () => position));
     this.slots.forEach((slot, place) => this.#makeDraggable(slot, () => this.places[place]));
     this.#show();
+  }
+
+  get spoken() {
+    return this.query.descriptions.map((text, position) => `Clip ${position + 1}: ${text}`).join(" ");
   }
 
   keyDown(event) {

@@ -27,7 +27,7 @@ export class RatingQuestion extends Question {
     this.ratings = [];
     this.held = 0;
     this.state = "waiting";
-    const { frame, video } = clipFrame(films[0], "", "The clip to rate");
+    const { frame, video } = clipFrame(films[0], "", "The clip to rate", query.descriptions[0]);
     this.video = video;
     this.player = new Player([video], query.frames_per_second, { loop: false, onEnd: () => this.#finish() });
     this.player.setSpeed(USUAL_SPEED);
