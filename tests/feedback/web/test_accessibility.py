@@ -89,7 +89,7 @@ def test_axe_finds_nothing_in_practice_nor_where_something_is_wrong(
     broken = open_screen("about:blank")
     broken.page.route("**/*.mp4*", lambda route: route.fulfill(status=404, json={"detail": "It cannot be drawn."}))
     broken.page.goto(served.link("ann"))
-    broken.page.get_by_text("These clips cannot be shown").wait_for()
+    broken.page.get_by_role("heading", name="These clips cannot be shown").wait_for()
     check(broken, "clips that cannot be shown")
 
 
