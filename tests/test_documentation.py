@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def test_commands_are_understood(
         elif words[0] == "pip":
             check_installing(words)
         elif words[0] == "python":
-            assert (ROOT / words[1]).exists() or words[1] == "mine/environment.py"
+            assert (ROOT / words[1]).exists() or words[1] in ("mine/environment.py", "people.py")
         else:
             assert words[0] in OTHER_PROGRAMS or words[0] == "rlhf-envs", shlex.join(words)
 
@@ -143,6 +144,23 @@ def test_the_training_script_of_the_page_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "reward_model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_script_of_the_tutorial_is_answered_from_another_process(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docs/examples/environment.py", tmp_path)
+    [script] = [text for language, text in blocks(ROOT / "docs/tutorial.md") if language == "python"]
+    short = script.replace("100_000", "4_096").replace("answers=60", "answers=8")
+    assert "4_096" in short and "answers=8" in short
+    settings = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    label = ["-m", "rlhf_envs", "label", "--store", "feedback.db", "--feedback", "oracle", "--until-finished"]
+    both = [
+        subprocess.Popen([sys.executable, *words], cwd=tmp_path, env=settings, stderr=subprocess.PIPE, text=True)
+        for words in (["-c", short], label)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert (tmp_path / "policy.zip").exists()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python\n" in page.read_text()], ids=name)
