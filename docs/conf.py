@@ -72,6 +72,8 @@ def _with_short_arrays(app, what, name, obj, options, signature, result):
     def shorter(text):
         return text and re.sub(_ARRAY, r"NDArray[\1]", text)
 
+    if signature == "(*args, **kwargs)":  # of a protocol, which nobody calls
+        signature = ""
     return shorter(signature), shorter(result)
 
 

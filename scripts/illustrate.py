@@ -36,8 +36,6 @@ _ANSWERED, _ASKED = 86, 200
 
 _INDEX = """# Environments
 
-These pages are made of the environments' docstrings by `python -m scripts.illustrate`; edit those, not these.
-
 Each picture shows the scripted expert on the left and, from the same start, a policy that games the proxy reward on the
 right. All environments have a fixed number of steps per episode, observations and actions of one fixed shape, and
 `info["reward_terms"]`, the named parts of the true reward, which `gym.make(id)` pays; `objective="proxy"` pays the
@@ -50,6 +48,11 @@ besides the arguments on their pages. Your own environment has [a page of its ow
 %s
 ```
 
+"""
+
+_INDEX_END = """---
+
+These pages are made of the environments' docstrings by `python -m scripts.illustrate`; edit those instead.
 """
 
 _PAGE = """# %s
@@ -146,7 +149,7 @@ def environment_pages(pictures: str) -> dict[str, str]:
             *(environment_id, summary, picture, *map(_described, spaces), horizon),
             *(env.task.rubric, environment_id, environment_id, text),
         )
-    return {"index.md": "".join(index).rstrip() + "\n", **pages}
+    return {"index.md": "".join([*index, _INDEX_END]), **pages}
 
 
 def picture_name(environment_id: str) -> str:
