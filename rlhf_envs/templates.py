@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlhf_envs.terminal import counted
+
 
 def render(package: str, template: str, **content: Any) -> str:
     """The text of a template that lies beside the modules of a package.
 
     A name that is missing in the content is an error. HTML is escaped in templates whose name ends in .html, and only
-    there.
+    there. The filter `counted` gives a number with its noun: `3 | counted("answer")`.
 
     Args:
         package: such as "rlhf_envs.report".
@@ -28,4 +30,5 @@ def render(package: str, template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
     return environment.get_template(template).render(content)

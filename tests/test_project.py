@@ -248,3 +248,13 @@ def test_the_preference_model_needs_no_database_server_or_window() -> None:
     code = f"import sys, rlhf_envs.rewards; print(*(name for name in {heavy} if name in sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+def test_every_page_of_the_documentation_is_in_a_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    listed = {docs / "index"}
+    for page in docs.rglob("*.md"):
+        for toctree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+            listed |= {page.parent / line for line in toctree.splitlines() if line and not line.startswith(":")}
+    pages = {path.with_suffix("") for pattern in ("*.md", "*.ipynb") for path in docs.rglob(pattern)}
+    assert pages == listed

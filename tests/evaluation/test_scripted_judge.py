@@ -11,6 +11,7 @@ import torch
 
 from rlhf_envs.cli import judge as judge_command
 from rlhf_envs.cli.judge import FIGURES, PAGE
+from rlhf_envs.evaluation.judging import session
 from rlhf_envs.evaluation.judging.session import ClipRecorder, JudgingConfig, judge, judge_by_code
 from rlhf_envs.feedback import Clip, PreferenceStore, Purpose
 from rlhf_envs.report.judgement import write_judgement
@@ -134,6 +135,15 @@ def prefer_faster(left: Clip, right: Clip) -> str:
     """Looks at what the agent sees of its own speed."""
     speeds = [float(np.asarray(clip.observations)[:, 0].mean()) for clip in (left, right)]
     return "left" if speeds[0] > speeds[1] else "right"
+
+
+def test_where_the_output_goes_to_a_file_recording_says_how_long_it_still_takes(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert judge_command.main(["--run-dir", str(run), "--feedback", "oracle", "--comparisons", "4"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "clips recorded from equal starts" in line]
+    assert len(said) == 4 and said[0].startswith("1 of 4 clips") and said[-1].endswith(", 0:00 left")
 
 
 def test_a_function_of_two_clips_judges(run: Path) -> None:

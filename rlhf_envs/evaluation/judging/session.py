@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import combinations, count, islice
@@ -46,10 +47,13 @@ from rlhf_envs.recording import SegmentRecorder, SnapshotSource, Windows
 from rlhf_envs.rewards import predict_answers
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.segments import Segment
+from rlhf_envs.terminal import time_left
 
 PURPOSES = (Purpose.JUDGE,)
 JUDGEMENTS = "judgements"
 """The answers that the reward model is tested on besides those of the training (`AccuracySource`)."""
+
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,8 @@ def judge(
         with open_judgements(place, described) as store:
             asked = {key.rpartition("/")[0] for key in store.keys(Purpose.JUDGE)}
             matches = plan_matches(participants, config.comparisons, asked, config.seed)
-            with Progress(console=console, transient=True) as progress:
-                task = progress.add_task("recording clips from equal starts", total=len(matches))
-                ask_matches(store, matches, recorder, config.seed, config.overlap, lambda: progress.advance(task))
+            with _reported(console, "clips recorded from equal starts", len(matches)) as advance:
+                ask_matches(store, matches, recorder, config.seed, config.overlap, advance)
             if _open_comparisons(store):
                 # Tells every screen that no further comparisons will come.
                 store.post_status(TRAINING, {"state": "finished"})
@@ -140,6 +143,27 @@ def judge(
             counted = answers_about(answers, [participant.key for participant in participants])
             model = _model_scores(directory, store, counted)
             return summarise(environment.id, recorder.length, participants, answers, model, _open_comparisons(store))
+
+
+@contextmanager
+def _reported(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Gives what is called after each of some steps: a bar on a terminal, and in a file a line now and then."""
+    started_at = said_at = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, said_at
+        done += 1
+        progress.advance(task)
+        now = time.monotonic()
+        if not console.is_terminal and now - said_at >= _SECONDS_BETWEEN_LINES:
+            said_at = now
+            left = time_left(now - started_at, done, total)
+            console.print(f"{done:,} of {total:,} {what}, {left}", highlight=False, soft_wrap=True)
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield advance
 
 
 def judge_by_code(wanted: Any, critic: Critic | None = None) -> Callable[[PreferenceStore], int]:

@@ -16,6 +16,7 @@ from rlhf_envs.feedback.quality.annotators import (
     without_practice,
 )
 from rlhf_envs.queries import LiveAnswer
+from rlhf_envs.terminal import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -335,8 +336,7 @@ def print_quality(report: QualityReport, console: Console | None = None) -> None
     if not report.answers:
         say(NO_ANSWERS)
         return
-    annotators = len(report.annotators)
-    say(f"{report.answers:,} answers by {annotators} annotator{'' if annotators == 1 else 's'}")
+    say(f"{counted(report.answers, 'answer')} by {counted(len(report.annotators), 'annotator')}")
     for table in _tables(report, console.width):
         console.print(table)
     missing = error_rate_sentence(report)

@@ -55,12 +55,16 @@ function trainingState(training) {
   const state =
     {
       training: "Training",
-      waiting: `Waits for ${training.waiting_for ?? "some"} answers`,
+      waiting: `Waits for ${training.waiting_for ? answers(training.waiting_for) : "answers"}`,
       paused: "Paused",
       stopped: "Stopped",
       finished: "Finished",
     }[training.state] ?? training.state;
   return `${state}${steps}`;
+}
+
+function answers(number) {
+  return `${count(number)} ${number === 1 ? "answer" : "answers"}`;
 }
 
 function requestSentence(training, requests) {
@@ -75,10 +79,10 @@ function requestSentence(training, requests) {
     );
   if (requests.extra_answers)
     said.push(
-      `Asks ${requests.extra_answers} answers beyond its budget` +
+      `Asks ${answers(requests.extra_answers)} beyond its budget` +
         (training?.answers ? ` of ${training.answers}.` : "."),
     );
-  return said.join(" ") || (training?.answers ? `Budget: ${training.answers} answers.` : "");
+  return said.join(" ") || (training?.answers ? `Budget: ${answers(training.answers)}.` : "");
 }
 
 let drawn = "";
