@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from gymnasium import spaces
 from rlhf_envs.demonstrations.episodes import Episode
 from rlhf_envs.envs.palette import THEMES
 from rlhf_envs.envs.rendering import opening_window
+from rlhf_envs.envs.task import key_combinations
 from rlhf_envs.observations import map_observations, stack_observations
 from rlhf_envs.wrappers.spaces import adaptation_of
 
@@ -21,6 +23,16 @@ KeysToAction = Mapping[tuple[str, ...], Any]
 
 _DEAD_ZONE = 0.08
 _KEY_NAMES = {" ": "space"}
+_ARROWS = {
+    "up": ("w", {"up", "faster"}),
+    "down": ("s", {"down", "slower", "brake"}),
+    "left": ("a", {"left"}),
+    "right": ("d", {"right"}),
+}
+"""The key that an arrow key stands for, where that key is described by one of these words."""
+
+_AXES_OF_KEYS = (("left", "right"), ("down", "up"), ("q", "e"), ("a", "d"), ("s", "w"))
+"""Keys for the numbers of a Box action of an environment that has none: the lower end of a number, and its upper."""
 
 _STRIP_HEIGHT = 56
 _MARGIN = _STRIP_HEIGHT // 4
@@ -35,7 +47,15 @@ class Controls:
     Args:
         env: the environment that is played.
         keys_to_action: which keys mean which action; the environment's own `get_keys_to_action()` where None.
-        gamepad: whether the axes of a gamepad are the numbers of a Box action, in order, when any of them is moved.
+        gamepad: whether the axes of a gamepad are the numbers of a Box action, when any of them is moved: the first
+            stick moves sideways what the keys for left and right do, and upright what those for up and down do; the
+            other axes are the other numbers, in order.
+
+    Attributes:
+        keys_to_action: what is held down, and the action of it.
+        descriptions: what each key does, in a word or two.
+        arrows: the key that each arrow key stands for; those that have a meaning of their own are not in it.
+        idle_action: what is done while nothing is held.
 
     Raises:
         ValueError: if there are no keys, a combination is empty, or an action is not one of the environment's.
@@ -49,10 +69,13 @@ class Controls:
         found = own_keys() if keys_to_action is None else keys_to_action
         if gamepad and not isinstance(space, spaces.Box):
             raise ValueError(f"A gamepad's axes are numbers, but an action of {name} is a {type(space).__name__}.")
+        described: Mapping[str, str] = getattr(getattr(env.unwrapped, "task", None), "describe_keys", dict)()
+        if not found and isinstance(space, spaces.Box) and adaptation_of(env) is None:
+            found, described = _keys_of_box(space)
         if not found and not gamepad:
             raise ValueError(
-                f"{name} does not say which keys mean which action; say it, such as --keys "
-                """'{"left": 0, "right": 1}' for a Discrete action."""
+                f"{name} does not say which keys mean which action of {space}; say it, such as --keys "
+                f"'{_example_keys(space)}'."
             )
         adapted = adaptation_of(env)
         self.keys_to_action: dict[frozenset[str], Any] = {}
@@ -67,7 +90,18 @@ class Controls:
                 raise ValueError(f"{action!r} is no action of {name}, whose action space is {own_space}.")
             own = fitting if fitting.ndim else fitting[()]
             self.keys_to_action[held] = own if adapted is None else adapted.adapted_action(own)
+        used = {key for keys in self.keys_to_action for key in keys}
+        self.arrows = {
+            arrow: key
+            for arrow, (key, words) in _ARROWS.items()
+            if arrow not in used and words.intersection(str(described.get(key, "")).split())
+        }
+        own_words = {_KEY_NAMES.get(key, key): str(text) for key, text in described.items()}
+        self.descriptions = {
+            key: own_words.get(key, _words_for(self.keys_to_action.get(frozenset([key])))) for key in self.keys
+        }
         self.idle_action = _idle_action(env)
+        self._axis_numbers = self._numbers_of_axes() if isinstance(space, spaces.Box) else {}
         self._space = space
         self._gamepad = gamepad
         self._held: list[str] = []
@@ -79,13 +113,20 @@ class Controls:
         alone = [key for keys in self.keys_to_action if len(keys) == 1 for key in keys]
         return list(dict.fromkeys([*alone, *(key for keys in self.keys_to_action for key in sorted(keys))]))
 
+    @property
+    def held(self) -> bool:
+        """Whether anything is held down or moved at the moment."""
+        return bool(self._held) or any(self._axes.values())
+
     def press(self, key: str) -> None:
         """A key went down."""
+        key = self.arrows.get(key, key)
         if key in self.keys and key not in self._held:
             self._held.append(key)
 
     def release(self, key: str) -> None:
         """A key went up."""
+        key = self.arrows.get(key, key)
         if key in self._held:
             self._held.remove(key)
 
@@ -114,11 +155,73 @@ class Controls:
     def _from_axes(self, space: spaces.Box) -> Any:
         flat = np.zeros(int(np.prod(space.shape)), dtype=space.dtype)
         for axis, value in self._axes.items():
-            if axis < len(flat):
-                flat[axis] = value
+            number, sign = self._axis_numbers.get(axis, (len(flat), 0.0))
+            if number < len(flat):
+                flat[number] = sign * value
         low, high = space.low.reshape(-1), space.high.reshape(-1)
         # A stick at rest is the middle of the range, at its end the end.
         return ((low + high) / 2 + flat * (high - low) / 2).astype(space.dtype).reshape(space.shape)
+
+    def _numbers_of_axes(self) -> dict[int, tuple[int, float]]:
+        """Which number of the action each axis moves, and in which direction."""
+        size = np.asarray(self.idle_action).size
+        found: dict[int, tuple[int, float]] = {}
+        # A stick that is pushed up or forward stands at -1.
+        for axis, names, sign in ((0, ("right", "d"), 1.0), (1, ("up", "w"), -1.0)):
+            for name in names:
+                action = self.keys_to_action.get(frozenset([name]))
+                if action is not None and axis not in found:
+                    off = np.asarray(action, np.float64).reshape(-1) - np.asarray(self.idle_action).reshape(-1)
+                    if off.any():
+                        number = int(np.argmax(abs(off)))
+                        found[axis] = number, sign * float(np.sign(off[number]))
+        if len({number for number, _ in found.values()}) < len(found):
+            found = {}
+        rest = [number for number in range(size) if number not in {taken for taken, _ in found.values()}]
+        free = [axis for axis in range(size + len(found)) if axis not in found]
+        return found | {axis: (number, 1.0) for axis, number in zip(free, rest, strict=False)}
+
+
+def _keys_of_box(space: spaces.Box) -> tuple[dict[tuple[str, ...], Any], dict[str, str]]:
+    """Keys for the first numbers of a Box action, two for each, and what they do; unused where it is unbounded."""
+    low, high = space.low.reshape(-1), space.high.reshape(-1)
+    if not np.isfinite([*low, *high]).all():
+        return {}, {}
+    middle = (low + high) / 2
+    count = min(len(low), len(_AXES_OF_KEYS))
+    groups = [{"": 0, less: -1, more: 1} for less, more in _AXES_OF_KEYS[:count]]
+    found: dict[tuple[str, ...], Any] = {}
+    for keys, ends in key_combinations(*groups):
+        action = middle.copy()
+        action[:count] += np.array(ends) * (high - low)[:count] / 2
+        found[keys] = action.astype(space.dtype).reshape(space.shape)
+    name = ["action"] if len(low) == 1 else [f"action {number}" for number in range(count)]
+    described: dict[str, str] = {}
+    for number, (less, more) in enumerate(_AXES_OF_KEYS[:count]):
+        described |= {less: f"{name[number]} {low[number]:.3g}", more: f"{name[number]} {high[number]:.3g}"}
+    return found, described
+
+
+def _example_keys(space: spaces.Space[Any]) -> str:
+    """Two keys for actions of this space, as --keys takes them."""
+    if isinstance(space, spaces.Discrete):
+        actions: list[Any] = [int(space.start), int(space.start + space.n - 1)]
+    elif isinstance(space, spaces.MultiDiscrete):
+        actions = [[0] * space.nvec.size, [int(most) - 1 for most in space.nvec.reshape(-1)]]
+    elif isinstance(space, spaces.MultiBinary):
+        size = int(np.prod(space.shape))
+        actions = [[0] * size, [1] + [0] * (size - 1)]
+    else:
+        actions = [[-1.0] * int(np.prod(space.shape or (1,))), [1.0] * int(np.prod(space.shape or (1,)))]
+    return json.dumps({"left": actions[0], "right": actions[1]})
+
+
+def _words_for(action: Any) -> str:
+    """What a key does whose environment does not say it."""
+    if action is None:
+        return "with another key"
+    numbers = ", ".join(f"{number:.3g}" for number in np.asarray(action).reshape(-1))
+    return f"action {numbers}"
 
 
 def _idle_action(env: gym.Env[Any, Any]) -> Any:
@@ -175,8 +278,14 @@ class PlayWindow:
             pygame.font.init()
             pygame.joystick.init()
         self._font = pygame.font.Font(None, _FONT_SIZE + 4)
-        labels = [key.upper() if len(key) == 1 else key for key in controls.keys]
-        self._keys_line = f"keys  {'  '.join(labels)}" if labels else ""
+        labels = {key: key.upper() if len(key) == 1 else key for key in controls.keys}
+        self._keys = [(labels[key], controls.descriptions[key]) for key in labels]
+        if controls.arrows:
+            self._keys.append(("arrows", f"as {' '.join(key.upper() for key in controls.arrows.values())}"))
+        self._keys_lines = [
+            "     ".join(f"{label} {does}" for label, does in self._keys),
+            f"keys  {'  '.join(labels.values())}" if labels else "",
+        ]
         # A gamepad sends events only as long as its object exists.
         self._gamepads = [pygame.joystick.Joystick(number) for number in range(pygame.joystick.get_count())]
 
@@ -210,6 +319,8 @@ class PlayWindow:
     def _play(self, seed: int, recorded: int) -> Episode:
         observation, _ = self._env.reset(seed=seed)
         self._controls.release_all()
+        if not self._turn_based:
+            self._wait_for_a_key(recorded)
         observations: list[Any] = []
         actions: list[Any] = []
         rewards: list[float] = []
@@ -224,16 +335,25 @@ class PlayWindow:
             ended = terminated or truncated
         return Episode(stack_observations(observations), np.stack(actions), np.array(rewards, np.float32))
 
+    def _wait_for_a_key(self, recorded: int) -> None:
+        """Nothing moves before the person is ready; what they hold down then counts from the first step on."""
+        status = "Press a key to start" if self._keys else "Move the gamepad to start"
+        while not self._controls.held:
+            self._show(f"{status}, {recorded} recorded", "escape ends", self._keys_lines, self._keys)
+            self._clock.tick(_POLLS_PER_SECOND)
+            if self._handle_events() is not None:  # Enter begins with no key held
+                return
+
     def _next_action(self, status: str) -> Any:
         if not self._turn_based:
-            self._show(status, "escape ends", self._keys_line)
+            self._show(status, "escape ends", self._keys_lines)
             self._clock.tick(self._rate)
             self._handle_events()
             action = self._controls.action()
             return self._controls.idle_action if action is None else action
         self._controls.release_all()
         while True:
-            self._show(status, "press a key to act, escape ends", self._keys_line)
+            self._show(status, "press a key to act, escape ends", self._keys_lines)
             self._clock.tick(_POLLS_PER_SECOND)
             self._handle_events()
             if (action := self._controls.action()) is not None:
@@ -264,7 +384,14 @@ class PlayWindow:
                 self._controls.move_axis(event.axis, event.value)
         return None
 
-    def _show(self, left: str, right: str, below: str = "") -> None:
+    def _show(self, left: str, right: str, below: Sequence[str] = (), listed: Sequence[tuple[str, str]] = ()) -> None:
+        """Draw the picture, and below it what is going on.
+
+        Args:
+            left, right: on the first line.
+            below: for the second line; the first of them for which there is room.
+            listed: keys and what they do, as a panel over the picture.
+        """
         picture = np.ascontiguousarray(self._env.render())
         size = (picture.shape[1], picture.shape[0])
         if self._screen is None:
@@ -273,8 +400,11 @@ class PlayWindow:
         width, height = self._screen.get_size()
         self._screen.fill(self._colors.surface)
         self._screen.blit(pygame.image.frombuffer(picture.tobytes(), size, "RGB"), ((width - size[0]) // 2, 0))
-        last = self._font.render(below, True, self._colors.muted)
-        has_last = bool(below) and last.get_width() <= width - 2 * _MARGIN
+        if listed:
+            self._list_keys(listed, (width, size[1]))
+        lasts = [self._font.render(text, True, self._colors.muted) for text in below if text]
+        lasts = [each for each in lasts if each.get_width() <= width - 2 * _MARGIN]
+        has_last = bool(lasts)
         line_height = self._font.get_linesize() + _LINE_GAP
         top = height - (_STRIP_HEIGHT + line_height * (1 + has_last)) / 2
         for text, color, place in ((left, self._colors.ink, 0.0), (right, self._colors.muted, 1.0)):
@@ -282,5 +412,35 @@ class PlayWindow:
             room = width - line.get_width() - 2 * _MARGIN
             self._screen.blit(line, (_MARGIN + place * room, top + (line_height - line.get_height()) / 2))
         if has_last:
+            [last, *_] = lasts
             self._screen.blit(last, (_MARGIN, top + line_height + (line_height - last.get_height()) / 2))
         pygame.display.flip()
+
+    def _list_keys(self, listed: Sequence[tuple[str, str]], room: tuple[int, int]) -> None:
+        """A panel in the middle of the picture with each key and what it does, as far as there is room."""
+        assert self._screen is not None
+        line = self._font.get_linesize() + _LINE_GAP
+        rows = [
+            (self._font.render(label, True, self._colors.ink), self._font.render(does, True, self._colors.muted))
+            for label, does in listed
+        ]
+        per_column = max((room[1] - 4 * _MARGIN) // line, 1)
+        columns = [rows[start : start + per_column] for start in range(0, len(rows), per_column)]
+        widths = [
+            (max(key.get_width() for key, _ in column), max(does.get_width() for _, does in column))
+            for column in columns
+        ]
+        total = sum(key + does + 3 * _MARGIN for key, does in widths) + _MARGIN
+        if total > room[0] - 2 * _MARGIN:
+            return
+        height = max(len(column) for column in columns) * line + 2 * _MARGIN
+        panel = pygame.Rect((room[0] - total) // 2, (room[1] - height) // 2, total, height)
+        pygame.draw.rect(self._screen, self._colors.surface, panel, border_radius=10)
+        pygame.draw.rect(self._screen, self._colors.line, panel, 1, border_radius=10)
+        left = panel.left + 2 * _MARGIN
+        for column, (key_width, does_width) in zip(columns, widths, strict=True):
+            for number, (key, does) in enumerate(column):
+                top = panel.top + _MARGIN + number * line
+                self._screen.blit(key, (left, top))
+                self._screen.blit(does, (left + key_width + _MARGIN, top))
+            left += key_width + does_width + 3 * _MARGIN

@@ -217,12 +217,13 @@ class Task(ABC):
             a single copy: () for one number.
         render_fps: frames per second at which a clip looks natural.
         rubric: one sentence that tells a person what to look for, with a tie-breaker.
+        legend: what can be seen in the picture, and what it means, for people who see it for the first time.
         in_turns: whether the environment waits for a person's action; otherwise it runs in real time.
         idle_action: what a person who plays does while no key is held; None for the action 0.
         draw: a picture; without it the state's numbers are drawn as labelled bars.
         drawing: the function that `draw` calls, as "module:function", imported when the first picture is drawn.
         expert_action, proxy_action: scripted policies.
-        get_keys_to_action: keyboard control.
+        get_keys_to_action, describe_keys: keyboard control, and what the keys do.
     """
 
     fields: ClassVar[Mapping[str, Field]] = {}
@@ -231,6 +232,7 @@ class Task(ABC):
     step_draws: Mapping[str, tuple[int, ...]] = {}
     render_fps: ClassVar[int] = 15
     rubric: ClassVar[str] = ""
+    legend: ClassVar[Mapping[str, str]] = {}
     in_turns: ClassVar[bool] = False
     idle_action: ClassVar[Any] = None
     drawing: ClassVar[str] = "rlhf_envs.envs.rendering:draw_numbers"
@@ -309,6 +311,10 @@ class Task(ABC):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
         """Keyboard control, as `gymnasium.utils.play` takes it; empty where a person cannot act."""
+        return {}
+
+    def describe_keys(self) -> Mapping[str, str]:
+        """What each key does that acts alone, in a word or two for the person who plays."""
         return {}
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,22 +17,31 @@ from rlhf_envs.feedback.guidance import make_described, native_task
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.observations import stack_observations
 from rlhf_envs.queries import Choice, Purpose, Query
+from rlhf_envs.randomness import uniform_by_name
 from rlhf_envs.segments import Segment
 
 PRACTICE_ROUND = 4
 """How many comparisons."""
 
-RIGHT_TEXT, WRONG_TEXT = "That is what most say.", "Look again."
+PRACTICE_POOL = 8
+"""From how many easy pairs those of an annotator are drawn, so that they are not the same for everybody."""
+
+RIGHT_TEXT, WRONG_TEXT = "Right.", "Look again."
 """What an annotator reads after a practice answer, before the explanation."""
 
 _USUAL_LENGTH = 25
 _LONGEST_LEAD_IN = 40
 _SEEDS_PER_PAIR = 2
 _MOST_TERMS_NAMED = 2
+_HARD_SEEDS = 6
+_HARD_SHARE = 0.15
 
 
 def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_ROUND) -> int:
-    """Ask a new annotator to compare the environment's scripted expert with random actions, and return how often.
+    """Ask a new annotator for some comparisons with known answers, and return how many.
+
+    Most compare the environment's scripted expert with random actions. The last one is harder: the expert against the
+    policy that optimises the proxy reward, where there is one. Everybody is asked pairs of their own choice of seeds.
 
     Each query is a comparison of purpose PRACTICE for this annotator alone; `known_answer` reads its answer. Asking
     again asks nothing new. There is no practice (0) in environments that bring no expert, nor for an annotator who has
@@ -52,7 +62,7 @@ def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_R
     task = native_task(store.environment.ref)
     if task is None or "expert" not in task.scripted_policies or store.live_answers(annotator=annotator):
         return 0
-    pairs = practice_pairs(store.environment, count)
+    pairs = draw_practice(store.environment, annotator, count)
     return len(store.ask([_query(annotator, number, pair) for number, pair in enumerate(pairs)]))
 
 
@@ -70,7 +80,7 @@ class KnownAnswer:
 
     def explanation(self, side: str) -> str:
         """The sentence to read after answering, where the better clip is called `side` on this screen."""
-        return f"Most people prefer the {side} one, because {self.because}."
+        return f"The reference answer is the {side} one, because {self.because}."
 
 
 def known_answer(query: Query) -> KnownAnswer | None:
@@ -104,9 +114,42 @@ def practice_pairs(environment: StoredEnvironment, count: int = PRACTICE_ROUND) 
     return list(_pairs(json.dumps(environment.to_json(), sort_keys=True), count))
 
 
+def draw_practice(environment: StoredEnvironment, annotator: str, count: int = PRACTICE_ROUND) -> list[PracticePair]:
+    """The practice pairs of an annotator: drawn by their name from `PRACTICE_POOL` easy ones, and a hard one last."""
+    described = json.dumps(environment.to_json(), sort_keys=True)
+
+    def drawn(pool: Sequence[PracticePair], name: str) -> list[PracticePair]:
+        order = sorted(range(len(pool)), key=lambda number: uniform_by_name(annotator, name, number))
+        return [pool[number] for number in order]
+
+    easy = drawn(_pairs(described, max(PRACTICE_POOL, count)), "practice")
+    hard = drawn(_hard_pairs(described), "hard practice")[: int(count > 1)]
+    return [*easy[: count - len(hard)], *hard]
+
+
+@functools.lru_cache(maxsize=4)
+def _hard_pairs(described: str) -> tuple[PracticePair, ...]:
+    """The expert against what optimises the proxy reward, where it is ahead less clearly than against chance."""
+    environment = StoredEnvironment.from_json(json.loads(described))
+    env = make_described(environment.required).unwrapped
+    if not isinstance(env, TaskEnv) or "proxy" not in env.task.scripted_policies:
+        return ()
+    length = min(environment.segment_length or _USUAL_LENGTH, env.horizon)
+    pairs = []
+    for seed in range(_HARD_SEEDS):
+        (good, paid), (bad, paid_proxy) = (_roll_out(env, policy, seed, length) for policy in ("expert", "proxy"))
+        ahead = paid - paid_proxy
+        pairs.append((float(ahead.sum()), PracticePair(good, bad, _why(env, ahead))))
+    env.close()
+    most = max(lead for lead, _ in pairs)
+    # So little that it might as well be the other way round is no lesson.
+    hard = sorted((pair for pair in pairs if pair[0] > _HARD_SHARE * most > 0), key=lambda pair: pair[0])
+    return tuple(pair for _, pair in hard[: max(len(hard) // 2, 1)])
+
+
 @functools.lru_cache(maxsize=4)
 def _pairs(described: str, count: int) -> tuple[PracticePair, ...]:
-    """Cached, because every annotator of a server practises on the same, and making them takes about a second."""
+    """Cached, because annotators of a server share the pool, and making it takes about a second."""
     environment = StoredEnvironment.from_json(json.loads(described))
     env = make_described(environment.required).unwrapped
     if not isinstance(env, TaskEnv):
@@ -130,7 +173,8 @@ def _roll_out(env: TaskEnv, policy: str, seed: int, length: int) -> tuple[Segmen
     observations, actions, rewards, states = [], [], [], []
     terms = np.zeros(len(env.task.reward_weights))
     for step in range(lead_in + length):
-        action = env.expert_action() if policy == "expert" else env.action_space.sample()
+        scripted = {"expert": env.expert_action, "proxy": env.proxy_action}.get(policy)
+        action = env.action_space.sample() if scripted is None else scripted()
         state = env.snapshot()
         following, reward, _, _, info = env.step(action)
         if step >= lead_in:

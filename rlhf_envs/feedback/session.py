@@ -41,6 +41,9 @@ class AnnotatorSession:
         practice: whether a new annotator begins with a practice round; only where the purposes include training, and
             in environments that bring a scripted expert.
 
+    Attributes:
+        introduces: whether a new annotator is told first what is asked and what can be seen.
+
     Raises:
         ValueError: if the annotator has no name, or a figure is out of its range.
     """
@@ -69,6 +72,7 @@ class AnnotatorSession:
         self.repeat_rate = repeat_rate
         self._practising = self._may_practise = practice and Purpose.TRAIN in self.purposes
         self._prepared = not self._may_practise
+        self.introduces = practice
 
     def prepare(self) -> None:
         """Ask the practice round where there is to be one, which may take a second; `upcoming` does it otherwise.
@@ -173,6 +177,10 @@ class AnnotatorSession:
         """How far things are."""
         tally = self.store.tally(self.annotator, PACE_OVER, purposes=self.purposes)
         return session_progress(tally, self.store.counts(), self.store.statuses(), self.purposes)
+
+    def is_new(self) -> bool:
+        """Whether this annotator has answered nothing yet, not even in practice."""
+        return self.store.tally(self.annotator).given == 0 and not self.store.practice().get(self.annotator, (0, 0))[1]
 
     def summary(self) -> tuple[tuple[str, str], ...]:
         """What this annotator has done and what became of it, to be read at the end; see `closing_summary`."""

@@ -73,6 +73,8 @@ class FeedbackKind(ABC):
         name: that queries, stores and archives know it by.
         fewest_segments, most_segments: how many segments a query shows.
         columns: archive columns for entries of its payload, by their key.
+        asks: what people read above the clips; {rubric} stands for the environment's question, which of several clips
+            is better, and {counts} for a sentence on what counts.
         ordinal: whether its labels order segments as wholes, and its loss is the negative log-likelihood of the order.
             Such labels hold for most windows of the segments as well, which fits are augmented with (`FitConfig.crop`):
             `predict` then gets fewer steps.
@@ -84,6 +86,7 @@ class FeedbackKind(ABC):
     most_segments: ClassVar[int] = 2
     columns: ClassVar[Mapping[str, Column]] = {}
     ordinal: ClassVar[bool] = False
+    asks: ClassVar[str] = "{rubric}"
 
     weight: float = 1.0
 

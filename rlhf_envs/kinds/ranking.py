@@ -45,6 +45,7 @@ class Ranking(FeedbackKind):
     """
 
     name: ClassVar[str] = "ranking"
+    asks: ClassVar[str] = "Put the clips in order, the best first. {rubric}"
     ordinal: ClassVar[bool] = True
     most_segments: ClassVar[int] = LONGEST_RANKING
     columns: ClassVar[Mapping[str, Column]] = {"ranking": "integers"}

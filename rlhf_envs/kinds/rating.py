@@ -46,6 +46,7 @@ class Rating(FeedbackKind):
     """
 
     name: ClassVar[str] = "rating"
+    asks: ClassVar[str] = "How good is what you see, moment by moment? {counts}"
     fewest_segments: ClassVar[int] = 1
     most_segments: ClassVar[int] = 1
     columns: ClassVar[Mapping[str, Column]] = {"ratings": "numbers"}

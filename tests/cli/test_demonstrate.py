@@ -56,7 +56,7 @@ def play(path: Path, *more: str, horizon: int = 6) -> int:
 
 def test_what_the_keys_say_is_done_and_kept(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
-    player("w", None, "d", "up w", None, "up d", "return")
+    player(None, "w", None, None, "d", "up w", None, "up d", "return")
     assert play(path, "--episodes", "1", "--seed", "3") == 0
     kept = load_demonstrations(path)
     assert kept.episodes == 1 and kept.environment.kwargs == {"horizon": 6}
@@ -73,7 +73,7 @@ def test_what_the_keys_say_is_done_and_kept(player: Any, tmp_path: Path) -> None
 def test_an_episode_can_be_played_again_instead_and_the_one_at_hand_is_dropped(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     six = [None] * 6
-    player("w", *six[1:], "backspace", "s", *six[1:], "return", None, "close")
+    player("w", *six, "backspace", "s", *six, "return", "return", "close")
     assert play(path) == 0
     kept = load_demonstrations(path)
     assert kept.episodes == 1
@@ -83,7 +83,7 @@ def test_an_episode_can_be_played_again_instead_and_the_one_at_hand_is_dropped(p
 def test_more_episodes_are_added_to_the_same_file(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     for episodes in (1, 2):
-        player(*[None] * 6, "return")
+        player("return", *[None] * 6, "return")
         play(path, "--episodes", "1")
         assert load_demonstrations(path).episodes == episodes
 
@@ -103,10 +103,13 @@ def test_a_gamepad_steers_a_box_action() -> None:
     env = gym.make("rlhf/Driving-v0")
     controls = Controls(env, gamepad=True)
     assert controls.action() is None
-    controls.move_axis(1, -0.5)
+    controls.move_axis(1, -0.5)  # pushed forward: faster, as W
     controls.move_axis(0, 0.01)
-    assert np.allclose(controls.action(), [0.0, -0.5])
+    assert np.allclose(controls.action(), [0.5, 0.0])
+    controls.move_axis(0, 0.25)  # to the right: steers to the right, as D
+    assert np.allclose(controls.action(), [0.5, 0.25])
     controls.move_axis(1, 0.0)
+    controls.move_axis(0, 0.0)
     controls.press("w")
     assert np.allclose(controls.action(), [0.6, 0.0])
 
@@ -127,7 +130,7 @@ def test_keys_are_named_in_the_order_of_the_environment_those_that_act_alone_fir
 
 def test_third_party_environments_are_played_with_keys_that_one_names(player: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    player("right", *[None] * 7, "return")
+    player("right", *[None] * 8, "return")
     arguments = ["--env", "CartPole-v1", "--horizon", "8", "--keys", '{"left": 0, "right": 1}', "--fps", "1000"]
     assert demonstrate.main([*arguments, "--run-dir", str(folder), "--episodes", "1"]) == 0
     assert load_demonstrations(folder / "demonstrations.safetensors").actions.tolist() == [1] * 8
@@ -137,7 +140,10 @@ def test_third_party_environments_are_played_with_keys_that_one_names(player: An
     "arguments, said",
     [
         (["--run-dir", "nowhere"], "holds no run"),
-        (["--env", "CartPole-v1", "--out", "d.safetensors"], "does not say which keys"),
+        (
+            ["--env", "CartPole-v1", "--out", "d.safetensors"],
+            """which keys mean which action of Discrete(2); say it, such as --keys '{"left": 0, "right": 1}'""",
+        ),
         (["--env", "CartPole-v1", "--out", "d.safetensors", "--keys", '{"a": 7}'], "is no action of CartPole"),
         (["--env", "CartPole-v1", "--out", "d.safetensors", "--gamepad"], "A gamepad's axes are numbers"),
         (["--env", "CartPole-v1"], "Say where the demonstrations go"),
@@ -151,6 +157,49 @@ def test_bad_input_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refused(capsys, demonstrate.main, *arguments)
+
+
+DRIVING_KEYS = "W faster     S brake     A left     D right     arrows as W S A D"
+
+
+def test_arrows_do_as_the_letters_that_mean_the_same() -> None:
+    controls = Controls(gym.make("rlhf/Driving-v0"))
+    controls.press("up")
+    controls.press("left")
+    assert np.allclose(controls.action(), [0.6, -0.5])
+    controls.release("up")
+    assert np.allclose(controls.action(), [0.0, -0.5])
+    assert controls.descriptions == {"w": "faster", "s": "brake", "a": "left", "d": "right"}
+    assert not Controls(gym.make("rlhf/Support-v0")).arrows
+    assert not Controls(gym.make("rlhf/Recommender-v0")).arrows
+    assert Controls(gym.make("rlhf/Rival-v0")).arrows == {"up": "w", "down": "s"}
+
+
+@pytest.mark.parametrize("name", [id for id in gym.registry if id.startswith("rlhf/")])
+def test_every_key_of_the_suite_says_what_it_does(name: str) -> None:
+    env = gym.make(name)
+    if env.unwrapped.get_keys_to_action():  # type: ignore[attr-defined]
+        controls = Controls(env)
+        assert set(controls.descriptions) == set(controls.keys)
+        assert not [text for text in controls.descriptions.values() if text.startswith(("action", "with"))]
+
+
+def test_box_actions_without_keys_of_their_own_have_arrows_and_a_stick() -> None:
+    pendulum = Controls(gym.make("Pendulum-v1"))
+    pendulum.press("right")
+    assert pendulum.action().tolist() == [2.0]
+    assert pendulum.descriptions == {"left": "action -2", "right": "action 2"}
+    two = gym.spaces.Box(-1, 1, (2,))
+    lander = Controls(
+        gym.wrappers.TransformAction(gym.make("Pendulum-v1"), lambda action: action[:1], two), gamepad=True
+    )
+    lander.press("up")
+    lander.press("left")
+    assert lander.action().tolist() == [-1.0, 1.0]
+    lander.move_axis(1, -0.5)
+    assert lander.action().tolist() == [0.0, 0.5]
+    with pytest.raises(ValueError, match=r"action of MultiDiscrete.*\{\"left\": \[0, 0\], \"right\": \[2, 1\]\}"):
+        Controls(gym.wrappers.TransformAction(gym.make("Pendulum-v1"), lambda a: a, gym.spaces.MultiDiscrete([3, 2])))
 
 
 class Pen:
@@ -177,8 +226,9 @@ def test_the_window_says_while_playing_which_keys_steer(player: Any, environment
     window._font = pen
     player("close")
     window.record(0, None, lambda episode: None)
-    said = "keys  " + keys.replace(" ", "  ")
-    assert said in pen.written and pen._font.size(said)[0] < 580
+    said = next(text for text in pen.written if text.startswith("W faster" if keys[0] == "W" else "keys  "))
+    assert said in (DRIVING_KEYS, "keys  " + keys.replace(" ", "  ")) and pen._font.size(said)[0] < 580
+    assert {"faster", "brake"} <= pen.written or {"cannot tell", "it is a 7"} <= pen.written
     window.close()
 
 

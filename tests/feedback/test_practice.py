@@ -10,7 +10,7 @@ from rlhf_envs.clips import clip_painter
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
-from rlhf_envs.feedback.practice import PRACTICE_ROUND, ask_practice
+from rlhf_envs.feedback.practice import PRACTICE_ROUND, PracticePair, ask_practice, draw_practice
 from tests.answers import give_answer
 
 NATIVE = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
@@ -79,3 +79,36 @@ def test_practice_refuses_settings_without_sense(tmp_path: Path) -> None:
             ask_practice(store, " ")
         with pytest.raises(ValueError, match="at least 1"):
             ask_practice(store, "ann", 0)
+
+
+def test_practice_is_drawn_for_everybody_from_eight_pairs_and_ends_with_a_hard_one() -> None:
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 8)
+    names = [f"annotator {number}" for number in range(12)]
+    rounds = {name: draw_practice(environment, name) for name in names}
+    assert all(len(drawn) == PRACTICE_ROUND for drawn in rounds.values())
+    assert rounds["annotator 0"] == draw_practice(environment, "annotator 0")
+    seen = {pair.good.digest for drawn in rounds.values() for pair in drawn[:-1]}
+    assert len(seen) >= 8
+    assert len({tuple(pair.good.digest for pair in drawn) for drawn in rounds.values()}) >= 11
+
+    def ahead(pair: PracticePair) -> float:
+        return float(pair.good.true_rewards.sum() - pair.bad.true_rewards.sum())
+
+    for drawn in rounds.values():
+        assert 0 < ahead(drawn[-1]) < min(ahead(pair) for pair in drawn[:-1])
+
+
+@pytest.mark.parametrize("id", ["rlhf/Driving-v0", "CartPole-v1"])
+def test_what_is_asked_fits_the_kind_of_question(id: str) -> None:
+    told = guidance(StoredEnvironment(EnvironmentRef(id)))
+    assert told.rubric_for("comparison") == told.rubric == told.rubric_for("strength")
+    assert told.rubric_for("ranking").startswith("Put the clips in order, the best first. ")
+    rating = told.rubric_for("rating")
+    assert rating.startswith("How good is what you see, moment by moment?")
+    assert ("What counts: progress, speeding" in rating) == (id == "rlhf/Driving-v0")
+
+
+@pytest.mark.parametrize("name", [id for id in gym.registry if id.startswith("rlhf/")])
+def test_every_environment_of_the_suite_has_a_legend(name: str) -> None:
+    legend = guidance(StoredEnvironment(EnvironmentRef(name))).legend
+    assert len(legend) >= 4 and all(seen and meaning for seen, meaning in legend.items())

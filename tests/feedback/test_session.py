@@ -180,7 +180,7 @@ def test_a_session_begins_with_the_practice_round_and_comes_back_to_it_after_an_
         while (query := session.upcoming()[0]).purpose is Purpose.PRACTICE:
             practised += 1
             known = known_answer(query)
-            assert known is not None and known.explanation("top").startswith("Most people prefer the top one")
+            assert known is not None and known.explanation("top").startswith("The reference answer is the top one")
             session.answer(query.id or 0, known.choice)
         assert practised == PRACTICE_ROUND and query.key == "a" and known_answer(query) is None
         assert session.progress().own_answers == 0

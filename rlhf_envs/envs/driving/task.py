@@ -146,6 +146,13 @@ class Driving(Task):
         "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, well in a "
         "lane, and without cutting others off? If both are alike, prefer the one that gets along faster."
     )
+    legend = {
+        "blue car": "the one to judge",
+        "grey cars": "other traffic",
+        "coloured area ahead of it": "the room to the car in front; green is enough, red too little",
+        "upper left": "its speed and the limit",
+        "two bars": "well in its lane, and how smooth the ride is",
+    }
 
     def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:
         if traffic not in CAR_SPACING:
@@ -269,6 +276,10 @@ class Driving(Task):
         """W and S for the pedals, A and D to steer left and right."""
         held = key_combinations({"w": 0.6, "s": -0.6, "": 0.0}, {"a": -0.5, "d": 0.5, "": 0.0})
         return {keys: np.array(action, dtype=np.float32) for keys, action in held}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return {"w": "faster", "s": "brake", "a": "left", "d": "right"}
 
     def _nearest_lane(self, state: State) -> Array:
         lane: Array = np.clip(np.rint(state.lateral), 0.0, self.lanes - 1.0)

@@ -170,6 +170,14 @@ class Glimpse(Task):
     reset_draws = step_draws = {"ruined": (), "picture": (), "corner": ()}
     render_fps = 5
     rubric = "Which one looks before it answers, and is right? If both are, prefer the one that reads more digits."
+    legend = {
+        "large square": "what has been looked at so far",
+        "frame": "where it looks now; green or red once it has answered",
+        "really there": "the digit as it is",
+        "says": "its answer",
+        "looked": "how many looks it took",
+        "row below": "earlier digits and how they were answered",
+    }
 
     def __init__(
         self,
@@ -247,6 +255,14 @@ class Glimpse(Task):
         keys = {str(digit): digit for digit in range(10)}
         keys |= {" ": CANNOT_TELL, "w": UP, "d": RIGHT, "s": DOWN, "a": LEFT}
         return {(key,): action for key, action in keys.items()}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return {
+            **{str(digit): f"it is a {digit}" for digit in range(10)},
+            " ": "cannot tell",
+            **{"w": "look up", "s": "look down", "a": "look left", "d": "look right"},
+        }
 
     def _look(self, state: State, actions: NDArray[Any], looking: Flags) -> None:
         """Move the window, if it is to move, over the digits that are being looked at."""

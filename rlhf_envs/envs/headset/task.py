@@ -159,6 +159,12 @@ class Headset(Task):
         "Which ride would you rather be on: lively, with a wide view that goes where the wearer looks, and not "
         "sickening? If both are alike, prefer the wearer who is less sick."
     )
+    legend = {
+        "picture": "what the wearer sees",
+        "blue ring": "where the wearer looks",
+        "dark corners": "a narrowed view, which sickens less and shows less",
+        "face and bars": "how the wearer is",
+    }
 
     def __init__(
         self, susceptibility: str = "mixed", scene: str = "forest", delay: float = 1.5, horizon: int = 200
@@ -247,6 +253,10 @@ class Headset(Task):
             {"": 0.0, "q": 0.7, "e": -0.7},
         )
         return {keys: np.array(action, dtype=np.float32) for keys, action in key_combinations(pace, wheel, view)}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return {"w": "faster", "s": "slower", "a": "turn left", "d": "turn right", "q": "narrow view", "e": "wide view"}
 
     def _follow_gaze(self, state: State) -> Array:
         """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""

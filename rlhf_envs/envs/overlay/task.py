@@ -194,6 +194,12 @@ class Overlay(Task):
         "Which labels would you rather look through: easy to read, beside their objects without hiding them or one "
         "another, and steady while the head moves? If both are alike, prefer the steadier one."
     )
+    legend = {
+        "blue labels": "the ones to judge",
+        "brackets": "the objects that labels belong to",
+        "steady": "how calmly labels stand while the head moves",
+        "clear": "how little they hide",
+    }
 
     def __init__(
         self,
@@ -315,6 +321,15 @@ class Overlay(Task):
                 keys_to_action[keys] = np.zeros(2 * self.objects, dtype=np.float32)
                 keys_to_action[keys][2 * label : 2 * label + 2] = speeds
         return keys_to_action
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        names = ("up", "left", "down", "right")
+        return {
+            key: f"label {label + 1} {name}"
+            for label, cross in enumerate(_KEYS[: self.objects])
+            for key, name in zip(cross, names, strict=True)
+        }
 
     def _scenery_speed(self, state: State) -> Array:
         """How fast the scenery will move over the display, predicted from the head's motion, (2, N) degrees a second.

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlhf_envs.envs.palette import Color, blend
-from rlhf_envs.envs.recommender.task import FORMATS, PAST, TEASER
+from rlhf_envs.envs.recommender.task import FORMATS, PAST, TEASER, TOPIC_NAMES
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
@@ -122,7 +122,7 @@ def _draw_unread_card(form: int, topic: int, canvas: Canvas) -> None:
         canvas.text(*middle, "!", colors.surface, size=44, anchor="center", bold=True)
     else:
         _SIGNS[topic](canvas, *middle, colors.surface, hue)
-    canvas.text(x + 18, y + 114, list(_TOPICS)[topic], hue, size=13, bold=True)
+    canvas.text(x + 18, y + 114, TOPIC_NAMES[topic], hue, size=13, bold=True)
     label = "clickbait" if bait else FORMATS[form]
     canvas.text(x + width - 18, y + 114, label, colors.bad if bait else colors.muted, 13, "right", bold=bait)
     for left, top, length in _text_lines(form):

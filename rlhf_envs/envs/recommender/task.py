@@ -13,6 +13,7 @@ from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, numbers
 FORMATS = ("teaser", "brief", "long read")
 TEASER, BRIEF, LONG_READ = range(len(FORMATS))
 MOST_TOPICS = 6
+TOPIC_NAMES = ("Science", "Sport", "Music", "Travel", "Food", "Film")
 PAST = 12
 """How many earlier items are stored and drawn."""
 
@@ -107,6 +108,12 @@ class Recommender(Task):
     render_fps = 8
     in_turns = True
     rubric = "Which reader is having the better time with the feed? If both look alike, prefer the more varied one."
+    legend = {
+        "card": "what the reader is shown now",
+        "line below the card": "what the reader did with it",
+        "face and bars": "how the reader is",
+        "columns": "earlier cards; coloured as far as they were read, ! for clickbait",
+    }
 
     def __init__(self, topics: int = 4, annoyance: float = 1.0, tiring: float = 1.0, horizon: int = 60) -> None:
         if topics not in range(3, MOST_TOPICS + 1):
@@ -196,6 +203,15 @@ class Recommender(Task):
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """A row of keys for each format, digits for teasers, and one key in it for each topic."""
         return {(_KEY_ROWS[item // self.topics][item % self.topics],): item for item in range(len(self._topic))}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return {
+            _KEY_ROWS[item // self.topics][item % self.topics]: (
+                f"{TOPIC_NAMES[item % self.topics]}, {FORMATS[item // self.topics]}"
+            )
+            for item in range(len(self._topic))
+        }
 
     def _per_item(self, teaser: float, brief: float, long_read: float) -> Array:
         return np.repeat(np.array([teaser, brief, long_read], dtype=np.float32), self.topics)

@@ -171,6 +171,12 @@ class Rival(Task):
         "Which match would the player rather go on with: close, with long rallies, hard but fair, and an opponent who "
         "tries? If both are alike, prefer the longer rally."
     )
+    legend = {
+        "right paddle, blue": "the opponent to judge",
+        "left paddle, violet": "the player, for whom it should be a good match",
+        "?": "the player suspects that the opponent is not trying",
+        "bars": "how the player is, and how long the rally is",
+    }
 
     def __init__(self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400) -> None:
         if player not in PLAYERS:
@@ -264,6 +270,10 @@ class Rival(Task):
         """W and S to move; D to smash and A to play softly, else it is a drive."""
         held = key_combinations({"": 0, "w": 1, "s": 2}, {"a": 0, "": 1, "d": 2})
         return {keys: move * len(STROKES) + stroke for keys, (move, stroke) in held}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return {"w": "up", "s": "down", "a": "soft stroke", "d": "smash"}
 
 
 def _choose(state: State, goal: Array) -> tuple[Array, NDArray[Any]]:

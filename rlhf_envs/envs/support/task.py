@@ -175,6 +175,13 @@ class Support(Task):
         "At which desk do customers leave with their issue really solved and in a better mood, without needless "
         "refunds and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
+    legend = {
+        "blue bubbles": "what the desk says or does",
+        "grey bubbles": "the customer",
+        "face": "the customer's mood",
+        "likely issue": "what the desk takes the issue for",
+        "row of faces": "customers who are waiting",
+    }
 
     def __init__(
         self,
@@ -274,6 +281,10 @@ class Support(Task):
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """One key for each action, in their order along a row."""
         return {(key,): action for action, key in enumerate("asdfgh")}
+
+    def describe_keys(self) -> dict[str, str]:
+        """What each key does."""
+        return dict(zip("asdfgh", ACTIONS, strict=True))
 
     def _waiting_anger(self, state: State) -> Array:
         return add_up(state.line[ANGER]) * (1 / (self.caseload - 1))

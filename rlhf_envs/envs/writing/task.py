@@ -142,6 +142,14 @@ class Writing(Task):
         "Which notes would you rather get: fluent, on the topic and in the tone asked for, saying nothing twice, and "
         "closed in time? If both are alike, prefer the one with fewer red marks."
     )
+    legend = {
+        "asked for": "topic and tone of the note",
+        "green words": "on the topic",
+        "violet words": "in the tone",
+        "red marks": "mistakes and repetitions",
+        "note above": "the one before, with its stamp",
+        "length": "how far the note has come; the line is the limit",
+    }
 
     def __init__(
         self, topics: int = 5, max_words: int = 14, tone_strictness: int = 1, split: str = "train", horizon: int = 60

@@ -15,6 +15,7 @@ from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem
 from rlhf_envs.feedback.web.dashboard import OverviewCache
 from rlhf_envs.feedback.web.service import LabellingService
+from rlhf_envs.feedback.web.tokens import ANNOTATOR
 from rlhf_envs.json_values import require_json
 from rlhf_envs.queries import LONGEST_NAME, MOST_REASONS, Choice, Submission
 from rlhf_envs.queries import Query as AskedQuery
@@ -60,6 +61,8 @@ class Me(BaseModel):
     environment: str
     rubric: str
     reasons: dict[str, str] = Field(description="What can be named as a reason, and how a person reads it.")
+    legend: dict[str, str] = Field(description="What can be seen in a clip, and what it means.")
+    new: bool = Field(description="Whether this person has answered nothing yet.")
 
 
 class Practice(BaseModel):
@@ -76,6 +79,7 @@ class Question(BaseModel):
 
     id: int
     kind: str
+    rubric: str = Field(description="What is asked.")
     clips: list[str] = Field(description="Where the films are, in screen order.")
     descriptions: list[str] = Field(description="What happens in each, for those who cannot see it.")
     steps: int = Field(description="Frames of each film.")
@@ -146,6 +150,8 @@ async def me(service: Service, person: AnyPerson) -> Me:
         environment=service.store.environment.id,
         rubric=service.guidance.rubric,
         reasons=dict(service.guidance.reasons),
+        legend=dict(service.guidance.legend),
+        new=person.role == ANNOTATOR and await service.is_new(person.name),
     )
 
 
@@ -156,7 +162,7 @@ async def queries(
     """The next queries, the first one now; empty where there are none at the moment. They are leased for a while."""
     upcoming = await service.upcoming(person.name, theme, kinds, showing)
     rate = await service.frames_per_second()
-    return Upcoming(queries=[_question(query, rate, await service.described(query)) for query in upcoming])
+    return Upcoming(queries=[await _question(service, query, rate) for query in upcoming])
 
 
 @router.get(
@@ -247,7 +253,7 @@ async def summary(service: Service, person: Annotator) -> Summary:
     return Summary(lines=[SummaryLine(name=name, text=text) for name, text in await service.summary(person.name)])
 
 
-def _question(query: AskedQuery, rate: float, descriptions: list[str]) -> Question:
+async def _question(service: LabellingService, query: AskedQuery, rate: float) -> Question:
     known = known_answer(query)
     practice = None
     if known is not None:
@@ -260,8 +266,9 @@ def _question(query: AskedQuery, rate: float, descriptions: list[str]) -> Questi
     return Question(
         id=query.id or 0,
         kind=query.kind,
+        rubric=service.guidance.rubric_for(query.kind),
         clips=[f"/api/clips/{query.id}/{position}.mp4" for position in range(len(query.segments))],
-        descriptions=descriptions,
+        descriptions=await service.described(query),
         steps=len(query.segments[0]),
         frames_per_second=rate,
         practice=practice,

@@ -115,6 +115,11 @@ class LabellingService:
                 self.films.film(str(segment_id), partial(_itself, segment), theme)
         return shown
 
+    async def is_new(self, annotator: str) -> bool:
+        """Whether an annotator has answered nothing yet."""
+        session = await self.session(annotator)
+        return await asyncio.to_thread(session.is_new)
+
     async def summary(self, annotator: str) -> list[tuple[str, str]]:
         """What an annotator reads at the end; after that they need the server no more."""
         session = await self.session(annotator)

@@ -267,8 +267,9 @@ def open_window(
     texts = guidance(environment)
     display = _open_display(environment.required.id, size)
     cache = ClipCache(environment, display.get_surface())
+    introduces = session.introduces and session.is_new()
     outbox = Outbox(session, tuple(QUESTIONS))
-    window = LabellingWindow(display, LabellingScreen(outbox, cache, texts, theme, speed))
+    window = LabellingWindow(display, LabellingScreen(outbox, cache, texts, theme, speed, introduces))
     try:
         yield window
     finally:

@@ -278,7 +278,7 @@ class Background:
         step = 30 * s
         box = box.move(0, -round(len(summary) * step / 2))
         for number, (name, text) in enumerate(summary):
-            y = box.centery + 74 * s + number * step
+            y = box.centery + 86 * s + number * step
             self.canvas.text(box.centerx - 12 * s, y, name, colors.muted, 16 * s, "right")
             self.canvas.text(box.centerx + 12 * s, y, text, colors.ink, 16 * s, "left")
         self.canvas.text(box.centerx, box.centery - 18 * s, message[0], self._colors.ink, 26 * s, "center")

@@ -69,6 +69,7 @@ class LabellingScreen:
         cache: where clips come from.
         guidance: what the person should look for.
         theme, speed: to begin with.
+        introduces: whether to begin with what a new annotator has to know.
 
     Attributes:
         theme: "light" or "dark".
@@ -78,9 +79,18 @@ class LabellingScreen:
         answers: how many answers were submitted here.
         answered_at: when the latest answer was submitted, until the next question has been on screen; then None.
         closed: whether the person wants to end.
+        introduces: whether what a new annotator has to know is still on screen.
     """
 
-    def __init__(self, outbox: Outbox, cache: ClipCache, guidance: Guidance, theme: str, speed: float) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        cache: ClipCache,
+        guidance: Guidance,
+        theme: str,
+        speed: float,
+        introduces: bool = False,
+    ) -> None:
         self.theme = theme
         self.known = OutboxState()
         self.query: Query | None = None
@@ -89,6 +99,7 @@ class LabellingScreen:
         self.answers = 0
         self.answered_at: float | None = None
         self.closed = False
+        self.introduces = introduces
         self._outbox, self._cache, self._guidance, self._speed = outbox, cache, guidance, speed
         self._last: Query | None = None
         self._playback: Playback | None = None
@@ -109,7 +120,7 @@ class LabellingScreen:
         """
         self.known = self._outbox.state()
         queries = self.known.queries
-        if self._feedback is None:
+        if self._feedback is None and not self.introduces:
             self._show(queries[0] if queries else None)
         # The query answered last stays painted, because it may be taken back.
         wanted = {query.id: query for query in (self.query, *queries, self._last) if query is not None}
@@ -144,6 +155,8 @@ class LabellingScreen:
             return
         if action.name == "theme":
             self.theme = _OTHER_THEME[self.theme]
+        elif self.introduces:
+            self.introduces = action not in _NEXT_ACTIONS
         elif action == UNDO:
             self._done = action, now
             self._undo()
@@ -184,6 +197,10 @@ class LabellingScreen:
     def view(self, now: float) -> View:
         """Everything that is to be seen but the moving pictures."""
         question = self.question
+        if self.introduces:
+            rows = tuple(self._guidance.legend.items())
+            asked = ("What you are asked", f"{self._guidance.rubric} Enter begins.")
+            return View(self.theme, message=asked, summary=rows, progress=self.known.progress)
         base = View(self.theme, rubric=self._guidance.rubric, message=self._idle_text())
         if self.query is not None and question is not None:
             base = self.outline(self.query, question)
@@ -212,7 +229,8 @@ class LabellingScreen:
         labels = list(self._guidance.reasons.values())[:_MOST_REASONS]
         chips = tuple(Chip(label, n + 1 if question.reason_keys else None, False) for n, label in enumerate(labels))
         practice = query.purpose is Purpose.PRACTICE
-        return View(self.theme, question, rubric=self._guidance.rubric, practice=practice, chips=chips)
+        rubric = self._guidance.rubric_for(query.kind)
+        return View(self.theme, question, rubric=rubric, practice=practice, chips=chips)
 
     def moment(self, now: float) -> Moment:
         """What is to be seen of the moving pictures, as values: where two are equal, nothing is drawn again."""

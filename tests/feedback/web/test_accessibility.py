@@ -79,6 +79,9 @@ def test_axe_finds_nothing_in_practice_nor_where_something_is_wrong(
     kinds: PreferenceStore, served: Served, open_screen: OpenScreen
 ) -> None:
     screen = open_screen(served.link("new"))
+    screen.page.locator(".introduction").wait_for()
+    check(screen, "what a new annotator reads first")
+    screen.page.keyboard.press("Enter")
     screen.query()
     check(screen, "practice")
     screen.press("ArrowLeft", screen.query())

@@ -73,6 +73,7 @@ def test_practice_whose_clips_cannot_be_shown_may_be_skipped(
 
     store.ask(make_queries(1))
     screen = open_screen(served.link("new"))
+    screen.page.get_by_role("button", name="Practise first").click()
     for number in range(1, 5):
         screen.page.locator("#stage", has_text="skipping costs nothing").wait_for()
         screen.page.get_by_role("button", name="Skip them").click()

@@ -138,6 +138,9 @@ def open_for_user(store: PreferenceStore) -> Iterator[Callable[..., WindowUser]]
             session = AnnotatorSession(store, "ann", lease_seconds=lease_seconds, practice=practice)
             settings = {"size": (640, 440), "speed": 4.0} | settings
             user = WindowUser(windows.enter_context(open_window(session, **settings)), session)
+            if practice:  # whoever is new reads first what it is about
+                assert user.view.summary and user.query is None
+                user.press(pygame.K_RETURN)
             user.sees(sees)
             return user
 

@@ -253,8 +253,8 @@ def test_a_new_annotator_practises_first_and_reads_what_most_prefer(
         user.press({"left": pygame.K_LEFT, "right": pygame.K_RIGHT}[known if number else other])
         right, text = user.view.feedback
         assert right == (number > 0)
-        assert text.startswith("That is what most say." if right else "Look again.")
-        assert f"Most people prefer the {known} one, because it does better on" in text
+        assert text.startswith("Right." if right else "Look again.")
+        assert f"The reference answer is the {known} one, because it does better on" in text
         user.press(pygame.K_RETURN)
         assert user.view.feedback is not None, "nobody has read that"
         user.sees(f"practice/ann/{number}")

@@ -62,7 +62,7 @@ def test_nothing_overlaps_and_all_is_in_the_window(view_of: Any, size: tuple[int
 def test_practice_feedback_stands_where_the_reasons_were_and_moves_no_clip(view_of: Any, size: tuple[int, int]) -> None:
     view = replace(view_of("rlhf/Driving-v0", "comparison", 2), practice=True)
     asked = laid_out(size, view)
-    told = laid_out(size, replace(view, feedback=(True, "That is what most say.")))
+    told = laid_out(size, replace(view, feedback=(True, "Right.")))
     assert told.arrangement.clips == asked.arrangement.clips and not told.chips
     boxes = [told.rubric_box, told.footer, *told.arrangement.clips, *(placed.rect for placed in told.controls)]
     assert pygame.Rect((0, 0), size).contains(told.feedback)

@@ -147,7 +147,7 @@ export class Controls {
 }
 
 /** The dialog with the list of keys; `questionKeys()` gives those of the question on screen. */
-export function connectKeyList(questionKeys) {
+export function connectKeyList(questionKeys, legend) {
   const dialog = find("keys");
   const open = () => {
     find("key-list").replaceChildren(
@@ -156,10 +156,33 @@ export function connectKeyList(questionKeys) {
         element("dd", {}, text),
       ]),
     );
+    find("legend").replaceChildren(...legendRows(legend));
+    find("legend-title").hidden = Object.keys(legend).length === 0;
     dialog.showModal();
   };
   find("help").addEventListener("click", open);
   return open;
+}
+
+const legendRows = (legend) =>
+  Object.entries(legend).flatMap(([seen, meaning]) => [element("dt", {}, seen), element("dd", {}, meaning)]);
+
+/** What a new annotator reads first: the question, what is to be seen, and that practice comes first. */
+export function introduction({ rubric, legend }, practice) {
+  const shown = message("What you are asked", rubric, "h1");
+  shown.classList.add("introduction");
+  if (Object.keys(legend).length)
+    shown.append(
+      element("h2", {}, "What you see in the clips"),
+      element("dl", { class: "summary" }, ...legendRows(legend)),
+    );
+  const first = practice
+    ? "Some pairs for practice come first; they do not count, and you read how they are meant. "
+    : "";
+  shown.append(
+    element("p", {}, `${first}Answer as you see it: there is no hurry, and Backspace takes an answer back.`),
+  );
+  return shown;
 }
 
 /** What a practice answer was worth; `next` is called when it was read. */

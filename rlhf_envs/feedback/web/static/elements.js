@@ -57,6 +57,32 @@ export function clipFrame(address, tag, label, description, onclick) {
   return { frame, video };
 }
 
+const ASPECT = 1.5; // of every film
+
+/**
+ * Keep clips in a grid as large as there is room for.
+ *
+ * @param grid holds them.
+ * @param columns how many may stand side by side, to choose from.
+ */
+export function fitClips(grid, columns) {
+  const fit = () => {
+    const { clientWidth, clientHeight } = grid;
+    if (!clientWidth || !clientHeight) return;
+    const gap = parseFloat(getComputedStyle(grid).columnGap) || 0;
+    const above = grid.querySelector(".tag")?.offsetHeight ?? 0;
+    const width = (across) => {
+      const rows = Math.ceil(grid.children.length / across);
+      const room = (clientHeight - gap * (rows - 1)) / rows - above - 4;
+      return Math.floor(Math.min((clientWidth - gap * (across - 1)) / across, room * ASPECT));
+    };
+    const best = columns.reduce((one, other) => (width(other) > width(one) ? other : one));
+    grid.style.setProperty("--across", best);
+    grid.style.setProperty("--clip-width", `${Math.max(width(best), 60)}px`);
+  };
+  new ResizeObserver(fit).observe(grid);
+}
+
 /** What stands in place of clips: a heading and a sentence. */
 export const message = (heading, sentence, level = "h2") =>
   element("div", { class: "idle" }, heading ? element(level, {}, heading) : null, element("p", {}, sentence));

@@ -8,6 +8,7 @@ import {
   Controls,
   hideFeedback,
   idleMessage,
+  introduction,
   note,
   Reasons,
   showMessageOnly,
@@ -18,7 +19,7 @@ import {
   showRubric,
   troubleSentence,
 } from "./display.js";
-import { message, onStackedChange, sideName } from "./elements.js";
+import { keyButton, message, onStackedChange, sideName } from "./elements.js";
 import { Outbox } from "./outbox.js";
 import { FEWEST, Queue } from "./queue.js";
 import { FailureQuestion } from "./questions/failure.js";
@@ -67,7 +68,7 @@ class LabelPage {
       step: (direction) => this.question?.player.step(direction),
       faster: (up) => this.setSpeed(up),
     });
-    this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? []);
+    this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? [], me.legend);
     this.toggleTheme = connectThemeButton(find("theme"));
     onThemeChange(() => this.show(true));
     onStackedChange(() => {
@@ -189,7 +190,8 @@ class LabelPage {
   }
 
   show(anew = false) {
-    if (this.reading) return; // what a practice answer was worth is on screen
+    if (this.reading) return; // what a practice answer was worth, or what there is to know, is on screen
+    if (this.me.new && this.queue.current) return this.introduce();
     const query = this.queue.current;
     if (query && query.id === this.shown?.id && !anew) return;
     const pressed = anew && query?.id === this.shown?.id ? this.reasons.chosen() : [];
@@ -197,7 +199,7 @@ class LabelPage {
     this.shown = query;
     if (!query) return this.showNothing();
     find("rubric").hidden = false;
-    showRubric(this.me.rubric, query.practice);
+    showRubric(query.rubric, query.practice);
     this.place(message("", "Loading the clips …"));
     this.films.get(query, theme()).then(
       (films) => this.present(query, films),
@@ -229,7 +231,7 @@ class LabelPage {
     question.present();
     const asked = Screen.asked(query);
     const about = query.practice
-      ? `Practice: this answer does not count. ${this.me.rubric}`
+      ? `Practice: this answer does not count. ${query.rubric}`
       : Screen === this.lastScreen
         ? ""
         : asked;
@@ -307,6 +309,24 @@ class LabelPage {
     return undefined;
   }
 
+  /** Before the first question of all: what it is about and what is to be seen. */
+  introduce() {
+    const proceed = () => {
+      this.me.new = false;
+      this.reading = undefined;
+      this.show();
+      find("stage").focus();
+    };
+    this.reading = proceed;
+    const button = keyButton("Enter", this.queue.current.practice ? "Practise first" : "Begin", proceed, {
+      class: "strong",
+    });
+    this.place(introduction(this.me, this.queue.current.practice), [button]);
+    find("rubric").hidden = true;
+    button.focus();
+    announce(find("stage").textContent);
+  }
+
   /** Show how a practice answer compares with the known one, until that was read. */
   explain(known, choice) {
     this.reading = () => {
@@ -355,7 +375,7 @@ class LabelPage {
         event.preventDefault();
         this.reading();
       } else if (event.key === "Backspace") this.undo();
-      else if (isMeant(event) && !onButton) note("Enter goes on with the next clips.");
+      else if (isMeant(event) && !onButton) note("Enter goes on.");
       return;
     }
     const before = find("note").firstChild;

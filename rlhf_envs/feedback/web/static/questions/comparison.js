@@ -1,6 +1,6 @@
 // Two clips side by side: which is better?
 import { Player } from "../clips.js";
-import { capital, clipFrame, element, keyButton, sideName } from "../elements.js";
+import { capital, clipFrame, element, fitClips, isStacked, keyButton, sideName } from "../elements.js";
 import { Question } from "./question.js";
 
 const CHOICES = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "tie", ArrowDown: "skip" };
@@ -33,6 +33,7 @@ export class ComparisonQuestion extends Question {
       query.frames_per_second,
     );
     this.element = element("div", { class: "clips" }, ...clips.map((clip) => clip.frame));
+    fitClips(this.element, [isStacked() ? 1 : 2]);
     this.choices = [
       keyButton("←", `${capital(sideName("left"))} is better`, () => this.choose("left"), { class: "side" }),
       keyButton("↑", "Equally good", () => this.choose("tie")),

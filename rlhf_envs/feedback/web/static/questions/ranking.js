@@ -1,6 +1,6 @@
 // Several clips: number keys, taps or dragging put them in order, the best first; Enter confirms.
 import { Player } from "../clips.js";
-import { clipFrame, element, keyButton } from "../elements.js";
+import { clipFrame, element, fitClips, keyButton } from "../elements.js";
 import { Question } from "./question.js";
 
 const FEWEST_PIXELS = 8; // a pointer that moved less was a tap
@@ -47,7 +47,10 @@ export class RankingQuestion extends Question {
     );
     this.slots = this.places.map((_, place) => element("li", { class: "place", "data-place": place }));
     const grid = element("div", { class: `clips ${this.count > 2 ? "many" : ""}` }, ...this.frames);
-    grid.style.setProperty("--across", this.count === 4 ? 2 : Math.min(this.count, 3));
+    fitClips(
+      grid,
+      films.map((_, position) => position + 1),
+    );
     this.element = element(
       "div",
       { class: "ranking" },
