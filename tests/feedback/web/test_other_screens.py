@@ -296,6 +296,7 @@ def test_where_policies_are_judged_nobody_is_told_of_a_training(
     served = Served(store, tmp_path / "clips", purposes=[Purpose.JUDGE])
     try:
         judge = open_screen(served.link("ann"))
+        judge.page.get_by_role("button", name="Begin").click()
         first = judge.query()
         judge.page.get_by_text("0 of 2").wait_for()
         assert "raining" not in judge.text("body")
@@ -338,7 +339,6 @@ def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
     notice = {"state": "waiting", "waiting_for": 1234, "answers": 3000, "test_accuracy": 0.51}
     store.post_status(TRAINING, notice)
     screen = open_screen(served.link("ann"), viewport={"width": width, "height": height})
-    screen.page.get_by_role("button", name="Begin").click()
     screen.query()
     shown = screen.page.locator("#training")
     shown.get_by_text("Training waits for 1,234 answers").wait_for()
