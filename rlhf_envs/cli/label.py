@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, StoreMissingError, make_annotator
 from rlhf_envs.feedback.store import QUEUE
+from rlhf_envs.feedback.store.database import stores_in
 from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory, load_critic
@@ -44,6 +46,8 @@ class Arguments:
         run_dir: the run's folder; give either this or --store.
         store: a store that belongs to no run: the path of its file, or the URL of a database that several machines
             share.
+        all_runs: answer the queries of all runs whose stores are in schemas of the PostgreSQL database that --store
+            names, those that begin later as well; on a web page, or by code.
         feedback: who answers: people in a "window" or on a "web" page; or code, until the command is stopped, besides
             whoever else answers: a scripted teacher by name, or an annotator of your own as "module:Name".
         critic: the folder of a finished run of the same environment with --reward true, by whose critic the teachers
@@ -62,6 +66,7 @@ class Arguments:
 
     run_dir: Path | None = None
     store: str | None = None
+    all_runs: bool = False
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*SCREENS))] = "window"
     critic: Annotated[Path | None, tyro.conf.arg(name="teacher.critic")] = None
     screen: Annotated[ScreenFlags, tyro.conf.arg(name="")] = field(default_factory=ScreenFlags)
@@ -79,6 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
         _check(args)
         if args.until_gone is not None:
             threading.Thread(target=_end_after, args=(args.until_gone,), daemon=True).start()
+        if args.all_runs:
+            _answer_all_runs(args)
+            return 0
         with _open(args) as store:
             if args.report:
                 _report(args, store)
@@ -96,6 +104,13 @@ def _check(args: Arguments) -> None:
         raise ValueError(
             "Say whose queries to answer: either --run-dir with a run's folder, or --store with a path or URL."
         )
+    if args.all_runs and (args.store is None or args.report or args.feedback == "window" or args.critic is not None):
+        raise ValueError(
+            "--all-runs needs --store with the URL of a PostgreSQL database, and --feedback web, or code that judges "
+            "without --critic."
+        )
+    if args.all_runs and args.feedback == "web" and args.until_finished:
+        raise ValueError("A page for all runs waits for those that begin later; stop it by Ctrl-C.")
     if args.report and args.feedback != "window":
         raise ValueError("--report asks nobody; leave --feedback out.")
     if args.feedback not in SCREENS:
@@ -181,12 +196,50 @@ def _let_code_answer(args: Arguments, store: PreferenceStore) -> None:
     until = "the training has finished" if args.until_finished else "it is stopped (Ctrl-C)"
     print(f"The annotator {args.screen.annotator or args.feedback} answers{what} until {until}.", flush=True)
     while True:
-        # Read before answering: what a run asks last, it asks before it says that it has finished.
-        status = store.statuses().get(TRAINING)
-        annotator.serve(store)
-        if args.until_finished and status is not None and status.value.get("state") == "finished":
+        if _serve_once(annotator, store) and args.until_finished:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def _answer_all_runs(args: Arguments) -> None:
+    """Let people on a web page, or code, answer in all stores of a database until the command is stopped."""
+    screen, database = args.screen, args.store or ""
+    if args.feedback == "web":
+        from rlhf_envs.feedback.web import serve_several
+
+        serve_several(
+            database,
+            annotators=screen.annotators or (screen.name,),
+            renew=screen.renew,
+            clip_folder=_clip_folder(args) / "clips",
+            host=screen.host,
+            port=screen.port,
+            repeat_rate=args.repeat_rate,
+        )
+        return
+    annotator: Any = make_annotator(args.feedback)
+    if screen.annotator:
+        annotator.name = screen.annotator
+    until = "all trainings have finished" if args.until_finished else "it is stopped (Ctrl-C)"
+    print(f"The annotator {screen.annotator or args.feedback} answers in all runs until {until}.", flush=True)
+    with ExitStack() as opened:
+        stores: dict[str, PreferenceStore] = {}
+        while True:
+            for place in stores_in(database):
+                if place not in stores:
+                    stores[place] = opened.enter_context(PreferenceStore.open(place))
+            finished = [_serve_once(annotator, store) for store in stores.values()]
+            if args.until_finished and finished and all(finished):
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+def _serve_once(annotator: Any, store: PreferenceStore) -> bool:
+    """Answer what is open; whether that was all, as the training has finished."""
+    # Read before answering: what a run asks last, it asks before it says that it has finished.
+    status = store.statuses().get(TRAINING)
+    annotator.serve(store)
+    return status is not None and status.value.get("state") == "finished"
 
 
 def _serve(args: Arguments, store: PreferenceStore) -> None:

@@ -76,7 +76,9 @@ def test_stores_of_several_trainers_share_a_database(postgresql_server: str, mak
             with PreferenceStore.open(place) as opened:
                 assert opened.run == name
         assert stores_in(url) == places
-        assert stores_in(places[1]) == [places[1]]
+        for no_database in (places[1], "sqlite:///feedback.db", "feedback.db"):
+            with pytest.raises(ValueError, match="Stores share a PostgreSQL database"):
+                stores_in(no_database)
         with pytest.raises(StoreMissingError, match="schema=run_c"):
             PreferenceStore.open(f"{url}?schema=run_c")
 

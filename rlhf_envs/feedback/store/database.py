@@ -49,6 +49,9 @@ _OF_SCHEMA = "hashtext(current_schema()::text)"
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
+PEOPLE_SCHEMA = "rlhf_envs_people"
+"""Of a database whose stores are served together: who may answer in all of them."""
+
 _KEEPALIVE = ("tcp_keepalives_idle = 15", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3")
 """With these the server notices within half a minute that the machine of a trainer has gone."""
 
@@ -461,17 +464,31 @@ def _connectable(url: URL) -> URL:
     return url.difference_update_query(["schema", "options"]).update_query_dict({"options": options})
 
 
-def stores_in(url_or_path: str | os.PathLike[str]) -> list[str]:
-    """The URLs of all stores in the schemas of a PostgreSQL database, by name, or the place itself if it names one.
+def in_schema(url: str, schema: str) -> str:
+    """The URL of a schema of a PostgreSQL database.
 
     Raises:
-        ValueError: if the URL is not understood.
+        ValueError: if the URL is not of such a database, or names a schema already.
+    """
+    found = _url(url)
+    if found.get_backend_name() != "postgresql" or "schema" in found.query:
+        raise ValueError(f"Stores share a PostgreSQL database, as postgresql://host/database names one, not {url!r}.")
+    place: str = found.update_query_dict({"schema": schema}).render_as_string(hide_password=False)
+    return place
+
+
+def stores_in(url_or_path: str | os.PathLike[str]) -> list[str]:
+    """The URLs of all stores in the schemas of a PostgreSQL database, by name.
+
+    Args:
+        url_or_path: of the database, without a schema.
+
+    Raises:
+        ValueError: if it is no such database.
         StoreError: if the database cannot be read.
     """
     place = os.fspath(url_or_path)
-    url = _url(place)
-    if url.get_backend_name() != "postgresql" or "schema" in url.query:
-        return [place]
+    in_schema(place, PEOPLE_SCHEMA)  # refuses what has no schemas
 
     def look(connection: Connection) -> list[str]:
         # All of these tables, since others may have one that is called so.
@@ -481,15 +498,18 @@ def stores_in(url_or_path: str | os.PathLike[str]) -> list[str]:
                 "GROUP BY table_schema HAVING count(*) = 3 ORDER BY table_schema"
             )
         )
-        return [str(name) for name in found.scalars() if _SCHEMA.fullmatch(str(name))]
+        return [str(name) for name in found.scalars() if _is_of_store(str(name))]
 
     database = Database(place, patience=10.0)
     try:
         schemas = database.read(look)
     finally:
         database.close()
-    own = [place] if schemas in ([], ["public"]) else []
-    return own or [url.update_query_dict({"schema": name}).render_as_string(hide_password=False) for name in schemas]
+    return [in_schema(place, name) for name in schemas]
+
+
+def _is_of_store(schema: str) -> bool:
+    return schema != PEOPLE_SCHEMA and _SCHEMA.fullmatch(schema) is not None
 
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:

@@ -3,6 +3,6 @@
 Needs the extra `web` (FastAPI and uvicorn), which is imported only when a page is really made.
 """
 
-from rlhf_envs.feedback.web.serving import create_app, serve
+from rlhf_envs.feedback.web.serving import create_app, serve, serve_several
 
-__all__ = ["create_app", "serve"]
+__all__ = ["create_app", "serve", "serve_several"]

@@ -26,14 +26,18 @@ from rlhf_envs.queries import Purpose
 
 STATIC = Path(__file__).parent / "static"
 _RETRY_AFTER = "2"
-_READ = ["GET", "HEAD"]
+READ = ["GET", "HEAD"]
 _log = logging.getLogger("uvicorn.error")
 
 
 def build_application(
-    store: PreferenceStore, clip_folder: Path, repeat_rate: float, purposes: Collection[Purpose]
+    store: PreferenceStore,
+    clip_folder: Path,
+    repeat_rate: float,
+    purposes: Collection[Purpose],
+    tokens: Tokens | None = None,
 ) -> FastAPI:
-    """See `rlhf_envs.feedback.web.create_app`."""
+    """See `rlhf_envs.feedback.web.create_app`; `tokens` are those of the store unless others are given."""
     service = LabellingService(store, FilmCache(store.environment, clip_folder), repeat_rate, purposes)
 
     @asynccontextmanager
@@ -45,12 +49,12 @@ def build_application(
     app = FastAPI(title="Labelling", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.store = store
     app.state.service = service
-    app.state.tokens = tokens = Tokens(store)
+    app.state.tokens = tokens = tokens or Tokens(store)
     app.state.access = AccessControl(tokens, RateLimit())
     app.state.overview = OverviewCache(store, purposes)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    app.add_exception_handler(StoreError, _unavailable)
+    app.add_exception_handler(StoreError, unavailable)
     app.add_exception_handler(AnswerRefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.include_router(annotator_api.router)
@@ -60,18 +64,23 @@ def build_application(
 
 
 def _add_pages(app: FastAPI) -> None:
-    palette = palette_css()
-
-    @app.api_route("/", methods=_READ, include_in_schema=False)
-    @app.api_route("/label", methods=_READ, include_in_schema=False)
+    @app.api_route("/", methods=READ, include_in_schema=False)
+    @app.api_route("/label", methods=READ, include_in_schema=False)
     async def label_page() -> FileResponse:
         return FileResponse(STATIC / "label.html")
 
-    @app.api_route("/dashboard", methods=_READ, include_in_schema=False)
+    @app.api_route("/dashboard", methods=READ, include_in_schema=False)
     async def dashboard_page() -> FileResponse:
         return FileResponse(STATIC / "dashboard.html")
 
-    @app.api_route("/palette.css", methods=_READ, include_in_schema=False)
+    add_shared_files(app)
+
+
+def add_shared_files(app: FastAPI) -> None:
+    """Serve what all pages load: style sheets, scripts and the palette."""
+    palette = palette_css()
+
+    @app.api_route("/palette.css", methods=READ, include_in_schema=False)
     async def palette_sheet() -> PlainTextResponse:
         return PlainTextResponse(palette, media_type="text/css")
 
@@ -96,8 +105,8 @@ def palette_css() -> str:
     )
 
 
-async def _unavailable(request: Request, failure: Exception) -> Response:
-    """The log has the whole reason; the holder of a link need not know where the store is."""
+async def unavailable(request: Request, failure: Exception) -> Response:
+    """Say that the store cannot do it now. The log has the reason; the holder of a link need not know where it is."""
     _log.warning("%s", failure)
     brief = failure.brief if isinstance(failure, StoreError) else StoreError.brief
     return JSONResponse({"detail": brief}, status_code=503, headers={"Retry-After": _RETRY_AFTER})

@@ -45,12 +45,16 @@ def create_app(
     Raises:
         ValueError: if the extra is not installed, or a setting makes no sense.
     """
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise ValueError(f"The web page needs {' and '.join(missing)}: pip install 'rlhf-envs[web]'.")
+    _require_extra()
     from rlhf_envs.feedback.web.application import build_application
 
     return build_application(store, clip_folder, repeat_rate, purposes)
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"The web page needs {' and '.join(missing)}: pip install 'rlhf-envs[web]'.")
 
 
 def serve(
@@ -83,11 +87,66 @@ def serve(
     Raises:
         ValueError: if the extra is not installed, a name or setting makes no sense, or the port is taken.
     """
+    _check_people(annotators, renew)
+    app = create_app(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
+    service = app.state.service
+
+    def watch(server: uvicorn.Server) -> None:
+        _stop_after_the_end(server, store, lambda: service.somebody_is_here(_AWAY_SECONDS))
+
+    _run(app, Tokens(store), annotators, renew, host, port, watch if until_finished else None)
+
+
+def serve_several(
+    database: str,
+    *,
+    annotators: Sequence[str],
+    clip_folder: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    repeat_rate: float = 0.0,
+    renew: Sequence[str] = (),
+    purposes: Collection[Purpose] = QUEUE,
+) -> None:
+    """`serve` for all stores in the schemas of a PostgreSQL database, those that are made later as well.
+
+    Each annotator has one link, which shows the runs that ask.
+
+    Args:
+        database: its URL, without a schema.
+        annotators, clip_folder, host, port, repeat_rate, renew, purposes: as for `serve`.
+
+    Raises:
+        ValueError: as `serve`, or if it is no such database.
+        StoreError: if it cannot be used.
+    """
+    _check_people(annotators, renew)
+    _require_extra()
+    from rlhf_envs.feedback.web.several import Runs, build_shared_application, people_of
+
+    with people_of(database) as people:
+        tokens = Tokens(people)
+        runs = Runs(database, tokens, clip_folder, repeat_rate, purposes)
+        _run(build_shared_application(runs, tokens), tokens, annotators, renew, host, port)
+
+
+def _check_people(annotators: Sequence[str], renew: Sequence[str]) -> None:
     if not annotators:
         raise ValueError("Name at least one annotator who shall get a personal link, such as their initials.")
     for name in (*annotators, *renew):
         check_name(name)
-    app = create_app(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
+
+
+def _run(
+    app: FastAPI,
+    tokens: Tokens,
+    annotators: Sequence[str],
+    renew: Sequence[str],
+    host: str,
+    port: int,
+    watch: Callable[[uvicorn.Server], None] | None = None,
+) -> None:
+    """Print the links, and serve until the process is asked to stop, or `watch` stops the server."""
     import uvicorn
 
     from rlhf_envs.feedback.web.connections import limited_config
@@ -95,7 +154,7 @@ def serve(
     server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH))
     # Who has read the links may stop the server at once.
     with _listen(host, port) as listener, _stopped_by_signals(server):
-        for line in _make_links(Tokens(store), f"http://{_address(listener)}", annotators, renew):
+        for line in _make_links(tokens, f"http://{_address(listener)}", annotators, renew):
             _print(line, sys.stdout)
         if not _is_loopback(host):
             _print(
@@ -103,10 +162,8 @@ def serve(
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
                 sys.stderr,
             )
-        if until_finished:
-            service = app.state.service
-            watch = _stop_after_the_end, (server, store, lambda: service.somebody_is_here(_AWAY_SECONDS))
-            threading.Thread(target=watch[0], args=watch[1], daemon=True).start()
+        if watch is not None:
+            threading.Thread(target=watch, args=(server,), daemon=True).start()
         server.run(sockets=[listener])
     _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
 

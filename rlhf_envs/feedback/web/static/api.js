@@ -1,5 +1,7 @@
 // Requests with the token of the personal link. It stands in the address behind "#", which browsers never send.
 export const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+/** Where this run's pages are: "" where a server has one run, or "/runs/" and its name. */
+export const base = location.pathname.replace(/\/(label|dashboard)?$/, "");
 addEventListener("hashchange", () => location.reload());
 
 const PATIENCE = 20_000;
@@ -31,7 +33,7 @@ async function send(path, { method = "GET", body, keepalive = false } = {}) {
     headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(path, options);
+  const response = await fetch(base + path, options);
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   const sentence =

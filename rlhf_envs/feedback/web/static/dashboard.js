@@ -1,5 +1,5 @@
 // The owner's page: how far things are, who answers, how training goes, and what it shall do.
-import { get, post, remove, token } from "./api.js";
+import { base, get, post, remove, token } from "./api.js";
 import { curve } from "./curve.js";
 import { element } from "./elements.js";
 import { connectThemeButton } from "./theme.js";
@@ -264,6 +264,8 @@ async function keepFresh() {
 }
 
 connectThemeButton(find("theme"));
+find("runs").hidden = !base;
+find("runs").href = `/${location.hash}`;
 showColumns();
 find("pause").addEventListener("click", () => {
   const paused = !latest.requests.paused;
