@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def test_segments_can_be_read_without_this_library(source: Path, exported: Path)
     states = np.frombuffer(b"".join(row["states"]), layout["dtype"]).reshape(layout["shape"])
     assert np.array_equal(states, first.states)
     assert row["frames"] is None
+
+
+def test_the_example_of_the_documentation_reads_an_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(exported.parent)
+    names: dict[str, Any] = {}
+    exec(compile(example, "data.md", "exec"), names)
+    assert ([1, 2], "right") in names["compared"] and len(names["standing"]) == 5
+    assert names["observations"].shape == (4, 4) and names["states"].shape == (4, 5)
 
 
 def test_the_manifest_describes_every_file_and_the_spaces(exported: Path) -> None:
