@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,27 @@ from numpy.typing import NDArray
 
 Observations = NDArray[Any] | dict[str, NDArray[Any]]
 """Observations of several steps or copies: one array (N, *obs), or for a flat Dict space one such array per key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """B steps, and what they led to.
+
+    Attributes:
+        observations: before each step, (B, *obs), or a dict of such arrays for a flat Dict space.
+        actions: (B, *act).
+        next_observations: after it, as `observations`; None where they are not known. Rows of steps that ended an
+            episode are not looked at, so that they may be those of the next episode.
+        ended: (B,) bool, the steps that ended their episode, in whatever way; None for none.
+        terminated: (B,) bool, those that ended it by termination; None for none.
+    """
+
+    observations: Observations
+    actions: NDArray[Any]
+    next_observations: Observations | None = None
+    ended: NDArray[np.bool_] | None = None
+    terminated: NDArray[np.bool_] | None = None
+
 
 SMALLEST_IMAGE = 12
 """A uint8 array with a shorter side than this many pixels is a grid of symbols, and read as a vector."""

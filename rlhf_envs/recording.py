@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations, map_observations, merge_leading_axes, named_arrays
+from rlhf_envs.observations import Observations, Transitions, map_observations, merge_leading_axes, named_arrays
 from rlhf_envs.segments import Segment
 
 _MOST_TRIES = 20
@@ -201,6 +201,35 @@ class SegmentRecorder:
         picked = self._pick(order), self._actions[order], self._true_rewards[order]
         observations, actions, rewards = (merge_leading_axes(part) for part in picked)
         return observations, actions, rewards  # type: ignore[return-value]
+
+    def latest_transitions(self, steps: int | None = None, following: Observations | None = None) -> Transitions:
+        """What happened in the last steps (all that are remembered by default) of all copies, oldest step first.
+
+        Args:
+            steps: how many steps of every copy.
+            following: what the environment showed after the newest step, (N, *obs). Where it is not said, the newest
+                steps count as the last ones of their episodes.
+
+        Returns:
+            steps * N transitions.
+
+        Raises:
+            ValueError: if fewer steps are remembered.
+        """
+        steps = self._filled if steps is None else steps
+        observations, actions, _ = self.latest(steps)
+        newest = following
+        if newest is None:
+            newest = map_observations(lambda shown: shown[-self.copies :], observations)
+        next_observations = map_observations(
+            lambda shown, last: np.concatenate([shown[self.copies :], last]), observations, newest
+        )
+        places = self._places(np.arange(self._filled - steps, self._filled))
+        ages, terminated = self._age[places], self._terminated[places]
+        ended = np.concatenate([ages[1:], self._next_age[None]]) == 1
+        if following is None:
+            ended[-1] = True
+        return Transitions(observations, actions, next_observations, ended.reshape(-1), terminated.reshape(-1))
 
     def sample_windows(self, count: int, length: int, rng: np.random.Generator) -> Windows:
         """Up to `count` windows of `length` steps, each of one episode, drawn with replacement.

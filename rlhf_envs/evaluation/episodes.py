@@ -32,6 +32,7 @@ class StepResult:
         proxy_rewards: (N,) float64, or None where the environment has no proxy reward.
         terms: what each named term adds to the true reward, weighted, (N,) float64; empty where none are named.
         done: (N,) bool, whether the episode ended with this step.
+        terminated: (N,) bool, whether the environment ended it.
     """
 
     observations: Observations
@@ -39,6 +40,7 @@ class StepResult:
     proxy_rewards: NDArray[np.float64] | None
     terms: dict[str, NDArray[np.float64]]
     done: NDArray[np.bool_]
+    terminated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +97,21 @@ class Copies:
     def step(self, actions: NDArray[Any], running: NDArray[np.bool_]) -> StepResult:
         """Step the copies that are running, (N,) bool, with actions (N, *act)."""
         true, proxy = np.zeros(self.count), np.zeros(self.count)
-        done = np.zeros(self.count, dtype=np.bool_)
+        done, ended = np.zeros((2, self.count), dtype=np.bool_)
         terms: dict[str, NDArray[np.float64]] = {}
         has_proxy = False
         for row in np.flatnonzero(running).tolist():
             observation, reward, terminated, truncated, info = self._envs[row].step(actions[row])
             self._observations[row] = observation
             true[row] = true_reward(reward, info)
-            done[row] = terminated or truncated
+            done[row], ended[row] = terminated or truncated, terminated
             if "proxy_reward" in info:
                 has_proxy = True
                 proxy[row] = info["proxy_reward"]
             for name, value in _named_terms(info, self._weights).items():
                 terms.setdefault(name, np.zeros(self.count))[row] = value
-        return StepResult(stack_observations(self._observations), true, proxy if has_proxy else None, terms, done)
+        observations = stack_observations(self._observations)
+        return StepResult(observations, true, proxy if has_proxy else None, terms, done, ended)
 
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy in the current states, (N, *act)."""
@@ -162,6 +165,7 @@ class BatchedCopies(Copies):
             np.asarray(info["proxy_reward"], dtype=np.float64) if "proxy_reward" in info else None,
             {name: weight * terms[name].astype(np.float64) for name, weight in self._weights.items()},
             terminated | truncated,
+            terminated,
         )
 
     def scripted_action(self, role: str) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from rlhf_envs.evaluation.episodes import FIRST_SEED, Transition, make_copies, p
 from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.observations import concatenate_observations, named_arrays
+from rlhf_envs.observations import Transitions, concatenate_observations, named_arrays
 from rlhf_envs.queries import AccuracySource, Purpose
 from rlhf_envs.rewards import (
     PreferenceDataset,
@@ -214,9 +214,14 @@ def _agreement(
 
 def _rewards(ensemble: RewardEnsemble, played: Sequence[Transition]) -> NDArray[np.float64]:
     """The learned rewards of some steps of N copies, (steps * N,)."""
-    observations = concatenate_observations([transition.observations for transition in played])
-    actions = np.concatenate([transition.actions for transition in played])
-    return np.asarray(ensemble.reward(observations, actions), dtype=np.float64)
+    transitions = Transitions(
+        concatenate_observations([transition.observations for transition in played]),
+        np.concatenate([transition.actions for transition in played]),
+        concatenate_observations([transition.result.observations for transition in played]),
+        np.concatenate([transition.result.done for transition in played]),
+        np.concatenate([transition.result.terminated for transition in played]),
+    )
+    return np.asarray(ensemble.transition_reward(transitions), dtype=np.float64)
 
 
 def _segment_sums(

@@ -444,10 +444,11 @@ def _form(given: Any) -> str:
 
 def _describe(ensemble: RewardEnsemble, pool: SegmentSteps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """`Candidates.described` and `Candidates.returns`."""
-    rewards, described = [], []
+    rewards, events, described = [], [], []
     for observations, actions in pool.distinct():
         encoded = ensemble.encoder.encode(observations, actions)
         rewards.append(ensemble.raw_rewards(encoded))
+        events.append(torch.stack(ensemble.raw_events(encoded.vector)))
         pictures = dict(zip(ensemble.encoder.pictures, encoded.images, strict=True))
         described.append(describe_steps(observations, actions, pictures))
     if not described:
@@ -461,22 +462,42 @@ def _describe(ensemble: RewardEnsemble, pool: SegmentSteps) -> tuple[NDArray[np.
     index = pool.index()
     if not ensemble.encoder.absorbing and index.min(initial=0) < 0:
         ensemble.encoder.absorbing_steps(1)  # which refuses
-    returns: NDArray[np.float32] = torch.cat(rewards, dim=1)[:, torch.from_numpy(index)].sum(dim=2).numpy()
+    first, last, terminated = (torch.from_numpy(each) for each in _ends(index))
+    potential, ending = torch.cat(events, dim=2)
+    once = potential[:, last] - potential[:, first] + ending[:, last] * terminated
+    summed = torch.cat(rewards, dim=1)[:, torch.from_numpy(index)].sum(dim=2)
+    returns: NDArray[np.float32] = (summed + once).numpy()
     return standardised(np.concatenate([*lived, absorbing])[index]), returns
 
 
 def _hidden(ensemble: RewardEnsemble, pool: SegmentSteps) -> NDArray[np.float32]:
     """`Candidates.hidden`."""
-    parts = [
-        ensemble.step_features(ensemble.encoder.encode(observations, actions))
-        for observations, actions in pool.distinct()
-    ]
+    parts, curves = [], []
+    for observations, actions in pool.distinct():
+        encoded = ensemble.encoder.encode(observations, actions)
+        parts.append(ensemble.step_features(encoded))
+        curves.append(ensemble.event_curves(encoded.vector))
     # As in `_describe`, index -1 finds the steps after a termination at the end.
     if ensemble.encoder.absorbing:
         parts.append(ensemble.step_features(ensemble.encoder.absorbing_steps(1)))
-    steps, index = torch.cat(parts, dim=1), torch.from_numpy(pool.index())
+    index = pool.index()
+    steps = torch.cat(parts, dim=1)
+    read, (first, last, terminated) = np.concatenate(curves), _ends(index)
+    once = ensemble.event_features(read[first], read[last], terminated)
     # A member at a time, as this is as large as all steps of all segments.
-    return np.stack([member[index].sum(dim=1).numpy() for member in steps])
+    sums = (member[torch.from_numpy(index)].sum(dim=1).numpy() for member in steps)
+    return np.stack([np.concatenate([summed, once], axis=1) for summed in sums])
+
+
+def _ends(index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
+    """The first and the last step of each segment that were lived, and whether it goes on after a termination, (P,).
+
+    Args:
+        index: of each step of each segment, (P, T), -1 where absorbing.
+    """
+    lived = (index >= 0).sum(axis=1)
+    last = np.take_along_axis(index, np.maximum(lived - 1, 0)[:, None], axis=1)[:, 0]
+    return index[:, 0], last, lived < index.shape[1]
 
 
 def describe_steps(

@@ -21,9 +21,11 @@ from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.palette import THEMES, Color, blend
 from rlhf_envs.envs.rendering import FRAME_SIZE, checked_frame_size
-from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, play
+from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, Transition, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind
+from rlhf_envs.observations import Transitions
 from rlhf_envs.wrappers import UncertainRewardFunction
+from rlhf_envs.wrappers.rewards import rewards_of
 
 _SLOWEST, _FASTEST, _USUAL = 10.0, 40.0, 15.0
 _LONGEST_AXIS = 400
@@ -79,8 +81,7 @@ class EpisodeRenderer:
         trace = Trace()
         chart: StripChart | None = None
         for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
-            result, model, acted = transition.result, self._reward_model, (transition.observations, transition.actions)
-            learned = () if model is None else (float(model.reward(*acted)[0]), float(model.spread(*acted)[0]))
+            result, learned = transition.result, self._learned(transition)
             trace.add(result.true_rewards[0], {name: values[0] for name, values in result.terms.items()}, *learned)
             if chart is None:
                 chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
@@ -89,6 +90,15 @@ class EpisodeRenderer:
         if chart is not None and len(trace.true) < self._horizon:
             for _ in range(round(_HELD_SECONDS * self.frames_per_second / every)):
                 yield self._frame(chart, trace, over=True)
+
+    def _learned(self, transition: Transition) -> tuple[float, ...]:
+        """The learned reward of a step and its uncertainty; nothing without a reward model."""
+        model, result = self._reward_model, transition.result
+        if model is None:
+            return ()
+        step = transition.observations, transition.actions
+        reward = rewards_of(model, Transitions(*step, result.observations, result.done, result.terminated))
+        return float(reward[0]), float(model.spread(*step)[0])
 
     def close(self) -> None:
         """Close the environment."""

@@ -82,6 +82,8 @@ class InputEncoder:
         pictures: the key of each image in a Dict observation; empty where the observation is one.
         image_shapes: (channels, height, width) of each image, shrunk.
         vocabularies: the number of values of each embedded category.
+        columns, observed: how many vector columns there are, and how many of these, the first ones, are the
+            observation.
 
     Raises:
         ValueError: if a space, or a part of it, is of a kind that cannot be encoded.
@@ -136,6 +138,17 @@ class InputEncoder:
             np.concatenate(vectors, axis=1),
             tuple(image for part in encoded for image in part.images),
             np.concatenate([part.categories for part in encoded], axis=1),
+        )
+
+    def encode_numbers(self, observations: Observations, batch: int) -> NDArray[np.float32]:
+        """The vector columns of B observations alone, (B, `observed`) float32, without pictures and actions.
+
+        Raises:
+            ValueError: as `encode` does.
+        """
+        return np.concatenate(
+            [part.encode(_pick(observations, key), batch).vector for key, part in self._parts if part.normalised],
+            axis=1,
         )
 
     def absorbing_steps(self, batch: int) -> Encoded:

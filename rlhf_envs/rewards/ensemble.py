@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rlhf_envs.objectives import OBJECTIVES, Objective
-from rlhf_envs.observations import Observations, concatenate_observations, merge_leading_axes, stack_observations
+from rlhf_envs.observations import (
+    Observations,
+    Transitions,
+    concatenate_observations,
+    merge_leading_axes,
+    stack_observations,
+)
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
 from rlhf_envs.segments import Segment
 
@@ -43,6 +49,9 @@ SQUARE_CLIP = 4.0
 """Squares of normalised inputs are cut here, two standard deviations from the mean: a policy seeks out extremes, and a
 parabola that goes on rising beyond what was judged would pay it for them."""
 
+EVENT_SCALE = 20.0
+"""How fast potentials and worths of an end learn. A reward counts at every step of a segment, and these once in it."""
+
 _CHUNK = 1024
 _IMAGE_CHUNK = 64
 _SEGMENTS_AT_ONCE = 64
@@ -60,6 +69,12 @@ class EnsembleConfig:
             and Tibshirani 1986), each spanned by x, |x| and a clipped x^2, beside the network, which then has to
             explain only what is left. Much of what people want is of this form (near the middle, not too fast, smooth),
             and a hundred answers determine it far better than they determine a network alone.
+        potential: whether a reward function may have a potential besides, a sum of such curves of the observation, and
+            pay its change from each step to the next: r(s, a) + P(s') - P(s), the form that Ng, Harada and Russell
+            (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
+            closer or slows down, which a reward of single steps can hardly say. Each fit from fresh parameters is made
+            with and without a potential, and keeps it if that predicts held-out answers better. Pictures and categories
+            with many values have none.
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
@@ -70,6 +85,7 @@ class EnsembleConfig:
     members: int = 7
     hidden: tuple[int, ...] = (64, 64)
     additive: bool = True
+    potential: bool = True
     pessimism: float = 1.0
     objective: str = "bradley_terry"
 
@@ -207,7 +223,7 @@ class RewardEnsemble:
     def reward(
         self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """The learned reward of B steps, (B,) float32; arguments as above.
+        """The learned reward of B steps by themselves, without a potential's change, (B,) float32; arguments as above.
 
         It is the members' mean less `pessimism` times their spread, normalised over recent experience.
         """
@@ -218,6 +234,21 @@ class RewardEnsemble:
         learned = (cautious - np.float32(self.offset)) * np.float32(self.scale)
         if absorbing is not None:
             learned[absorbing] = 0
+        return learned
+
+    def transition_reward(self, transitions: Transitions) -> NDArray[np.float32]:
+        """The learned reward of B transitions, (B,) float32: `reward`, the change of the potential, and ends.
+
+        The latter two are the members' mean. Where an episode ended, or what follows is not known, the potential does
+        not change.
+
+        Raises:
+            ValueError: if the arrays do not belong to the spaces.
+        """
+        learned = self.reward(transitions.observations, transitions.actions)
+        if self.network.has_events:
+            events = self._events(transitions) / self.member_std[:, None]
+            learned += events.mean(dim=0).numpy() * np.float32(self.scale)
         return learned
 
     def spread(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
@@ -243,9 +274,46 @@ class RewardEnsemble:
 
     def encoded_returns(self, steps: Encoded, length: int) -> NDArray[np.float32]:
         """`segment_returns` for the encoded steps of M segments of this length, one after another, (M * length)."""
-        raw = self.raw_rewards(steps)
+        raw = self.raw_rewards(steps) + self._segment_events(steps, length)
         returns: NDArray[np.float32] = raw.view(len(raw), -1, length).sum(dim=2).numpy()
         return returns
+
+    def raw_events(self, vector: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        """The potential of B observations, and what it is worth that the episode terminates after them, each (K, B).
+
+        They are 0 where the reward has none.
+
+        Args:
+            vector: (B, columns), not yet normalised, of which the first ones are the observation.
+        """
+        if not self.network.has_events:
+            return torch.zeros(self.config.members, len(vector)), torch.zeros(self.config.members, len(vector))
+        with torch.inference_mode():
+            potential, ending = self.network.events(self._normalise_observed(vector))
+            return potential.cpu(), ending.cpu()
+
+    def _segment_events(self, steps: Encoded, length: int) -> Tensor:
+        """Changes of the potential and worths of ends, at the steps of M segments of this length, (K, M * length)."""
+        potential, ending = (each.view(self.config.members, -1, length) for each in self.raw_events(steps.vector))
+        absorbing = None
+        if self.encoder.absorbing:
+            absorbing = torch.from_numpy(steps.vector[:, -1] != 0).view(-1, length)
+        return segment_events(potential, ending, absorbing).flatten(1)
+
+    def _events(self, transitions: Transitions) -> Tensor:
+        """Changes of the potential and worths of ends in B transitions under each member, (K, B)."""
+        batch, following = len(transitions.actions), transitions.next_observations
+        if not self.network.has_events:
+            return torch.zeros(self.config.members, batch)
+        before, ending = self.raw_events(self.encoder.encode_numbers(transitions.observations, batch))
+        change = torch.zeros_like(before)
+        if following is not None:
+            change = self.raw_events(self.encoder.encode_numbers(following, batch))[0] - before
+        if transitions.ended is not None:
+            change[:, torch.from_numpy(transitions.ended)] = 0
+        if transitions.terminated is not None:
+            change += ending * torch.from_numpy(transitions.terminated)
+        return change
 
     def step_features(self, steps: Encoded) -> Tensor:
         """What the last layer of each member reads of B encoded steps, (K, B, width) float32."""
@@ -258,9 +326,10 @@ class RewardEnsemble:
     def segment_features(self, segments: Sequence[Segment]) -> NDArray[np.float32]:
         """What the last layer of each member reads of M segments of T steps, summed over these, (K, M, width) float32.
 
-        A raw return is linear in them: the product with `last_weights`, and a constant.
+        A raw return is linear in them: the product with `last_weights`, and a constant. What potential and ends read is
+        among them.
         """
-        features = np.empty((self.config.members, len(segments), self.network.width), np.float32)
+        features = np.empty((self.config.members, len(segments), self.last_weights.shape[1]), np.float32)
         for start in range(0, len(segments), _SEGMENTS_AT_ONCE):
             some = segments[start : start + _SEGMENTS_AT_ONCE]
             encoded = self.encoder.encode(
@@ -268,14 +337,42 @@ class RewardEnsemble:
                 np.concatenate([segment.actions for segment in some]),
                 np.concatenate([segment.is_absorbing for segment in some]),
             )
+            rows = slice(start, start + len(some))
             read = self.step_features(encoded)
-            features[:, start : start + len(some)] = read.unflatten(1, (len(some), -1)).sum(dim=2).numpy()
+            features[:, rows, : self.network.width] = read.unflatten(1, (len(some), -1)).sum(dim=2).numpy()
+            first = np.cumsum([0, *(len(segment) for segment in some[:-1])])
+            last = first + [max(segment.lived - 1, 0) for segment in some]
+            terminated = np.array([bool(segment.is_absorbing.any()) for segment in some])
+            curves = self.event_curves(encoded.vector)
+            features[:, rows, self.network.width :] = self.event_features(curves[first], curves[last], terminated)
         return features
+
+    def event_curves(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What potentials and ends read of B observations, (B, width) float32; argument as for `raw_events`."""
+        if not self.network.has_events:
+            return np.zeros((len(vector), 0), np.float32)
+        curves: NDArray[np.float32] = self.network.event_curves(self._normalise_observed(vector)).cpu().numpy()
+        return curves
+
+    def event_features(
+        self, first: NDArray[np.float32], last: NDArray[np.float32], terminated: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """The last columns of `segment_features`, (M, width) float32.
+
+        Args:
+            first, last: `event_curves` of the first and the last step of each segment that was lived.
+            terminated: (M,) bool, whether the episode was terminated after that.
+        """
+        parts = [last - first] if self.network.has_potential else []
+        if self.encoder.absorbing and self.network.has_events:
+            parts.append(np.where(terminated[:, None], last, 0))
+        return np.concatenate([np.zeros((len(first), 0), np.float32), *parts], axis=1)
 
     @property
     def last_weights(self) -> NDArray[np.float32]:
-        """The weights of the last layer of each member, (K, width) float32."""
-        weights: NDArray[np.float32] = self.network.weights[-1].detach().squeeze(2).cpu().numpy()
+        """The weights of the last layer of each member, and of its potential and ends, (K, width) float32."""
+        layers = [self.network.weights[-1], *self.network.event_weights.values()]
+        weights: NDArray[np.float32] = torch.cat(layers, dim=1).detach().squeeze(2).cpu().numpy()
         return weights
 
     def probability_right(self, left: Sequence[Segment], right: Sequence[Segment]) -> NDArray[np.float32]:
@@ -289,20 +386,29 @@ class RewardEnsemble:
         probabilities: NDArray[np.float32] = self.objective.probability(difference).mean(dim=0).numpy()
         return probabilities
 
-    def normalise(self, observations: Observations, actions: NDArray[Any]) -> None:
+    def normalise(self, transitions: Transitions) -> None:
         """Take each member's mean and std, and the scale of the reward, from recent experience of B steps.
 
         Raises:
             ValueError: if there is no step, or the arrays do not belong to the spaces.
         """
-        self.normalise_encoded(self.encoder.encode(observations, actions))
+        steps = self.encoder.encode(transitions.observations, transitions.actions)
+        self._normalise(self.raw_rewards(steps), self._events(transitions))
 
-    def normalise_encoded(self, steps: Encoded) -> None:
-        """`normalise` for steps that are encoded already; those after a termination do not count."""
-        steps = self.encoder.lived_steps(steps)
-        if not len(steps):
+    def normalise_encoded(self, steps: Encoded, length: int) -> None:
+        """`normalise` for the encoded steps of segments of this length; those after a termination do not count."""
+        rewards, events = self.raw_rewards(steps), self._segment_events(steps, length)
+        if self.encoder.absorbing:
+            lived = torch.from_numpy(steps.vector[:, -1] == 0)
+            rewards, events = rewards[:, lived], events[:, lived]
+        self._normalise(rewards, events)
+
+    def _normalise(self, rewards: Tensor, events: Tensor) -> None:
+        """Take mean, std and scale from raw rewards of single steps, and what is paid for events there, each (K, B)."""
+        if not rewards.shape[1]:
             raise ValueError("Normalising the reward needs at least one step of experience.")
-        raw = self.raw_rewards(steps).double()
+        alone = rewards.double()
+        raw = alone + events
         if self.anchored:
             self.member_mean = self.raw_rewards(self.encoder.absorbing_steps(1))[:, 0]
             deviations = (raw - self.member_mean[:, None]).square().mean(dim=1).sqrt()
@@ -311,7 +417,9 @@ class RewardEnsemble:
             deviations = raw.std(dim=1, correction=0)
         self.member_std = torch.where(deviations > _SMALLEST_STD, deviations, 1.0).float()
         normalised = (raw - self.member_mean[:, None]) / self.member_std[:, None]
-        cautious = normalised.mean(dim=0) - self.config.pessimism * normalised.std(dim=0, correction=0)
+        # What happens once, or is given back, cannot be sought again and again, so there is no need to be cautious.
+        spread = ((alone - self.member_mean[:, None]) / self.member_std[:, None]).std(dim=0, correction=0)
+        cautious = normalised.mean(dim=0) - self.config.pessimism * spread
         self.offset = 0.0 if self.anchored else float(np.float32(cautious.mean()))
         deviation = float(cautious.square().mean().sqrt() if self.anchored else cautious.std(correction=0))
         self.scale = float(np.float32(1 / deviation)) if deviation > _SMALLEST_STD else 1.0
@@ -323,6 +431,12 @@ class RewardEnsemble:
             # After a termination nothing but the indicator is seen.
             normalised[..., :-1] *= 1 - vector[..., -1:]
         return normalised
+
+    def _normalise_observed(self, vector: NDArray[np.float32]) -> Tensor:
+        """The observation's columns of (B, columns), normalised."""
+        columns = slice(self.encoder.observed)
+        observed = torch.from_numpy(vector[:, columns]).to(self.device)
+        return ((observed - self.input_mean[columns]) / self.input_std[columns]).clamp_(-INPUT_CLIP, INPUT_CLIP)
 
     def raw_rewards(self, steps: Encoded) -> Tensor:
         """Rewards of B encoded steps under each member as they come out of the network, (K, B)."""
@@ -365,6 +479,7 @@ class MemberNetwork(nn.Module):
     Attributes:
         members: K.
         width: how many numbers the last layer reads.
+        has_potential, has_events: whether there is a potential; or anything that is paid for events.
     """
 
     def __init__(self, encoder: InputEncoder, config: EnsembleConfig, generator: torch.Generator) -> None:
@@ -394,6 +509,16 @@ class MemberNetwork(nn.Module):
             curves = torch.zeros(members, 3 * encoder.columns, 1)
             self.width += curves.shape[1]
             self.weights[-1] = nn.Parameter(torch.cat([self.weights[-1].detach(), curves], dim=1))
+        self._observed = encoder.observed
+        # Events are read off the observation: a constant, and curves of its numbers.
+        width = 3 * encoder.observed + 1
+        self.has_potential = config.potential and encoder.observed > 0
+        self.event_weights = nn.ParameterDict()
+        if self.has_potential:
+            self.event_weights["potential"] = nn.Parameter(torch.zeros(members, width, 1))
+        if config.additive and encoder.absorbing:
+            self.event_weights["ending"] = nn.Parameter(torch.zeros(members, width, 1))
+        self.has_events = bool(self.event_weights)
 
     def forward(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
         """Rewards of B steps under each member, before any normalisation.
@@ -414,8 +539,27 @@ class MemberNetwork(nn.Module):
         hidden = self.hidden(vector, images, categories)
         if not self._additive:
             return hidden
-        curves = ADDITIVE_SCALE * torch.cat([vector, vector.square().clamp(max=SQUARE_CLIP), vector.abs()], dim=1)
+        curves = ADDITIVE_SCALE * _curves(vector)
         return torch.cat([self._network_scale * hidden, curves.expand(self.members, *curves.shape)], dim=2)
+
+    def events(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """The potential of B observations and what an end after them is worth, under each member, each (K, B).
+
+        Args:
+            vector: (B, columns), normalised; only the observation's columns are read.
+        """
+        curves = self.event_curves(vector)
+        nothing = curves.new_zeros(self.members, len(curves))
+        potential, ending = (
+            (curves @ self.event_weights[name]).squeeze(2) if name in self.event_weights else nothing
+            for name in ("potential", "ending")
+        )
+        return potential, ending
+
+    def event_curves(self, vector: Tensor) -> Tensor:
+        """What potential and ends are weighted sums of, (B, width); argument as for `events`."""
+        curves = _curves(vector[:, : self._observed])
+        return EVENT_SCALE * torch.cat([curves, curves.new_ones(len(curves), 1)], dim=1)
 
     def hidden(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
         """Activations of the last hidden layer of each member, (K, B, width); arguments as in `forward`."""
@@ -427,6 +571,27 @@ class MemberNetwork(nn.Module):
             # The backward pass needs the values from before; without one, writing over them is faster.
             values = functional.silu(torch.baddbmm(bias, values, weight), inplace=not torch.is_grad_enabled())
         return values
+
+
+def segment_events(potential: Tensor, ending: Tensor, absorbing: Tensor | None) -> Tensor:
+    """What is paid for events at the steps of M segments, (K, M, T).
+
+    That is the change of the potential to the next step, none at the last one that was lived, and what the end is
+    worth at the step that terminates the episode.
+
+    Args:
+        potential, ending: of each step, (K, M, T).
+        absorbing: (M, T) bool, the steps after a termination; None for none.
+    """
+    changes = potential[..., 1:] - potential[..., :-1]
+    if absorbing is not None:
+        terminates = absorbing[:, 1:] & ~absorbing[:, :-1]
+        changes = changes * ~absorbing[:, 1:] + ending[..., :-1] * terminates
+    return functional.pad(changes, (0, 1))
+
+
+def _curves(vector: Tensor) -> Tensor:
+    return torch.cat([vector, vector.square().clamp(max=SQUARE_CLIP), vector.abs()], dim=1)
 
 
 class _ImageEncoder(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -19,11 +19,19 @@ from rlhf_envs.objectives import LEAST_ERROR
 from rlhf_envs.randomness import uniforms_by_integers
 from rlhf_envs.rewards.dataset import Labels, PreferenceDataset
 from rlhf_envs.rewards.encoding import Encoded
-from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.rewards.ensemble import MemberNetwork, RewardEnsemble, segment_events
 from rlhf_envs.rewards.unlabelled import Dynamics, PseudoLabels, windows
 
+ALWAYS_FRESH_UP_TO = 400
+"""Labels up to which every fit starts from fresh parameters: that takes a second or two, and what earlier, fewer labels
+have taught wrongly is not carried on."""
+
 GROWTH_FOR_FRESH_START = 1.5
-"""How many times the labels of the last fresh start make `fit` start afresh."""
+"""With more labels, how many times those of the last fresh start make `fit` start afresh."""
+
+_STEPS, _POTENTIAL = "steps", "potential"
+_STANDARD_ERRORS = 2
+"""By which another form than rewards of steps has to predict held-out labels better, to be preferred to them."""
 
 _STEPS_BETWEEN_CHECKS = 5
 _UNCHECKED = 1 / 3
@@ -190,25 +198,63 @@ def fit(
     if not labels:
         raise ValueError("Fitting a reward needs at least one answer that teaches something, and there is none.")
     if fresh is None:
-        fresh = labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_fresh_start
+        grown = labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_fresh_start
+        fresh = labels <= ALWAYS_FRESH_UP_TO or grown
     fresh = fresh or ensemble.fits == 0 or ensemble.resampling != config.resampling
     ensemble.resampling = config.resampling
     if fresh:
         ensemble.labels_at_fresh_start = labels
-        ensemble.network = ensemble.fresh_network()
         # Only then: moving the normaliser under trained parameters would change the reward.
         _fit_input_normaliser(ensemble, dataset)
-    problem = _Problem(ensemble, dataset, config, unlabelled if config.uses_unlabelled else None)
-    steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
+        ensemble.network = ensemble.fresh_network()
+    unlabelled = unlabelled if config.uses_unlabelled else None
+    tried = []
+    for parts in _forms(ensemble.network) if fresh else (_fitted_parts(ensemble.network),):
+        if fresh:
+            ensemble.network = ensemble.fresh_network()
+        problem = _Problem(ensemble, dataset, config, unlabelled, parts)
+        steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
+        tried.append((problem, steps))
+    problem, steps = tried[_best_form([problem.held_out_losses() for problem, _ in tried])]
+    ensemble.network = problem.network
+    train_loss, held_out_loss, accuracy = problem.summary()
     ensemble.fits += 1
     # Nobody has said what a termination is worth before an answer was about one.
     ensemble.anchored = ensemble.encoder.absorbing and bool(dataset.flat_steps.vector[:, -1].any())
-    ensemble.normalise_encoded(dataset.flat_steps)
-    train_loss, held_out_loss, accuracy = problem.summary()
+    ensemble.normalise_encoded(dataset.flat_steps, problem.segment_length)
     if not all(problem.members_with_a_sample):
         # They have trained on labels that they hold out once there are more.
         ensemble.resampling = ""
     return FitReport(labels, steps, train_loss, held_out_loss, accuracy, time.perf_counter() - started)
+
+
+def _forms(network: MemberNetwork) -> tuple[frozenset[str], ...]:
+    """What a reward may be made of: rewards of single steps, these and a potential, or a potential alone."""
+    if not network.has_potential:
+        return (frozenset({_STEPS}),)
+    return frozenset({_STEPS}), frozenset({_STEPS, _POTENTIAL}), frozenset({_POTENTIAL})
+
+
+def _best_form(losses: Sequence[NDArray[np.float64]]) -> int:
+    """The form that predicts held-out labels best, if it does so clearly better than the first, and than guessing.
+
+    Args:
+        losses: of each form on every held-out label, (labels,).
+    """
+    best, least = 0, math.log(2)
+    for form, tried in enumerate(losses):
+        difference = tried - losses[0]
+        if len(difference) > 1 and tried.mean() < least:
+            error = difference.std(ddof=1) / math.sqrt(len(difference))
+            if difference.mean() < -_STANDARD_ERRORS * error:
+                best, least = form, float(tried.mean())
+    return best
+
+
+def _fitted_parts(network: MemberNetwork) -> frozenset[str]:
+    """What a reward that was fitted is made of."""
+    weights = {_STEPS: network.weights[-1], **{name: network.event_weights[name] for name in network.event_weights}}
+    return frozenset(name for name in (_STEPS, _POTENTIAL) if name in weights and bool(weights[name].any()))
 
 
 def held_out_by(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> dict[str, NDArray[np.bool_]]:
@@ -296,14 +342,26 @@ class _Problem:
     """The labels of all kinds as one thing to minimise, the network, and the best parameters of each member so far."""
 
     def __init__(
-        self, ensemble: RewardEnsemble, dataset: PreferenceDataset, config: FitConfig, unlabelled: Encoded | None
+        self,
+        ensemble: RewardEnsemble,
+        dataset: PreferenceDataset,
+        config: FitConfig,
+        unlabelled: Encoded | None,
+        parts: frozenset[str],
     ) -> None:
         self.config, self.objective = config, ensemble.objective
         self.network = ensemble.network
-        self.parameters = list(self.network.parameters())
+        self.parameters = []
+        for name, parameter in self.network.named_parameters():
+            event = name.removeprefix("event_weights.")
+            if (event if event != name else _STEPS) in parts | {"ending"}:
+                self.parameters.append(parameter)
+        if _STEPS not in parts:
+            nn.init.zeros_(self.network.weights[-1])
         self.members = ensemble.config.members
         steps, labelled = dataset.steps, len(dataset.steps)
         self.device = device = ensemble.device
+        self._absorbing = ensemble.encoder.absorbing
         self.segment_length = steps.vector.shape[1]
         if unlabelled is not None:
             steps = _joined(steps, unlabelled)
@@ -354,11 +412,15 @@ class _Problem:
 
         Args:
             segments: (segments,), their rows; or (segments, 1) beside (segments, steps).
-            steps: which of each segment.
+            steps: which of each segment, one after another.
         """
         inputs, shape = self._inputs(segments, steps)
-        rewards: Tensor = self.network(*inputs)
-        return rewards.view(self.members, *shape)
+        rewards: Tensor = self.network(*inputs).view(self.members, *shape)
+        if self.network.has_events:
+            potential, ending = (each.view(self.members, *shape) for each in self.network.events(inputs[0]))
+            absorbing = inputs[0][:, -1].view(shape) != 0 if self._absorbing else None
+            rewards = rewards + segment_events(potential, ending, absorbing)
+        return rewards
 
     def _hidden(self, segments: Tensor, steps: Tensor) -> Tensor:
         """Each member's last hidden layer, (K, segments, steps, width); arguments as in `rewards`."""
@@ -447,6 +509,18 @@ class _Problem:
         ]
         right, decided = torch.stack(pairs).sum(dim=0)
         return float(train.nanmean()), float(held_out.nanmean()), float(right / decided)
+
+    def held_out_losses(self) -> NDArray[np.float64]:
+        """The loss on each label that members hold out, their weighted mean, (labels,)."""
+        losses, held_out = [], []
+        for term, predicted in zip(self._terms, self.predictions(), strict=True):
+            losses.append(term.losses(predicted, _EVERY_LABEL))
+            held_out.append(term.held_out_weights)
+        weights = torch.cat(held_out, dim=1)
+        some = weights.sum(dim=0) > 0
+        means = (torch.cat(losses, dim=1) * weights).sum(dim=0)[some] / weights.sum(dim=0)[some]
+        found: NDArray[np.float64] = means.double().cpu().numpy()
+        return found
 
     def _by_kind(self, labels: Tensor) -> list[tuple[_Term, Tensor]]:
         if len(self._terms) == 1:

@@ -17,7 +17,7 @@ from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, SideSource, about_clips, frame_rate
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Transitions
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
 from rlhf_envs.sb3.scoring import ScoringCallback
@@ -208,11 +208,11 @@ class PreferenceCallback(ScoringCallback):
             self.on_round(report)
         return report.fit is not None
 
-    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
         """The learned reward; 0 as long as there is none."""
         if not self.loop.has_reward:
-            return np.zeros(len(actions), dtype=np.float32)
-        return self.loop.ensemble.reward(observations, actions)
+            return np.zeros(len(transitions.actions), dtype=np.float32)
+        return self.loop.ensemble.transition_reward(transitions)
 
     def _play(self, side: SideRollouts, round: int) -> SegmentRecorder:
         return side.play(self.model, round)

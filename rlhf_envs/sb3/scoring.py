@@ -30,11 +30,11 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from rlhf_envs.observations import Observations, map_observations, merge_leading_axes, space_parts
+from rlhf_envs.observations import Observations, Transitions, map_observations, merge_leading_axes, space_parts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
-Score = Callable[[Observations, NDArray[Any]], NDArray[np.float32]]
-"""Rewards (B,) of B steps: observations before them (B, *obs), actions (B, *act), both as the environment has them."""
+Score = Callable[[Transitions], NDArray[np.float32]]
+"""Rewards (B,) of B transitions, whose observations and actions are as the environment has them."""
 
 MOST_STEPS_IN_ROUND = 1_000
 """Environment steps, over all copies, after which a round ends with the rollout, unless a setting says otherwise."""
@@ -139,8 +139,8 @@ class RolloutRewards(RewardSink):
 
     def pay(self, score: Score, changed: bool) -> NDArray[np.float32]:
         """Add the rewards of the rollout, and compute returns and advantages again."""
-        observations, actions, _ = self._env.recorder.latest(self.rollout_steps)
-        rewards = score(observations, actions).reshape(self.rollout_steps, -1).astype(np.float32)
+        transitions = self._env.latest_transitions(self.rollout_steps)
+        rewards = score(transitions).reshape(self.rollout_steps, -1).astype(np.float32)
         self._buffer.rewards += rewards
         self._buffer.compute_returns_and_advantage(self._last_values(), self._model._last_episode_starts)
         return rewards
@@ -264,12 +264,17 @@ class ReplayRewards(RewardSink):
         space, buffer = self._env.action_space, self._buffer
         for start in range(youngest, oldest, self._chunk):
             rows = self._rows(start, min(start + self._chunk, oldest))
-            observations = map_observations(lambda array, rows=rows: array[rows], buffer.observations)
+            observations, following = (
+                self._observed(merge_leading_axes(map_observations(lambda array, rows=rows: array[rows], held)))
+                for held in (buffer.observations, buffer.next_observations)
+            )
             shape: Any = space.shape
             actions = buffer.actions[rows].reshape(-1, *shape)
             if isinstance(space, spaces.Box):
                 actions = self._model.policy.unscale_action(actions)
-            rewards = score(self._observed(merge_leading_axes(observations)), actions.astype(space.dtype))
+            ended = buffer.dones[rows].reshape(-1) != 0
+            terminated = ended & (buffer.timeouts[rows].reshape(-1) == 0)
+            rewards = score(Transitions(observations, actions.astype(space.dtype), following, ended, terminated))
             buffer.rewards[rows] = rewards.reshape(len(rows), -1)
 
     def _rows(self, youngest: int, oldest: int) -> NDArray[np.intp]:
@@ -373,8 +378,8 @@ class ScoringCallback(BaseCallback):
         self._rollout_started = time.perf_counter()
 
     @abstractmethod
-    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The rewards (B,) of B steps: observations before them (B, *obs), actions (B, *act)."""
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
+        """The rewards (B,) of B transitions."""
 
     def before_scoring(self) -> bool:
         """Called when a round is complete, before it is scored; whether `score` gives other rewards from now on."""
@@ -441,8 +446,7 @@ class ScoringCallback(BaseCallback):
 
     def recent_scores(self, steps: int) -> NDArray[np.float32]:
         """The rewards of the last steps that are remembered, (steps, copies)."""
-        observations, actions, _ = self.env.recorder.latest(steps)
-        return self.score(observations, actions).reshape(-1, self.env.num_envs).astype(np.float32)
+        return self.score(self.env.latest_transitions(steps)).reshape(-1, self.env.num_envs).astype(np.float32)
 
     def _on_training_start(self) -> None:
         if not _wraps(self.training_env, self.env):
@@ -507,7 +511,7 @@ class EnvironmentRewardCallback(ScoringCallback):
         """None: the environment pays."""
         return None
 
-    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
         """Not known: it is the environment that pays."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from rlhf_envs.clips import FrameCapture, snapshot_source
 from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef, usable_cores
 from rlhf_envs.envs.views import TaskVectorEnv
-from rlhf_envs.observations import Observations, named_arrays
+from rlhf_envs.observations import Observations, Transitions, named_arrays
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource
 from rlhf_envs.sb3 import simulator_states
 from rlhf_envs.wrappers import HideReward, LearnedReward, RecordSegments, true_rewards
@@ -238,6 +238,14 @@ class PreferenceVecEnv(VectorEnvBridge):
         """The recent rollouts, with what the environment paid: the true reward, by which scripted teachers judge,
         unless it was made with another objective."""
         return self._recording.recorder
+
+    def latest_transitions(self, steps: int) -> Transitions:
+        """What happened in the last steps of all copies, oldest step first, (steps * N).
+
+        Raises:
+            ValueError: if fewer steps are remembered.
+        """
+        return self.recorder.latest_transitions(steps, self._recording.observations)
 
     def remember(self, steps: int) -> None:
         """Make sure that at least this many steps of every copy are remembered; forgets what is there if not."""

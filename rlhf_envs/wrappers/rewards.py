@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Observations, Transitions, map_observations
 
 COPY_INFOS = "copies"
 """Where the infos of `EnvironmentRef.make_vector` hold those of separate copies: a list of N dicts."""
@@ -26,11 +26,26 @@ class RewardFunction(Protocol):
 
 
 @runtime_checkable
+class TransitionRewardFunction(RewardFunction, Protocol):
+    """A reward function that also looks at what a step leads to; the reward ensemble is one."""
+
+    def transition_reward(self, transitions: Transitions, /) -> NDArray[np.floating[Any]]:
+        """The reward of B transitions, (B,)."""
+
+
+@runtime_checkable
 class UncertainRewardFunction(RewardFunction, Protocol):
     """A reward function with an estimate of its uncertainty."""
 
     def spread(self, observations: Observations, actions: NDArray[Any], /) -> NDArray[np.floating[Any]]:
         """The uncertainty of the reward of B steps, (B,), on the reward's own scale."""
+
+
+def rewards_of(reward_function: RewardFunction, transitions: Transitions) -> NDArray[np.floating[Any]]:
+    """The rewards of B transitions, (B,), by whatever the reward function looks at."""
+    if isinstance(reward_function, TransitionRewardFunction):
+        return np.asarray(reward_function.transition_reward(transitions))
+    return np.asarray(reward_function.reward(transitions.observations, transitions.actions))
 
 
 class HideReward(gym.vector.VectorWrapper):
@@ -64,7 +79,7 @@ class HideReward(gym.vector.VectorWrapper):
 
 
 class LearnedReward(gym.vector.VectorWrapper):
-    """Pays every copy the learned reward of its observation before the step and its action.
+    """Pays every copy the learned reward of its step: of the observation before it, its action, and what it led to.
 
     `info` has "true_reward" and "learned_reward", each (N,) and of the step that the copy has just taken. The reward
     function sees observations as this wrapper returns them, so it belongs on top of
@@ -112,13 +127,15 @@ class LearnedReward(gym.vector.VectorWrapper):
         """
         if self._observations is None:
             raise ResetNeeded("Call reset() before the first step().")
-        # Before the step, because an environment may write its next observations into the same array.
-        actions = np.asarray(actions)
-        learned = np.asarray(self.reward_function.reward(self._observations, actions))
+        # An environment may write its next observations into the same array.
+        before, actions = map_observations(np.array, self._observations), np.asarray(actions)
+        self._observations, rewards, terminated, truncated, info = self.env.step(actions)
+        ended = np.asarray(terminated) | np.asarray(truncated)
+        transitions = Transitions(before, actions, self._observations, ended, np.asarray(terminated))
+        learned = rewards_of(self.reward_function, transitions)
         if learned.shape != (len(actions),) or not np.isfinite(learned).all():
             given = "some that are not finite" if learned.shape == (len(actions),) else f"shape {learned.shape}"
             raise ValueError(f"The reward function must give {len(actions)} steps a finite number each, not {given}.")
-        self._observations, rewards, terminated, truncated, info = self.env.step(actions)
         for name, values in (("learned_reward", learned), ("true_reward", true_rewards(rewards, info))):
             info[name], info[f"_{name}"] = values, self._all
         return self._observations, learned, terminated, truncated, info

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.train import build
 from rlhf_envs.envs.registration import find_spec
-from rlhf_envs.observations import Observations, map_observations
+from rlhf_envs.observations import Transitions, map_observations
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3 import PreferenceVecEnv, ScoringCallback
 from scripts.benchmarks import Log, markdown_table, require_positive
@@ -202,9 +202,9 @@ class _TimedScoring(ScoringCallback):
         self.seconds: dict[str, list[float]] = {name: [] for name in self.PARTS}
         self._ensemble = ensemble
 
-    def score(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
         """The learned reward."""
-        return self._ensemble.reward(observations, actions)
+        return self._ensemble.transition_reward(transitions)
 
     def _on_rollout_end(self) -> None:
         before = self.rollout_seconds, self.scoring_seconds

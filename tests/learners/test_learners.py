@@ -21,6 +21,7 @@ from rlhf_envs.evaluation import SB3Policy, evaluate
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.learners.normaliser import normalised
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.observations import Transitions
 from rlhf_envs.rewards import EnsembleConfig
 from rlhf_envs.sb3 import PreferenceCallback, PreferenceVecEnv, make_vec_env
 
@@ -67,15 +68,20 @@ def callback(env: PreferenceVecEnv, folder: Path, **settings: Any) -> Preference
     return PreferenceCallback(env, folder / "feedback.db", feedback, ensemble=EnsembleConfig(2, (8,)))
 
 
-def held(model: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
-    """Observations, actions as the environment took them, and rewards of all that a replay buffer holds."""
+def held(model: Any, frames: slice = slice(None)) -> tuple[Transitions, NDArray[np.float32]]:
+    """The transitions, with actions as the environment took them, and rewards of all that a replay buffer holds."""
     buffer, space = model.replay_buffer, model.action_space
     size = buffer.buffer_size if buffer.full else buffer.pos
     actions = buffer.actions[:size].reshape(-1, *space.shape)
     if isinstance(space, spaces.Box):
         actions = model.policy.unscale_action(actions)
-    observations = buffer.observations[:size].reshape(-1, *buffer.observations.shape[2:])
-    return observations, actions.astype(space.dtype), buffer.rewards[:size].reshape(-1)
+    shown, after = (
+        held[:size].reshape(-1, *held.shape[2:])[:, frames] for held in (buffer.observations, buffer.next_observations)
+    )
+    ended = buffer.dones[:size].reshape(-1) != 0
+    terminated = ended & (buffer.timeouts[:size].reshape(-1) == 0)
+    found = Transitions(shown, actions.astype(space.dtype), after, ended, terminated)
+    return found, buffer.rewards[:size].reshape(-1)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -101,9 +107,9 @@ def test_everything_in_a_replay_buffer_is_paid_by_the_newest_reward(name: str, t
     env, model = built(name)
     scoring = callback(env, tmp_path)
     model.learn(STEPS, callback=scoring)
-    observations, actions, rewards = held(model)
+    transitions, rewards = held(model)
     assert len(rewards) == 500 and scoring.loop.ensemble.fits >= 2
-    assert np.allclose(rewards, scoring.loop.ensemble.reward(observations, actions), atol=1e-5)
+    assert np.allclose(rewards, scoring.loop.ensemble.transition_reward(transitions), atol=1e-5)
     assert rewards.std() > 0.01
     scoring.close()
 
@@ -125,9 +131,9 @@ def test_a_buffer_that_is_too_large_to_be_paid_at_once_is_paid_during_the_next_s
 
     scoring.__class__ = Watch
     model.learn(STEPS, callback=scoring)
-    observations, actions, rewards = held(model)
+    transitions, rewards = held(model)
     assert max(outdated) > 100 and outdated[-1] == 0
-    assert np.allclose(rewards, scoring.loop.ensemble.reward(observations, actions), atol=1e-5)
+    assert np.allclose(rewards, scoring.loop.ensemble.transition_reward(transitions), atol=1e-5)
     scoring.close()
 
 
@@ -155,9 +161,9 @@ def test_rewards_reach_the_user_of_a_script_with_wrappers_of_stable_baselines3(t
     model = SAC("MlpPolicy", stacked, device="cpu", seed=0, **small)
     scoring = callback(env, tmp_path)
     model.learn(STEPS, callback=scoring)
-    observations, actions, rewards = held(model)
-    assert observations.shape[1] == 9
-    paid = scoring.loop.ensemble.reward(observations[:, -3:], actions)
+    assert held(model)[0].observations.shape[1] == 9
+    transitions, rewards = held(model, slice(-3, None))
+    paid = scoring.loop.ensemble.transition_reward(transitions)
     assert np.allclose(rewards, paid, atol=1e-5) and rewards.std() > 0.1
     scoring.close()
 

@@ -244,7 +244,7 @@ def test_pseudo_labels_make_members_surer_of_segments_that_nobody_was_asked_abou
     def certainty(ensemble: RewardEnsemble) -> float:
         vector = windows.vector.reshape(-1, 4)
         steps = Encoded(vector, (), np.zeros((len(vector), 0), np.int64))
-        returns = ensemble.raw_rewards(steps).view(3, -1, STEPS).sum(dim=2)
+        returns = torch.from_numpy(ensemble.encoded_returns(steps, STEPS))
         return float((returns[:, 1:] - returns[:, :-1]).abs().sigmoid().mean())
 
     assert certainty(with_them) > certainty(without)

@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 from scipy.special import ndtr
 
+from rlhf_envs.observations import Transitions
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, PreferenceDataset, RewardEnsemble, correlation, fit
 from rlhf_envs.rewards.fitting import RESAMPLING
 from rlhf_envs.segments import Segment
@@ -97,7 +98,7 @@ def test_the_reward_has_zero_mean_and_unit_std_over_the_experience_it_is_normali
     ensemble, dataset = new_problem(20)
     fit(ensemble, dataset)
     observations, actions, _ = flat_steps(pendulum_segments(50, seed=7))
-    ensemble.normalise(observations, actions)
+    ensemble.normalise(Transitions(observations, actions))
     members = ensemble.member_rewards(observations, actions)
     np.testing.assert_allclose(members.mean(axis=1), 0, atol=1e-3)
     np.testing.assert_allclose(members.std(axis=1), 1, atol=1e-3)
@@ -211,7 +212,18 @@ def test_pictures_teach_a_reward_too() -> None:
     assert correlation(ensemble.reward(observations, actions), true_rewards).pearson > 0.8
 
 
-def test_a_fit_starts_afresh_when_the_labels_have_grown_by_half_and_otherwise_goes_on() -> None:
+def test_a_fit_to_few_labels_starts_afresh() -> None:
+    ensemble, dataset = new_problem(10)
+    fit(ensemble, dataset)
+    add_comparisons(dataset, 1, seed=1)
+    fit(ensemble, dataset)
+    assert ensemble.labels_at_fresh_start == 11
+
+
+def test_with_many_labels_a_fit_starts_afresh_when_they_have_grown_by_half_and_otherwise_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rlhf_envs.rewards.fitting.ALWAYS_FRESH_UP_TO", 0)
     ensemble, dataset = new_problem(10)
     first = fit(ensemble, dataset)
     add_comparisons(dataset, 4, seed=1)

@@ -127,7 +127,7 @@ def test_held_out_predictions_are_those_of_the_member_that_did_not_train_on_the_
     ensemble, dataset = new_problem(60)
     fit(ensemble, dataset)
     rows = dataset.labels("comparison").rows
-    returns = ensemble.raw_rewards(dataset.flat_steps).view(7, -1, dataset.segment_length).sum(dim=2).numpy()
+    returns = ensemble.encoded_returns(dataset.flat_steps, dataset.segment_length or 0)
     by_member = returns[:, rows[:, 1]] - returns[:, rows[:, 0]]
     found = held_out_differences(ensemble, dataset)
     distance = np.abs(by_member - found).min(axis=0)

@@ -1,0 +1,131 @@
+"""The part of a learned reward that says whether something gets better from one step to the next."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlhf_envs.observations import Transitions
+from rlhf_envs.recording import SegmentRecorder
+from rlhf_envs.rewards import EnsembleConfig, PreferenceDataset, RewardEnsemble, fit
+from rlhf_envs.segments import Segment
+from rlhf_envs.wrappers.rewards import TransitionRewardFunction, rewards_of
+
+SPACE, ACTIONS = spaces.Box(-np.inf, np.inf, (4,), np.float32), spaces.Box(-1, 1, (1,), np.float32)
+STEPS = 20
+
+
+def walks(count: int, seed: int, ends_at: int | None = None) -> list[Segment]:
+    """Segments of a point in the plane: (x, y, velocity), paid for coming closer to the middle."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        place, velocity = rng.normal(size=2) * 3, rng.normal(size=2)
+        shown, rewards = [], []
+        for _ in range(STEPS):
+            shown.append([*place, *velocity])
+            velocity = 0.9 * velocity + 0.3 * rng.normal(size=2)
+            following = place + 0.3 * velocity
+            rewards.append(np.abs(place).sum() - np.abs(following).sum())
+            place = following
+        observations = np.array(shown, np.float32)
+        absorbing = None
+        if ends_at is not None:
+            absorbing = np.arange(STEPS) >= ends_at
+            observations[absorbing] = 0
+        found.append(
+            Segment(observations, np.zeros((STEPS, 1), np.float32), np.array(rewards, np.float32), absorbing=absorbing)
+        )
+    return found
+
+
+def learned(potential: bool, answers: int = 100, absorbing: bool = False) -> RewardEnsemble:
+    ensemble = RewardEnsemble(SPACE, ACTIONS, EnsembleConfig(potential=potential), absorbing=absorbing)
+    dataset = PreferenceDataset(ensemble.encoder)
+    shown = walks(2 * answers, seed=0)
+    for left, right in zip(shown[:answers], shown[answers:], strict=True):
+        dataset.add(left, right, float(right.true_rewards.sum() > left.true_rewards.sum()))
+    fit(ensemble, dataset)
+    return ensemble
+
+
+def accuracy(ensemble: RewardEnsemble) -> float:
+    shown = walks(800, seed=1)
+    left, right = shown[:400], shown[400:]
+    better = np.array([b.true_rewards.sum() > a.true_rewards.sum() for a, b in zip(left, right, strict=True)])
+    return float(((ensemble.probability_right(left, right) > 0.5) == better).mean())
+
+
+def test_progress_is_learned_from_a_hundred_answers_by_a_potential_and_hardly_without() -> None:
+    with_potential, without = accuracy(learned(True)), accuracy(learned(False))
+    assert with_potential > 0.88
+    assert with_potential > without + 0.1
+
+
+def test_what_is_paid_for_the_steps_of_a_segment_sums_up_to_its_return() -> None:
+    ensemble = learned(True)
+    segment = walks(1, seed=5)[0]
+    following = np.concatenate([segment.observations[1:], segment.observations[-1:]])
+    transitions = Transitions(segment.observations, segment.actions, following, np.arange(STEPS) == STEPS - 1)
+    # Without pessimism the reward is linear in the members' raw rewards.
+    ensemble.config = EnsembleConfig(pessimism=0)
+    ensemble.normalise(transitions)
+    paid = ensemble.transition_reward(transitions)
+    raw = ensemble.segment_returns(segment.observations[None], segment.actions[None])[:, 0]
+    mean, std = ensemble.member_mean.numpy(), ensemble.member_std.numpy()
+    expected = (((raw - STEPS * mean) / std).mean() - STEPS * ensemble.offset) * ensemble.scale
+    assert paid.sum() == pytest.approx(float(expected), abs=1e-3)
+    assert paid.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_return_is_linear_in_what_the_last_layers_read_and_ends_where_life_does() -> None:
+    ensemble = learned(True, absorbing=True)
+    for shown in (walks(5, seed=6), walks(5, seed=6, ends_at=7)):
+        returns = ensemble.segment_returns(
+            np.stack([segment.observations for segment in shown]),
+            np.stack([segment.actions for segment in shown]),
+            np.stack([segment.is_absorbing for segment in shown]),
+        )
+        from_features = np.einsum("kmh,kh->km", ensemble.segment_features(shown), ensemble.last_weights)
+        np.testing.assert_allclose(returns - returns[:, :1], from_features - from_features[:, :1], rtol=1e-3, atol=1e-3)
+
+
+def test_no_potential_is_paid_across_the_end_of_an_episode_or_where_nothing_is_known() -> None:
+    ensemble = learned(True)
+    segment = walks(1, seed=7)[0]
+    before, after = segment.observations[:4], segment.observations[4:8]
+    alone = ensemble.reward(before, segment.actions[:4])
+    ended = np.array([False, True, False, True])
+    paid = ensemble.transition_reward(Transitions(before, segment.actions[:4], after, ended))
+    assert np.array_equal(paid[ended], alone[ended]) and not np.isclose(paid[~ended], alone[~ended]).any()
+    assert np.array_equal(ensemble.transition_reward(Transitions(before, segment.actions[:4])), alone)
+
+
+def test_a_recorder_knows_what_each_step_led_to_and_where_episodes_ended() -> None:
+    recorder = SegmentRecorder(spaces.Box(0, 99, (1,), np.float32), spaces.Discrete(2), 2, capacity_steps=3)
+    for step in range(5):
+        shown = np.array([[step], [10 + step]], np.float32)
+        recorder.record(shown, np.zeros(2, int), np.zeros(2), np.array([step == 3, False]))
+    found = recorder.latest_transitions(following=np.array([[5.0], [15.0]], np.float32))
+    assert isinstance(found.next_observations, np.ndarray) and found.ended is not None
+    assert found.observations.reshape(3, 2).tolist() == [[2, 12], [3, 13], [4, 14]]  # type: ignore[union-attr]
+    assert found.next_observations.reshape(3, 2).tolist() == [[3, 13], [4, 14], [5, 15]]
+    assert found.ended.reshape(3, 2).tolist() == [[False, False], [True, False], [False, False]]
+    unknown = recorder.latest_transitions(2)
+    assert unknown.ended is not None and unknown.ended.tolist() == [True, False, True, True]
+
+
+def test_reward_functions_of_single_steps_are_asked_for_those() -> None:
+    class Alone:
+        def reward(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
+            return observations[:, 0]
+
+    transitions = Transitions(np.full((2, 4), 3.0, np.float32), np.zeros((2, 1), np.float32))
+    assert rewards_of(Alone(), transitions).tolist() == [3, 3]
+    assert isinstance(learned(True, answers=8), TransitionRewardFunction)
+
+
+def test_pictures_alone_have_no_potential() -> None:
+    pictures = spaces.Box(0, 255, (24, 24, 3), np.uint8)
+    ensemble = RewardEnsemble(pictures, spaces.Discrete(2), EnsembleConfig(2, (8,)))
+    assert not ensemble.network.has_potential
+    assert not ensemble.network.has_events and ensemble.last_weights.shape[1] == ensemble.network.width
