@@ -255,7 +255,7 @@ def _agreement(store: PreferenceStore, ensemble: RewardEnsemble, training: Seque
     ids = dict.fromkeys(id for live in training for id in live.segment_ids)
     pairs = [
         (
-            ensemble.reward(segment.observations, segment.actions, segment.absorbing)[: segment.lived],
+            ensemble.transition_reward(segment.transitions),
             segment.true_rewards[: segment.lived],
         )
         for segment in store.segments(ids)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from rlhf_envs.observations import Observations
+from rlhf_envs.observations import Observations, Transitions, map_observations
 
 _SINGLE = "observations"
 _DICT_PREFIX = "observations/"
@@ -81,6 +81,15 @@ class Segment:
     def lived(self) -> int:
         """How many steps come before the end of the episode."""
         return len(self) - int(self.is_absorbing.sum())
+
+    @property
+    def transitions(self) -> Transitions:
+        """The steps that were lived; what the last one led to is not known."""
+        lived = self.lived
+        observations = map_observations(lambda array: array[:lived], self.observations)
+        following = map_observations(lambda array: np.concatenate([array[1:], array[-1:]]), observations)
+        last = np.arange(lived) == lived - 1
+        return Transitions(observations, self.actions[:lived], following, last, last & self.is_absorbing.any())
 
     @property
     def digest(self) -> str:

@@ -146,10 +146,8 @@ class InputEncoder:
         Raises:
             ValueError: as `encode` does.
         """
-        return np.concatenate(
-            [part.encode(_pick(observations, key), batch).vector for key, part in self._parts if part.normalised],
-            axis=1,
-        )
+        parts = [part.encode(_pick(observations, key), batch).vector for key, part in self._parts if part.normalised]
+        return np.concatenate([np.zeros((batch, 0), np.float32), *parts], axis=1)
 
     def absorbing_steps(self, batch: int) -> Encoded:
         """B steps after a termination, which are all alike.
