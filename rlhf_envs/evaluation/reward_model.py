@@ -26,6 +26,7 @@ from rlhf_envs.rewards import (
     predict_out_of_fold,
 )
 from rlhf_envs.rewards.metrics import Calibration, Correlation, Predictions, PreferenceMetrics
+from rlhf_envs.wrappers.rewards import rewards_of
 
 if TYPE_CHECKING:
     from rlhf_envs.feedback import PreferenceStore
@@ -221,7 +222,7 @@ def _rewards(ensemble: RewardEnsemble, played: Sequence[Transition]) -> NDArray[
         np.concatenate([transition.result.done for transition in played]),
         np.concatenate([transition.result.terminated for transition in played]),
     )
-    return np.asarray(ensemble.transition_reward(transitions), dtype=np.float64)
+    return rewards_of(ensemble, transitions).astype(np.float64)
 
 
 def _segment_sums(

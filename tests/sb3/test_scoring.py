@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.observations import Transitions
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
@@ -36,7 +37,8 @@ class FirstNumber(ScoringCallback):
         self.unscored = self.model.rollout_buffer.rewards.copy()  # type: ignore[attr-defined]
         return False
 
-    def score(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float32]:
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
+        observations: Any = transitions.observations
         return np.asarray(observations[:, 0], np.float32)
 
 
