@@ -67,6 +67,7 @@ _PAGE = """# %s
 | Observation space | `%s` |
 | Steps in an episode | %d |
 | Question to people | %s |
+| In the picture | %s |
 | Make one copy | `gym.make("%s")` |
 | Make a batch | `gym.make_vec("%s", num_envs=64)` |
 
@@ -147,7 +148,8 @@ def environment_pages(pictures: str) -> dict[str, str]:
         spaces, horizon = (env.action_space, env.observation_space), env.task.horizon
         pages[f"{name}.md"] = _PAGE % (
             *(environment_id, summary, picture, *map(_described, spaces), horizon),
-            *(env.task.rubric, environment_id, environment_id, text),
+            *(env.task.rubric, "<br>".join(f"{what}: {meaning}" for what, meaning in env.task.legend.items())),
+            *(environment_id, environment_id, text),
         )
     return {"index.md": "".join([*index, _INDEX_END]), **pages}
 
