@@ -24,7 +24,7 @@ ANN = ScreenFlags(annotator="ann", annotators=("ann",))
 
 
 class Person(threading.Thread):
-    """Presses the left arrow at the window until so many answers are stored, and then escape until it closes."""
+    """Presses return and left at the window until so many answers are stored, and then escape until it closes."""
 
     def __init__(self, store: Path, answers: int) -> None:
         super().__init__(daemon=True)
@@ -35,9 +35,11 @@ class Person(threading.Thread):
         give_up_at = time.monotonic() + PATIENCE
         while not self.gone.wait(0.05):
             goes_on = self._given() < self.answers and time.monotonic() < give_up_at
-            key = pygame.K_LEFT if goes_on else pygame.K_ESCAPE
+            # Whoever is new reads first what is asked, and goes on by return.
+            keys = (pygame.K_RETURN, pygame.K_LEFT) if goes_on else (pygame.K_ESCAPE,)
             with suppress(pygame.error):  # there is no window yet, or no longer
-                pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=""))
+                for key in keys:
+                    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=""))
 
     def _given(self) -> int:
         if not self.store.exists():
