@@ -28,6 +28,7 @@ FEWEST_AHEAD = 4
 """The page asks for more queries when it has fewer than these left; so do the clients here."""
 
 _START_SECONDS = 60.0
+_LONGEST_PACE = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,21 @@ class Labelling:
     Attributes:
         clients: how many at once, each with a token of its own.
         queries: how many comparisons they answer together.
+        pace: seconds that each looks at a query before answering it, as people do; they begin at moments of their own
+            within that time. With 0 the next answer is sent at once.
         store: SQLAlchemy URL of an empty database, such as PostgreSQL's; by default an SQLite file.
     """
 
     name: ClassVar[str] = "labelling"
     clients: int = 20
     queries: int = 1000
+    pace: float = 0.0
     store: str | None = None
 
     def __post_init__(self) -> None:
         require_positive(self, "clients", "queries")
+        if not 0 <= self.pace <= _LONGEST_PACE:
+            raise ValueError(f"pace is a number of seconds from 0 to {_LONGEST_PACE:g}, not {self.pace}.")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Serve a new store in another process, and have clients of this one answer all of its queries.
@@ -68,7 +74,7 @@ class Labelling:
                 ask(store, self.queries)
             with serving(place, self.clients) as (port, tokens):
                 started = time.perf_counter()
-                acknowledged, waits = asyncio.run(_answer_all(port, tokens, self.queries))
+                acknowledged, waits = asyncio.run(_answer_all(port, tokens, self.queries, self.pace))
                 seconds = time.perf_counter() - started
             with PreferenceStore.open(place) as store:
                 live = store.live_answers(Purpose.TRAIN)
@@ -76,6 +82,7 @@ class Labelling:
         return {
             "database": "PostgreSQL" if place.startswith("postgresql") else "SQLite",
             "clients": self.clients,
+            "pace": self.pace,
             "milliseconds": [round(1000 * wait, 2) for wait in waits],
             "answers_per_second": round(len(acknowledged) / seconds, 1),
             "lost": len(sent - stored),
@@ -89,6 +96,7 @@ class Labelling:
         row = {
             "store": measured["database"],
             "clients": str(measured["clients"]),
+            "s to look at each": f"{measured['pace']:g}",
             "answers / s": f"{measured['answers_per_second']:.0f}",
             "ms to the next query, median": f"{np.median(waits):.1f}",
             "95%": f"{np.percentile(waits, 95):.1f}",
@@ -141,13 +149,18 @@ def _serve(url_or_path: str, clips: str, clients: int, pipe: Connection) -> None
         uvicorn.Server(limited_config(app)).run(sockets=[listener])
 
 
-async def _answer_all(port: int, tokens: list[str], queries: int) -> tuple[list[int], list[float]]:
+async def _answer_all(port: int, tokens: list[str], queries: int, pace: float) -> tuple[list[int], list[float]]:
     """Ids of the acknowledged answers, and the seconds to each next query."""
     acknowledged: list[int] = []
     waits: list[float] = []
     annotators = [_Client(port, token) for token in tokens]
     await asyncio.gather(*(client.begin() for client in annotators))
-    await asyncio.gather(*(client.answer_until(queries, acknowledged, waits) for client in annotators))
+    places = (number / len(annotators) for number in range(len(annotators)))
+    answering = (
+        client.answer_until(queries, acknowledged, waits, pace, pace * place)
+        for client, place in zip(annotators, places, strict=True)
+    )
+    await asyncio.gather(*answering)
     await asyncio.gather(*(client.close() for client in annotators))
     return acknowledged, waits
 
@@ -207,8 +220,11 @@ class _Client:
             for query in listed:
                 await self._answer(query["id"])
 
-    async def answer_until(self, queries: int, acknowledged: list[int], waits: list[float]) -> None:
-        """Answer until there are as many answers as queries."""
+    async def answer_until(
+        self, queries: int, acknowledged: list[int], waits: list[float], pace: float, first_after: float
+    ) -> None:
+        """Answer until there are as many answers as queries, each `pace` seconds after its query was there."""
+        await asyncio.sleep(first_after)
         while len(acknowledged) < queries:
             if not self._queries:
                 await self._fetch()
@@ -224,6 +240,7 @@ class _Client:
                 await self._fetching
             if self._queries:
                 waits.append(time.perf_counter() - sent)
+            await asyncio.sleep(pace)
         if self._fetching is not None:
             await self._fetching
 

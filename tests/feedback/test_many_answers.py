@@ -237,3 +237,31 @@ def test_live_answers_come_in_pages(store: PreferenceStore, make_query: Any, mon
     # As the store was when the first was read.
     assert [first.query_id, *(live.query_id for live in coming)] == ids
     assert [live.query_id for live in store.live_answers()] == [*ids[:-1], late]
+
+
+def test_a_take_passes_what_others_hold_in_steps_that_grow_with_their_number_alone(
+    tmp_path: Path, make_query: Any
+) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
+        store.ask([make_query(f"{number}") for number in range(900)])
+        with store.database.together():
+            for number in range(200):
+                store.take_many(f"annotator {number}", 4)
+    thousands = 0
+
+    def count() -> int:
+        nonlocal thousands
+        thousands += 1
+        return 0
+
+    def connected(connection: sqlite3.Connection, record: object) -> None:
+        connection.set_progress_handler(count, 1000)
+
+    event.listen(Engine, "connect", connected)
+    try:
+        with PreferenceStore.open(tmp_path / "feedback.db") as store:
+            thousands = 0
+            assert len(store.take_many("one more", 4)) == 4
+    finally:
+        event.remove(Engine, "connect", connected)
+    assert 10 < thousands < 300  # 800 times 800 would be several thousand

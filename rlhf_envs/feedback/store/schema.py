@@ -116,7 +116,7 @@ ENDED = 0.0
 # Partial, because most leases have ended.
 has_not_ended = leases.c.expires_at > literal_column(str(ENDED))
 _index("leases_of_annotator", leases.c.annotator, where=has_not_ended)
-_index("leases_in_force", leases.c.expires_at, leases.c.query_id, leases.c.annotator, where=has_not_ended)
+_index("leases_of_query", leases.c.query_id, leases.c.annotator, leases.c.expires_at, where=has_not_ended)
 
 answers = Table(
     "answers",

@@ -35,6 +35,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    or_,
     text,
     union_all,
     update,
@@ -74,14 +75,23 @@ _answered_by_them = exists().where(
 )
 # Others than these leases were given by a clock that was far ahead.
 _in_force = and_(leases.c.expires_at > _now, leases.c.expires_at <= _now + 2 * LONGEST_LEASE)
-# Once for all queries, because most of those at the front of the queue are somebody's.
-# Computed, for else SQLite goes through the index of all leases that there ever were.
-_query_of_lease = leases.c.query_id + literal_column("0")
-_others = (
-    sql_select(_query_of_lease.label("query_id"), func.count().label("count"))
-    .where(leases.c.annotator != _annotator, has_not_ended, _in_force)
-    .group_by(_query_of_lease)
-    .cte("others")
+_others_leases = leases.alias()
+_of_others = and_(
+    _others_leases.c.annotator != _annotator,
+    _others_leases.c.expires_at > literal_column(str(ENDED)),
+    _others_leases.c.expires_at > _now,
+    _others_leases.c.expires_at <= _now + 2 * LONGEST_LEASE,
+)
+_held_by_others = (
+    sql_select(func.count()).where(_others_leases.c.query_id == queries.c.id, _of_others).scalar_subquery()
+)
+_is_free = queries.c.given + _held_by_others < queries.c.wanted
+# Most queries at the front of the queue are held by somebody. Where one answer is wanted, a list of all that are held
+# is looked into, which is made once; a join with it costs the product of both where the planner knows no statistics.
+_one: ColumnClause[int] = literal_column("1")
+_is_open_and_free = or_(
+    and_(queries.c.wanted == _one, queries.c.id.not_in(sql_select(_others_leases.c.query_id).where(_of_others))),
+    and_(queries.c.wanted > _one, _is_free),
 )
 _own_lease = and_(leases.c.query_id == queries.c.id, leases.c.annotator == _annotator, _in_force)
 _held_until = sql_select(leases.c.expires_at).where(_own_lease).scalar_subquery()
@@ -105,16 +115,9 @@ _WHERE_NONE_IS_LEFT = sql_select(func.max(queries.c.id).label("newest"), _passed
 
 def _free(rank: ColumnElement[Any], *condition: ColumnElement[bool], of_kinds: bool) -> Select[Any]:
     """The first queries of a condition that the annotator can have, by rank and then by id."""
-    found = (
-        sql_select(queries.c.id, rank.label("rank"), _held_until.label("held_until"), _held_ahead.label("ahead"))
-        .outerjoin(_others, _others.c.query_id == queries.c.id)
-        .where(
-            *_of_selection,
-            *condition,
-            queries.c.given + func.coalesce(_others.c.count, 0) < queries.c.wanted,
-            ~_answered_by_them,
-        )
-    )
+    found = sql_select(
+        queries.c.id, rank.label("rank"), _held_until.label("held_until"), _held_ahead.label("ahead")
+    ).where(*_of_selection, *condition, _is_open_and_free, ~_answered_by_them)
     found = found.where(_of_kinds) if of_kinds else found
     # A rank that is the same for all is left out, with which SQLite would sort all of them first.
     order = (queries.c.id,) if isinstance(rank, ColumnClause) else (rank, queries.c.id)
@@ -152,14 +155,7 @@ def _first_free(of_kinds: bool) -> CompoundSelect[Any]:
 _FIRST_FREE, _FIRST_FREE_OF_KINDS = _first_free(False), _first_free(True)
 _FIRST_NOT_ANSWERED_OF_KINDS = _FIRST_NOT_ANSWERED.where(_of_kinds)
 _STILL_FREE = (
-    sql_select(func.count())
-    .select_from(queries)
-    .outerjoin(_others, _others.c.query_id == queries.c.id)
-    .where(
-        queries.c.id.in_(_query_ids),
-        queries.c.given + func.coalesce(_others.c.count, 0) < queries.c.wanted,
-        ~_answered_by_them,
-    )
+    sql_select(func.count()).select_from(queries).where(queries.c.id.in_(_query_ids), _is_free, ~_answered_by_them)
 )
 _LEASE = text(
     "INSERT INTO leases (query_id, annotator, expires_at, ahead) VALUES (:query_id, :annotator, :expires_at, :ahead) "
@@ -170,7 +166,6 @@ _holder_leases = leases.alias()
 _HELD_AHEAD = (
     sql_select(queries.c.id, leases.c.annotator)
     .join(leases, leases.c.query_id == queries.c.id)
-    .join(_others, _others.c.query_id == queries.c.id)
     .where(
         *_of_selection,
         queries.c.only_for.is_(None),
@@ -178,7 +173,7 @@ _HELD_AHEAD = (
         leases.c.annotator != _annotator,
         has_not_ended,
         _in_force,
-        queries.c.given + _others.c.count <= queries.c.wanted,
+        queries.c.given + _held_by_others <= queries.c.wanted,
         ~_answered_by_them,
         # Who took an answer back wants to give another.
         ~exists().where(_holder_answers.c.query_id == queries.c.id, _holder_answers.c.annotator == leases.c.annotator),
