@@ -66,9 +66,9 @@ class Copies:
     name: ClassVar[str] = "copies"
     env: tuple[str, ...] = ("CartPole-v1", "Hopper-v5")
     burn: tuple[float, ...] = (0.3, 5.0)
-    copies: tuple[int, ...] = (1, 2, 4, 8, 16)
-    repeats: int = 5
-    seconds: float = 0.5
+    copies: tuple[int, ...] = (1, 2, 8)
+    repeats: int = 3
+    seconds: float = 0.3
 
     def __post_init__(self) -> None:
         require_positive(self, "repeats")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
-from scripts.benchmarks import figure, learning, markdown_table, mean_and_spread, runs, write_between_markers
+from scripts.benchmarks import copies, figure, learning, markdown_table, mean_and_spread, runs, write_between_markers
 
 ENVIRONMENT = "rlhf/Recommender-v0"
 LEARNING = ["learning", "--env", ENVIRONMENT, "--timesteps", "256", "--answers", "4", "--seeds", "2"]
@@ -264,6 +265,34 @@ def test_every_environment_is_timed_beside_gymnasiums_cartpole(tmp_path: Path) -
         # A frame with its step takes longer than the frame alone.
         assert all(slow < fast for fast, slow in zip(each["rates"], each["rates_with_step"], strict=True))
         assert len(each["rates"]) == 2
+
+
+@pytest.mark.slow
+def test_copies_are_timed_in_one_process_and_in_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--copies", "1", "2", "--burn", "1", "--repeats", "1", "--seconds", "0.01", "--out", str(tmp_path)]
+    assert benchmark.main(["copies", "--env", "CartPole-v1", *arguments]) == 0
+    section = results(tmp_path)["copies"]
+    assert [(each["env"], each["copies"]) for each in section["measured"]] == [
+        (env, count) for env in ("`CartPole-v1`", "`CartPole-v1` and 1 ms more") for count in (1, 2)
+    ]
+    assert all(min(rates) > 0 for each in section["measured"] for rates in each["rates"].values())
+    assert "64 copies, 64 cores" in capsys.readouterr().out
+
+
+def test_the_model_of_more_cores_is_what_was_measured_on_few() -> None:
+    steps, fixed, message, cores = {"fast": 1e-4, "slow": 5e-3}, 2e-4, 5e-5, 2
+
+    def seconds(env: str, count: int, cores: int) -> float:
+        return fixed + message * count + math.ceil(count / cores) * steps[env]
+
+    best = {
+        (env, count): {copies.ONE: 1 / steps[env], copies.OURS: count / seconds(env, count, cores)}
+        for env in steps
+        for count in (1, 2, 4, 8)
+    }
+    model = copies.Model.fitted(best, cores)
+    assert (model.fixed, model.message) == pytest.approx((fixed, message))
+    assert model.seconds("slow", 64, 64) == pytest.approx(seconds("slow", 64, 64))
 
 
 def test_sections_of_other_benchmarks_are_kept(tmp_path: Path) -> None:
