@@ -262,6 +262,7 @@ def _result(ray: Any, reference: Any) -> tuple[str | None, str | None]:
 def _connected(workers: Workers) -> Iterator[Any]:
     """Ray, connected to the cluster, or started on this machine for as long as the context lasts."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
     folder = None
     options: dict[str, Any] = {"address": workers.address, "log_to_driver": False, "logging_level": logging.ERROR}
     if workers.address is None:
@@ -284,13 +285,16 @@ def _connected(workers: Workers) -> Iterator[Any]:
 
     try:
         try:
-            ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            try:
+                ray.init(**options)
+            except Exception:  # Ray raises just this where a busy machine takes long to start its processes
+                if workers.address is not None:
+                    raise
+                ray.shutdown()
+                ray.init(**options)
+        except Exception as error:
             where = "this machine" if workers.address is None else workers.address
-            raise ValueError(
-                f"Ray cannot be used on {where}: {_brief(error)}; `ray start --head` starts a cluster and says its "
-                "address."
-            ) from error
+            raise ValueError(f"Ray cannot be used on {where}: {_brief(error)}.") from error
         yield ray
     finally:
         ray.shutdown()
