@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import importlib.util
 import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,8 @@ class ScreenFlags:
         host: where the page can be reached from; the default is this machine alone.
         port: of the web page; 0 chooses a free one.
         theme: of the window, light or dark.
+        answers_per_minute: how fast anybody may answer on the page for long, so that a link in wrong hands does not use
+            up the questions; 0 for no limit.
     """
 
     annotator: str = ""
@@ -162,6 +165,7 @@ class ScreenFlags:
     host: str = "127.0.0.1"
     port: int = 8000
     theme: Literal["light", "dark"] = "light"
+    answers_per_minute: float = 60.0
 
     @property
     def name(self) -> str:
@@ -185,6 +189,8 @@ class ScreenFlags:
         """
         if not 0 <= self.port <= 65535:
             raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
+        if not 0 <= self.answers_per_minute < math.inf:
+            raise ValueError(f"answers_per_minute must be 0 or more, and finite, not {self.answers_per_minute}.")
 
     def open_window(
         self,

@@ -143,7 +143,7 @@ def _serve(url_or_path: str, clips: str, clients: int, pipe: Connection) -> None
     from rlhf_envs.feedback.web.tokens import Tokens
 
     with PreferenceStore.open(url_or_path) as store, socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(store, clip_folder=Path(clips))
+        app = create_app(store, clip_folder=Path(clips), answers_per_minute=0)
         made = Tokens(store)
         pipe.send((listener.getsockname()[1], [made.create(f"client {number}") for number in range(clients)]))
         uvicorn.Server(limited_config(app)).run(sockets=[listener])

@@ -23,6 +23,12 @@ LARGEST_BODY = 64 * 1024
 SECONDS_FOR_BODY = 20.0
 """How long a request may take to arrive whole."""
 
+ANSWERS_PER_MINUTE = 60.0
+"""How fast a person may answer for long. Looking at two clips and deciding takes about three seconds."""
+
+ANSWERS_AT_ONCE = 60.0
+"""How many answers may come faster than that: those that a browser kept while it had no connection, or quick ones."""
+
 REQUESTS_PER_SECOND = 50.0
 BURST = 200.0
 
@@ -92,6 +98,11 @@ class RateLimit:
             return (1 - left) / self._per_second
         self._buckets[name] = (left - 1, now)
         return 0.0
+
+    def give_back(self, name: str) -> None:
+        """Put back a permit that was taken for nothing."""
+        left, at = self._buckets.get(name, (self._burst, self._clock()))
+        self._buckets[name] = (min(left + 1, self._burst), at)
 
 
 class AccessControl:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, known_answer
 from rlhf_envs.feedback.store.errors import StoreError
-from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem
+from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem, RateLimit
 from rlhf_envs.feedback.web.dashboard import OverviewCache
 from rlhf_envs.feedback.web.service import LabellingService
 from rlhf_envs.feedback.web.tokens import ANNOTATOR
@@ -194,7 +195,7 @@ async def clip(
 
 
 @router.post("/answers", responses=_REFUSED)
-async def answer(service: Service, person: Annotator, message: AnswerMessage) -> dict[str, int]:
+async def answer(request: Request, service: Service, person: Annotator, message: AnswerMessage) -> dict[str, int]:
     """Store an answer. When this returns it is on the disk; sending it again with its token changes nothing."""
     submission = Submission(
         message.query,
@@ -206,7 +207,18 @@ async def answer(service: Service, person: Annotator, message: AnswerMessage) ->
         message.payload or None,
         message.token,
     )
-    return {"answer": await service.answer(submission)}
+    pace: RateLimit | None = request.app.state.pace
+    wait = 0.0 if pace is None else pace.wait_for(person.name)
+    if wait > 0:
+        seconds = math.ceil(wait)
+        told = f"Answers come in faster than anybody can look at clips; this one is taken in {seconds} s."
+        raise HTTPException(429, told, headers={"Retry-After": str(seconds)})
+    try:
+        return {"answer": await service.answer(submission)}
+    except BaseException:  # it is not stored, so it was not too many
+        if pace is not None:
+            pace.give_back(person.name)
+        raise
 
 
 @router.post("/undo", responses=_REFUSED)

@@ -17,7 +17,14 @@ from rlhf_envs.envs.palette import DARK, LIGHT, Palette, css_colors
 from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.web import annotator_api, dashboard
-from rlhf_envs.feedback.web.access import AccessControl, BodyLimit, RateLimit, SecurityHeaders
+from rlhf_envs.feedback.web.access import (
+    ANSWERS_AT_ONCE,
+    ANSWERS_PER_MINUTE,
+    AccessControl,
+    BodyLimit,
+    RateLimit,
+    SecurityHeaders,
+)
 from rlhf_envs.feedback.web.clips import FilmCache
 from rlhf_envs.feedback.web.dashboard import OverviewCache
 from rlhf_envs.feedback.web.service import LabellingService
@@ -36,6 +43,7 @@ def build_application(
     repeat_rate: float,
     purposes: Collection[Purpose],
     tokens: Tokens | None = None,
+    answers_per_minute: float = ANSWERS_PER_MINUTE,
 ) -> FastAPI:
     """See `rlhf_envs.feedback.web.create_app`; `tokens` are those of the store unless others are given."""
     service = LabellingService(store, FilmCache(store.environment, clip_folder), repeat_rate, purposes)
@@ -51,6 +59,7 @@ def build_application(
     app.state.service = service
     app.state.tokens = tokens = tokens or Tokens(store)
     app.state.access = AccessControl(tokens, RateLimit())
+    app.state.pace = RateLimit(answers_per_minute / 60, ANSWERS_AT_ONCE) if answers_per_minute else None
     app.state.overview = OverviewCache(store, purposes)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)

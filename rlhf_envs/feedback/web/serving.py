@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import signal
 import socket
 import sys
@@ -32,7 +33,12 @@ _LAST_PORT = 65535
 
 
 def create_app(
-    store: PreferenceStore, *, clip_folder: Path, repeat_rate: float = 0.0, purposes: Collection[Purpose] = QUEUE
+    store: PreferenceStore,
+    *,
+    clip_folder: Path,
+    repeat_rate: float = 0.0,
+    purposes: Collection[Purpose] = QUEUE,
+    answers_per_minute: float = 60.0,
 ) -> FastAPI:
     """The web application on a store.
 
@@ -41,14 +47,18 @@ def create_app(
         clip_folder: where films of segments are stored; made if it is missing, and safe to delete.
         repeat_rate: how often, from 0 to 1, an answer is followed by a pair that the same person answered before.
         purposes: only queries of these are shown. New annotators practise first where they include training.
+        answers_per_minute: how fast anybody may answer for long, so that a link in wrong hands does not use up the
+            queue; a minute's worth may come at once. With 0 there is no limit.
 
     Raises:
         ValueError: if the extra is not installed, or a setting makes no sense.
     """
+    if not 0 <= answers_per_minute < math.inf:
+        raise ValueError(f"answers_per_minute must be 0 or more, and finite, not {answers_per_minute}.")
     _require_extra()
     from rlhf_envs.feedback.web.application import build_application
 
-    return build_application(store, clip_folder, repeat_rate, purposes)
+    return build_application(store, clip_folder, repeat_rate, purposes, answers_per_minute=answers_per_minute)
 
 
 def _require_extra() -> None:
@@ -68,6 +78,7 @@ def serve(
     renew: Sequence[str] = (),
     purposes: Collection[Purpose] = QUEUE,
     until_finished: bool = False,
+    answers_per_minute: float = 60.0,
 ) -> None:
     """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -77,7 +88,7 @@ def serve(
     Args:
         store: whose queries are answered.
         annotators: the names of those who answer.
-        clip_folder, repeat_rate, purposes: see `create_app`.
+        clip_folder, repeat_rate, purposes, answers_per_minute: see `create_app`.
         host: the address to listen at; anything but this machine's own prints a warning.
         port: where to listen; 0 for any free port.
         renew: names of annotators who get a new link; their old one ends.
@@ -88,7 +99,13 @@ def serve(
         ValueError: if the extra is not installed, a name or setting makes no sense, or the port is taken.
     """
     _check_people(annotators, renew)
-    app = create_app(store, clip_folder=clip_folder, repeat_rate=repeat_rate, purposes=purposes)
+    app = create_app(
+        store,
+        clip_folder=clip_folder,
+        repeat_rate=repeat_rate,
+        purposes=purposes,
+        answers_per_minute=answers_per_minute,
+    )
     service = app.state.service
 
     def watch(server: uvicorn.Server) -> None:

@@ -374,3 +374,27 @@ def test_a_locked_store_is_told_as_such_and_the_answer_goes_through_later(
         assert request_("POST", "/api/answers", ann, json=answer(1)).status_code == 200
         request_.close()
     assert [live.query_id for live in store.live_answers(Purpose.TRAIN)] == [3, 1]
+
+
+def test_a_leaked_link_answers_no_faster_than_a_person_for_long(
+    store: PreferenceStore, tmp_path: Path, make_queries: Any
+) -> None:
+    store.ask(make_queries(100))
+    practised(store, "ann")
+    practised(store, "bob")
+    made = Interface(store, tmp_path / "clips")
+    try:
+        token, statuses = made.tokens.create("ann"), []
+        for _ in range(30):
+            listed = made("GET", "/api/queries", token).json()["queries"]
+            for query in listed:
+                answered = made("POST", "/api/answers", token, json=answer(query["id"]))
+                statuses.append(answered.status_code)
+        assert statuses.count(200) in range(60, 70) and set(statuses) == {200, 429}
+        assert "faster than anybody can look at clips" in answered.json()["detail"]
+        assert int(answered.headers["Retry-After"]) >= 1
+        bob = made.tokens.create("bob")
+        [query, *_] = made("GET", "/api/queries", bob).json()["queries"]
+        assert made("POST", "/api/answers", bob, json=answer(query["id"])).status_code == 200
+    finally:
+        made.close()
