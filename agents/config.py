@@ -11,6 +11,7 @@ import tyro
 from agents.presets import SettingsSource, feedback_for, preset_for, settings_for
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
+from rlhf_envs.feedback.web import checked_url
 from rlhf_envs.json_values import check_sizes, settings_from_json, settings_to_json
 from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
@@ -54,6 +55,31 @@ class TeacherChanges:
     skip: float | None = None
     equal: float | None = None
     critic: str | None = None
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Where the web page of a run is, with `--feedback web`.
+
+    Attributes:
+        host: where it can be reached from; the default is this machine alone.
+        port: of the page; None for 8000, or any free one where another program has that.
+        url: where people reach the page if it stands behind a proxy, such as https://lab.example.org/study.
+        annotators: who gets a personal link; one for the name of your account where none are given.
+
+    Raises:
+        ValueError: if the port is out of range, or the address is none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    url: str = ""
+    annotators: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
+        checked_url(self.url)
 
 
 @dataclass(frozen=True)
@@ -131,6 +157,7 @@ class RunConfig:
         learner_settings: settings of the learner, under the names of Stable-Baselines3; by default those that
             `settings` chooses.
         run: how the run is carried out.
+        page: where the web page is, if people answer on it.
 
     Raises:
         ValueError: if a value is out of range, or the learner or its settings are of the wrong kind.
@@ -154,6 +181,7 @@ class RunConfig:
     settings: SettingsSource = "auto"
     learner_settings: Annotated[Any, tyro.conf.arg(name="learner")] = None
     run: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
+    page: PageOptions = field(default_factory=PageOptions)
 
     def __post_init__(self) -> None:
         if self.reward not in get_args(Reward):
@@ -290,7 +318,10 @@ class RunConfig:
         return read
 
 
-_CHANGEABLE = ("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device")
+_CHANGEABLE = (
+    *(f"page.{name}" for name in ("host", "port", "url", "annotators")),
+    *("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device"),
+)
 """The flags of a run that may be changed while it lasts, as they say how long and by what means, and not what it is."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from agents.config import PageOptions
 from rlhf_envs.feedback.progress import GRACE_SECONDS
 
 _SECONDS_TO_CLOSE = 10.0
@@ -20,7 +21,11 @@ _USUAL_PORT = 8000
 
 @contextmanager
 def open_screen(
-    feedback: str, run_dir: Path, console: Console, on_close: Callable[[Callable[[], bool]], None]
+    feedback: str,
+    run_dir: Path,
+    console: Console,
+    on_close: Callable[[Callable[[], bool]], None],
+    page: PageOptions,
 ) -> Iterator[Callable[[], None]]:
     """Keep the window or the web page of a run open as long as the context lasts.
 
@@ -32,6 +37,7 @@ def open_screen(
         run_dir: the run's folder.
         console: for that command.
         on_close: is called with a function that returns whether the window or the page was closed.
+        page: where the web page is.
 
     Returns:
         A function to call at the end of a finished training: it waits until people have read how it ended, or some
@@ -48,7 +54,10 @@ def open_screen(
     command = [sys.executable, "-m", "rlhf_envs", "label", "--run-dir", str(run_dir), "--until-gone", str(os.getpid())]
     command.append("--until-finished")
     if feedback == "web":
-        command += ["--feedback", "web", "--port", str(_port())]
+        port = _port() if page.port is None else page.port
+        command += ["--feedback", "web", "--host", page.host, "--port", str(port)]
+        command += ["--url", page.url] if page.url else []
+        command += ["--annotators", *page.annotators] if page.annotators else []
     process = subprocess.Popen(command)
     on_close(lambda: process.poll() is not None)
 

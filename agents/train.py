@@ -122,7 +122,7 @@ def train(
                 progress.message(about_clips(environment, config.labels.steps))
         wait_until_read = None
         if config.asks_people:
-            screen = open_screen(config.feedback, directory.path, console, stop.also_when)
+            screen = open_screen(config.feedback, directory.path, console, stop.also_when, config.page)
             wait_until_read = cleanup.enter_context(screen)
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
         cleanup.callback(model.logger.close)

@@ -68,6 +68,7 @@ _COMMON = (
     ("--kinds NAME SHARE ...", "other questions than comparisons: strength, ranking, rating"),
     ("--clip-seconds S", "how long the clips are"),
     ("--overlap N", "how many people answer each question ({overlap})"),
+    ("--page.url URL", "with --feedback web: its public address behind a proxy; see also --page.host and --page.port"),
     ("--wait-for-answers", "train only while no question is open"),
     ("--reward WHICH", "learned, or as baselines true or proxy ({reward})"),
     ("--learner NAME", "ppo, a2c, sac, td3, dqn, tqc, ... or your own module:Name ({learner})"),

@@ -154,6 +154,7 @@ class ScreenFlags:
         renew: whose link should be a new one; the old one then no longer works.
         host: where the page can be reached from; the default is this machine alone.
         port: of the web page; 0 chooses a free one.
+        url: where people reach the page if it stands behind a proxy, such as https://lab.example.org/study.
         theme: of the window, light or dark.
         answers_per_minute: how fast anybody may answer on the page for long, so that a link in wrong hands does not use
             up the questions; 0 for no limit.
@@ -164,6 +165,7 @@ class ScreenFlags:
     renew: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
+    url: str = ""
     theme: Literal["light", "dark"] = "light"
     answers_per_minute: float = 60.0
 
@@ -191,6 +193,9 @@ class ScreenFlags:
             raise ValueError(f"A port is a number from 0 to 65535, not {self.port}.")
         if not 0 <= self.answers_per_minute < math.inf:
             raise ValueError(f"answers_per_minute must be 0 or more, and finite, not {self.answers_per_minute}.")
+        from rlhf_envs.feedback.web import checked_url
+
+        checked_url(self.url)
 
     def open_window(
         self,
@@ -229,6 +234,7 @@ class ScreenFlags:
             repeat_rate=repeat_rate,
             purposes=purposes,
             until_finished=until_finished,
+            base_url=self.url,
         )
 
 

@@ -1,8 +1,15 @@
 """The web page: people answer the queries of a store from any browser, each by a personal link.
 
-Needs the extra `web` (FastAPI and uvicorn), which is imported only when a page is really made.
+Needs the extra `web` (FastAPI, uvicorn and segno), which is imported only when a page is really made.
 """
 
-from rlhf_envs.feedback.web.serving import create_app, serve, serve_several
+from rlhf_envs.feedback.web.serving import (
+    NotebookPage,
+    checked_url,
+    create_app,
+    serve,
+    serve_several,
+    show_page,
+)
 
-__all__ = ["create_app", "serve", "serve_several"]
+__all__ = ["NotebookPage", "checked_url", "create_app", "serve", "serve_several", "show_page"]

@@ -34,10 +34,9 @@ BURST = 200.0
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -169,10 +168,16 @@ Owner = Annotated[Person, Depends(owner)]
 
 
 class SecurityHeaders:
-    """Adds headers to every response that keep a browser from loading anything from, or sending it to, another site."""
+    """Adds headers to every response that keep a browser from loading anything from, or sending it to, another site.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: what serves the requests.
+        framed_by: pages that may show this one in a frame, as the Content-Security-Policy names them.
+    """
+
+    def __init__(self, app: ASGIApp, framed_by: str = "'none'") -> None:
         self._app = app
+        self._headers = _HEADERS | {"Content-Security-Policy": _POLICY + framed_by}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -183,7 +188,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)

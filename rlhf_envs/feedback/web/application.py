@@ -44,6 +44,8 @@ def build_application(
     purposes: Collection[Purpose],
     tokens: Tokens | None = None,
     answers_per_minute: float = ANSWERS_PER_MINUTE,
+    base_url: str = "",
+    framed_by: str = "'none'",
 ) -> FastAPI:
     """See `rlhf_envs.feedback.web.create_app`; `tokens` are those of the store unless others are given."""
     service = LabellingService(store, FilmCache(store.environment, clip_folder), repeat_rate, purposes)
@@ -62,7 +64,8 @@ def build_application(
     app.state.pace = RateLimit(answers_per_minute / 60, ANSWERS_AT_ONCE) if answers_per_minute else None
     app.state.overview = OverviewCache(store, purposes)
     app.add_middleware(BodyLimit)
-    app.add_middleware(SecurityHeaders)
+    app.state.base_url = base_url
+    app.add_middleware(SecurityHeaders, framed_by=framed_by)
     app.add_exception_handler(StoreError, unavailable)
     app.add_exception_handler(AnswerRefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)

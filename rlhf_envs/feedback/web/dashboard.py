@@ -17,7 +17,7 @@ from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, OwnerRequests, StatusMessage
 from rlhf_envs.feedback.store.tallies import AnnotatorTally
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Owner, Problem
-from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name
+from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name, is_loopback_address, qr_rows
 from rlhf_envs.queries import LONGEST_NAME, Purpose, QueryCounts, Tally
 
 _LONGEST_AGE = 1.0
@@ -102,6 +102,15 @@ class RequestsChange(BaseModel):
     )
 
 
+class NewLink(BaseModel):
+    """A personal link that was just made."""
+
+    name: str
+    path: str = Field(description="Beneath the address of the page.")
+    link: str = Field(description="All of it, as far as the server knows its own address or was told it.")
+    qr: list[str] = Field(description="The link as a QR code: rows of dark squares (1) and light ones (0).")
+
+
 class AnnotatorFigures(BaseModel):
     """One row of the dashboard's table."""
 
@@ -173,15 +182,21 @@ async def change_requests(request: Request, person: Owner, change: RequestsChang
 
 @router.post("/annotators", responses=_UNUSABLE)
 async def make_link(
-    request: Request, person: Owner, name: Annotated[str, Body(embed=True, min_length=1, max_length=LONGEST_NAME)]
-) -> dict[str, str]:
-    """Make a personal link; its `path` can be read this once. An older link of the same person ends."""
+    request: Request,
+    person: Owner,
+    name: Annotated[str, Body(embed=True, min_length=1, max_length=LONGEST_NAME)],
+    base: Annotated[str, Body(embed=True, max_length=500, description="The address of the owner's page.")] = "",
+) -> NewLink:
+    """Make a personal link, which can be read this once. An older link of the same person ends."""
     tokens: Tokens = request.app.state.tokens
     try:
         token = await asyncio.to_thread(tokens.create, name)
     except ValueError as unusable:
         raise HTTPException(409, str(unusable)) from None
-    return {"name": name, "path": f"/label#token={token}"}
+    path = f"/label#token={token}"
+    link = (request.app.state.base_url or base.rstrip("/")) + path
+    # A phone cannot reach this machine by the name that it has for itself.
+    return NewLink(name=name, path=path, link=link, qr=[] if is_loopback_address(link) else qr_rows(link))
 
 
 @router.delete("/annotators/{name}", responses=_UNKNOWN)

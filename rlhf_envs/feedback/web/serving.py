@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import io
 import ipaddress
 import math
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -14,10 +17,11 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+from urllib.parse import urlsplit
 
 from rlhf_envs.feedback.progress import GRACE_SECONDS, is_finished
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name
+from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name, is_loopback_address
 from rlhf_envs.queries import Purpose
 from rlhf_envs.terminal import leave_terminal, with_hangup
 
@@ -39,6 +43,8 @@ def create_app(
     repeat_rate: float = 0.0,
     purposes: Collection[Purpose] = QUEUE,
     answers_per_minute: float = 60.0,
+    base_url: str = "",
+    framed_by: str = "'none'",
 ) -> FastAPI:
     """The web application on a store.
 
@@ -49,20 +55,46 @@ def create_app(
         purposes: only queries of these are shown. New annotators practise first where they include training.
         answers_per_minute: how fast anybody may answer for long, so that a link in wrong hands does not use up the
             queue; a minute's worth may come at once. With 0 there is no limit.
+        base_url: where people reach the page if it stands behind a proxy, such as "https://lab.example.org/study"; the
+            page itself works beneath any path.
+        framed_by: pages that may show this one in a frame, as a Content-Security-Policy names them; by default none.
 
     Raises:
         ValueError: if the extra is not installed, or a setting makes no sense.
     """
+    base_url = checked_url(base_url)
     if not 0 <= answers_per_minute < math.inf:
         raise ValueError(f"answers_per_minute must be 0 or more, and finite, not {answers_per_minute}.")
     _require_extra()
     from rlhf_envs.feedback.web.application import build_application
 
-    return build_application(store, clip_folder, repeat_rate, purposes, answers_per_minute=answers_per_minute)
+    return build_application(
+        store,
+        clip_folder,
+        repeat_rate,
+        purposes,
+        answers_per_minute=answers_per_minute,
+        base_url=base_url,
+        framed_by=framed_by,
+    )
+
+
+def checked_url(base_url: str) -> str:
+    """The public address of a page without a slash at its end; empty where none is given.
+
+    Raises:
+        ValueError: if it is no address of a page.
+    """
+    parts = urlsplit(base_url)
+    if base_url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError(
+            f"A public address looks like https://lab.example.org/study, without query and fragment, not {base_url!r}."
+        )
+    return base_url.rstrip("/")
 
 
 def _require_extra() -> None:
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("fastapi", "uvicorn", "segno") if find_spec(name) is None]
     if missing:
         raise ValueError(f"The web page needs {' and '.join(missing)}: pip install 'rlhf-envs[web]'.")
 
@@ -79,6 +111,7 @@ def serve(
     purposes: Collection[Purpose] = QUEUE,
     until_finished: bool = False,
     answers_per_minute: float = 60.0,
+    base_url: str = "",
 ) -> None:
     """Print a personal link for each annotator and one for the owner, then serve until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -94,24 +127,28 @@ def serve(
         renew: names of annotators who get a new link; their old one ends.
         until_finished: stop by itself once the training has finished and everybody who has the page open has read how
             it ended, or `GRACE_SECONDS` later.
+        base_url: see `create_app`; the links begin with it. A QR code for a phone goes with each new link that leads to
+            more than this machine.
 
     Raises:
         ValueError: if the extra is not installed, a name or setting makes no sense, or the port is taken.
     """
     _check_people(annotators, renew)
+    base_url = checked_url(base_url)
     app = create_app(
         store,
         clip_folder=clip_folder,
         repeat_rate=repeat_rate,
         purposes=purposes,
         answers_per_minute=answers_per_minute,
+        base_url=base_url,
     )
     service = app.state.service
 
     def watch(server: uvicorn.Server) -> None:
         _stop_after_the_end(server, store, lambda: service.somebody_is_here(_AWAY_SECONDS))
 
-    _run(app, Tokens(store), annotators, renew, host, port, watch if until_finished else None)
+    _run(app, Tokens(store), annotators, renew, host, port, base_url, watch if until_finished else None)
 
 
 def serve_several(
@@ -124,6 +161,7 @@ def serve_several(
     repeat_rate: float = 0.0,
     renew: Sequence[str] = (),
     purposes: Collection[Purpose] = QUEUE,
+    base_url: str = "",
 ) -> None:
     """`serve` for all stores in the schemas of a PostgreSQL database, those that are made later as well.
 
@@ -131,7 +169,7 @@ def serve_several(
 
     Args:
         database: its URL, without a schema.
-        annotators, clip_folder, host, port, repeat_rate, renew, purposes: as for `serve`.
+        annotators, clip_folder, host, port, repeat_rate, renew, purposes, base_url: as for `serve`.
 
     Raises:
         ValueError: as `serve`, or if it is no such database.
@@ -144,7 +182,7 @@ def serve_several(
     with people_of(database) as people:
         tokens = Tokens(people)
         runs = Runs(database, tokens, clip_folder, repeat_rate, purposes)
-        _run(build_shared_application(runs, tokens), tokens, annotators, renew, host, port)
+        _run(build_shared_application(runs, tokens), tokens, annotators, renew, host, port, checked_url(base_url))
 
 
 def _check_people(annotators: Sequence[str], renew: Sequence[str]) -> None:
@@ -161,6 +199,7 @@ def _run(
     renew: Sequence[str],
     host: str,
     port: int,
+    base_url: str,
     watch: Callable[[uvicorn.Server], None] | None = None,
 ) -> None:
     """Print the links, and serve until the process is asked to stop, or `watch` stops the server."""
@@ -171,7 +210,7 @@ def _run(
     server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH))
     # Who has read the links may stop the server at once.
     with _listen(host, port) as listener, _stopped_by_signals(server):
-        for line in _make_links(tokens, f"http://{_address(listener)}", annotators, renew):
+        for line in _make_links(tokens, base_url or f"http://{_address(listener)}", annotators, renew):
             _print(line, sys.stdout)
         if not _is_loopback(host):
             _print(
@@ -183,6 +222,77 @@ def _run(
             threading.Thread(target=watch, args=(server,), daemon=True).start()
         server.run(sockets=[listener])
     _print("Stopped. Every answer that was acknowledged is in the store.", sys.stdout)
+
+
+class NotebookPage:
+    """The labelling page in the output of a notebook's cell; made by `show_page`.
+
+    Attributes:
+        link: the personal link that it shows, for another window or machine.
+        height: of the frame, in pixels.
+    """
+
+    def __init__(self, link: str, height: int, close: Callable[[], None]) -> None:
+        self.link = link
+        self.height = height
+        self._close = close
+
+    def _repr_html_(self) -> str:
+        style = f"width: 100%; height: {self.height}px; border: 0; border-radius: 8px"
+        return f'<iframe src="{html.escape(self.link)}" title="Labelling page" style="{style}"></iframe>'
+
+    def close(self) -> None:
+        """Stop the page's server. Every answer that was acknowledged is in the store."""
+        self._close()
+
+
+def show_page(
+    store: PreferenceStore,
+    annotator: str = "you",
+    *,
+    port: int = 0,
+    base_url: str = "",
+    repeat_rate: float = 0.0,
+    height: int = 760,
+) -> NotebookPage:
+    """Show the labelling page in a notebook while training goes on in its kernel.
+
+    As the last line of a cell it shows the page below that cell; a cell further down then trains, such as
+    `model.learn(..., callback=PreferenceCallback(env, store, annotator=None))`. The server runs in a thread of this
+    process and ends with it, or with `close`.
+
+    Args:
+        store: whose queries are answered, such as `callback.loop.store`.
+        annotator: the name of the person; a link that they had before ends.
+        port: where to listen on this machine; 0 for any free port.
+        base_url: where a browser on another machine reaches that port, such as by jupyter-server-proxy:
+            "https://hub.example.org/user/me/proxy/8000".
+        repeat_rate: how often, from 0 to 1, an answer is followed by a pair that was answered before.
+        height: of the frame, in pixels.
+
+    Raises:
+        ValueError: if the extra `web` is not installed, the name or a setting makes no sense, or the port is taken.
+    """
+    check_name(annotator)
+    folder = tempfile.TemporaryDirectory(prefix="rlhf-envs-clips-")
+    app = create_app(store, clip_folder=Path(folder.name), repeat_rate=repeat_rate, base_url=base_url, framed_by="*")
+    import uvicorn
+
+    from rlhf_envs.feedback.web.connections import limited_config
+
+    listener = _listen("127.0.0.1", port)
+    server = uvicorn.Server(limited_config(app, timeout_graceful_shutdown=_SECONDS_TO_FINISH, log_level="error"))
+    thread = threading.Thread(target=server.run, args=([listener],), name="labelling-page", daemon=True)
+    thread.start()
+
+    def close() -> None:
+        server.should_exit = True
+        thread.join(2 * _SECONDS_TO_FINISH)
+        listener.close()
+        folder.cleanup()
+
+    base = checked_url(base_url) or f"http://{_address(listener)}"
+    return NotebookPage(f"{base}/label#token={Tokens(store).create(annotator)}", height, close)
 
 
 def _stop_after_the_end(server: uvicorn.Server, store: PreferenceStore, somebody_is_here: Callable[[], bool]) -> None:
@@ -231,8 +341,20 @@ def _make_links(tokens: Tokens, base: str, annotators: Sequence[str], renew: Seq
                 f"with --renew {name}."
             )
         else:
-            lines.append(f"The personal link of {name}: {base}/label#token={tokens.create(name)}")
+            link = f"{base}/label#token={tokens.create(name)}"
+            lines.append(f"The personal link of {name}: {link}")
+            if not is_loopback_address(link):
+                lines.append(_qr_text(link))
     return [*lines, "Anyone who has a link can answer under its name. Ctrl-C stops."]
+
+
+def _qr_text(link: str) -> str:
+    """A QR code of half blocks, two rows of squares in a line, light on whatever colour the terminal has."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(link, micro=False).terminal(out=drawn, border=2, compact=True)
+    return drawn.getvalue().rstrip("\n")
 
 
 def _print(line: str, stream: TextIO) -> None:
@@ -254,7 +376,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = _own_address() or host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _own_address() -> str | None:
+    """The address by which other machines reach this one; None where it has none."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.connect(("192.0.2.1", 9))  # sends nothing, but chooses the network device
+        return str(out.getsockname()[0])
+    return None
 
 
 def _is_loopback(host: str) -> bool:

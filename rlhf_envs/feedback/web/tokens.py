@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 import threading
 import time
 import unicodedata
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -136,6 +138,22 @@ def _look(name: str) -> str:
     """A name as people see it: without case, accents and spaces, and look-alikes as the Latin letter."""
     plain = unicodedata.normalize("NFKD", name.casefold().translate(_LOOK_ALIKES))
     return "".join(each for each in plain if not unicodedata.combining(each) and not each.isspace())
+
+
+def is_loopback_address(link: str) -> bool:
+    """Whether a link leads to the machine itself and nowhere else, or nowhere at all."""
+    host = urlsplit(link).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost")
+
+
+def qr_rows(link: str) -> list[str]:
+    """A link as a QR code: rows of dark squares (1) and light ones (0), without a margin."""
+    import segno
+
+    return ["".join(str(int(bool(square))) for square in row) for row in segno.make(link, micro=False).matrix]
 
 
 def digest(token: str) -> str:

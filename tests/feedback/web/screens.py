@@ -76,6 +76,12 @@ def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE / 1000) -
         time.sleep(0.01)
 
 
+def listens(port: int) -> bool:
+    """Whether something listens at a port of this machine."""
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Screen:
     """A labelling page, as its user sees it; problems that the browser reports fail the test."""
 

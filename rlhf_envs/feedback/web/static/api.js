@@ -1,10 +1,15 @@
 // Requests with the token of the personal link. It stands in the address behind "#", which browsers never send.
 export const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-/** Where this run's pages are: "" where a server has one run, or "/runs/" and its name. */
-export const base = location.pathname.replace(/\/(label|dashboard)?$/, "");
+/** Where the pages are: "" at a server's root, or "/runs/" and a run's name, either beneath the path of a proxy. */
+const base = location.pathname.replace(/\/(label|dashboard)?$/, "");
+/** The address of the list of runs, where a server has several; else null. */
+export const runsPage = /\/runs\/[^/]+$/.test(base) ? `${base.replace(/\/runs\/[^/]+$/, "")}/${location.hash}` : null;
 addEventListener("hashchange", () => location.reload());
 
 const PATIENCE = 20_000;
+
+/** The address of a path of these pages, such as "/api/me". */
+export const addressOf = (path) => new URL(base + path, location.origin).href;
 
 /** The server said no, in a sentence. `status` is HTTP's; `retryAfter` are seconds, or null. */
 export class Refusal extends Error {
@@ -33,7 +38,7 @@ async function send(path, { method = "GET", body, keepalive = false } = {}) {
     headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(base + path, options);
+  const response = await fetch(addressOf(path), options);
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   const sentence =

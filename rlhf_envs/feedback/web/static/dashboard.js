@@ -1,5 +1,5 @@
 // The owner's page: how far things are, who answers, how training goes, and what it shall do.
-import { base, get, post, remove, token } from "./api.js";
+import { addressOf, get, post, remove, runsPage, token } from "./api.js";
 import { curve } from "./curve.js";
 import { element } from "./elements.js";
 import { connectThemeButton } from "./theme.js";
@@ -173,8 +173,25 @@ function row(person, now) {
   );
 }
 
+/** A QR code as a picture, from its rows of dark (1) and light (0) squares. */
+function qrPicture(rows) {
+  const margin = 4;
+  const size = rows.length + 2 * margin;
+  const dark = rows
+    .flatMap((squares, y) =>
+      Array.from(squares, (square, x) => (square === "1" ? `M${x + margin} ${y + margin}h1v1h-1z` : "")),
+    )
+    .join("");
+  return element(
+    "svg:svg",
+    { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": "The link as a QR code for a phone" },
+    element("svg:rect", { width: size, height: size, fill: "#fff" }),
+    element("svg:path", { d: dark, fill: "#000" }),
+  );
+}
+
 /** Ask in a dialog; whether the answer was yes. */
-function ask(title, text, yes, { danger = false, link = "" } = {}) {
+function ask(title, text, yes, { danger = false, link = "", qr = [] } = {}) {
   const dialog = find("ask");
   find("ask-title").textContent = title;
   find("ask-text").textContent = text;
@@ -183,6 +200,7 @@ function ask(title, text, yes, { danger = false, link = "" } = {}) {
   find("ask-no").hidden = Boolean(link);
   find("ask-link").hidden = !link;
   find("ask-link").value = link;
+  find("ask-qr").replaceChildren(...(qr.length ? [qrPicture(qr)] : []));
   dialog.showModal();
   if (link) find("ask-link").select();
   // Not the dialog's "close" event: it comes late, perhaps after the dialog was opened for another question.
@@ -223,12 +241,12 @@ async function invite(name, known) {
   )
     return;
   await attempt(async () => {
-    const { path } = await post("/api/annotators", { name });
+    const { path, link, qr } = await post("/api/annotators", { name });
     await ask(
       `The personal link of ${name}`,
       "It is shown this once. Whoever has it answers under this name.",
       "Done",
-      { link: location.origin + path },
+      { link: link ?? addressOf(path), qr },
     );
   });
 }
@@ -264,8 +282,8 @@ async function keepFresh() {
 }
 
 connectThemeButton(find("theme"));
-find("runs").hidden = !base;
-find("runs").href = `/${location.hash}`;
+find("runs").hidden = runsPage === null;
+if (runsPage !== null) find("runs").href = runsPage;
 showColumns();
 find("pause").addEventListener("click", () => {
   const paused = !latest.requests.paused;

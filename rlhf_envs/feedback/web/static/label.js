@@ -1,5 +1,5 @@
 // The labelling page: shows one query after the other and never loses an answer.
-import { base, freshToken, get, post, token } from "./api.js";
+import { addressOf, freshToken, get, post, runsPage, token } from "./api.js";
 import { FilmCache } from "./clips.js";
 import {
   announce,
@@ -70,8 +70,8 @@ class LabelPage {
     });
     this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? [], me.legend);
     this.toggleTheme = connectThemeButton(find("theme"));
-    find("runs").hidden = !base;
-    find("runs").href = `/${location.hash}`;
+    find("runs").hidden = runsPage === null;
+    if (runsPage !== null) find("runs").href = runsPage;
     onThemeChange(() => this.show(true));
     onStackedChange(() => {
       if (this.question?.constructor.namesSides) this.show(true);
@@ -425,7 +425,7 @@ async function begin() {
     );
   try {
     const me = await get("/api/me");
-    if (me.role === "owner") return location.replace(`${base}/dashboard${location.hash}`);
+    if (me.role === "owner") return location.replace(addressOf(`/dashboard${location.hash}`));
     return new LabelPage(me);
   } catch (failure) {
     if (failure.status !== undefined && !failure.passing)

@@ -1,5 +1,5 @@
 // The list of runs that one server asks for: which have questions, and how far each is.
-import { get, token } from "./api.js";
+import { addressOf, get, token } from "./api.js";
 import { element } from "./elements.js";
 import { connectThemeButton } from "./theme.js";
 
@@ -15,7 +15,7 @@ function say(sentence) {
 const cell = (content, place) => element("td", { role: "cell", "data-column": COLUMNS[place] }, content);
 
 function row(run, page) {
-  const link = element("a", { href: `${run.path}/${page}${location.hash}` }, run.name);
+  const link = element("a", { href: addressOf(`${run.path}/${page}${location.hash}`) }, run.name);
   const training = run.training || (run.over ? "Finished" : "–");
   const cells = [link, run.environment, String(run.open), String(run.answered), String(run.own_answers), training];
   return element("tr", { role: "row" }, ...cells.map(cell));
