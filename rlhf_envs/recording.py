@@ -185,6 +185,11 @@ class SegmentRecorder:
         """The given rows, (N,) bool, begin a new episode with the next step, whether or not the last one ended."""
         self._next_age[rows] = 1
 
+    @property
+    def filled(self) -> int:
+        """How many steps of every copy are remembered."""
+        return self._filled
+
     def latest(self, steps: int | None = None) -> tuple[Observations, NDArray[Any], NDArray[np.float32]]:
         """What happened in the last steps (all that are remembered by default) of all copies, oldest step first.
 

@@ -80,11 +80,14 @@ class SessionProgress:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """The returns in the training run's status message, oldest first."""
+        """How the learned return has risen in the training run's status message, oldest first.
+
+        What it rises by is measured within the reward of each fit, so that it does not jump where a fit changes scales.
+        """
         points = (self.training or {}).get("curve")
         if not isinstance(points, list):
             return ()
-        returns = [point[1] for point in points if isinstance(point, list) and len(point) > 1]
+        returns = [point[3 if len(point) > 3 else 1] for point in points if isinstance(point, list) and len(point) > 1]
         return tuple(float(value) for value in returns if isinstance(value, int | float))
 
     def run_state(self, now: float | None = None) -> RunState:
@@ -247,9 +250,7 @@ def closing_summary(figures: AnnotatorFigures | None, progress: SessionProgress)
     if accuracy is not None:
         lines.append(("Learned from them", f"a reward that foretells {accuracy:.0%} of answers"))
     if len(progress.curve) > 1:
-        lines.append(
-            ("Scored by that reward", f"an episode: {progress.curve[0]:,.1f} at first, {progress.curve[-1]:,.1f} now")
-        )
+        lines.append(("Gained by that reward", f"{progress.curve[-1] - progress.curve[0]:+,.1f} an episode"))
     return tuple(lines)
 
 

@@ -45,13 +45,15 @@ class StatusReporter:
             waiting_for: how many answers training waits for.
             immediately: post it in any case.
             figures: whatever has changed of: timesteps, total_timesteps, labels, answers (the budget), overlap,
-                test_accuracy, accuracy_from, learned_return, true_return,
+                test_accuracy, accuracy_from, learned_return, linked_return (the learned return carried on over
+                fits), true_return,
                 concerns, alarms.
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")
         if timesteps is not None and (not self._curve or timesteps > self._curve[-1][0]):
-            self._curve.append([timesteps, self.figures.get("learned_return"), self.figures.get("test_accuracy")])
+            names = ("learned_return", "test_accuracy", "linked_return")
+            self._curve.append([timesteps, *(self.figures.get(name) for name in names)])
             if len(self._curve) > _MOST_POINTS:
                 self._curve = self._curve[1::2]
         if immediately or time.monotonic() >= self._next_at:
@@ -60,6 +62,12 @@ class StatusReporter:
             # Status is no reason to end a training: while another process has locked the store, it is posted later.
             with suppress(StoreLockedError):
                 self._store.post_status(TRAINING, value)
+
+    @property
+    def linked_return(self) -> float:
+        """Where the curve of `linked_return` ends; 0 before it has begun."""
+        linked = [point[3] for point in self._curve if len(point) > 3 and isinstance(point[3], int | float)]
+        return float(linked[-1]) if linked else 0.0
 
     def begin_at(self, timesteps: int) -> None:
         """Forget what an earlier process has posted of steps that come again."""

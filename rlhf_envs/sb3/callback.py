@@ -17,7 +17,7 @@ from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, SideSource, about_clips, frame_rate
-from rlhf_envs.observations import Transitions
+from rlhf_envs.observations import Observations, Transitions, map_observations
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
 from rlhf_envs.sb3.scoring import ScoringCallback
@@ -25,6 +25,8 @@ from rlhf_envs.sb3.side_rollouts import SideRollouts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 _REWARD_MODEL = "reward_model.safetensors"
+_LINKED_STEPS = 1024
+"""Steps of a round that the learned return is followed by over fits."""
 
 
 class NothingAskedError(ValueError):
@@ -95,6 +97,8 @@ class PreferenceCallback(ScoringCallback):
             store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.steps, feedback.rubric))
         self.on_round = on_round
         self.fit_seconds = 0.0
+        self._linked: tuple[Observations, NDArray[Any]] | None = None
+        self._linked_at, self._linked_return = 0, 0.0
         self._stop_requested = False
         self.loop = FeedbackLoop(
             store,
@@ -162,6 +166,7 @@ class PreferenceCallback(ScoringCallback):
         super()._on_training_start()
         self.env.remember(4 * self.loop.config.steps)
         self.loop.status.begin_at(self.num_timesteps)
+        self._linked_at, self._linked_return = self.num_timesteps, self.loop.status.linked_return
         self._hold_or_release()
 
     def _on_step(self) -> bool:
@@ -172,6 +177,7 @@ class PreferenceCallback(ScoringCallback):
         if not self.round_ended:
             return
         true_returns = self.env.true_returns
+        self._link_returns()
         self.loop.status.report(
             "training",
             timesteps=self.num_timesteps,
@@ -179,8 +185,25 @@ class PreferenceCallback(ScoringCallback):
             test_accuracy=self.loop.progress.test_accuracy,
             accuracy_from=str(self.loop.accuracy_from),
             learned_return=self.mean_return,
+            linked_return=self._linked_return,
             true_return=float(np.mean(true_returns)) if true_returns else None,
         )
+
+    def _link_returns(self) -> None:
+        """Follow the learned return over fits, whose rewards have scales of their own: by what it rises within each.
+
+        The round before is scored by the newest reward as well, and only the difference from that counts.
+        """
+        if not self.loop.has_reward:
+            return
+        steps = max((self.num_timesteps - self._linked_at) // self.env.num_envs, 1)
+        observations, actions, _ = self.env.recorder.latest(min(steps, self.env.recorder.filled))
+        every = max(len(actions) // _LINKED_STEPS, 1)
+        latest = map_observations(lambda part: np.array(part[::every]), observations), np.array(actions[::every])
+        if self._linked is not None:
+            now, before = (float(self.loop.ensemble.reward(*part).mean()) for part in (latest, self._linked))
+            self._linked_return += (now - before) * self.env.horizon
+        self._linked, self._linked_at = latest, self.num_timesteps
 
     def _on_training_end(self) -> None:
         assert self.rewards is not None

@@ -358,6 +358,10 @@ class PreferenceStore:
 
     # What anyone may look at.
 
+    def held(self, now: float | None = None) -> dict[str, tuple[int, int]]:
+        """Who holds which queries: by annotator, how many are on their screens and how many are held ahead."""
+        return self.database.read(taking.count_held, time.time() if now is None else now)
+
     def query(self, id: int) -> Query:
         """One query with its segments. Raises `KeyError` if there is none of this id."""
         found = self.database.read(reading.load_queries, [id], self._cache)

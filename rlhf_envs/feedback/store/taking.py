@@ -336,3 +336,15 @@ def end_leases(connection: Connection, held: Sequence[tuple[int, str]]) -> None:
     """End leases, given as (query, annotator)."""
     if held:
         connection.execute(_END_LEASE, [{"query": id, "holder": annotator} for id, annotator in held])
+
+
+def count_held(connection: Connection, now: float) -> dict[str, tuple[int, int]]:
+    """For each annotator who holds open queries, how many of them are worked on and how many are held ahead."""
+    held = (
+        sql_select(leases.c.annotator, func.count().label("all"), func.sum(leases.c.ahead).label("ahead"))
+        .join(queries, queries.c.id == leases.c.query_id)
+        .where(has_not_ended, _in_force, is_open)
+        .group_by(leases.c.annotator)
+    )
+    found = connection.execute(held, {"now": now})
+    return {row.annotator: (int(row.all - row.ahead), int(row.ahead)) for row in found}

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, HTTPException, Path, Request
+import numpy as np
+from fastapi import APIRouter, Body, HTTPException, Path, Query, Request
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from rlhf_envs.feedback.progress import PACE_OVER, SessionProgress, session_progress
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
+from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, OwnerRequests, StatusMessage
 from rlhf_envs.feedback.store.tallies import AnnotatorTally
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Owner, Problem
 from rlhf_envs.feedback.web.tokens import ANNOTATOR, Tokens, check_name, is_loopback_address, qr_rows
-from rlhf_envs.queries import LONGEST_NAME, Purpose, QueryCounts, Tally
+from rlhf_envs.observations import named_arrays
+from rlhf_envs.queries import LONGEST_NAME, Choice, Purpose, QueryCounts, Tally
 
 _LONGEST_AGE = 1.0
+_LATEST_ANSWERS = 6
+_MAP_POINTS, _FEWEST_POINTS, _MAP_NUMBERS = 300, 6, 2048
 _SHARE_OF_TIME = 0.1
 _UNUSABLE: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "Not a name that can be used."}}
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No one of this name has a link."}}
@@ -36,6 +42,7 @@ class Overview:
         counts: how far the queries of each purpose are.
         statuses: the status messages of the training run and the owner.
         purposes: which queries make up the queue.
+        held: who holds which queries; see `PreferenceStore.held`.
     """
 
     tallies: Mapping[str, AnnotatorTally]
@@ -43,6 +50,7 @@ class Overview:
     counts: Mapping[Purpose, QueryCounts]
     statuses: Mapping[str, StatusMessage]
     purposes: Collection[Purpose]
+    held: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def progress(self, annotator: str = "") -> SessionProgress:
         """How far things are, as an annotator sees it."""
@@ -88,7 +96,7 @@ class OverviewCache:
     def _read_store(self) -> Overview:
         store, purposes = self._store, self._purposes
         tallies = store.tallies(PACE_OVER, purposes=purposes - {Purpose.PRACTICE})
-        return Overview(tallies, store.practice(), store.counts(), store.statuses(), purposes)
+        return Overview(tallies, store.practice(), store.counts(), store.statuses(), purposes, store.held())
 
 
 class RequestsChange(BaseModel):
@@ -125,6 +133,32 @@ class AnnotatorFigures(BaseModel):
     practice_right: int
     practice_answers: int
     last_answer_at: float | None
+    on_screen: int = Field(description="Queries that this person looks at.")
+    held_ahead: int = Field(description="Queries that their page holds ready.")
+
+
+class GivenAnswer(BaseModel):
+    """One of the latest answers."""
+
+    query: int
+    kind: str
+    annotator: str
+    text: str = Field(description="What was answered, in a few words.")
+    reasons: list[str]
+    seconds: float | None
+    answered_at: float | None
+    clips: list[str] = Field(description="Where the films of its clips are.")
+
+
+class Asked(BaseModel):
+    """What has been asked of late."""
+
+    answers: list[GivenAnswer] = Field(description="The newest first.")
+    points: list[tuple[float, float, float]] = Field(
+        description="A point for each segment that was asked about, where segments alike are near each other, and how "
+        "late in the run it was asked, from 0 to 1.",
+        json_schema_extra={"items": {"type": "array", "items": {"type": "number"}}},
+    )
 
 
 class Dashboard(BaseModel):
@@ -171,6 +205,35 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
     )
 
 
+@router.get("/asked")
+async def asked(request: Request, person: Owner) -> Asked:
+    """The latest answers, and a map of the segments that were asked about."""
+    state = request.app.state
+    return await asyncio.to_thread(_read_asked, state.store, state.overview.read().purposes)
+
+
+@router.get(
+    "/asked/{query}/{position}.mp4",
+    response_class=FileResponse,
+    responses={200: {"content": {"video/mp4": {}}}, 404: {"model": Problem, "description": "No such clip."}},
+)
+async def asked_clip(
+    request: Request,
+    person: Owner,
+    query: Annotated[int, Path(ge=1, le=2**31 - 1)],
+    position: Annotated[int, Path(ge=0, le=99)],
+    theme: Annotated[Literal["light", "dark"], Query(description="How the clip is drawn.")] = "light",
+) -> FileResponse:
+    """The film of a segment, for the owner."""
+    try:
+        place = await request.app.state.service.film_of(query, position, theme)
+    except StoreError:
+        raise
+    except Exception as failure:  # there is no such clip, or whatever a simulator says
+        raise HTTPException(404, "This clip cannot be shown.") from failure
+    return FileResponse(place, media_type="video/mp4", headers={"Cache-Control": "private, max-age=86400, immutable"})
+
+
 @router.post("/requests")
 async def change_requests(request: Request, person: Owner, change: RequestsChange) -> OwnerRequests:
     """Pause or stop the training run, or have it ask more."""
@@ -215,12 +278,74 @@ async def end_link(
     return {"name": name}
 
 
+def _read_asked(store: PreferenceStore, purposes: Collection[Purpose]) -> Asked:
+    live = [each for each in store.live_answers() if each.purpose in purposes]
+    latest = sorted(live, key=lambda each: each.answered_at or 0.0)[-_LATEST_ANSWERS:]
+    answers = [
+        GivenAnswer(
+            query=each.query_id,
+            kind=each.kind,
+            annotator=each.annotator,
+            text=answer_text(each.kind, each.choice, each.payload),
+            reasons=list(each.reasons),
+            seconds=each.seconds,
+            answered_at=each.answered_at,
+            clips=[f"/api/asked/{each.query_id}/{position}.mp4" for position in range(len(each.segment_ids))],
+        )
+        for each in reversed(latest)
+    ]
+    ids = list(dict.fromkeys(id for each in live for id in each.segment_ids))
+    return Asked(answers=answers, points=_map_of(store, ids))
+
+
+def _map_of(store: PreferenceStore, ids: Sequence[int]) -> list[tuple[float, float, float]]:
+    """The two directions in which segments differ most (principal components of their mean observations and actions).
+
+    Args:
+        store: where they are.
+        ids: of the segments, in the order in which they were asked about.
+    """
+    chosen = [ids[number] for number in np.linspace(0, len(ids) - 1, min(len(ids), _MAP_POINTS)).astype(int)]
+    if len(chosen) < _FEWEST_POINTS:
+        return []
+    rows = []
+    for segment in store.segments(chosen):
+        parts = [np.asarray(part, np.float64) for _, part in named_arrays(segment.observations)]
+        flat = np.concatenate([part.reshape(len(part), -1).mean(axis=0) for part in (*parts, segment.actions)])
+        rows.append(flat[:: max(len(flat) // _MAP_NUMBERS, 1)])
+    features = np.stack(rows)
+    features -= features.mean(axis=0)
+    features /= features.std(axis=0) + 1e-8
+    left, sizes, _ = np.linalg.svd(features, full_matrices=False)
+    places = np.zeros((len(chosen), 2))
+    places[:, : min(2, len(sizes))] = left[:, :2] * sizes[:2]
+    late = np.linspace(0, 1, len(chosen))
+    return [
+        (round(float(x), 3), round(float(y), 3), round(float(at), 3)) for (x, y), at in zip(places, late, strict=True)
+    ]
+
+
+def answer_text(kind: str, choice: Choice | None, payload: Mapping[str, Any] | None) -> str:
+    """An answer in a few words."""
+    said = {None: "", "left": "left", "right": "right", "tie": "equally good", "skip": "cannot tell"}[choice]
+    payload = payload or {}
+    if "ranking" in payload and not said:
+        return " > ".join(str(int(clip) + 1) for clip in payload["ranking"])
+    if "ratings" in payload and not said:
+        return f"rated {float(np.mean(payload['ratings'])):+.2f} on average"
+    if "strength" in payload:
+        return f"{said}, {payload['strength']}"
+    return said or kind
+
+
 def _figures(overview: Overview, name: str, has_link: bool) -> AnnotatorFigures:
     said, (right, practised) = overview.tallies.get(name), overview.practice.get(name, (0, 0))
     sides = 0 if said is None else said.lefts + said.rights
     return AnnotatorFigures(
         name=name,
         has_link=has_link,
+        on_screen=overview.held.get(name, (0, 0))[0],
+        held_ahead=overview.held.get(name, (0, 0))[1],
         answers=0 if said is None else said.given,
         skipped=0 if said is None else said.skipped,
         seconds_per_answer=overview.progress(name).seconds_per_answer,

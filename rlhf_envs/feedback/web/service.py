@@ -172,6 +172,10 @@ class LabellingService:
             if not await asyncio.to_thread(read, lambda connection: _was_shown(connection, annotator, query_id)):
                 raise KeyError(query_id)
             _remember(self._shown, (annotator, query_id), True)
+        return await self.film_of(query_id, position, theme)
+
+    async def film_of(self, query_id: int, position: int, theme: str) -> Path:
+        """Where the film of a segment is, for whoever may see all of them; raises as `film`."""
         query = await self._query(query_id)
         if position >= len(query.segment_ids):
             raise KeyError(query_id)

@@ -46,7 +46,7 @@ def test_who_looks_at_the_last_pair_finishes_it_and_reads_the_end_although_the_s
         screen.page.get_by_text("All done, thank you").wait_for()
         summary = screen.page.locator(".summary")
         summary.wait_for()
-        assert "2" in summary.inner_text() and "-3.0 at first, 12.5 now" in summary.inner_text()
+        assert "2" in summary.inner_text() and "+15.5 an episode" in summary.inner_text()
         assert "88%" in summary.inner_text()
         assert "2 of 2 ·" in screen.text("#counts")  # the repeated pair is withdrawn, and no more is asked
         assert server.wait(PATIENCE / 1000) == 0

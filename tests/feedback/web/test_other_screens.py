@@ -260,8 +260,8 @@ def test_the_dashboard_shows_everything_on_a_phone_without_scrolling_sideways(
             box = screen.page.get_by_role("button", name=button).bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width
     # However it is laid out, whoever hears the page hears a table.
-    assert screen.page.get_by_role("columnheader").count() == 9
-    assert screen.page.get_by_role("cell").count() == 8
+    assert screen.page.get_by_role("columnheader").count() == 10
+    assert screen.page.get_by_role("cell").count() == 9
 
 
 def test_what_the_owner_is_about_to_press_stays_where_it_is(
@@ -346,3 +346,30 @@ def test_what_training_waits_for_can_be_read_on_phones_and_tablets(
     assert shown.evaluate(cut_off) == [0, 0]
     assert shown.bounding_box()["x"] + shown.bounding_box()["width"] <= width
     assert screen.page.locator(".clip >> nth=1").bounding_box()["height"] > 150
+
+
+def test_the_owner_sees_who_holds_what_the_latest_answers_and_a_map(
+    store: PreferenceStore, served: Served, open_screen: OpenScreen, make_queries: Any
+) -> None:
+    first, second, third, fourth, fifth, *_ = store.ask(make_queries(8), wanted=2)
+    for query in (fourth, fifth):
+        give_answer(store, query, "bob", "left")
+    for name in ("ann", "bob"):
+        for query, choice in ((first, "left"), (second, "right" if name == "ann" else "left"), (third, "tie")):
+            give_answer(store, query, name, choice, reasons=["progress"])
+    screen = open_screen(served.link("ann"))
+    screen.query()
+    board = open_screen(served.owner_link())
+    board.page.locator("#people tr", has_text="looks at 1, 3 ahead").wait_for()
+    board.page.get_by_text("Of 2 times that two of them decided the same pair, they agreed in 50%.").wait_for()
+    latest = board.page.locator("#latest li")
+    latest.nth(5).wait_for()
+    assert latest.count() == 6 and "equally good" in latest.first.inner_text() and "bob" in latest.first.inner_text()
+    board.page.locator("#latest video.preferred[src^='blob:']").first.wait_for()
+    assert board.page.locator("#map circle").count() == 6
+    token = served.link("cyd").rpartition("=")[2]
+    for path in ("/api/asked", f"/api/asked/{first}/0.mp4"):
+        answered = board.page.request.get(
+            f"http://127.0.0.1:{served.port}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answered.status == 403

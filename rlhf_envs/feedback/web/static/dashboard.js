@@ -1,8 +1,8 @@
 // The owner's page: how far things are, who answers, how training goes, and what it shall do.
-import { addressOf, get, post, remove, runsPage, token } from "./api.js";
+import { addressOf, get, getBlob, post, remove, runsPage, token } from "./api.js";
 import { curve } from "./curve.js";
 import { element } from "./elements.js";
-import { connectThemeButton } from "./theme.js";
+import { connectThemeButton, theme } from "./theme.js";
 
 const REFRESH = 2000;
 const find = (id) => document.getElementById(id);
@@ -45,6 +45,16 @@ function show(board) {
   find("extra").disabled = find("ask-more").disabled = board.over;
   showCurves(training);
   showPeople(board);
+  showTogether(board.annotators);
+}
+
+/** How often people who saw the same pair said the same. */
+function showTogether(people) {
+  const shared = people.reduce((sum, person) => sum + person.agreement_over, 0);
+  const alike = people.reduce((sum, person) => sum + (person.agreement ?? 0) * person.agreement_over, 0);
+  find("together").textContent = shared
+    ? `Of ${count(Math.round(shared / 2))} times that two of them decided the same pair, they agreed in ${percent(alike / shared)}.`
+    : "";
 }
 
 function trainingState(training) {
@@ -93,8 +103,8 @@ function showCurves(training) {
   drawn = key;
   find("curves").replaceChildren(
     curve(
-      points.map(([steps, value]) => [steps, value]),
-      { title: "Learned return", format: (value) => String(Number(value.toPrecision(3))) },
+      points.map(([steps, value, , linked]) => [steps, linked ?? value]),
+      { title: "Learned return, carried on over fits", format: (value) => String(Number(value.toPrecision(3))) },
     ),
     curve(
       points.map(([steps, , value]) => [steps, value]),
@@ -114,6 +124,11 @@ const COLUMNS = [
     (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`),
   ],
   ["Practice", (person) => (person.practice_answers ? `${person.practice_right} of ${person.practice_answers}` : "–")],
+  [
+    "Now",
+    (person) =>
+      person.on_screen ? `looks at ${person.on_screen}${person.held_ahead ? `, ${person.held_ahead} ahead` : ""}` : "–",
+  ],
   ["Last answer", (person, now) => ago(person.last_answer_at, now)],
 ];
 
@@ -241,12 +256,12 @@ async function invite(name, known) {
   )
     return;
   await attempt(async () => {
-    const { path, link, qr } = await post("/api/annotators", { name });
+    const { link, qr } = await post("/api/annotators", { name, base: addressOf("/") });
     await ask(
       `The personal link of ${name}`,
       "It is shown this once. Whoever has it answers under this name.",
       "Done",
-      { link: link ?? addressOf(path), qr },
+      { link, qr },
     );
   });
 }
@@ -271,9 +286,82 @@ async function refresh() {
   say("");
 }
 
+let listedAnswers = "";
+
+/** The latest answers with their clips, and where in the space of clips they lie. */
+async function refreshAsked() {
+  const { answers: given, points } = await get("/api/asked");
+  const key = JSON.stringify([given, points.length]);
+  if (key === listedAnswers) return;
+  listedAnswers = key;
+  find("latest").replaceChildren(...(given.length ? given.map(latestAnswer) : [element("li", {}, "None yet.")]));
+  find("map").replaceChildren(mapOf(points));
+}
+
+function latestAnswer(answer) {
+  const preferred = { left: 0, right: 1 }[answer.text.split(",")[0]];
+  const clips = answer.clips.slice(0, 3).map((path, position) => {
+    const video = element("video", {
+      muted: true,
+      playsinline: true,
+      class: position === preferred ? "preferred" : "",
+      "aria-hidden": "true",
+      onmouseenter: () => video.play().catch(() => {}),
+    });
+    video.muted = true;
+    getBlob(`${path}?theme=${theme()}`).then(
+      (film) => {
+        video.src = `${URL.createObjectURL(film)}#t=0.3`;
+      },
+      () => video.remove(),
+    );
+    return video;
+  });
+  const pace = answer.seconds === null ? "" : ` · ${answer.seconds.toFixed(1)} s`;
+  const why = answer.reasons.length ? ` · ${answer.reasons.join(", ").replaceAll("_", " ")}` : "";
+  return element(
+    "li",
+    {},
+    element("strong", {}, answer.text),
+    element("span", { class: "shown" }, ...clips),
+    element("span", { class: "by" }, `${answer.annotator}${pace}${why}`),
+  );
+}
+
+const MAP = { width: 400, height: 260, margin: 14 };
+
+function mapOf(points) {
+  if (!points.length) return element("p", { class: "note" }, "There is a map as soon as a few clips were asked about.");
+  const range = (axis) => {
+    const values = points.map((point) => point[axis]);
+    return [Math.min(...values), Math.max(...values) - Math.min(...values) || 1];
+  };
+  const [[left, width], [low, height]] = [range(0), range(1)];
+  return element(
+    "svg:svg",
+    {
+      viewBox: `0 0 ${MAP.width} ${MAP.height}`,
+      role: "img",
+      "aria-label": `A map of ${points.length} clips that were asked about.`,
+    },
+    ...points.map(([x, y, late]) =>
+      element("svg:circle", {
+        cx: (MAP.margin + ((x - left) / width) * (MAP.width - 2 * MAP.margin)).toFixed(1),
+        cy: (MAP.margin + ((y - low) / height) * (MAP.height - 2 * MAP.margin)).toFixed(1),
+        r: 4,
+        "fill-opacity": (0.2 + 0.7 * late).toFixed(2),
+      }),
+    ),
+  );
+}
+
+let rounds = 0;
 async function keepFresh() {
   try {
-    if (!document.hidden && !find("ask").open) await refresh();
+    if (!document.hidden && !find("ask").open) {
+      await refresh();
+      if (rounds++ % 3 === 0) await refreshAsked();
+    }
   } catch (failure) {
     say(failure.status === undefined ? "Offline: these figures are from before." : failure.message);
     if (failure.status === 401 || failure.status === 403) return;
