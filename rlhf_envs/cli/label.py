@@ -215,6 +215,7 @@ def _answer_all_runs(args: Arguments) -> None:
             host=screen.host,
             port=screen.port,
             repeat_rate=args.repeat_rate,
+            base_url=screen.url,
         )
         return
     annotator: Any = make_annotator(args.feedback)
