@@ -52,8 +52,9 @@ function show(board) {
 function showTogether(people) {
   const shared = people.reduce((sum, person) => sum + person.agreement_over, 0);
   const alike = people.reduce((sum, person) => sum + (person.agreement ?? 0) * person.agreement_over, 0);
+  const pairs = count(Math.round(shared / 2));
   find("together").textContent = shared
-    ? `Of ${count(Math.round(shared / 2))} times that two of them decided the same pair, they agreed in ${percent(alike / shared)}.`
+    ? `Of ${pairs} times that two of them decided the same pair, they agreed in ${percent(alike / shared)}.`
     : "";
 }
 
