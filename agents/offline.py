@@ -56,8 +56,6 @@ def settle(config: RunConfig) -> RunConfig:
         raise ValueError(f"--offline asks nobody anything; leave --feedback {config.feedback} out.")
     if config.teacher != TeacherChanges():
         raise ValueError("--offline asks nobody anything; leave what changes a --teacher out.")
-    if config.labels.on_alarm == "ask":
-        raise ValueError("--offline asks nothing; leave --on-alarm ask out, or take stop.")
     usual = (FeedbackConfig(), feedback_for(config.environment))
     for part in fields(FeedbackConfig):
         wanted = getattr(config.labels, part.name)

@@ -33,7 +33,7 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
         ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(members, (16,)))
         scripted = ScriptedTeacher(TeacherConfig(), "oracle")
         config = FeedbackConfig(**chosen | settings)
-        return FeedbackLoop(store, ensemble, config, HORIZON, annotator=scripted, fit=FitConfig(steps=40))
+        return FeedbackLoop(store, ensemble, config, HORIZON, annotator=scripted, fit=FitConfig(steps=120))
 
     return make
 

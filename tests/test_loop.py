@@ -26,7 +26,7 @@ OBSERVATIONS = spaces.Box(-1, 1, (3,), np.float32)
 ACTIONS = spaces.Box(-1, 1, (1,), np.float32)
 HORIZON = COPIES = 16
 TOTAL = 1000
-FIT = FitConfig(steps=20, epochs=1)
+FIT = FitConfig(steps=60, epochs=1)
 
 MakeLoop = Callable[..., FeedbackLoop]
 

@@ -135,7 +135,8 @@ class FeedbackConfig:
         schedule: how the rate of queries falls over training: not at all ("constant"), or quickly at first and then
             ever more slowly ("hyperbolic").
         initial_share: the part of the budget that is asked after the first rollout.
-        ask_until: the part of training by which the whole budget has been asked.
+        ask_until: the part of training by which the whole budget has been asked. Late questions are about what the
+            policy has made of the reward by then, which is where the reward is wrong.
         reliability: estimate how often each annotator errs, and trust them accordingly; of use where several answer.
         demonstration_comparisons: comparisons of a demonstration with what the agent does that are added to those
             asked, spread alike, and answered in favour of the demonstration without asking anybody.
@@ -170,7 +171,7 @@ class FeedbackConfig:
     queries_per_round: int | None = None
     schedule: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SCHEDULES)}}}")] = "hyperbolic"
     initial_share: float = 0.25
-    ask_until: float = 0.5
+    ask_until: float = 0.8
     reliability: bool = False
     demonstration_comparisons: int = 0
     wait_for_answers: bool = False
@@ -179,7 +180,7 @@ class FeedbackConfig:
     overlap: int = 1
     rubric: str = ""
     target_accuracy: float | None = None
-    on_alarm: AlarmAction = "continue"
+    on_alarm: AlarmAction = "ask"
 
     def __post_init__(self) -> None:
         for name, least in (

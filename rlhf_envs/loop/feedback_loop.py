@@ -324,6 +324,8 @@ class FeedbackLoop:
         if self.config.on_alarm == "stop":
             self.stopped_by_alarm = True
             return " Training ends here (--on-alarm stop)."
+        if self.config.on_alarm == "ask" and not self.budget:
+            return " Nobody is asked in this run; more answers about it would help, or --on-alarm stop."
         if self.config.on_alarm == "ask":
             self.alarm.state.asking = True
             if self.finished_asking:
