@@ -235,6 +235,7 @@ class ScreenFlags:
             purposes=purposes,
             until_finished=until_finished,
             base_url=self.url,
+            answers_per_minute=self.answers_per_minute,
         )
 
 

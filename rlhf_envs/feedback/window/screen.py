@@ -201,7 +201,8 @@ class LabellingScreen:
             rows = tuple(self._guidance.legend.items())
             asked = ("What you are asked", f"{self._guidance.rubric} Enter begins.")
             return View(self.theme, message=asked, summary=rows, progress=self.known.progress)
-        base = View(self.theme, rubric=self._guidance.rubric, message=self._idle_text())
+        rubric = "" if self.known.summary else self._guidance.rubric
+        base = View(self.theme, rubric=rubric, message=self._idle_text())
         if self.query is not None and question is not None:
             base = self.outline(self.query, question)
         warning = self.known.leaving_text() if self._warned_at is not None and self.known.unsaved else None
