@@ -44,6 +44,7 @@ _OBJECT_STORE_BYTES = 80 * 2**20
 """Almost the least that Ray takes; nothing large is sent."""
 
 _SECONDS_FOR_PROBES = 180.0
+_STARTS = 3
 _SECONDS_TO_CONNECT = 5.0
 _SECONDS_TO_STOP = 60.0
 _SECONDS_FOR_PREDECESSOR = 120.0
@@ -284,17 +285,16 @@ def _connected(workers: Workers) -> Iterator[Any]:
     import ray
 
     try:
-        try:
+        # Where a machine is busy, Ray's processes may take longer to start than Ray waits.
+        for left in reversed(range(1 if workers.address is not None else _STARTS)):
             try:
                 ray.init(**options)
-            except Exception:  # Ray raises just this where a busy machine takes long to start its processes
-                if workers.address is not None:
-                    raise
+                break
+            except Exception as error:  # Ray raises all kinds
                 ray.shutdown()
-                ray.init(**options)
-        except Exception as error:
-            where = "this machine" if workers.address is None else workers.address
-            raise ValueError(f"Ray cannot be used on {where}: {_brief(error)}.") from error
+                if not left:
+                    where = "this machine" if workers.address is None else workers.address
+                    raise ValueError(f"Ray cannot be used on {where}: {_brief(error)}.") from error
         yield ray
     finally:
         ray.shutdown()

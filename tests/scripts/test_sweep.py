@@ -9,12 +9,13 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,16 +195,33 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
     nodes = Cluster()
     try:
-        nodes.add_node(**node, _system_config=soon)
-        nodes.add_node(**node)
+        # Where a machine is busy, the processes of a node may take longer to start than Ray waits.
+        for left in reversed(range(3)):
+            try:
+                soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
+                nodes.add_node(**node(), _system_config=soon)
+                nodes.add_node(**node())
+                break
+            except Exception:
+                if not left:
+                    raise
+                nodes.shutdown()
+                nodes = Cluster()
         yield nodes
     finally:
         nodes.shutdown()
         shutil.rmtree(folder)
+
+
+def node() -> dict[str, Any]:
+    """A node with room for one run. It need not wait for its agents to say their ports."""
+    agents = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with ExitStack() as held:
+        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in agents]
+    ports = dict(zip(agents, free, strict=True))
+    return {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, **ports}
 
 
 def workers_of(node: Any) -> list[int]:
