@@ -64,7 +64,8 @@ class Labelling:
         Returns:
             The milliseconds from sending an answer to having the next query, for every answer that had a next one; the
             answers per second of all clients; how many acknowledged answers were lost; and how many were doubled:
-            queries with more than one answer, and answers that no client sent.
+            queries with more than one answer of the same annotator, and answers that no client sent. At a speed at
+            which no person answers, two may answer the same one that changed hands meanwhile; both answers count.
         """
         log(f"{self.clients} clients answer {self.queries} comparisons")
         out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ class Labelling:
             "milliseconds": [round(1000 * wait, 2) for wait in waits],
             "answers_per_second": round(len(acknowledged) / seconds, 1),
             "lost": len(sent - stored),
-            "doubled": len(live) - len({answer.query_id for answer in live}) + len(stored - sent),
+            "doubled": len(live) - len({(answer.query_id, answer.annotator) for answer in live}) + len(stored - sent),
         }
 
     @staticmethod
