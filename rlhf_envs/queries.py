@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,6 +30,12 @@ LONGEST_KEY = 256
 MOST_REASONS = 20
 
 
+_LOOK_ALIKES = str.maketrans("авеіјкмнорсԛѕтуѡхһԁαβεικνορτυχγωıɑοօ01", "abeijkmhopcqstywxhdabeikvoptuxywiaoool")
+"""Small Cyrillic and Greek letters, and digits, that can be taken for Latin letters; the commonest ones."""
+
+_LIKE_AN_L = str.maketrans("I|", "ll")
+
+
 def require_line(text: object, what: str, longest: int = LONGEST_NAME) -> str:
     """Return `text` if it can be shown on one line of any screen and stored anywhere.
 
@@ -53,6 +60,21 @@ def check_name(annotator: object) -> None:
     """Raise `ValueError` for an annotator without a name, or with one that is not a line of text."""
     if not require_line(annotator, "The name of an annotator").strip():
         raise ValueError("An annotator needs a name, such as 'oracle' or a person's initials.")
+
+
+def look_of(name: str) -> tuple[str, str]:
+    """A name as people see it, in two ways: without case, accents and spaces; and with capitals like small letters.
+
+    Letters of other scripts count as the Latin one that they can be taken for. Names that share one of the two may be
+    taken for each other: Ann and ann, Al and AI.
+    """
+    written = unicodedata.normalize("NFKC", name)
+    return _plain(written.casefold()), _plain(written.translate(_LIKE_AN_L)).replace("rn", "m").replace("vv", "w")
+
+
+def _plain(name: str) -> str:
+    seen = unicodedata.normalize("NFKD", name.translate(_LOOK_ALIKES))
+    return "".join(each for each in seen if not unicodedata.combining(each) and not each.isspace())
 
 
 def check_token(token: object) -> None:

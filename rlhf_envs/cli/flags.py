@@ -206,8 +206,15 @@ class ScreenFlags:
     ) -> AnnotatorSession:
         """Let the person at this machine answer in the window until they close it; their session."""
         from rlhf_envs.feedback import AnnotatorSession
+        from rlhf_envs.feedback.store.reading import look_alike
         from rlhf_envs.feedback.window import label_in_window
 
+        other = store.database.read(look_alike, self.name)
+        if other is not None:
+            raise ValueError(
+                f"{self.name!r} looks like {other!r}, who is here already; use that name, or give another one "
+                "(--annotator)."
+            )
         # There is practice before the questions of a training only.
         session = AnnotatorSession(store, self.name, purposes=purposes, repeat_rate=repeat_rate, practice=True)
         label_in_window(session, theme=self.theme, until_finished=until_finished)

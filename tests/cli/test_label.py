@@ -9,18 +9,25 @@ import subprocess
 import sys
 import threading
 import time
+from operator import eq
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.config import RunConfig, read_config
 from agents.train import open_store
 from rlhf_envs.cli import label
+from rlhf_envs.cli.flags import ScreenFlags
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
-from rlhf_envs.feedback import Clip, PreferenceStore
+from rlhf_envs.feedback import Clip, PreferenceStore, Query
+from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.status import TRAINING
+from rlhf_envs.queries import look_of
 from rlhf_envs.runs import RunDirectory
+from rlhf_envs.segments import Segment
+from tests.answers import give_answer
 from tests.trainer import ROOT
 
 STARTER = """
@@ -80,6 +87,24 @@ def test_a_name_that_would_spoil_tables_and_terminals_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], name: str, page: list[str]
 ) -> None:
     assert "name" in refused(capsys, "--run-dir", str(run), "--annotator", name, *page)
+
+
+@pytest.mark.parametrize("name", ["Ann", "\u0430nn", "a\u0301nn"])
+def test_a_name_that_looks_like_that_of_somebody_who_has_answered_is_refused(tmp_path: Path, name: str) -> None:
+    with PreferenceStore.create(tmp_path / "feedback.db") as store:
+        zeros = np.zeros((5, 1), np.float32)
+        [id] = store.ask(
+            [Query("0/train/0", 0, (Segment(zeros, zeros, zeros[:, 0]), Segment(zeros + 1, zeros, zeros[:, 0])))]
+        )
+        give_answer(store, id, "ann", "left")
+        with pytest.raises(ValueError, match="looks like 'ann', who is here already"):
+            ScreenFlags(annotator=name).open_window(store, QUEUE)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Al", "AI"), ("rnax", "max"), ("\uff22ob", "bob"), ("b0b", "bob")])
+def test_names_that_may_be_taken_for_each_other_share_a_look(one: str, other: str) -> None:
+    assert any(map(eq, look_of(one), look_of(other)))
+    assert not any(map(eq, look_of("Ian"), look_of("Lan")))
 
 
 def test_somebody_without_a_name_in_the_system_is_asked_for_one(

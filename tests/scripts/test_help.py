@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from inspect import cleandoc
 from typing import Any
 
 import pytest
@@ -41,8 +42,9 @@ def described(settings: type[Any]) -> dict[str, str]:
     """The entries of the attributes in the docstrings of a class and its bases, by the names before their colons."""
     found: dict[str, str] = {}
     for each in reversed(settings.__mro__):
-        attributes = (each.__doc__ or "").partition("Attributes:\n")[2]
-        entries = re.split(r"^ {8}(?=\S)", attributes, flags=re.MULTILINE)
+        # Python 3.13 takes the indentation from docstrings itself.
+        attributes = cleandoc(each.__doc__ or "").partition("Attributes:\n")[2]
+        entries = re.split(r"^ {4}(?=\S)", attributes, flags=re.MULTILINE)
         found |= {name: text for name, _, text in (entry.partition(":") for entry in entries if entry.strip())}
     return found
 

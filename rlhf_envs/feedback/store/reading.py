@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import eq
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, case, func, select
@@ -12,8 +13,17 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, case, func, se
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import content_digest
 from rlhf_envs.feedback.store.database import MOST_VALUES, batches
-from rlhf_envs.feedback.store.schema import answers, is_live, is_open, queries, query_segments, segments
-from rlhf_envs.queries import DEMONSTRATOR, Answer, LiveAnswer, Purpose, Query, QueryCounts
+from rlhf_envs.feedback.store.schema import (
+    annotators,
+    answers,
+    is_live,
+    is_open,
+    queries,
+    query_segments,
+    segments,
+    tallies,
+)
+from rlhf_envs.queries import DEMONSTRATOR, Answer, LiveAnswer, Purpose, Query, QueryCounts, look_of
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
@@ -34,6 +44,9 @@ _FIRST_OF_A_LATER_ROUND = (
     .join(queries, queries.c.id == answers.c.query_id)
     .where(answers.c.id > bindparam("cursor"), queries.c.round > bindparam("round"))
 )
+
+_LINKED = select(annotators.c.name)
+_HAVE_ANSWERED = select(tallies.c.annotator).where(tallies.c.given > 0).distinct()
 
 
 class SegmentCache:
@@ -140,6 +153,14 @@ def load_live_answers(
     found = connection.execute(given).all()
     shown = load_shown(connection, {row.query_id for row in found})
     return [rows.live_answer(row, shown.get(row.query_id, ())) for row in found]
+
+
+def look_alike(connection: Connection, name: str) -> str | None:
+    """Another name, of somebody who has a link or has answered, that can be taken for this one; None without."""
+    known = {*connection.execute(_LINKED).scalars(), *connection.execute(_HAVE_ANSWERED).scalars()} - {name}
+    own = look_of(name)
+    alike = (other for other in sorted(map(str, known)) if any(map(eq, look_of(other), own)))
+    return next(alike, None)
 
 
 def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:

@@ -9,13 +9,13 @@ import re
 import secrets
 import threading
 import time
-import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select
 
 from rlhf_envs.feedback.store import PreferenceStore, rows
+from rlhf_envs.feedback.store.reading import look_alike
 from rlhf_envs.feedback.store.schema import annotators
 from rlhf_envs.queries import LONGEST_NAME
 
@@ -23,9 +23,6 @@ OWNER = "owner"
 ANNOTATOR = "annotator"
 _ROLES = (ANNOTATOR, OWNER)
 _NAME = re.compile(rf"[\w.@+-](?:[\w .@+-]{{0,{LONGEST_NAME - 2}}}[\w.@+-])?")
-_LOOK_ALIKES = str.maketrans("авеіјкмнорсԛѕтуѡхһԁαβεικνορτυχγω01", "abeijkmhopcqstywxhdabeikvoptuxywol")
-"""Small Cyrillic and Greek letters, and digits, that can be taken for Latin letters; the commonest ones."""
-
 _REFRESH_SECONDS = 5.0
 _SOONEST_REFRESH = 0.5
 
@@ -69,11 +66,11 @@ class Tokens:
         row = {"name": name, "role": role, "token_digest": digest(token), "created_at": time.time()}
 
         def replace(connection: Connection) -> None:
-            for other in connection.execute(select(annotators.c.name)).scalars():
-                if other != name and _look(str(other)) == _look(name):
-                    raise ValueError(
-                        f"{name!r} looks like {other!r}, who has a link already; use that name, or give another one."
-                    )
+            other = look_alike(connection, name)
+            if other is not None:
+                raise ValueError(
+                    f"{name!r} looks like {other!r}, who is here already; use that name, or give another one."
+                )
             connection.execute(delete(annotators).where(annotators.c.name == name))
             connection.execute(insert(annotators), row)
 
@@ -132,12 +129,6 @@ class Tokens:
         with self._lock:
             self._known = known
             self._read_at = time.monotonic()
-
-
-def _look(name: str) -> str:
-    """A name as people see it: without case, accents and spaces, and look-alikes as the Latin letter."""
-    plain = unicodedata.normalize("NFKD", name.casefold().translate(_LOOK_ALIKES))
-    return "".join(each for each in plain if not unicodedata.combining(each) and not each.isspace())
 
 
 def is_loopback_address(link: str) -> bool:

@@ -141,7 +141,7 @@ def test_a_name_that_cannot_be_used_is_refused_in_a_sentence(request_: Interface
         request_.tokens.create(name)
 
 
-@pytest.mark.parametrize("name", ["Ann", "\u0430nn", "\u00e1nn", "ANN"])
+@pytest.mark.parametrize("name", ["Ann", "\u0430nn", "\u00e1nn", "ANN", "Bob", "b0b"])
 def test_a_name_that_looks_like_another_one_is_refused(request_: Interface, ann: str, owner: str, name: str) -> None:
     refused = request_("POST", "/api/annotators", owner, json={"name": name})
     assert refused.status_code == 409, refused.text
