@@ -24,7 +24,7 @@ from rlhf_envs.rewards.unlabelled import Dynamics, PseudoLabels, windows
 
 ALWAYS_FRESH_UP_TO = 400
 """Labels up to which every fit starts from fresh parameters: that takes a second or two, and what earlier, fewer labels
-have taught wrongly is not carried on."""
+have taught wrongly is not carried on. Of pictures a fit learns slowly, and goes on from the last one."""
 
 GROWTH_FOR_FRESH_START = 1.5
 """With more labels, how many times those of the last fresh start make `fit` start afresh."""
@@ -181,10 +181,10 @@ def fit(
 
     Args:
         fresh: whether to start from new parameters, or to go on from those of the last fit, which takes less than half
-            of the time. None starts anew when the labels have grown by half since the last fresh start: parameters that
-            were fitted to few labels never quite lose what they wrongly made of them. Where members held out other
-            labels in the last fit than they do now, the fit starts anew in any case, so that what a member holds out
-            it has never seen.
+            of the time. None starts anew with up to `ALWAYS_FRESH_UP_TO` labels, unless pictures are observed, and
+            otherwise when the labels have grown by half since the last fresh start: parameters that were fitted to few
+            labels never quite lose what they wrongly made of them. Where members held out other labels in the last fit
+            than they do now, the fit starts anew in any case, so that what a member holds out it has never seen.
         unlabelled: segments of recent rollouts that no answer is about, every array with the leading axes
             (segments, T), for `FitConfig.dynamics`, which goes by the labelled ones alone where None, and
             `FitConfig.pseudo_labels`, of which there are none then.
@@ -199,7 +199,8 @@ def fit(
         raise ValueError("Fitting a reward needs at least one answer that teaches something, and there is none.")
     if fresh is None:
         grown = labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_fresh_start
-        fresh = labels <= ALWAYS_FRESH_UP_TO or grown
+        few = labels <= ALWAYS_FRESH_UP_TO and not ensemble.encoder.image_shapes
+        fresh = few or grown
     fresh = fresh or ensemble.fits == 0 or ensemble.resampling != config.resampling
     ensemble.resampling = config.resampling
     if fresh:
