@@ -11,7 +11,7 @@ from rlhf_envs.feedback import PreferenceStore
 from tests.scripts.settings import DRIVING, TINY
 from tests.trainer import Trainer
 
-_ASKING = ("--answers", "--held-out-share", "--segment-length", "--visit-every")
+_ASKING = ("--ask-until", "--answers", "--held-out-share", "--segment-length", "--visit-every")
 OFFLINE = [
     part
     for flag, value in zip(DRIVING[::2], DRIVING[1::2], strict=True)
