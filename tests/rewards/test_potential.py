@@ -15,14 +15,17 @@ STEPS = 20
 
 
 def walks(count: int, seed: int, ends_at: int | None = None) -> list[Segment]:
-    """Segments of a point in the plane: (x, y, velocity), paid for coming closer to the middle."""
+    """Segments of a point that drifts in the plane, paid for coming closer to the middle.
+
+    It is seen where the point is, and two numbers that say nothing, so that no single step tells where it is going.
+    """
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
         place, velocity = rng.normal(size=2) * 3, rng.normal(size=2)
         shown, rewards = [], []
         for _ in range(STEPS):
-            shown.append([*place, *velocity])
+            shown.append([*place, *rng.normal(size=2)])
             velocity = 0.9 * velocity + 0.3 * rng.normal(size=2)
             following = place + 0.3 * velocity
             rewards.append(np.abs(place).sum() - np.abs(following).sum())
