@@ -246,7 +246,7 @@ class RewardEnsemble:
             ValueError: if the arrays do not belong to the spaces.
         """
         learned = self.reward(transitions.observations, transitions.actions)
-        if self.network.has_events:
+        if self.network.pays_events:
             events = self._events(transitions) / self.member_std[:, None]
             learned += events.mean(dim=0).numpy() * np.float32(self.scale)
         return learned
@@ -286,7 +286,7 @@ class RewardEnsemble:
         Args:
             vector: (B, columns), not yet normalised, of which the first ones are the observation.
         """
-        if not self.network.has_events:
+        if not self.network.pays_events:
             return torch.zeros(self.config.members, len(vector)), torch.zeros(self.config.members, len(vector))
         with torch.inference_mode():
             potential, ending = self.network.events(self._normalise_observed(vector))
@@ -303,7 +303,7 @@ class RewardEnsemble:
     def _events(self, transitions: Transitions) -> Tensor:
         """Changes of the potential and worths of ends in B transitions under each member, (K, B)."""
         batch, following = len(transitions.actions), transitions.next_observations
-        if not self.network.has_events:
+        if not self.network.pays_events:
             return torch.zeros(self.config.members, batch)
         before, ending = self.raw_events(self.encoder.encode_numbers(transitions.observations, batch))
         change = torch.zeros_like(before)
@@ -479,7 +479,7 @@ class MemberNetwork(nn.Module):
     Attributes:
         members: K.
         width: how many numbers the last layer reads.
-        has_potential, has_events: whether there is a potential; or anything that is paid for events.
+        has_potential, has_events: whether there are weights of a potential; or of any events.
     """
 
     def __init__(self, encoder: InputEncoder, config: EnsembleConfig, generator: torch.Generator) -> None:
@@ -541,6 +541,11 @@ class MemberNetwork(nn.Module):
             return hidden
         curves = ADDITIVE_SCALE * _curves(vector)
         return torch.cat([self._network_scale * hidden, curves.expand(self.members, *curves.shape)], dim=2)
+
+    @property
+    def pays_events(self) -> bool:
+        """Whether anything is paid for events: a potential that a fit has left out has weights of 0."""
+        return any(bool(weights.any()) for weights in self.event_weights.values())
 
     def events(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """The potential of B observations and what an end after them is worth, under each member, each (K, B).

@@ -29,7 +29,7 @@ have taught wrongly is not carried on. Of pictures a fit learns slowly, and goes
 GROWTH_FOR_FRESH_START = 1.5
 """With more labels, how many times those of the last fresh start make `fit` start afresh."""
 
-_STEPS, _POTENTIAL = "steps", "potential"
+_STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
 _STANDARD_ERRORS = 2
 """By which another form than rewards of steps has to predict held-out labels better, to be preferred to them."""
 
@@ -207,7 +207,6 @@ def fit(
         ensemble.labels_at_fresh_start = labels
         # Only then: moving the normaliser under trained parameters would change the reward.
         _fit_input_normaliser(ensemble, dataset)
-        ensemble.network = ensemble.fresh_network()
     unlabelled = unlabelled if config.uses_unlabelled else None
     tried = []
     for parts in _forms(ensemble.network) if fresh else (_fitted_parts(ensemble.network),):
@@ -216,7 +215,8 @@ def fit(
         problem = _Problem(ensemble, dataset, config, unlabelled, parts)
         steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
         tried.append((problem, steps))
-    problem, steps = tried[_best_form([problem.held_out_losses() for problem, _ in tried])]
+    best = _best_form([problem.held_out_losses() for problem, _ in tried]) if len(tried) > 1 else 0
+    problem, steps = tried[best]
     ensemble.network = problem.network
     train_loss, held_out_loss, accuracy = problem.summary()
     ensemble.fits += 1
@@ -254,7 +254,7 @@ def _best_form(losses: Sequence[NDArray[np.float64]]) -> int:
 
 def _fitted_parts(network: MemberNetwork) -> frozenset[str]:
     """What a reward that was fitted is made of."""
-    weights = {_STEPS: network.weights[-1], **{name: network.event_weights[name] for name in network.event_weights}}
+    weights = {_STEPS: network.weights[-1], **network.event_weights}
     return frozenset(name for name in (_STEPS, _POTENTIAL) if name in weights and bool(weights[name].any()))
 
 
@@ -352,10 +352,12 @@ class _Problem:
     ) -> None:
         self.config, self.objective = config, ensemble.objective
         self.network = ensemble.network
+        trained = parts | {_ENDING}
+        self._pays_events = not trained.isdisjoint(self.network.event_weights.keys())
         self.parameters = []
         for name, parameter in self.network.named_parameters():
             event = name.removeprefix("event_weights.")
-            if (event if event != name else _STEPS) in parts | {"ending"}:
+            if (event if event != name else _STEPS) in trained:
                 self.parameters.append(parameter)
         if _STEPS not in parts:
             nn.init.zeros_(self.network.weights[-1])
@@ -417,7 +419,7 @@ class _Problem:
         """
         inputs, shape = self._inputs(segments, steps)
         rewards: Tensor = self.network(*inputs).view(self.members, *shape)
-        if self.network.has_events:
+        if self._pays_events:
             potential, ending = (each.view(self.members, *shape) for each in self.network.events(inputs[0]))
             absorbing = inputs[0][:, -1].view(shape) != 0 if self._absorbing else None
             rewards = rewards + segment_events(potential, ending, absorbing)
