@@ -20,6 +20,7 @@ from rlhf_envs.cli.flags import SCREENS, ScreenFlags, parse
 from rlhf_envs.clips import clip_painter
 from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore, StoreMissingError, make_annotator
+from rlhf_envs.feedback.progress import says_finished
 from rlhf_envs.feedback.store import QUEUE
 from rlhf_envs.feedback.store.database import stores_in
 from rlhf_envs.feedback.store.status import TRAINING
@@ -107,7 +108,7 @@ def _check(args: Arguments) -> None:
     if args.all_runs and (args.store is None or args.report or args.feedback == "window" or args.critic is not None):
         raise ValueError(
             "--all-runs needs --store with the URL of a PostgreSQL database, and --feedback web, or code that judges "
-            "without --critic."
+            "without --teacher.critic."
         )
     if args.all_runs and args.feedback == "web" and args.until_finished:
         raise ValueError("A page for all runs waits for those that begin later; stop it by Ctrl-C.")
@@ -240,7 +241,7 @@ def _serve_once(annotator: Any, store: PreferenceStore) -> bool:
     # Read before answering: what a run asks last, it asks before it says that it has finished.
     status = store.statuses().get(TRAINING)
     annotator.serve(store)
-    return status is not None and status.value.get("state") == "finished"
+    return says_finished(status)
 
 
 def _serve(args: Arguments, store: PreferenceStore) -> None:

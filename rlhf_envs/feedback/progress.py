@@ -199,7 +199,7 @@ def session_progress(
         purposes: which queries make up the queue. Training is mentioned only where a training run asks them.
     """
     message = statuses.get(TRAINING)
-    finished = message is not None and message.value.get("state") == "finished"
+    finished = says_finished(message)
     # Repeated pairs that nobody has answered by then are not asked any more.
     queue = [counts[purpose] for purpose in purposes if not (finished and purpose is Purpose.CHECK)]
     skipped = sum(count.skipped for count in queue)
@@ -222,9 +222,13 @@ def session_progress(
 def is_finished(store: PreferenceStore) -> bool:
     """Whether the process that asks has finished; False where the store cannot say at the moment."""
     with suppress(StoreError):
-        message = store.statuses().get(TRAINING)
-        return message is not None and message.value.get("state") == "finished"
+        return says_finished(store.statuses().get(TRAINING))
     return False
+
+
+def says_finished(message: StatusMessage | None) -> bool:
+    """Whether the newest message of the process that asks is that it has finished, rather than stopped."""
+    return message is not None and message.value.get("state") == "finished"
 
 
 def closing_summary(figures: AnnotatorFigures | None, progress: SessionProgress) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import ipaddress
 import math
 import signal
 import socket
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 
 from rlhf_envs.feedback.progress import GRACE_SECONDS, is_finished
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
-from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name, is_loopback_address
+from rlhf_envs.feedback.web.tokens import ANNOTATOR, OWNER, Tokens, check_name, is_loopback, is_loopback_address
 from rlhf_envs.queries import Purpose
 from rlhf_envs.terminal import leave_terminal, with_hangup
 
@@ -212,7 +211,7 @@ def _run(
     with _listen(host, port) as listener, _stopped_by_signals(server):
         for line in _make_links(tokens, base_url or f"http://{_address(listener)}", annotators, renew):
             _print(line, sys.stdout)
-        if not _is_loopback(host):
+        if not is_loopback(host):
             _print(
                 f"Warning: everyone who can reach {host} can reach this page, and nothing that is sent is encrypted; "
                 "rather listen on 127.0.0.1 and put a proxy with TLS, or an SSH tunnel, in front of it.",
@@ -387,10 +386,3 @@ def _own_address() -> str | None:
         out.connect(("192.0.2.1", 9))  # sends nothing, but chooses the network device
         return str(out.getsockname()[0])
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -133,11 +133,16 @@ class Tokens:
 
 def is_loopback_address(link: str) -> bool:
     """Whether a link leads to the machine itself and nowhere else, or nowhere at all."""
-    host = urlsplit(link).hostname or ""
+    host = urlsplit(link).hostname
+    return not host or is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address of a machine is that of the machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host in ("", "localhost")
+        return host == "localhost"
 
 
 def qr_rows(link: str) -> list[str]:
