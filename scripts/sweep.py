@@ -257,14 +257,12 @@ def _progress(runs: Sequence[TrainingRun], console: Console) -> Iterator[None]:
         return f"{sum(run.directory.metrics_path.is_file() for run in runs)} of {len(runs)} runs finished"
 
     def watch() -> None:
-        look()
-        began, before = time.monotonic(), sum(done.values())
-        while not ended.wait(_POLL_SECONDS):
-            description, steps = look(), sum(done.values())
-            if not console.is_terminal and steps > before:
-                left = (total - steps) * (time.monotonic() - began) / (steps - before)
-                description += f", about {_duration(left)} left"
-            display.update(description, steps)
+        description = look()
+        while True:
+            display.update(description, sum(done.values()))
+            if ended.wait(_POLL_SECONDS):
+                return
+            description = look()
 
     watcher = threading.Thread(target=watch, daemon=True)
     with display.shown():
@@ -287,12 +285,6 @@ def _trained(run: TrainingRun) -> int:
     except OSError:
         return 0
     return min(int(last), run.config.timesteps) if last.isdecimal() else 0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _line(outcome: Outcome, out: Path) -> str:
