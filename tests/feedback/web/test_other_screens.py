@@ -308,7 +308,9 @@ def test_where_policies_are_judged_nobody_is_told_of_a_training(
         owner.page.get_by_text("2 of 2 answered").wait_for()
         assert "raining" not in owner.text("body")
         assert owner.page.get_by_role("button", name="Pause").count() == 0
-        assert owner.page.get_by_role("heading").all_inner_texts() == [ENVIRONMENT.id, "Answers", "Annotators"]
+        owner.page.get_by_role("heading", name="What was asked").wait_for()
+        headings = [ENVIRONMENT.id, "Answers", "Latest answers", "What was asked", "Annotators"]
+        assert owner.page.get_by_role("heading").all_inner_texts() == headings
     finally:
         served.stop()
 
