@@ -216,7 +216,8 @@ def _is_meant(event: pygame.Event) -> bool:
         pygame.KMOD_CTRL | pygame.KMOD_ALT | pygame.KMOD_META
     ):
         return False
-    return (getattr(event, "unicode", "").isprintable() and bool(event.unicode)) or event.key in _ARROW_KEYS
+    typed = getattr(event, "unicode", "")  # which events posted by a program may lack
+    return (typed != "" and typed.isprintable()) or event.key in _ARROW_KEYS
 
 
 def label_in_window(

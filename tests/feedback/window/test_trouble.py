@@ -26,7 +26,7 @@ from rlhf_envs.feedback import AnnotatorSession, PreferenceStore
 from rlhf_envs.feedback.window import label_in_window
 
 def press():
-    while not (pygame.display.get_init() and pygame.display.get_surface()):
+    while not pygame.display.get_init():
         time.sleep(0.01)
     while True:
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_LEFT))
