@@ -12,7 +12,7 @@ LOCKED_TORCH ?= --torch-backend cpu
 # More arguments for the command of `make test` or `make benchmark`.
 ARGS ?=
 
-DEMO_ENV ?= rlhf/Driving-v0
+DEMO_ENV ?= rlhf/Driving-v1
 DEMO_ANSWERS ?= 100
 DEMO_TIMESTEPS ?= 500000
 DEMO_SEED ?= 0

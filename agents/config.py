@@ -242,7 +242,7 @@ class RunConfig:
             ValueError: if there is none.
         """
         if self.environment is None:
-            raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
+            raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v1.")
         return self.environment
 
     @property

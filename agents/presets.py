@@ -14,13 +14,13 @@ from rlhf_envs.loop import FeedbackConfig
 PPO_PRESETS: dict[str, PPOConfig] = {
     "Pendulum-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=128, n_epochs=10, gamma=0.95),
     "CartPole-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, gamma=0.98),
-    "rlhf/Driving-v0": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95),
-    "rlhf/Recommender-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
-    "rlhf/Headset-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
-    "rlhf/Support-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
-    "rlhf/Rival-v0": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92, activation="relu"),
-    "rlhf/Writing-v0": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
-    "rlhf/Glimpse-v0": PPOConfig(
+    "rlhf/Driving-v1": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95),
+    "rlhf/Recommender-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
+    "rlhf/Headset-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
+    "rlhf/Support-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
+    "rlhf/Rival-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92, activation="relu"),
+    "rlhf/Writing-v1": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
+    "rlhf/Glimpse-v1": PPOConfig(
         num_envs=256,
         n_steps=32,
         batch_size=1024,
@@ -31,7 +31,7 @@ PPO_PRESETS: dict[str, PPOConfig] = {
         ent_coef=0.03,
         activation="relu",
     ),
-    "rlhf/Overlay-v0": PPOConfig(
+    "rlhf/Overlay-v1": PPOConfig(
         num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.9, activation="relu", log_std_init=-0.7
     ),
 }
@@ -44,9 +44,9 @@ THIRD_PARTY = PPOConfig(
 
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # A policy that has settled on whole sentences learns late what they should be about.
-    "rlhf/Writing-v0": FeedbackConfig(ask_until=0.4),
+    "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
-    "rlhf/Glimpse-v0": FeedbackConfig(ask_until=0.12),
+    "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 

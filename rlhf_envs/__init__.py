@@ -1,6 +1,6 @@
 """Environments and tools for reinforcement learning from human feedback.
 
-Importing this package registers the suite's environments, so that `gymnasium.make("rlhf/Driving-v0")` works.
+Importing this package registers the suite's environments, so that `gymnasium.make("rlhf/Driving-v1")` works.
 """
 
 from rlhf_envs.envs.registration import register_environments

@@ -165,7 +165,7 @@ class EnvironmentRef:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise ValueError(f"An environment is named by its id, such as rlhf/Driving-v0, not by {self.id!r}.")
+            raise ValueError(f"An environment is named by its id, such as rlhf/Driving-v1, not by {self.id!r}.")
         if not isinstance(self.kwargs, Mapping) or not all(isinstance(name, str) for name in self.kwargs):
             raise ValueError(f"The arguments of {self.id} must be an object, not {self.kwargs!r}.")
         if "render_mode" in self.kwargs:

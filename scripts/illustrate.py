@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(_save_film(environment_id, pictures, settings))
         if not settings.only:
             print(_save_question(pictures))
-            save_window("rlhf/Driving-v0", pictures / "window.png")
+            save_window("rlhf/Driving-v1", pictures / "window.png")
             print(pictures / "window.png")
             pages = settings.folder / "environments"
             pages.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ def _save_film(environment_id: str, pictures: Path, settings: Arguments) -> Path
 def _save_question(pictures: Path) -> Path:
     """The picture that the README begins with: a moment of driving, as an annotator sees it."""
     captions = ("left arrow: this one", "right arrow: this one")
-    [picture], _ = pair_films("rlhf/Driving-v0", 5, 69, 1, captions, (600, 400))
+    [picture], _ = pair_films("rlhf/Driving-v1", 5, 69, 1, captions, (600, 400))
     path = pictures / "which_is_better.png"
     pygame.image.save(picture, path)
     return path

@@ -69,7 +69,7 @@ class Arguments:
     run, sweep.json every setting and figure, and runs/ the folders of the runs.
 
     Attributes:
-        env: ids of environments, with arguments as in 'rlhf/Driving-v0={"horizon": 100}'.
+        env: ids of environments, with arguments as in 'rlhf/Driving-v1={"horizon": 100}'.
         learner: algorithms, by name or as "module:Name".
         answers: budgets, each with runs of its own.
         seeds: how many runs of each kind.
@@ -221,7 +221,7 @@ def _environment(text: str) -> EnvironmentRef:
         kwargs = json.loads(arguments) if equals else {}
     except ValueError as error:
         raise ValueError(
-            f"Arguments of an environment are a JSON object, as in 'rlhf/Driving-v0={{\"horizon\": 100}}', not "
+            f"Arguments of an environment are a JSON object, as in 'rlhf/Driving-v1={{\"horizon\": 100}}', not "
             f"{arguments!r}: {error}."
         ) from error
     find_spec(id)

@@ -182,7 +182,7 @@ def _value_of(flag: str, words: list[str]) -> str:
 
 def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
     if config.environment is None and config.offline is None:
-        raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v0.")
+        raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v1.")
     directory.check_free()
     if config.offline is not None:
         config = settle(config)

@@ -40,10 +40,10 @@ def test_clips_of_the_usual_tasks_last_about_one_and_a_half_seconds(id: str, ste
     assert clip_length(EnvironmentRef(id)).steps == steps
 
 
-@pytest.mark.parametrize("id", ["rlhf/Rival-v0", "rlhf/Support-v0"])
+@pytest.mark.parametrize("id", ["rlhf/Rival-v1", "rlhf/Support-v1"])
 def test_clips_of_the_suite_have_15_steps_unless_seconds_are_asked_for(id: str) -> None:
     assert clip_length(EnvironmentRef(id)).steps == 15
-    assert clip_length(EnvironmentRef("rlhf/Rival-v0"), 3).steps == 36
+    assert clip_length(EnvironmentRef("rlhf/Rival-v1"), 3).steps == 36
 
 
 @pytest.mark.parametrize(

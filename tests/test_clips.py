@@ -180,14 +180,14 @@ def test_states_of_another_environment_are_refused() -> None:
     with pytest.raises(ValueError, match="4 numbers of float64"):
         clip_painter("CartPole-v1").frames(segment_of(np.zeros((3, 5))))
     with pytest.raises(ValueError, match="bytes of uint8"):
-        clip_painter("rlhf/Driving-v0").frames(segment_of(np.zeros((3, 5), np.uint8)))
+        clip_painter("rlhf/Driving-v1").frames(segment_of(np.zeros((3, 5), np.uint8)))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"), [({"theme": "sepia"}, "light, dark"), ({"frame_size": (10, 10)}, "60x40")]
 )
 def test_a_wrong_look_is_refused_before_anything_is_drawn(arguments: dict[str, Any], message: str) -> None:
-    for environment_id in ("CartPole-v1", "rlhf/Driving-v0"):
+    for environment_id in ("CartPole-v1", "rlhf/Driving-v1"):
         with pytest.raises(ValueError, match=message):
             clip_painter(environment_id, **arguments)
 

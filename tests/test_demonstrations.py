@@ -216,10 +216,10 @@ def test_a_file_says_itself_where_it_was_recorded(tmp_path: Path) -> None:
 
 
 def test_the_expert_acts_as_it_would_in_single_environments() -> None:
-    shown = from_expert(EnvironmentRef("rlhf/Driving-v0", {"horizon": 30}), episodes=3, seed=7)
+    shown = from_expert(EnvironmentRef("rlhf/Driving-v1", {"horizon": 30}), episodes=3, seed=7)
     assert (len(shown), shown.episodes) == (90, 3)
     for index in range(3):
-        env = gym.make("rlhf/Driving-v0", horizon=30)
+        env = gym.make("rlhf/Driving-v1", horizon=30)
         expert: Any = env.unwrapped
         observation, _ = env.reset(seed=7 + index)
         for step in np.flatnonzero(shown.episode_of_step == index):

@@ -63,7 +63,7 @@ def test_a_reference_is_the_same_after_json() -> None:
     "described, said",
     [
         ([], "an object with its id, not by"),
-        ({}, "named by its id, such as rlhf/Driving-v0, not by ''"),
+        ({}, "named by its id, such as rlhf/Driving-v1, not by ''"),
         ({"id": 3}, "named by its id"),
         ({"id": "a", "kwargs": []}, "arguments of a must be an object"),
         ({"id": "a", "horizon": True}, "horizon of a must be a whole number, not True"),
@@ -125,8 +125,8 @@ def test_a_wrapper_that_cannot_be_used_is_refused_in_one_sentence(wrapper: str, 
 
 
 def test_an_environment_of_the_suite_with_a_wrapper_runs_as_separate_copies() -> None:
-    wrapped = EnvironmentRef("rlhf/Driving-v0", {"horizon": 6}, (WrapperRef("tests.test_environment:halved"),))
-    copies, batch = wrapped.make_vector(3), EnvironmentRef("rlhf/Driving-v0", {"horizon": 6}).make_vector(3)
+    wrapped = EnvironmentRef("rlhf/Driving-v1", {"horizon": 6}, (WrapperRef("tests.test_environment:halved"),))
+    copies, batch = wrapped.make_vector(3), EnvironmentRef("rlhf/Driving-v1", {"horizon": 6}).make_vector(3)
     assert isinstance(copies, SeparateCopies) and copies.horizon == 6
     assert np.array_equal(copies.reset(seed=4)[0], batch.reset(seed=4)[0])
     for _ in range(6):
@@ -176,8 +176,8 @@ def test_episodes_of_other_environments_and_of_wrapped_ones_may_terminate() -> N
     halved = (WrapperRef("tests.test_environment:halved"),)
     assert EnvironmentRef("CartPole-v1").terminates
     assert not EnvironmentRef("CartPole-v1", on_termination="restart").terminates
-    assert not EnvironmentRef("rlhf/Driving-v0").terminates
-    assert EnvironmentRef("rlhf/Driving-v0", wrappers=halved).terminates
+    assert not EnvironmentRef("rlhf/Driving-v1").terminates
+    assert EnvironmentRef("rlhf/Driving-v1", wrappers=halved).terminates
 
 
 def test_what_an_environment_looks_like_needs_no_horizon() -> None:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.task import Task
 
 ENVIRONMENTS = {
-    "rlhf/Driving-v0": "rlhf_envs.envs.driving.task:Driving",
-    "rlhf/Recommender-v0": "rlhf_envs.envs.recommender.task:Recommender",
-    "rlhf/Support-v0": "rlhf_envs.envs.support.task:Support",
-    "rlhf/Headset-v0": "rlhf_envs.envs.headset.task:Headset",
-    "rlhf/Rival-v0": "rlhf_envs.envs.rival.task:Rival",
-    "rlhf/Glimpse-v0": "rlhf_envs.envs.glimpse.task:Glimpse",
-    "rlhf/Overlay-v0": "rlhf_envs.envs.overlay.task:Overlay",
-    "rlhf/Writing-v0": "rlhf_envs.envs.writing.task:Writing",
+    "rlhf/Driving-v1": "rlhf_envs.envs.driving.task:Driving",
+    "rlhf/Recommender-v1": "rlhf_envs.envs.recommender.task:Recommender",
+    "rlhf/Support-v1": "rlhf_envs.envs.support.task:Support",
+    "rlhf/Headset-v1": "rlhf_envs.envs.headset.task:Headset",
+    "rlhf/Rival-v1": "rlhf_envs.envs.rival.task:Rival",
+    "rlhf/Glimpse-v1": "rlhf_envs.envs.glimpse.task:Glimpse",
+    "rlhf/Overlay-v1": "rlhf_envs.envs.overlay.task:Overlay",
+    "rlhf/Writing-v1": "rlhf_envs.envs.writing.task:Writing",
 }
 """Every id of the suite, and where its task is. It is imported when the first environment is made."""
 

@@ -2,7 +2,7 @@
 
 from rlhf_envs.testing import check_environment
 
-check_environment("rlhf/Driving-v0")
+check_environment("rlhf/Driving-v1")
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Annotators:
     """
 
     name: ClassVar[str] = "annotators"
-    env: tuple[str, ...] = ("rlhf/Driving-v0", "rlhf/Recommender-v0")
+    env: tuple[str, ...] = ("rlhf/Driving-v1", "rlhf/Recommender-v1")
     answers: int = 240
     timesteps: int | None = None
     seeds: int = 3

@@ -27,7 +27,7 @@ _CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_confor
 _OPERATIONS = 22  # each in a sensible and a senseless form
 _QUICK_MS = 50.0
 _RUN = (
-    *("--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 20}', "--timesteps", "256", "--answers", "8"),
+    *("--env", "rlhf/Driving-v1", "--env-kwargs", '{"horizon": 20}', "--timesteps", "256", "--answers", "8"),
     *("--segment-length", "5", "--visit-every", "1", "--learner.num-envs", "4", "--learner.n-steps", "16"),
     *("--learner.batch-size", "64", "--learner.n-epochs", "1", "--learner.net-arch", "8", "--ensemble.hidden", "8"),
     *("--fit.steps", "10", "--evaluation-episodes", "2"),

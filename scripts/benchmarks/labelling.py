@@ -23,7 +23,7 @@ from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.feedback.practice import practice_pairs
 from scripts.benchmarks import Log, markdown_table, require_positive
 
-ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 25)
+ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), 25)
 FEWEST_AHEAD = 4
 """The page asks for more queries when it has fewer than these left; so do the clients here."""
 

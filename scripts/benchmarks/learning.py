@@ -33,14 +33,14 @@ from scripts.benchmarks.runs import (
 from scripts.benchmarks.scores import interquartile_mean, scale_between, scale_of, scores_of, scores_on
 
 VARIANTS = (
-    EnvironmentRef("rlhf/Driving-v0", {"traffic": "dense"}),
-    EnvironmentRef("rlhf/Recommender-v0", {"tiring": 2.0}),
-    EnvironmentRef("rlhf/Support-v0", {"annoyance": 2.0}),
-    EnvironmentRef("rlhf/Headset-v0", {"scene": "gorge"}),
-    EnvironmentRef("rlhf/Rival-v0", {"player": "sprinter"}),
-    EnvironmentRef("rlhf/Overlay-v0", {"scene": "street"}),
-    EnvironmentRef("rlhf/Glimpse-v0", {"split": "test"}),
-    EnvironmentRef("rlhf/Writing-v0", {"split": "test"}),
+    EnvironmentRef("rlhf/Driving-v1", {"traffic": "dense"}),
+    EnvironmentRef("rlhf/Recommender-v1", {"tiring": 2.0}),
+    EnvironmentRef("rlhf/Support-v1", {"annoyance": 2.0}),
+    EnvironmentRef("rlhf/Headset-v1", {"scene": "gorge"}),
+    EnvironmentRef("rlhf/Rival-v1", {"player": "sprinter"}),
+    EnvironmentRef("rlhf/Overlay-v1", {"scene": "street"}),
+    EnvironmentRef("rlhf/Glimpse-v1", {"split": "test"}),
+    EnvironmentRef("rlhf/Writing-v1", {"split": "test"}),
 )
 """Each environment of the suite with what is changed in it; no policy was trained on it."""
 

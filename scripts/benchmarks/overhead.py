@@ -41,7 +41,7 @@ class Overhead:
     """
 
     name: ClassVar[str] = "overhead"
-    env: tuple[str, ...] = ("Pendulum-v1", "rlhf/Driving-v0")
+    env: tuple[str, ...] = ("Pendulum-v1", "rlhf/Driving-v1")
     answers: int = 240
     timesteps: int | None = None
     repeats: int = 5

@@ -33,7 +33,7 @@ _KEY_SECONDS = 0.15
 _RETRY_SECONDS = 0.1
 
 _SMALL = (
-    *("--env", "rlhf/Driving-v0", "--env-kwargs", '{"horizon": 40}', "--feedback", "elsewhere"),
+    *("--env", "rlhf/Driving-v1", "--env-kwargs", '{"horizon": 40}', "--feedback", "elsewhere"),
     *("--timesteps", "4096", "--segment-length", "8", "--ask-until", "0.9"),
     *("--learner.num-envs", "4", "--learner.n-steps", "32", "--learner.batch-size", "128", "--learner.n-epochs", "2"),
     *("--learner.net-arch", "16", "--ensemble.hidden", "16", "--fit.steps", "20", "--evaluation-episodes", "2"),

@@ -39,10 +39,10 @@ class Budget:
 BUDGETS: dict[str, Budget] = {
     "Pendulum-v1": Budget(timesteps=100_000, answers=(60, 120)),
     "CartPole-v1": Budget(timesteps=100_000),
-    "rlhf/Rival-v0": Budget(timesteps=1_000_000),
-    "rlhf/Overlay-v0": Budget(timesteps=1_000_000),
-    "rlhf/Glimpse-v0": Budget(timesteps=800_000),
-    "rlhf/Writing-v0": Budget(timesteps=800_000),
+    "rlhf/Rival-v1": Budget(timesteps=1_000_000),
+    "rlhf/Overlay-v1": Budget(timesteps=1_000_000),
+    "rlhf/Glimpse-v1": Budget(timesteps=800_000),
+    "rlhf/Writing-v1": Budget(timesteps=800_000),
 }
 """Budgets by environment id; those of any other environment are the defaults of `Budget`."""
 

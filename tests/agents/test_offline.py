@@ -184,8 +184,8 @@ def test_settings_of_what_is_asked_are_refused_where_nothing_is(
 
 
 def test_an_environments_own_preset_is_nobodys_wish(answered: Path) -> None:
-    for labels in (FeedbackConfig(reliability=True), feedback_for(EnvironmentRef("rlhf/Writing-v0"))):
-        config = RunConfig(EnvironmentRef("rlhf/Writing-v0"), offline=str(answered), labels=labels)
+    for labels in (FeedbackConfig(reliability=True), feedback_for(EnvironmentRef("rlhf/Writing-v1"))):
+        config = RunConfig(EnvironmentRef("rlhf/Writing-v1"), offline=str(answered), labels=labels)
         assert settle(config).labels.answers == 84
 
 

@@ -19,7 +19,7 @@ from agents.pretraining import PretrainConfig, PretrainReport, pretrain
 from rlhf_envs.demonstrations import Demonstrations, Episode, from_expert
 from rlhf_envs.environment import EnvironmentRef
 
-DRIVING = "rlhf/Driving-v0"
+DRIVING = "rlhf/Driving-v1"
 
 
 class Rooms(gym.Env[Any, Any]):

@@ -19,8 +19,8 @@ from tests.trainer import Trainer
 
 COMPARISONS = 36
 SETTINGS = {
-    "rlhf/Driving-v0": ["--timesteps", "3072", "--learner.num-envs", "8", "--learner.n-steps", "32"],
-    "rlhf/Recommender-v0": ["--timesteps", "2048", "--learner.num-envs", "4", "--learner.n-steps", "32"],
+    "rlhf/Driving-v1": ["--timesteps", "3072", "--learner.num-envs", "8", "--learner.n-steps", "32"],
+    "rlhf/Recommender-v1": ["--timesteps", "2048", "--learner.num-envs", "4", "--learner.n-steps", "32"],
 }
 COMMON = [
     *("--answers", str(COMPARISONS), "--segment-length", "6", "--visit-every", "1"),
@@ -51,7 +51,7 @@ def trainer() -> Iterator[Trainer]:
 class Run:
     """A run directory, and what its processes said."""
 
-    def __init__(self, trainer: Trainer, folder: Path, env: str = "rlhf/Driving-v0", *more: str) -> None:
+    def __init__(self, trainer: Trainer, folder: Path, env: str = "rlhf/Driving-v1", *more: str) -> None:
         self.trainer, self.path, self.output = trainer, folder / "run", folder / "said.txt"
         self.first = ["--run-dir", str(self.path), "--env", env, *SETTINGS[env], *COMMON, *more]
 
@@ -178,7 +178,7 @@ def test_a_run_that_goes_back_over_several_rounds_asks_nothing_twice(
     trainer: Trainer, undisturbed: Run, tmp_path: Path
 ) -> None:
     # Only one checkpoint, at the very beginning: all that was asked and answered lies behind it.
-    run = Run(trainer, tmp_path, "rlhf/Driving-v0", "--checkpoint-seconds", "1000")
+    run = Run(trainer, tmp_path, "rlhf/Driving-v1", "--checkpoint-seconds", "1000")
     run.die("rlhf_envs.feedback.PreferenceStore.answer_many", 5)
     before = answers(run)
     run.finish()
@@ -199,12 +199,12 @@ def test_every_answer_that_was_there_at_the_kill_is_there_at_the_end(trainer: Tr
 @pytest.mark.parametrize(
     "env, more",
     [
-        ("rlhf/Recommender-v0", ("--held-out-share", "0.17")),
-        ("rlhf/Driving-v0", ("--pretrain", "4")),
-        ("rlhf/Driving-v0", ("--reward", "true")),
-        ("rlhf/Driving-v0", ("--learner.use-sde",)),
-        ("rlhf/Driving-v0", ("--patience", "1", "--timesteps", "6144")),
-        ("rlhf/Driving-v0", ("--variant", '{"traffic": "dense"}', "--selection", "information")),
+        ("rlhf/Recommender-v1", ("--held-out-share", "0.17")),
+        ("rlhf/Driving-v1", ("--pretrain", "4")),
+        ("rlhf/Driving-v1", ("--reward", "true")),
+        ("rlhf/Driving-v1", ("--learner.use-sde",)),
+        ("rlhf/Driving-v1", ("--patience", "1", "--timesteps", "6144")),
+        ("rlhf/Driving-v1", ("--variant", '{"traffic": "dense"}', "--selection", "information")),
     ],
 )
 def test_every_kind_of_run_can_be_killed(trainer: Trainer, tmp_path: Path, env: str, more: tuple[str, ...]) -> None:

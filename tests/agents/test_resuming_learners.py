@@ -74,7 +74,7 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(learner: str, 
         runs = []
         for name in ("killed", "undisturbed"):
             (tmp_path / name).mkdir()
-            run = Run(trainer, tmp_path / name, "rlhf/Driving-v0")
+            run = Run(trainer, tmp_path / name, "rlhf/Driving-v1")
             run.first = ["--run-dir", str(run.path), "--env", env, *common, *RUNS[learner]]
             runs.append(run)
         killed, undisturbed = runs

@@ -21,7 +21,7 @@ from rlhf_envs.runs import RunDirectory, read_progress
 CARTPOLE = EnvironmentRef("CartPole-v1", horizon=200)
 SMALL = PPOConfig(num_envs=4, n_steps=32, batch_size=64, n_epochs=1, net_arch=(8,))
 TINY: dict[str, Any] = {
-    "environment": EnvironmentRef("rlhf/Recommender-v0", {"horizon": 16}),
+    "environment": EnvironmentRef("rlhf/Recommender-v1", {"horizon": 16}),
     "timesteps": 1024,
     "labels": FeedbackConfig(answers=12, held_out_share=1 / 3, segment_length=4),
     "ensemble": EnsembleConfig(members=2, hidden=(8,)),
@@ -56,7 +56,7 @@ def test_a_run_leaves_everything_that_is_needed_to_look_at_it_and_to_go_on(tmp_p
     assert load(directory.reward_model_path).config == TINY["ensemble"]
     assert any(directory.tensorboard_path.iterdir())
     with PreferenceStore.open(directory.store_path) as store:
-        assert store.environment.id == "rlhf/Recommender-v0"
+        assert store.environment.id == "rlhf/Recommender-v1"
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_people_go_by_pseudonyms_wherever_they_are_named(source: Path, tmp_path:
 
 
 def test_clips_are_films_named_by_their_segment(tmp_path: Path) -> None:
-    env: Any = gym.make_vec("rlhf/Recommender-v0", num_envs=1)
+    env: Any = gym.make_vec("rlhf/Recommender-v1", num_envs=1)
     env.reset(seed=0)
     source = snapshot_source(env)
     captured = np.zeros((5, source.size), np.uint8)
@@ -281,7 +281,7 @@ def test_clips_are_films_named_by_their_segment(tmp_path: Path) -> None:
         env.step(env.action_space.sample())
     shown = Segment(np.zeros((5, 3), np.float32), np.zeros(5), np.zeros(5, np.float32), source.extract(captured, 0))
     hidden = Segment(np.ones((5, 3), np.float32), np.zeros(5), np.zeros(5, np.float32))
-    with new_store(tmp_path / "source.db", id="rlhf/Recommender-v0", horizon=None) as store:
+    with new_store(tmp_path / "source.db", id="rlhf/Recommender-v1", horizon=None) as store:
         store.ask([Query("0/train/0", 0, (shown, hidden))])
     export_store(tmp_path / "source.db", tmp_path / "exported")
     assert [row["clip"] for row in rows(tmp_path / "exported", "segments")] == ["clips/segment-000001.mp4", None]

@@ -140,8 +140,8 @@ def test_what_can_be_learned_from_as_it_is_stays_so(name: str) -> None:
 
 
 def test_the_suite_is_not_wrapped() -> None:
-    env = EnvironmentRef("rlhf/Driving-v0").make()
-    plain = gym.make("rlhf/Driving-v0", disable_env_checker=True)
+    env = EnvironmentRef("rlhf/Driving-v1").make()
+    plain = gym.make("rlhf/Driving-v1", disable_env_checker=True)
     layers = []
     for each in (env, plain):
         layers.append([])
@@ -234,5 +234,5 @@ def test_wrappers_can_be_named_where_copies_are_made(monkeypatch: pytest.MonkeyP
 def test_what_the_commands_decide_is_no_argument_of_an_environment() -> None:
     with pytest.raises(ValueError, match="Leave render_mode out of the arguments of CartPole-v1"):
         EnvironmentRef("CartPole-v1", {"render_mode": "human"})
-    with pytest.raises(ValueError, match="Leave task_class out of the arguments of rlhf/Driving-v0"):
-        make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"task_class": "rlhf_envs.envs.writing.task:Writing"}), 2)
+    with pytest.raises(ValueError, match="Leave task_class out of the arguments of rlhf/Driving-v1"):
+        make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"task_class": "rlhf_envs.envs.writing.task:Writing"}), 2)

@@ -50,7 +50,7 @@ def player(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def play(path: Path, *more: str, horizon: int = 6) -> int:
-    arguments = ["--env", "rlhf/Driving-v0", "--env-kwargs", f'{{"horizon": {horizon}}}', "--fps", "1000"]
+    arguments = ["--env", "rlhf/Driving-v1", "--env-kwargs", f'{{"horizon": {horizon}}}', "--fps", "1000"]
     return demonstrate.main([*arguments, "--out", str(path), *more])
 
 
@@ -62,7 +62,7 @@ def test_what_the_keys_say_is_done_and_kept(player: Any, tmp_path: Path) -> None
     assert kept.episodes == 1 and kept.environment.kwargs == {"horizon": 6}
     expected = [(0.6, 0), (0.6, 0), (0.6, 0.5), (0, 0.5), (0, 0.5), (0, 0)]
     assert np.allclose(kept.actions, expected)
-    env = gym.make("rlhf/Driving-v0", horizon=6)
+    env = gym.make("rlhf/Driving-v1", horizon=6)
     observation, _ = env.reset(seed=3)
     for step, action in enumerate(kept.actions):
         assert np.array_equal(kept.observations[step], observation)
@@ -90,17 +90,17 @@ def test_more_episodes_are_added_to_the_same_file(player: Any, tmp_path: Path) -
 
 def test_an_environment_of_turns_waits_for_the_player(player: Any, tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
-    env = gym.make("rlhf/Support-v0", horizon=3)
+    env = gym.make("rlhf/Support-v1", horizon=3)
     (first, action), *_ = env.unwrapped.get_keys_to_action().items()  # type: ignore[attr-defined]
     person = player(None, None, first[0], None, first[0], first[0], "return")
-    arguments = ["--env", "rlhf/Support-v0", "--env-kwargs", '{"horizon": 3}', "--out", str(path), "--episodes", "1"]
+    arguments = ["--env", "rlhf/Support-v1", "--env-kwargs", '{"horizon": 3}', "--out", str(path), "--episodes", "1"]
     assert demonstrate.main(arguments) == 0
     assert load_demonstrations(path).actions.tolist() == [action] * 3
     assert person.looks == 7
 
 
 def test_a_gamepad_steers_a_box_action() -> None:
-    env = gym.make("rlhf/Driving-v0")
+    env = gym.make("rlhf/Driving-v1")
     controls = Controls(env, gamepad=True)
     assert controls.action() is None
     controls.move_axis(1, -0.5)  # pushed forward: faster, as W
@@ -147,9 +147,9 @@ def test_third_party_environments_are_played_with_keys_that_one_names(player: An
         (["--env", "CartPole-v1", "--out", "d.safetensors", "--keys", '{"a": 7}'], "is no action of CartPole"),
         (["--env", "CartPole-v1", "--out", "d.safetensors", "--gamepad"], "A gamepad's axes are numbers"),
         (["--env", "CartPole-v1"], "Say where the demonstrations go"),
-        (["--env", "rlhf/Drivng-v0", "--out", "d.safetensors"], "Did you mean rlhf/Driving-v0"),
-        (["--env", "rlhf/Driving-v0", "--out", "d.safetensors", "--fps", "0"], "must be above 0"),
-        (["--env", "rlhf/Driving-v0", "--out", "d.safetensors", "--episodes", "0"], "at least 1"),
+        (["--env", "rlhf/Drivng-v0", "--out", "d.safetensors"], "Did you mean rlhf/Driving-v1"),
+        (["--env", "rlhf/Driving-v1", "--out", "d.safetensors", "--fps", "0"], "must be above 0"),
+        (["--env", "rlhf/Driving-v1", "--out", "d.safetensors", "--episodes", "0"], "at least 1"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(
@@ -163,16 +163,16 @@ DRIVING_KEYS = "W faster     S brake     A left     D right     arrows as W S A 
 
 
 def test_arrows_do_as_the_letters_that_mean_the_same() -> None:
-    controls = Controls(gym.make("rlhf/Driving-v0"))
+    controls = Controls(gym.make("rlhf/Driving-v1"))
     controls.press("up")
     controls.press("left")
     assert np.allclose(controls.action(), [0.6, -0.5])
     controls.release("up")
     assert np.allclose(controls.action(), [0.0, -0.5])
     assert controls.descriptions == {"w": "faster", "s": "brake", "a": "left", "d": "right"}
-    assert not Controls(gym.make("rlhf/Support-v0")).arrows
-    assert not Controls(gym.make("rlhf/Recommender-v0")).arrows
-    assert Controls(gym.make("rlhf/Rival-v0")).arrows == {"up": "w", "down": "s"}
+    assert not Controls(gym.make("rlhf/Support-v1")).arrows
+    assert not Controls(gym.make("rlhf/Recommender-v1")).arrows
+    assert Controls(gym.make("rlhf/Rival-v1")).arrows == {"up": "w", "down": "s"}
 
 
 @pytest.mark.parametrize("name", [id for id in gym.registry if id.startswith("rlhf/")])
@@ -220,7 +220,7 @@ class Pen:
     "environment_id, keys", [("Driving", "W S A D"), ("Glimpse", "0 1 2 3 4 5 6 7 8 9 space W D S A")]
 )
 def test_the_window_says_while_playing_which_keys_steer(player: Any, environment_id: str, keys: str) -> None:
-    env = gym.make(f"rlhf/{environment_id}-v0", render_mode="rgb_array")
+    env = gym.make(f"rlhf/{environment_id}-v1", render_mode="rgb_array")
     window = PlayWindow(env, Controls(env), 1000.0)
     pen: Any = Pen(window._font)
     window._font = pen
@@ -233,7 +233,7 @@ def test_the_window_says_while_playing_which_keys_steer(player: Any, environment
 
 
 def test_keys_for_which_there_is_no_room_are_left_out(player: Any) -> None:
-    env = gym.make("rlhf/Rival-v0", render_mode="rgb_array")
+    env = gym.make("rlhf/Rival-v1", render_mode="rgb_array")
     few = {("a",): 0, ("d",): 1}
     many = {**few, **{(f"f{number}", "left shift", "page down"): 1 for number in range(1, 13)}}
     many |= {(f"[{number}]", "right shift", "caps lock", "num lock"): 1 for number in range(10)}
@@ -253,7 +253,7 @@ def test_keys_for_which_there_is_no_room_are_left_out(player: Any) -> None:
 
 
 def test_a_window_tells_how_the_episode_goes(player: Any) -> None:
-    env = gym.make("rlhf/Driving-v0", render_mode="rgb_array", horizon=4)
+    env = gym.make("rlhf/Driving-v1", render_mode="rgb_array", horizon=4)
     window = PlayWindow(env, Controls(env), 1000.0)
     player("close")
     assert window.record(0, None, lambda episode: None) == 0

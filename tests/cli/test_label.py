@@ -41,7 +41,7 @@ time.sleep(600)
 def run(tmp_path: Path) -> Path:
     """A run that has asked nothing yet."""
     directory = RunDirectory(tmp_path / "run")
-    config = RunConfig(EnvironmentRef("rlhf/Driving-v0"), feedback="elsewhere").settled()
+    config = RunConfig(EnvironmentRef("rlhf/Driving-v1"), feedback="elsewhere").settled()
     directory.create(config.to_json())
     open_store(config, directory).close()
     return directory.path
@@ -207,7 +207,7 @@ def test_a_run_that_was_killed_while_it_made_its_store_can_be_resumed(run: Path)
     directory = RunDirectory(run)
     directory.store_path.write_bytes(b"")
     with open_store(read_config(directory), directory) as store:
-        assert store.environment.id == "rlhf/Driving-v0"
+        assert store.environment.id == "rlhf/Driving-v1"
 
 
 @pytest.mark.slow

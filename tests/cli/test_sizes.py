@@ -15,15 +15,15 @@ from rlhf_envs.json_values import LARGEST_OF, check_sizes
 from scripts import benchmark, illustrate, sweep, train
 
 COMMANDS = {
-    "train": (train.main, ["--run-dir", "run", "--env", "rlhf/Driving-v0"]),
+    "train": (train.main, ["--run-dir", "run", "--env", "rlhf/Driving-v1"]),
     "train with sac": (train.main, ["--run-dir", "run", "--env", "Pendulum-v1", "--learner", "sac"]),
     "label": (label.main, ["--store", "none.db"]),
     "evaluate": (evaluate.main, ["--run-dir", "run"]),
     "judge": (judge.main, ["--run-dir", "run"]),
-    "watch": (watch.main, ["--env", "rlhf/Driving-v0"]),
-    "demonstrate": (demonstrate.main, ["--env", "rlhf/Driving-v0", "--run-dir", "run"]),
+    "watch": (watch.main, ["--env", "rlhf/Driving-v1"]),
+    "demonstrate": (demonstrate.main, ["--env", "rlhf/Driving-v1", "--run-dir", "run"]),
     "illustrate": (illustrate.main, []),
-    "sweep": (sweep.main, ["--env", "rlhf/Driving-v0"]),
+    "sweep": (sweep.main, ["--env", "rlhf/Driving-v1"]),
     "benchmark scale": (benchmark.main, ["scale"]),
 }
 FEWEST = {"train": 25, "train with sac": 25}
@@ -85,7 +85,7 @@ def test_a_number_of_thousands_of_digits_is_refused(refusal: Callable[[str, list
 
 
 def test_a_configuration_on_the_disk_has_the_same_bounds() -> None:
-    settings = RunConfig(EnvironmentRef("rlhf/Driving-v0")).to_json()
+    settings = RunConfig(EnvironmentRef("rlhf/Driving-v1")).to_json()
     settings["labels"]["answers"] = 10**30
     with pytest.raises(ValueError, match="answers must be at most 10,000,000"):
         RunConfig.from_json(settings)
@@ -93,4 +93,4 @@ def test_a_configuration_on_the_disk_has_the_same_bounds() -> None:
 
 def test_the_names_with_bounds_of_their_own_are_those_of_settings() -> None:
     assert min(LARGEST_OF.values()) > 0
-    check_sizes(RunConfig(EnvironmentRef("rlhf/Driving-v0")))
+    check_sizes(RunConfig(EnvironmentRef("rlhf/Driving-v1")))

@@ -75,7 +75,7 @@ def test_a_run_whose_terminal_goes_away_stops_so_that_it_can_be_resumed(in_termi
 
 def test_a_server_whose_terminal_goes_away_stops_cleanly(in_terminal: Start, tmp_path: Path) -> None:
     place = tmp_path / "feedback.db"
-    PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 15)).close()
+    PreferenceStore.create(place, StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), 15)).close()
     words = ["--store", str(place), "--feedback", "web", "--port", "0", "--annotators", "ann"]
     process, terminal = in_terminal(["rlhf_envs", "label", *words])
     said(terminal, "Ctrl-C stops")

@@ -30,7 +30,7 @@ from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.report.film import EpisodeRenderer, StripChart, Trace
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 
-ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v0", {"horizon": 12})
+ENVIRONMENT = EnvironmentRef("rlhf/Recommender-v1", {"horizon": 12})
 CONFIG = RunConfig(
     ENVIRONMENT,
     timesteps=128,
@@ -78,7 +78,7 @@ def test_a_run_is_filmed_with_its_learned_reward_and_terms_below(run: RunDirecto
 
 def test_two_episodes_make_a_film_of_twice_the_length(tmp_path: Path) -> None:
     path = tmp_path / "two.mp4"
-    watch.main(["--env", "rlhf/Recommender-v0", "--film", str(path), "--episodes", "2"])
+    watch.main(["--env", "rlhf/Recommender-v1", "--film", str(path), "--episodes", "2"])
     assert 120 <= len(decoded(path)) <= 128
 
 
@@ -94,7 +94,7 @@ def test_a_fast_environment_is_filmed_at_its_own_pace_with_fewer_frames(tmp_path
 
 
 def test_the_picture_on_film_is_that_of_the_step_whose_reward_is_drawn() -> None:
-    renderer = EpisodeRenderer(EnvironmentRef("rlhf/Driving-v0", {"horizon": 5}))
+    renderer = EpisodeRenderer(EnvironmentRef("rlhf/Driving-v1", {"horizon": 5}))
     frames = list(renderer.frames(ScriptedPolicy("expert"), seed=3))
     renderer.close()
     assert len(frames) == 5
@@ -197,7 +197,7 @@ def test_closing_the_window_ends_the_command(monkeypatch: pytest.MonkeyPatch) ->
         return True
 
     monkeypatch.setattr(LiveView, "play", close_at_third)
-    assert watch.main(["--env", "rlhf/Driving-v0", "--policy", "proxy", "--episodes", "3"]) == 0
+    assert watch.main(["--env", "rlhf/Driving-v1", "--policy", "proxy", "--episodes", "3"]) == 0
     assert played == [0, 1, 2]
 
 
@@ -258,7 +258,7 @@ def test_bad_input_is_refused_in_one_sentence(
     assert "either --run-dir" in refused(capsys, watch.main)
     assert "either --run-dir" in refused(capsys, watch.main, "--run-dir", path, "--env", ENVIRONMENT.id)
     assert "holds no run" in refused(capsys, watch.main, "--run-dir", str(tmp_path))
-    assert "Did you mean rlhf/Driving-v0" in refused(capsys, watch.main, "--env", "rlhf/Drivng-v0")
+    assert "Did you mean rlhf/Driving-v1" in refused(capsys, watch.main, "--env", "rlhf/Drivng-v0")
     assert "there is no folder" in refused(
         capsys, watch.main, "--env", ENVIRONMENT.id, "--film", str(tmp_path / "no/x.mp4")
     )

@@ -28,11 +28,11 @@ HORIZON = 7
 MODES = list(AutoresetMode)
 
 
-def batch(mode: AutoresetMode | str, id: str = "rlhf/Driving-v0", copies: int = 3, **options: Any) -> VectorEnv:
+def batch(mode: AutoresetMode | str, id: str = "rlhf/Driving-v1", copies: int = 3, **options: Any) -> VectorEnv:
     return gym.make_vec(id, num_envs=copies, autoreset_mode=mode, horizon=HORIZON, **options)
 
 
-@pytest.mark.parametrize("id", ["rlhf/Driving-v0", "rlhf/Recommender-v0", "rlhf/Headset-v0"])
+@pytest.mark.parametrize("id", ["rlhf/Driving-v1", "rlhf/Recommender-v1", "rlhf/Headset-v1"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_does_what_gymnasium_does_with_single_copies(mode: AutoresetMode, id: str) -> None:
     together = batch(mode, id)
@@ -74,7 +74,7 @@ def test_another_mode_is_refused_where_it_is_given_and_where_segments_are_record
     with pytest.raises(ValueError, match="autoreset_mode must be one of 'NextStep', 'SameStep', 'Disabled', not 'No'"):
         batch("No")
     with pytest.raises(ValueError, match=r"make it with autoreset_mode=AutoresetMode\.SAME_STEP"):
-        make_preference_env(EnvironmentRef("rlhf/Driving-v0", {"autoreset_mode": "NextStep"}), 2)
+        make_preference_env(EnvironmentRef("rlhf/Driving-v1", {"autoreset_mode": "NextStep"}), 2)
 
 
 WRAPPERS: dict[str, tuple[AutoresetMode, Callable[[VectorEnv], VectorEnv]]] = {
@@ -120,7 +120,7 @@ def test_episodes_are_filmed_by_gymnasium(tmp_path: Path, monkeypatch: pytest.Mo
     writer.ImageSequenceClip = Film
     monkeypatch.setitem(sys.modules, writer.__name__, writer)
     env = gym.wrappers.RecordVideo(
-        gym.make("rlhf/Driving-v0", render_mode="rgb_array", horizon=HORIZON),
+        gym.make("rlhf/Driving-v1", render_mode="rgb_array", horizon=HORIZON),
         str(tmp_path / "one"),
         lambda episode: True,
     )
@@ -151,8 +151,8 @@ class Film:
 
 def test_stable_baselines3_makes_normalises_stacks_and_evaluates_our_environments(tmp_path: Path) -> None:
     kwargs = {"horizon": HORIZON}
-    env = VecFrameStack(VecNormalize(make_vec_env("rlhf/Driving-v0", 2, env_kwargs=kwargs)), 2)
-    held_out = VecFrameStack(VecNormalize(make_vec_env("rlhf/Driving-v0", 1, env_kwargs=kwargs), training=False), 2)
+    env = VecFrameStack(VecNormalize(make_vec_env("rlhf/Driving-v1", 2, env_kwargs=kwargs)), 2)
+    held_out = VecFrameStack(VecNormalize(make_vec_env("rlhf/Driving-v1", 1, env_kwargs=kwargs), training=False), 2)
     model = PPO("MlpPolicy", env, n_steps=16, batch_size=32, n_epochs=1, device="cpu")
     evaluation = EvalCallback(held_out, eval_freq=16, n_eval_episodes=2, log_path=str(tmp_path), verbose=0)
     model.learn(64, callback=evaluation)
@@ -161,23 +161,23 @@ def test_stable_baselines3_makes_normalises_stacks_and_evaluates_our_environment
 
 
 def test_stable_baselines3_normalises_and_monitors_the_environment_that_hides_the_reward() -> None:
-    env = VecNormalize(VecMonitor(make_preference_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON}), 2)))
+    env = VecNormalize(VecMonitor(make_preference_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": HORIZON}), 2)))
     A2C("MlpPolicy", env, n_steps=8, device="cpu").learn(64)
     assert np.isfinite(env.obs_rms.mean).all()  # type: ignore[union-attr]
 
 
 SMALL = {"device": "cpu", "seed": 0}
 ALGORITHMS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "TQC": ("rlhf/Driving-v0", lambda env: TQC("MlpPolicy", env, learning_starts=8, batch_size=8, **SMALL)),
-    "QRDQN": ("rlhf/Support-v0", lambda env: QRDQN("MlpPolicy", env, learning_starts=8, batch_size=8, **SMALL)),
-    "TRPO": ("rlhf/Driving-v0", lambda env: TRPO("MlpPolicy", env, n_steps=16, batch_size=16, **SMALL)),
-    "ARS": ("rlhf/Driving-v0", lambda env: ARS("LinearPolicy", env, n_delta=1, n_eval_episodes=1, **SMALL)),
+    "TQC": ("rlhf/Driving-v1", lambda env: TQC("MlpPolicy", env, learning_starts=8, batch_size=8, **SMALL)),
+    "QRDQN": ("rlhf/Support-v1", lambda env: QRDQN("MlpPolicy", env, learning_starts=8, batch_size=8, **SMALL)),
+    "TRPO": ("rlhf/Driving-v1", lambda env: TRPO("MlpPolicy", env, n_steps=16, batch_size=16, **SMALL)),
+    "ARS": ("rlhf/Driving-v1", lambda env: ARS("LinearPolicy", env, n_delta=1, n_eval_episodes=1, **SMALL)),
     "RecurrentPPO": (
-        "rlhf/Driving-v0",
+        "rlhf/Driving-v1",
         lambda env: RecurrentPPO("MlpLstmPolicy", env, n_steps=8, batch_size=8, n_epochs=1, **SMALL),
     ),
     "MaskablePPO": (
-        "rlhf/Support-v0",
+        "rlhf/Support-v1",
         lambda env: MaskablePPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, **SMALL),
     ),
 }

@@ -20,7 +20,7 @@ COAST = (0.0, 0.0)
 
 
 def make(copies: int = 1, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Driving-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Driving-v1", num_envs=copies, **parameters)
     env.reset(seed=3)
     return env
 
@@ -255,7 +255,7 @@ def test_the_speed_limit_is_what_progress_is_measured_by() -> None:
 )
 def test_a_bad_argument_is_refused_in_one_sentence(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        gym.make("rlhf/Driving-v0", **arguments)
+        gym.make("rlhf/Driving-v1", **arguments)
 
 
 def test_a_person_can_drive_with_the_keyboard() -> None:

@@ -37,7 +37,7 @@ ROUND = [RIGHT, RIGHT, DOWN, DOWN, LEFT, LEFT, UP, RIGHT]
 
 
 def make(copies: int = COPIES, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Glimpse-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Glimpse-v1", num_envs=copies, **parameters)
     env.reset(seed=5)
     return env
 
@@ -232,7 +232,7 @@ def test_the_digits_come_with_their_attribution() -> None:
 
 
 def test_every_digit_and_every_answer_can_be_drawn() -> None:
-    env: Any = gym.make("rlhf/Glimpse-v0", render_mode="rgb_array", illegible=0.5, frame_size=(300, 200))
+    env: Any = gym.make("rlhf/Glimpse-v1", render_mode="rgb_array", illegible=0.5, frame_size=(300, 200))
     env.reset(seed=1)
     frames = []
     for step in range(60):

@@ -106,7 +106,7 @@ def test_susceptibility_is_never_observed() -> None:
 
 
 def test_a_view_that_never_turns_loses_the_path_and_stops_with_the_seat() -> None:
-    env = gym.make("rlhf/Headset-v0", horizon=100).unwrapped
+    env = gym.make("rlhf/Headset-v1", horizon=100).unwrapped
     env.reset(seed=1)
     for _ in range(60):
         terms = env.step(np.float32([0.5, 1.0, -1.0]))[4]["reward_terms"]
@@ -148,7 +148,7 @@ def test_a_wrong_argument_is_refused_in_one_sentence(arguments: dict[str, Any], 
 
 
 def test_a_picture_shows_sickness_and_vignette() -> None:
-    env = gym.make("rlhf/Headset-v0", render_mode="rgb_array", frame_size=(300, 200)).unwrapped
+    env = gym.make("rlhf/Headset-v1", render_mode="rgb_array", frame_size=(300, 200)).unwrapped
     env.reset(seed=1)
     state = env.simulation.state
     state.sickness, state.vignette = 0.0, 0.0

@@ -21,7 +21,7 @@ TOP_SPEED = 30.0
 
 
 def make(copies: int = 1, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Overlay-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Overlay-v1", num_envs=copies, **parameters)
     env.reset(seed=3)
     return env
 
@@ -234,7 +234,7 @@ def test_the_spaces_have_room_for_as_many_objects_as_asked_for(objects: int) -> 
 )
 def test_a_bad_argument_is_refused_in_one_sentence(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        gym.make("rlhf/Overlay-v0", **arguments)
+        gym.make("rlhf/Overlay-v1", **arguments)
 
 
 def test_a_person_moves_one_label_with_a_cross_of_keys() -> None:

@@ -19,7 +19,7 @@ TOPICS = 4
 
 
 def make(copies: int = COPIES, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Recommender-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Recommender-v1", num_envs=copies, **parameters)
     env.reset(seed=5)
     return env
 
@@ -183,7 +183,7 @@ def test_the_history_holds_the_last_items_shown() -> None:
 
 
 def test_every_item_can_be_drawn() -> None:
-    env: Any = gym.make("rlhf/Recommender-v0", render_mode="rgb_array", topics=MOST_TOPICS, frame_size=(300, 200))
+    env: Any = gym.make("rlhf/Recommender-v1", render_mode="rgb_array", topics=MOST_TOPICS, frame_size=(300, 200))
     env.reset(seed=1)
     frames = []
     for each in range(3 * MOST_TOPICS):

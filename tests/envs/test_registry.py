@@ -67,7 +67,7 @@ def test_other_environments_can_be_checked_as_well(environment_id):
 
 
 def test_an_unknown_environment_is_refused_with_the_nearest_names():
-    with pytest.raises(ValueError, match="rlhf/Driving-v0"):
+    with pytest.raises(ValueError, match="rlhf/Driving-v1"):
         check_environment("rlhf/Drivign-v0")
 
 

@@ -19,7 +19,7 @@ SOFT, DRIVE, SMASH = range(3)
 
 
 def make(copies: int = 1, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Rival-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Rival-v1", num_envs=copies, **parameters)
     env.reset(seed=7)
     return env
 
@@ -187,7 +187,7 @@ def test_winning_is_worth_less_than_half_the_way_from_random_to_good() -> None:
 
 
 def test_keys_cover_every_move_and_stroke() -> None:
-    env = gym.make("rlhf/Rival-v0")
+    env = gym.make("rlhf/Rival-v1")
     keys = env.unwrapped.get_keys_to_action()  # type: ignore[attr-defined]
     assert sorted([*keys.values(), env.unwrapped.task.idle_action]) == list(range(9))  # type: ignore[attr-defined]
     assert keys[("w", "d")] == UP + SMASH

@@ -36,7 +36,7 @@ COPIES = 300
 
 
 def make(copies: int = COPIES, **parameters: Any) -> Any:
-    env = gym.make_vec("rlhf/Support-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Support-v1", num_envs=copies, **parameters)
     env.reset(seed=3)
     return env
 

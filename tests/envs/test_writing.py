@@ -37,7 +37,7 @@ NOTE = "Dear guest, the spicy soup simmers near our oven . Regards"
 
 def make(topic: int = COOKING, tone: int = FORMAL, copies: int = 1, **parameters: Any) -> Any:
     """Desks with a given request and nothing in the margin."""
-    env = gym.make_vec("rlhf/Writing-v0", num_envs=copies, **parameters)
+    env = gym.make_vec("rlhf/Writing-v1", num_envs=copies, **parameters)
     env.reset(seed=3)
     state = env.simulation.state
     state.topic, state.tone = topic, tone
@@ -58,7 +58,7 @@ def judged(env: Any, text: str, term: str) -> list[float]:
 
 def returns(policy: str, **parameters: Any) -> tuple[float, float]:
     """Mean true and proxy return of a policy over whole episodes."""
-    env = gym.make_vec("rlhf/Writing-v0", num_envs=100, **parameters)
+    env = gym.make_vec("rlhf/Writing-v1", num_envs=100, **parameters)
     env.reset(seed=5)
     random = np.random.default_rng(0)
     true = proxy = 0.0
@@ -171,7 +171,7 @@ def test_the_proxy_counts_keywords_and_words_and_nothing_else() -> None:
 def test_the_splits_share_every_topic_and_tone_but_no_request(topics: int) -> None:
     asked = {}
     for split in ("train", "test"):
-        env = gym.make_vec("rlhf/Writing-v0", num_envs=1000, topics=topics, split=split)
+        env = gym.make_vec("rlhf/Writing-v1", num_envs=1000, topics=topics, split=split)
         observations, _ = env.reset(seed=1)
         asked[split] = {(int(topic), int(tone)) for topic, tone in observations[:, :2]}
     assert asked["train"] | asked["test"] == {(topic, tone) for topic in range(topics) for tone in range(len(TONES))}
@@ -185,7 +185,7 @@ def test_the_splits_share_every_topic_and_tone_but_no_request(topics: int) -> No
 def test_the_expert_makes_no_mistake_and_keeps_to_the_limit_however_long_notes_may_be(
     max_words: int, split: str
 ) -> None:
-    env = gym.make_vec("rlhf/Writing-v0", num_envs=50, max_words=max_words, topics=6, split=split)
+    env = gym.make_vec("rlhf/Writing-v1", num_envs=50, max_words=max_words, topics=6, split=split)
     env.reset(seed=2)
     state = env.simulation.state
     for step in range(env.horizon - 1):
@@ -198,7 +198,7 @@ def test_the_expert_makes_no_mistake_and_keeps_to_the_limit_however_long_notes_m
 @pytest.mark.parametrize("max_words", [14, 18])
 @pytest.mark.parametrize("size", [(600, 400), (300, 200)])
 def test_the_longest_words_stay_on_the_page(max_words: int, size: tuple[int, int]) -> None:
-    env: Any = gym.make("rlhf/Writing-v0", render_mode="rgb_array", max_words=max_words, frame_size=size)
+    env: Any = gym.make("rlhf/Writing-v1", render_mode="rgb_array", max_words=max_words, frame_size=size)
     env.reset(seed=1)
     env.unwrapped.simulation.state.stamp = PAGE_FULL
     empty = env.render()
@@ -225,4 +225,4 @@ def test_the_longest_words_stay_on_the_page(max_words: int, size: tuple[int, int
 )
 def test_a_parameter_out_of_range_is_refused_in_one_sentence(parameters: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        gym.make("rlhf/Writing-v0", **parameters)
+        gym.make("rlhf/Writing-v1", **parameters)

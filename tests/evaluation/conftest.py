@@ -15,7 +15,7 @@ from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.runs import RunDirectory
 
 CONFIG = RunConfig(
-    EnvironmentRef("rlhf/Driving-v0", {"horizon": 60}),
+    EnvironmentRef("rlhf/Driving-v1", {"horizon": 60}),
     timesteps=512,
     labels=FeedbackConfig(answers=14, held_out_share=2 / 7, segment_length=8),
     learner_settings=PPOConfig(num_envs=8, n_steps=32, batch_size=256, n_epochs=1),

@@ -32,7 +32,7 @@ from rlhf_envs.segments import Segment
 from tests.answers import give_answer
 
 HORIZON = 40
-DRIVING = EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON})
+DRIVING = EnvironmentRef("rlhf/Driving-v1", {"horizon": HORIZON})
 
 
 class PendulumTruth:
@@ -77,7 +77,7 @@ def test_the_named_terms_add_up_to_the_true_reward() -> None:
 
 
 def test_the_expert_beats_random_actions_and_who_games_the_proxy() -> None:
-    scores = baselines("rlhf/Driving-v0", episodes=10)
+    scores = baselines("rlhf/Driving-v1", episodes=10)
     assert list(scores) == ["random", "idle", "expert", "proxy"]
     assert scores["expert"].mean > scores["proxy"].mean
     assert scores["expert"].interval()[0] > scores["random"].interval()[1]
@@ -236,7 +236,7 @@ def test_without_a_decided_test_answer_there_is_no_score(store: PreferenceStore,
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
-        (lambda: evaluate(RandomPolicy(), "rlhf/Drivin-v0"), "Did you mean rlhf/Driving-v0"),
+        (lambda: evaluate(RandomPolicy(), "rlhf/Drivin-v0"), "Did you mean rlhf/Driving-v1"),
         (lambda: evaluate(RandomPolicy(), DRIVING, episodes=0), "At least 1 episode must be played, not 0"),
         (lambda: named_policy("best"), "policy must be one of random, idle, expert, proxy, not 'best'"),
     ],
@@ -251,7 +251,7 @@ def test_idle_repeats_the_constant_action_that_earns_most() -> None:
         # Every push costs its square, and none that is constant reaches the goal.
         act = IdlePolicy().bind(copies)
         assert np.array_equal(act(copies.reset(0)), np.zeros((3, 1), np.float32))
-    scores = baselines("rlhf/Driving-v0", episodes=10)
+    scores = baselines("rlhf/Driving-v1", episodes=10)
     assert scores["random"].mean < scores["idle"].mean < scores["expert"].mean
 
 

@@ -16,7 +16,7 @@ THREE = [Participant(name, name, RandomPolicy) for name in NAMES]
 
 
 def driving(clip_seconds: float, moments: int) -> ClipRecorder:
-    environment = EnvironmentRef("rlhf/Driving-v0", {"horizon": 60})
+    environment = EnvironmentRef("rlhf/Driving-v1", {"horizon": 60})
     return ClipRecorder(environment, clip_seconds=clip_seconds, moments=moments, needs_pictures=True)
 
 

@@ -138,7 +138,7 @@ def test_an_annotator_is_not_asked_what_it_does_not_answer(tmp_path: Path, kinds
         config.check_annotator(annotator)
     with pytest.raises(ValueError, match=f"annotator quieter answers comparison queries only, but {asked} queries are"):
         config.check_annotator(make_annotator(quieter))
-    env = make_vec_env("rlhf/Driving-v0", 2)
+    env = make_vec_env("rlhf/Driving-v1", 2)
     with closing(env), pytest.raises(ValueError, match="answers comparison queries only"):
         PreferenceCallback(env, tmp_path / "feedback.db", config, quieter)
     assert not (tmp_path / "feedback.db").exists()

@@ -13,7 +13,7 @@ from rlhf_envs.feedback.guidance import GENERAL_RUBRIC, guidance
 from rlhf_envs.feedback.practice import PRACTICE_ROUND, PracticePair, ask_practice, draw_practice
 from tests.answers import give_answer
 
-NATIVE = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
+NATIVE = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v1"), 5)
 
 
 def test_a_new_annotator_compares_the_expert_with_chance_and_the_answer_is_known(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_an_environment_of_ones_own_says_what_to_look_for(monkeypatch: pytest.Mo
     assert (told.rubric, told.reasons) == ("Which one points better?", {"too_slow": "too slow"})
 
 
-@pytest.mark.parametrize("id", ["own/Pointing-v0", "rlhf/Driving-v0", "nobody/Knows-v0"])
+@pytest.mark.parametrize("id", ["own/Pointing-v0", "rlhf/Driving-v1", "nobody/Knows-v0"])
 def test_the_rubric_of_a_run_comes_before_the_environments(id: str) -> None:
     asked = guidance(StoredEnvironment(EnvironmentRef(id), rubric="Which one is bluer?"))
     assert asked.rubric == "Which one is bluer?"
@@ -82,7 +82,7 @@ def test_practice_refuses_settings_without_sense(tmp_path: Path) -> None:
 
 
 def test_practice_is_drawn_for_everybody_from_eight_pairs_and_ends_with_a_hard_one() -> None:
-    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 8)
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), 8)
     names = [f"annotator {number}" for number in range(12)]
     rounds = {name: draw_practice(environment, name) for name in names}
     assert all(len(drawn) == PRACTICE_ROUND for drawn in rounds.values())
@@ -98,14 +98,14 @@ def test_practice_is_drawn_for_everybody_from_eight_pairs_and_ends_with_a_hard_o
         assert 0 < ahead(drawn[-1]) < min(ahead(pair) for pair in drawn[:-1])
 
 
-@pytest.mark.parametrize("id", ["rlhf/Driving-v0", "CartPole-v1"])
+@pytest.mark.parametrize("id", ["rlhf/Driving-v1", "CartPole-v1"])
 def test_what_is_asked_fits_the_kind_of_question(id: str) -> None:
     told = guidance(StoredEnvironment(EnvironmentRef(id)))
     assert told.rubric_for("comparison") == told.rubric == told.rubric_for("strength")
     assert told.rubric_for("ranking").startswith("Put the clips in order, the best first. ")
     rating = told.rubric_for("rating")
     assert rating.startswith("How good is what you see, moment by moment?")
-    assert ("What counts: progress, speeding" in rating) == (id == "rlhf/Driving-v0")
+    assert ("What counts: progress, speeding" in rating) == (id == "rlhf/Driving-v1")
 
 
 @pytest.mark.parametrize("name", [id for id in gym.registry if id.startswith("rlhf/")])

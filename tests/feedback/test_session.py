@@ -171,7 +171,7 @@ def test_a_screen_is_handed_only_queries_of_kinds_that_it_can_show(store: Prefer
 
 
 def test_a_session_begins_with_the_practice_round_and_comes_back_to_it_after_an_undo(tmp_path: Path) -> None:
-    environment = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v0"), 5)
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Recommender-v1"), 5)
     with PreferenceStore.create(tmp_path / "feedback.db", environment) as store:
         [pair] = practice_pairs(environment, 1)
         store.ask([Query("a", 0, (pair.good, pair.bad))])

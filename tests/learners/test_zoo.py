@@ -119,7 +119,7 @@ def test_settings_come_from_where_they_are_best_and_that_is_said() -> None:
     assert preset_for(pendulum, "sac").settings.learning_rate == 1e-3
     assert preset_for(hopper).about == "Settings of ppo: those of rl-zoo3 for Hopper-v4."
     assert preset_for(hopper, source="defaults").settings == zoo.sb3_defaults("ppo")
-    assert preset_for(EnvironmentRef("rlhf/Driving-v0"), "sac").settings == SACConfig()
+    assert preset_for(EnvironmentRef("rlhf/Driving-v1"), "sac").settings == SACConfig()
     assert preset_for(EnvironmentRef("Mine-v0")).settings == THIRD_PARTY
     assert "env_wrapper, frame_stack, which is not taken" in preset_for(EnvironmentRef("CarRacing-v3")).about
     with pytest.raises(ValueError, match="which has none for Mine-v0 and ppo; --settings auto or defaults"):

@@ -31,7 +31,7 @@ from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
 from tests.answers import give_answer
 
-ENVIRONMENT = EnvironmentRef("rlhf/Driving-v0", {"horizon": 30})
+ENVIRONMENT = EnvironmentRef("rlhf/Driving-v1", {"horizon": 30})
 CONFIG = RunConfig(
     ENVIRONMENT,
     timesteps=512,

@@ -73,7 +73,7 @@ def accuracy(ensemble: RewardEnsemble, pairs: list[Pair]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "seed"),
-    [("rlhf/Driving-v0", 0), ("rlhf/Driving-v0", 1), ("rlhf/Driving-v0", 2), ("rlhf/Recommender-v0", 0)],
+    [("rlhf/Driving-v1", 0), ("rlhf/Driving-v1", 1), ("rlhf/Driving-v1", 2), ("rlhf/Recommender-v1", 0)],
 )
 def test_error_rates_are_right_within_5_points_from_200_answers_each(env_id: str, seed: int) -> None:
     observation_space, action_space, pairs = rollout_pairs(3 * EACH + 300, seed, env_id)

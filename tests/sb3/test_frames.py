@@ -65,7 +65,7 @@ def test_large_pictures_are_shrunk_in_proportion() -> None:
     assert capture.shape == (100, 300, 3)
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "rlhf/Driving-v0"])
+@pytest.mark.parametrize("env", ["CartPole-v1", "rlhf/Driving-v1"])
 def test_no_pictures_are_taken_where_states_can_be_drawn(env: str) -> None:
     kwargs: dict[str, Any] = {"horizon": 20} if env.startswith("rlhf") else {}
     venv = make_vec_env(EnvironmentRef(env, kwargs), 2, frames=True, capacity_steps=32)

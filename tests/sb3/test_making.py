@@ -23,8 +23,8 @@ environments.register()
 @pytest.mark.parametrize(
     "env, kwargs, policy",
     [
-        ("rlhf/Driving-v0", {"horizon": 20}, "MlpPolicy"),
-        ("rlhf/Recommender-v0", {"horizon": 20}, "MlpPolicy"),
+        ("rlhf/Driving-v1", {"horizon": 20}, "MlpPolicy"),
+        ("rlhf/Recommender-v1", {"horizon": 20}, "MlpPolicy"),
         ("CartPole-v1", {}, "MlpPolicy"),
         ("Pendulum-v1", {}, "MlpPolicy"),
         ("test/Walk-v0", {"kind": "dict"}, "MultiInputPolicy"),
@@ -46,7 +46,7 @@ def test_ppo_learns_from_preferences_on_every_kind_of_environment(
     venv.close()
 
 
-@pytest.mark.parametrize("env", ["rlhf/Driving-v0", "CartPole-v1", "tests.sb3.environments:test/Walk-v0"])
+@pytest.mark.parametrize("env", ["rlhf/Driving-v1", "CartPole-v1", "tests.sb3.environments:test/Walk-v0"])
 def test_people_can_be_shown_what_ones_own_script_asks(env: str, tmp_path: Any) -> None:
     kwargs = {"horizon": 20} if env.startswith("rlhf/") else {}
     venv = make_vec_env(EnvironmentRef(env, kwargs), 4, frames=True)
@@ -75,23 +75,23 @@ def test_the_true_reward_is_paid_to_nobody_and_told_in_the_infos() -> None:
 
 
 def test_copies_of_the_suite_start_from_seeds_in_a_row_and_apart_in_time() -> None:
-    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 40}), 4, seed=10, stagger=True)
+    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 40}), 4, seed=10, stagger=True)
     first: Any = venv.reset()
-    scalar = gym.make("rlhf/Driving-v0", horizon=40)
+    scalar = gym.make("rlhf/Driving-v1", horizon=40)
     assert np.array_equal(first[0], scalar.reset(seed=10)[0])
     ends: list[int] = []
     for step in range(40):
         *_, dones, _ = venv.step(np.zeros((4, 2), np.float32))
         ends += [step] * int(dones.sum())
     assert ends == [9, 19, 29, 39]
-    even = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 40}), 4, stagger=False)
+    even = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 40}), 4, stagger=False)
     even.reset()
     assert not any(even.step(np.zeros((4, 2), np.float32))[2].any() for _ in range(39))
     assert even.step(np.zeros((4, 2), np.float32))[2].all()
 
 
 def test_the_last_observation_of_an_episode_is_told_apart_from_the_first_of_the_next() -> None:
-    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 5}), 2, stagger=False)
+    venv = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 5}), 2, stagger=False)
     venv.reset()
     for _ in range(5):
         shown: Any
@@ -153,7 +153,7 @@ def test_a_horizon_beyond_the_registered_limit_lifts_it() -> None:
 def test_how_episodes_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         make_vec_env("CartPole-v1", 2)
-        make_vec_env("rlhf/Driving-v0", 2)
+        make_vec_env("rlhf/Driving-v1", 2)
     assert [record.message.partition(":")[0] for record in caplog.records] == ["CartPole-v1"]
     assert "Episodes end when the environment ends them, after 500 steps at the latest." in caplog.text
     with caplog.at_level(logging.INFO):
@@ -171,7 +171,7 @@ def test_how_episodes_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         ("test/Endless-v0", {}, 2, "test/Endless-v0 was registered without a limit .* --horizon N"),
         ("CartPole-v1", {"horizon": 0}, 2, "at least 1 step, not 0"),
         ("CartPole-v1", {"on_termination": "explode"}, 2, "terminate, restart"),
-        ("rlhf/Driving-v0", {"horizon": 10}, 2, "an argument of its own"),
+        ("rlhf/Driving-v1", {"horizon": 10}, 2, "an argument of its own"),
         ("CartPole-v1", {}, 0, "at least 1, not 0"),
     ],
 )
@@ -219,7 +219,7 @@ def test_slow_copies_run_in_processes_where_nothing_is_lost_by_it(monkeypatch: p
         one_by_one.close()
 
 
-@pytest.mark.parametrize("env, wrappers", [(WALK, ()), ("CartPole-v1", SLOW), ("rlhf/Driving-v0", ())])
+@pytest.mark.parametrize("env, wrappers", [(WALK, ()), ("CartPole-v1", SLOW), ("rlhf/Driving-v1", ())])
 def test_fast_copies_and_those_whose_states_are_recorded_stay_in_this_process(
     env: str, wrappers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ class Watch(BaseCallback):
 
 
 def rolled_out(algorithm: type[PPO] | type[A2C] = PPO) -> tuple[FirstNumber, Watch, Any, PreferenceVecEnv]:
-    env = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": HORIZON}), 3)
+    env = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": HORIZON}), 3)
     size: Any = {"batch_size": 96} if algorithm is PPO else {}
     model = algorithm("MlpPolicy", env, n_steps=32, gamma=0.9, device="cpu", **size)
     scoring, watch = FirstNumber(env), Watch()
@@ -164,7 +164,7 @@ def test_an_annotator_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 
 
 def test_segments_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    env = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 20}), 2)
+    env = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 20}), 2)
     with pytest.raises(ValueError, match="Segments of 21 steps do not fit into episodes of 20"):
         PreferenceCallback(env, tmp_path / "feedback.db", FeedbackConfig(segment_length=21))
 

@@ -21,7 +21,7 @@ from tests.sb3 import environments
 
 environments.register()
 
-DRIVING = EnvironmentRef("rlhf/Driving-v0", {"horizon": 30})
+DRIVING = EnvironmentRef("rlhf/Driving-v1", {"horizon": 30})
 LENGTH = 5
 
 
@@ -175,7 +175,7 @@ def test_a_variant_with_other_spaces_is_refused() -> None:
         SideRollouts(env, LENGTH, variant={"kind": "image"})
 
 
-def asked_with(variant: dict[str, Any], folder: Path, env: str = "rlhf/Headset-v0", **settings: Any) -> PreferenceStore:
+def asked_with(variant: dict[str, Any], folder: Path, env: str = "rlhf/Headset-v1", **settings: Any) -> PreferenceStore:
     venv = make_vec_env(EnvironmentRef(env, {"horizon": 40}), 8)
     model = PPO("MlpPolicy", venv, n_steps=64, batch_size=64, n_epochs=1, device="cpu", seed=0)
     feedback = FeedbackConfig(answers=12, segment_length=LENGTH, variant=(variant,), **settings)
@@ -193,7 +193,7 @@ def test_variants_are_asked_about_and_shown_as_they_look(tmp_path: Path) -> None
 
 
 def test_segments_that_the_environment_of_the_training_draws_rightly_keep_their_states(tmp_path: Path) -> None:
-    with asked_with({"traffic": "dense"}, tmp_path, "rlhf/Driving-v0", variant_share=1.0) as store:
+    with asked_with({"traffic": "dense"}, tmp_path, "rlhf/Driving-v1", variant_share=1.0) as store:
         assert all(segment.states is not None for query in store.queries() for segment in query.segments)
 
 
@@ -201,6 +201,6 @@ def test_with_variants_the_same_is_asked_with_the_same_seed(tmp_path: Path) -> N
     digests = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        with asked_with({"traffic": "dense"}, tmp_path / name, "rlhf/Driving-v0") as store:
+        with asked_with({"traffic": "dense"}, tmp_path / name, "rlhf/Driving-v1") as store:
             digests.append([segment.digest for query in store.queries() for segment in query.segments])
     assert len(digests[0]) == 24 and digests[0] == digests[1]

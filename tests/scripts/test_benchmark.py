@@ -19,7 +19,7 @@ from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
 from scripts.benchmarks import copies, figure, learning, markdown_table, mean_and_spread, runs, write_between_markers
 
-ENVIRONMENT = "rlhf/Recommender-v0"
+ENVIRONMENT = "rlhf/Recommender-v1"
 LEARNING = ["learning", "--env", ENVIRONMENT, "--timesteps", "256", "--answers", "4", "--seeds", "2"]
 RUNS = {f"{kind}-{seed}" for kind in ("true", "proxy", "preferences-4") for seed in (0, 1)}
 
@@ -102,7 +102,7 @@ def test_an_interrupted_benchmark_goes_on_with_the_run_that_was_not_finished(
     learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = copied(learned, tmp_path / "out")
-    directory = RunDirectory(out / "learning" / "rlhf-Recommender-v0" / "preferences-4-1")
+    directory = RunDirectory(out / "learning" / "rlhf-Recommender-v1" / "preferences-4-1")
     directory.metrics_path.unlink()
     before = results(out)
     real, resumed = runs.train, []
@@ -138,7 +138,7 @@ def test_a_folder_of_other_runs_is_refused_before_anything_is_trained(
 def test_two_jobs_do_what_one_does(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = copied(learned, tmp_path / "out")
     for name in ("true-0", "true-1"):
-        RunDirectory(out / "learning" / "rlhf-Recommender-v0" / name).metrics_path.unlink()
+        RunDirectory(out / "learning" / "rlhf-Recommender-v1" / name).metrics_path.unlink()
     assert benchmark.main([*LEARNING, "--episodes", "3", "--jobs", "2", "--out", str(out)]) == 0
     one, two = (
         [run["metrics"]["true_return_mean"] for run in results(folder)["learning"]["runs"]] for folder in (learned, out)
@@ -170,7 +170,7 @@ def test_the_table_of_a_benchmark_stands_between_its_markers(
     after = documentation.read_text()
     table = after.partition("<!-- learning -->\n")[2].partition("<!-- /learning -->")[0]
     assert f"| `{ENVIRONMENT}`, 256 steps | 4 |" in table
-    assert "learning --env rlhf/Recommender-v0" in table
+    assert "learning --env rlhf/Recommender-v1" in table
     for name in ("overhead", "environments", "inference"):
         section = f"<!-- {name} -->"
         assert after.partition(section)[2] == before.partition(section)[2]
@@ -306,7 +306,7 @@ def test_sections_of_other_benchmarks_are_kept(tmp_path: Path) -> None:
 
 def test_bad_input_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
-    assert "Did you mean rlhf/Driving-v0" in refused(capsys, "learning", "--env", "rlhf/Drivng-v0", *out)
+    assert "Did you mean rlhf/Driving-v1" in refused(capsys, "learning", "--env", "rlhf/Drivng-v0", *out)
     assert "is not one of the suite" in refused(capsys, "environments", "--env", "Pendulum-v1", *out)
     assert "answers must be at least 1" in refused(capsys, "overhead", "--answers", "0", *out)
     assert "must be at least 1" in refused(capsys, "learning", "--seeds", "0", *out)

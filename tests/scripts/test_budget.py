@@ -22,8 +22,8 @@ from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.runs import configure, parse_changes
 from tests.scripts.test_benchmark import make_small, refused, results
 
-ENVIRONMENT = "rlhf/Recommender-v0"
-ENVIRONMENTS = (ENVIRONMENT, "rlhf/Support-v0", "Pendulum-v1")
+ENVIRONMENT = "rlhf/Recommender-v1"
+ENVIRONMENTS = (ENVIRONMENT, "rlhf/Support-v1", "Pendulum-v1")
 
 
 def record(env: str, reward: str, seed: int, true_return: float, answers: int = 0, change: str = "") -> dict[str, Any]:

@@ -29,14 +29,14 @@ from scripts.benchmarks import cluster
 
 ROOT = Path(__file__).parents[2]
 HORIZON = {"horizon": 20}
-ENVIRONMENT = f"rlhf/Recommender-v0={json.dumps(HORIZON)}"
+ENVIRONMENT = f"rlhf/Recommender-v1={json.dumps(HORIZON)}"
 SMALL = [
     *("learner_settings.num_envs=4", "learner_settings.n_steps=32", "learner_settings.batch_size=128"),
     *("learner_settings.n_epochs=1", "ensemble.hidden=[8]", "fit.steps=10", "run.checkpoint_seconds=0"),
 ]
 GRID = ["--env", ENVIRONMENT, "--answers", "8", "--seeds", "2", "--episodes", "2", "--no-baselines", "--set", *SMALL]
 LONG = ["--timesteps", "6400"]
-PLACE = Path("runs", "rlhf-Recommender-v0-horizon=20")
+PLACE = Path("runs", "rlhf-Recommender-v1-horizon=20")
 
 # Before Ray is imported: on loopback alone, and only for who has the token.
 RAY = {
@@ -121,7 +121,7 @@ def test_a_grid_has_every_combination_and_its_baselines(tmp_path: Path) -> None:
 
 def test_runs_that_share_a_database_have_a_schema_each(tmp_path: Path) -> None:
     arguments = sweep.Arguments(
-        env=("rlhf/Driving-v0",), answers=(4,), seeds=2, store="postgresql://there/labels", out=tmp_path / "mine"
+        env=("rlhf/Driving-v1",), answers=(4,), seeds=2, store="postgresql://there/labels", out=tmp_path / "mine"
     )
     stores = [run.config.store for run in arguments.plan() if run.config.reward == "learned"]
     assert stores == [f"postgresql://there/labels?schema=run_mine_rlhf_driving_v0_ppo_4_{seed}" for seed in (0, 1)]
@@ -135,9 +135,9 @@ def test_bad_input_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = ["--jobs", "1", "--out", str(tmp_path / "out")]
-    assert "Did you mean rlhf/Driving-v0" in refused(capsys, "--env", "rlhf/Drivng-v0", *out)
-    assert "must be an object, not [1]" in refused(capsys, "--env", "rlhf/Driving-v0=[1]", *out)
-    assert "are a JSON object, as in" in refused(capsys, "--env", "rlhf/Driving-v0=1,", *out)
+    assert "Did you mean rlhf/Driving-v1" in refused(capsys, "--env", "rlhf/Drivng-v0", *out)
+    assert "must be an object, not [1]" in refused(capsys, "--env", "rlhf/Driving-v1=[1]", *out)
+    assert "are a JSON object, as in" in refused(capsys, "--env", "rlhf/Driving-v1=1,", *out)
     assert "There is no setting fit.stepz" in refused(capsys, "--env", ENVIRONMENT, "--set", "fit.stepz.a=1", *out)
     assert "seeds must be at least 1" in refused(capsys, "--env", ENVIRONMENT, "--seeds", "0", *out)
     assert "--feedback elsewhere and --store URL" in refused(
@@ -173,7 +173,7 @@ def test_a_run_that_fails_does_not_keep_others_from_being_done(
 
 
 def test_everything_is_gathered_into_one_table(undisturbed: Path) -> None:
-    assert '| `rlhf/Recommender-v0={"horizon": 20}`, 6,400 steps | ppo | 8 answers | 2 |' in table(undisturbed)
+    assert '| `rlhf/Recommender-v1={"horizon": 20}`, 6,400 steps | ppo | 8 answers | 2 |' in table(undisturbed)
     content = json.loads((undisturbed / sweep.RESULTS).read_text())
     assert content["failed"] == [] and content["command"].startswith("python -m scripts.sweep --env")
     for run, row in zip(content["runs"], rows(undisturbed), strict=True):

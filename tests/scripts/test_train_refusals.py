@@ -41,7 +41,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--env", "rlhf/Drivin-v0"], "There is no environment 'rlhf/Drivin-v0'. Did you mean rlhf/Driving-v0"),
+        (["--env", "rlhf/Drivin-v0"], "There is no environment 'rlhf/Drivin-v0'. Did you mean rlhf/Driving-v1"),
         ([], "Say which environment to train on"),
         (["--env", "nowhere:Thing-v0"], "cannot be imported"),
         (["--env", "tests.cases.environments:odd/Graph-v0"], "observations are of the space Graph"),
@@ -106,7 +106,7 @@ def test_what_is_in_a_folder_already_is_left_alone(
 
 def test_only_the_same_run_is_resumed(capsys: pytest.CaptureFixture[str], finished: Path, tmp_path: Path) -> None:
     there = ["--run-dir", str(finished), "--resume"]
-    assert "is of rlhf/Driving-v0, not rlhf/Recommender-v0" in refused(capsys, *there, *RECOMMENDER)
+    assert "is of rlhf/Driving-v1, not rlhf/Recommender-v1" in refused(capsys, *there, *RECOMMENDER)
     changed = refused(capsys, *there, "--answers", "9")
     assert "was started with answers = 8, not 9" in changed
     assert "learner.gamma" in refused(capsys, *there, "--learner.gamma", "0.5")
@@ -223,7 +223,7 @@ def test_repeating_some_settings_of_a_finished_run_changes_nothing(
     capsys: pytest.CaptureFixture[str], copied: Path
 ) -> None:
     policy = (copied / "reward_model.safetensors").read_bytes()
-    again = ["--run-dir", str(copied), "--resume", "--env", "rlhf/Driving-v0", "--answers", "8"]
+    again = ["--run-dir", str(copied), "--resume", "--env", "rlhf/Driving-v1", "--answers", "8"]
     assert train.main(again) == 0
     assert (copied / "reward_model.safetensors").read_bytes() == policy
     assert "Report:" in capsys.readouterr().out
@@ -284,7 +284,7 @@ def test_a_start_that_is_refused_leaves_nothing(
     assert "belongs to run" in refused(capsys, *new, "--store", place)
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["demonstrations.safetensors"]
     with PreferenceStore.create(
-        tmp_path / "skipped.db", StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), 5)
+        tmp_path / "skipped.db", StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), 5)
     ) as store:
         [id] = store.ask([Query("a", 0, tuple(other_segments(finished)))])
         give_answer(store, id, "ann", "skip")

@@ -1,1 +1,1 @@
-"""`rlhf/Driving-v0`: a busy road; speed is easy to count, considerate driving is not."""
+"""`rlhf/Driving-v1`: a busy road; speed is easy to count, considerate driving is not."""

@@ -1,4 +1,4 @@
-"""`rlhf/Driving-v0`: what the ego car does, what is valued, what its driver sees, and how the other cars move.
+"""`rlhf/Driving-v1`: what the ego car does, what is valued, what its driver sees, and how the other cars move.
 
 The other cars are rows of an array (6, CARS, N), always sorted by lane and then by position, so that the car ahead is
 the next one in the list: `along, lane, lateral, speed, desired, acceleration = cars`. `along` is in metres relative to

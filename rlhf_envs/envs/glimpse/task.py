@@ -1,4 +1,4 @@
-"""`rlhf/Glimpse-v0`: a digit comes, is looked at through a window, answered, and marked; and two scripted readers.
+"""`rlhf/Glimpse-v1`: a digit comes, is looked at through a window, answered, and marked; and two scripted readers.
 
 The images are the UCI optical digits (Alpaydin & Kaynak 1998, https://doi.org/10.24432/C50P49, CC BY 4.0); see
 `digits.txt` beside this file.

@@ -1,1 +1,1 @@
-"""`rlhf/Headset-v0`: a ride in virtual reality; stimulation is easy to count, a pleasant ride is not."""
+"""`rlhf/Headset-v1`: a ride in virtual reality; stimulation is easy to count, a pleasant ride is not."""

@@ -1,4 +1,4 @@
-"""`rlhf/Headset-v0`: what a ride is worth and what the headset knows; how it moves, and how motion becomes sickness.
+"""`rlhf/Headset-v1`: what a ride is worth and what the headset knows; how it moves, and how motion becomes sickness.
 
 Eyes report motion while the inner ear reports none; that conflict feeds sickness along two paths, a fast one and a
 slow one that makes the fast one stronger, and only what passes a threshold is felt, growing by a power law (Oman 1990,

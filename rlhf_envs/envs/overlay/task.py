@@ -1,4 +1,4 @@
-"""`rlhf/Overlay-v0`: how labels, head and objects move, what a wearer minds, what the glasses know, and two policies.
+"""`rlhf/Overlay-v1`: how labels, head and objects move, what a wearer minds, what the glasses know, and two policies.
 
 Gait sways the head once per stride and nods it twice (Grossman et al. 1988, "Frequency and velocity of rotational head
 perturbations during locomotion": pitch at no less than twice the frequency of yaw, below 90 degrees a second).

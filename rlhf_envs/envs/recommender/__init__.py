@@ -1,1 +1,1 @@
-"""`rlhf/Recommender-v0`: a reader's feed; clicks are easy to count, a satisfied reader is not."""
+"""`rlhf/Recommender-v1`: a reader's feed; clicks are easy to count, a satisfied reader is not."""

@@ -1,4 +1,4 @@
-"""`rlhf/Recommender-v0`: what a reader clicks, what a reader likes, and how the two differ."""
+"""`rlhf/Recommender-v1`: what a reader clicks, what a reader likes, and how the two differ."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`rlhf/Rival-v0`: the computer's side of an arcade duel; winning is easy to count, a good match is not."""
+"""`rlhf/Rival-v1`: the computer's side of an arcade duel; winning is easy to count, a good match is not."""

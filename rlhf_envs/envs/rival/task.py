@@ -1,4 +1,4 @@
-"""`rlhf/Rival-v0`: what the agent does and sees, what makes a good match, and the match itself.
+"""`rlhf/Rival-v1`: what the agent does and sees, what makes a good match, and the match itself.
 
 Three traits from 0 to 1 make a player: `pace` (the feet), `eye` (reaction and judgement of where the ball goes) and
 `aim` (placing and pace of their own shots). They are hidden from the agent, and all of them grow with every ball.

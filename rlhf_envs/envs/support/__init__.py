@@ -1,1 +1,1 @@
-"""`rlhf/Support-v0`: a support desk; closed tickets are easy to count, solved ones are not."""
+"""`rlhf/Support-v1`: a support desk; closed tickets are easy to count, solved ones are not."""

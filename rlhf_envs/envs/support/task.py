@@ -1,4 +1,4 @@
-"""`rlhf/Support-v0`: what each decision of a support desk brings about, how customers talk and feel, and two policies.
+"""`rlhf/Support-v1`: what each decision of a support desk brings about, how customers talk and feel, and two policies.
 
 A customer is a column of numbers, so customers are arrays (QUANTITIES, N): first the desk's belief in each issue, then
 the quantities named below.

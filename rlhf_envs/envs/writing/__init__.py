@@ -1,1 +1,1 @@
-"""`rlhf/Writing-v0`: short notes, word by word; keywords are easy to count, good writing is not."""
+"""`rlhf/Writing-v1`: short notes, word by word; keywords are easy to count, good writing is not."""

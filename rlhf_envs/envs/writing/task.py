@@ -1,4 +1,4 @@
-"""`rlhf/Writing-v0`: a request, a page, how the text on it is judged; and the language that notes are written in.
+"""`rlhf/Writing-v1`: a request, a page, how the text on it is judged; and the language that notes are written in.
 
 Words have a class and perhaps a topic or a tone. The grammar is a finite automaton over word classes: greeting, clauses
 of subject, verb and the rest, stops, a closing. After a word that does not fit, the sentence is read as if it had

@@ -25,7 +25,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.web import show_page
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
-env = make_vec_env(EnvironmentRef("rlhf/Driving-v0", {"horizon": 20}), 4)
+env = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 20}), 4)
 model = PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
 feedback = FeedbackConfig(answers=3, segment_length=5, wait_for_answers=True)
 callback = PreferenceCallback(env, "feedback.db", feedback, annotator=None)

@@ -102,7 +102,7 @@ def test_people_choose_a_run_and_answer_its_questions(shared: Shared, open_scree
     link, token = shared.links["ann"]
     screen = open_screen(f"{link}#token={token}")
     screen.page.get_by_role("link", name="run_b").wait_for()
-    assert screen.page.locator("#rows tr").all_inner_texts()[0].split()[:3] == ["run_b", "rlhf/Driving-v0", "5"]
+    assert screen.page.locator("#rows tr").all_inner_texts()[0].split()[:3] == ["run_b", "rlhf/Driving-v1", "5"]
     screen.page.get_by_role("link", name="run_b").click()
     screen.press("ArrowLeft")
     wait_until(lambda: len(shared.stores["run_b"].live_answers()) == 2)

@@ -96,7 +96,7 @@ class WindowUser:
 @pytest.fixture(scope="session")
 def drives() -> list[Segment]:
     """Ten short stretches of driving, with what is needed to draw them."""
-    env: Any = gym.make_vec("rlhf/Driving-v0", num_envs=10)
+    env: Any = gym.make_vec("rlhf/Driving-v1", num_envs=10)
     env.action_space.seed(0)
     env.reset(seed=0)
     source = snapshot_source(env)
@@ -111,7 +111,7 @@ def drives() -> list[Segment]:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[PreferenceStore]:
-    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v0"), LENGTH)
+    environment = StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), LENGTH)
     with PreferenceStore.create(path, environment, patience=0.2) as made:
         yield made
 

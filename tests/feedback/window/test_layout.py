@@ -42,7 +42,7 @@ def laid_out(size: tuple[int, int], view: View) -> Layout:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("kind", "clips"), SHOWN)
 def test_nothing_overlaps_and_all_is_in_the_window(view_of: Any, size: tuple[int, int], kind: str, clips: int) -> None:
-    for environment_id in ("rlhf/Driving-v0", "rlhf/Recommender-v0", "Pendulum-v1"):
+    for environment_id in ("rlhf/Driving-v1", "rlhf/Recommender-v1", "Pendulum-v1"):
         layout = laid_out(size, view_of(environment_id, kind, clips))
         question = layout.arrangement
         boxes: list[Any] = [layout.rubric_box, layout.footer, *question.clips, *question.captions, *layout.chips]
@@ -60,7 +60,7 @@ def test_nothing_overlaps_and_all_is_in_the_window(view_of: Any, size: tuple[int
 
 @pytest.mark.parametrize("size", SIZES)
 def test_practice_feedback_stands_where_the_reasons_were_and_moves_no_clip(view_of: Any, size: tuple[int, int]) -> None:
-    view = replace(view_of("rlhf/Driving-v0", "comparison", 2), practice=True)
+    view = replace(view_of("rlhf/Driving-v1", "comparison", 2), practice=True)
     asked = laid_out(size, view)
     told = laid_out(size, replace(view, feedback=(True, "Right.")))
     assert told.arrangement.clips == asked.arrangement.clips and not told.chips
@@ -80,14 +80,14 @@ def test_the_rubric_and_all_reasons_of_every_environment_have_room(view_of: Any,
 
 
 def test_clips_take_most_of_the_window_and_are_all_of_one_size(view_of: Any) -> None:
-    layout = laid_out((1200, 760), view_of("rlhf/Driving-v0", "comparison", 2))
+    layout = laid_out((1200, 760), view_of("rlhf/Driving-v1", "comparison", 2))
     assert sum(clip.width for clip in layout.arrangement.clips) > 0.9 * 1200
-    ranking = laid_out((1200, 760), view_of("rlhf/Driving-v0", "ranking", 5))
+    ranking = laid_out((1200, 760), view_of("rlhf/Driving-v1", "ranking", 5))
     assert len({tuple(clip.size) for clip in ranking.arrangement.clips}) == 1
 
 
 def test_a_click_means_what_it_hits(view_of: Any) -> None:
-    view = view_of("rlhf/Driving-v0", "comparison", 2)
+    view = view_of("rlhf/Driving-v1", "comparison", 2)
     layout = laid_out((1200, 760), view)
     place = layout.arrangement.clips[0].center
     assert layout.arrangement.clip_at(place) == 0 and layout.action_at(place) is None

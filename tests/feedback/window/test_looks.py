@@ -30,7 +30,7 @@ def test_both_clips_show_the_frame_that_is_due(ask: Ask, open_for_user: Any, dri
     user.press(pygame.K_COMMA)
     frame = user.window.screen.moment(0.0).frame
     size = user.clips[0].size
-    painter = clip_painter("rlhf/Driving-v0", frame_size=size)
+    painter = clip_painter("rlhf/Driving-v1", frame_size=size)
     for number in (0, 1):
         expected = painter.frames(drives[number])[frame][:-3]
         assert np.array_equal(clip_on_screen(user, number), expected)
