@@ -6,17 +6,17 @@ from math import cos, sin
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.driving.task import CAR_LENGTH, SAFE_TIME_GAP, SCENERY_LENGTH, TOP_SPEED, room_behind
+from rlhf_envs.envs.driving.task import CAR_LENGTH, SCENERY_LENGTH, TOP_SPEED, room_ahead, room_behind
 from rlhf_envs.envs.palette import Color, blend
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.driving.task import Driving
 
-_PER_METRE = 7.0
-_EGO_X = 200.0
+_PER_METRE = 5.5
+_EGO_X = 210.0
 _CAR = CAR_LENGTH * _PER_METRE
-_CAR_WIDTH = 19.0
+_CAR_WIDTH = 16.0
 _HEADER = 84.0
 _ROAD_MIDDLE = 242.0
 _LANE_HEIGHT = {2: 62.0, 3: 58.0, 4: 50.0}
@@ -90,7 +90,7 @@ def _trees(row: SimpleNamespace, canvas: Canvas, top: float, bottom: float) -> N
 def _room(row: SimpleNamespace, canvas: Canvas, ego_y: float, height: float) -> None:
     """The stretch ahead that should be free, amber and then red as a car stands in it; and so behind, if one is."""
     gap_ahead, gap_behind = row.gaps[:, 1].tolist()
-    needed = SAFE_TIME_GAP * row.speed
+    needed = float(room_ahead(row.speed))
     length = min(needed * _PER_METRE, 620 - _EGO_X)
     if length > 4:
         color = _verdict(canvas, gap_ahead, needed)
@@ -113,7 +113,7 @@ def _verdict(canvas: Canvas, gap: float, needed: float) -> Color:
 
 def _others(row: SimpleNamespace, canvas: Canvas, top: float, lane_height: float) -> None:
     color = canvas.colors.others[3]
-    along, lane, lateral, _, _, acceleration = row.cars.tolist()
+    along, lane, lateral, _, _, acceleration, _ = row.cars.tolist()
     for metres, aim, place, change in zip(along, lane, lateral, acceleration, strict=True):
         x = _EGO_X + metres * _PER_METRE
         if -20 < x < 620:

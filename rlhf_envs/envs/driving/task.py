@@ -1,12 +1,14 @@
 """`rlhf/Driving-v1`: what the ego car does, what is valued, what its driver sees, and how the other cars move.
 
-The other cars are rows of an array (6, CARS, N), always sorted by lane and then by position, so that the car ahead is
-the next one in the list: `along, lane, lateral, speed, desired, acceleration = cars`. `along` is in metres relative to
-the ego car, `lane` the lane a car belongs to, `lateral` its place on the way there (both in lanes, 0 is the left one).
+The other cars are rows of an array (7, CARS, N), always sorted by lane and then by position, so that the car ahead is
+the next one in the list: `along, lane, lateral, speed, desired, acceleration, ease = cars`. `along` is in metres
+relative to the ego car, `lane` the lane a car belongs to, `lateral` its place on the way there (both in lanes, 0 is the
+left one), `ease` the share of the desired speed that its driver goes for, below 1 after braking for something.
 """
 
 from __future__ import annotations
 
+from math import tau
 from typing import Any
 
 import numpy as np
@@ -32,10 +34,23 @@ TOP_SPEED = 1.4
 SCENERY_LENGTH = 400.0
 """Metres after which the roadside repeats, and so where `travelled` starts again from 0."""
 
+BEND_PULL = 0.04
+"""By how many radians the tightest bend turns a car whose wheel is held straight off the road's direction."""
+
 CARS = 12
-QUANTITIES = 6
+QUANTITIES = 7
 CAR_LENGTH = 4.8
-SIGHT_AHEAD, SIGHT_BEHIND = 80.0, 45.0
+SIGHT_AHEAD, SIGHT_BEHIND = 65.0, 32.0
+"""Metres, bumper to bumper; all of it is in the picture."""
+
+SLOW_VAN = 0.52
+"""Drivers who want less than this share of the limit drive vans."""
+
+_SLOWEST_PAID = 0.4
+_EXPERT_TIME_GAP = 1.45
+_START_SPEED = (0.25, 0.15)
+_VAN_SPEED, _CAR_SPEED, _VANS = (0.4, 0.1), (0.6, 0.35), 0.1
+_BRAKES_PER_STEP, _BRAKES_TO, _RECOVERY = 0.08, 0.5, 0.06
 
 # The lanes are placed end to end on one long axis: a car of another lane is then simply very far away.
 _LANE_STRIDE = 2000.0
@@ -51,8 +66,10 @@ _LEAST_TIME_GAP, _GENTLE_BRAKING = 0.8, 3.0
 
 _LANE_CHANGE_RATE = 0.8
 _ROOM_TO_CHANGE = 20.0
+_ROOM_TO_CUT_IN = 14.0
 
 _PEDAL_LAG, _STEERING_LAG = 0.4, 0.4
+_BENDS, _TIGHTER, _LOOK_AHEAD = 1.0, 3.0, 15.0
 _SHOULDER = 0.9
 _GRASS_DRAG = 0.4
 _HARD_JERK, _HARD_SWERVE = 10.0, 4.0
@@ -62,12 +79,16 @@ class Driving(Task):
     """Drive along a busy road.
 
     ## Description
-    A road with several lanes, seen from above and moving with the ego car, which the agent controls. The other cars
-    follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
-    observations and microscopic simulations"), each with a desired speed of its own (60-95% of the limit); a driver who
-    is held up changes lanes where there is room. They brake for the ego, too. A step is 0.2 s; the ego's pedals and
-    steering follow the action with a lag of about 0.4 s. A collision does not end the episode: it costs, and it slows
-    the ego.
+    A winding road with several lanes, seen from above and moving with the ego car, which the agent controls. The other
+    cars follow the intelligent driver model (Treiber, Hennecke & Helbing 2000, "Congested traffic states in empirical
+    observations and microscopic simulations"), each with a desired speed of its own: cars 60-95% of the limit, slow
+    vans 40-50%. Now and then a driver brakes hard for something of their own; one who is held up changes lanes where
+    there is room, in front of the ego too. They brake for the ego as well. A step is 0.2 s; the ego's pedals and
+    steering follow the action with a lag of about 0.4 s, and in a bend a car whose wheel is held straight runs wide, by
+    up to 0.04 rad. A collision does not end the episode: it costs, and it slows the ego.
+
+    The ego starts slowly behind a van, so that it takes driving to get along: to gather speed, to steer through the
+    bends, and to overtake. How hard drivers brake, how many vans there are and how the road winds are choices of ours.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -77,7 +98,7 @@ class Driving(Task):
     | 1 | steering | 0.1 rad to the left of the road | 0.1 rad to the right |
 
     ## Observation Space
-    `Box(-1, 1, (17,), float32)`; a car that is not in sight counts as one at the end of sight (80 m ahead, 45 m behind)
+    `Box(-1, 1, (19,), float32)`; a car that is not in sight counts as one at the end of sight (65 m ahead, 32 m behind)
     that drives at the speed limit, a lane that does not exist as an obstacle at hand.
     | number | observation | unit |
     |---|---|---|
@@ -86,25 +107,27 @@ class Driving(Task):
     | 2 | heading, positive to the right | 0.1 rad |
     | 3 | distance from the lane's centre, positive to the right | lane width |
     | 4 | time gap to the car ahead, 0 to 3 s as -1 to 1 | |
-    | 5-7 | gap to the car ahead in the left, own and right lane, as -1 to 1 | 80 m |
-    | 8-10 | gap to the car behind in the left, own and right lane, as -1 to 1 | 45 m |
+    | 5-7 | gap to the car ahead in the left, own and right lane, as -1 to 1 | 65 m |
+    | 8-10 | gap to the car behind in the left, own and right lane, as -1 to 1 | 32 m |
     | 11-13 | speed of the car ahead, less the ego's: left, own, right lane | half the limit |
     | 14-16 | speed of the car behind, less the ego's: left, own, right lane | half the limit |
+    | 17, 18 | how far the bend turns the car off the road, here and 15 m ahead, positive to the right | 0.1 rad |
 
     ## Rewards
     The true reward is the weighted sum of these terms; the proxy reward is speed / (1.4 x limit).
     | term | weight | values | what it says |
     |---|---|---|---|
-    | progress | 1.0 | 0 to 1 | speed over the limit, at most 1 |
-    | speeding | 0.8 | -1 to 0 | from 5% (0) to 30% (-1) above the limit |
-    | headway | 0.8 | -1 to 0 | the share that is missing of 1.5 s to the car ahead |
+    | progress | 1.0 | -0.3 to 1 | from 22% (-0.3) over 40% (0) to 100% (1) of the limit |
+    | speeding | 1.2 | -1 to 0 | from 5% (0) to 20% (-1) above the limit |
+    | headway | 1.5 | -1 to 0 | the share that is missing of 1.5 s to the car ahead |
     | comfort | 0.4 | -1 to 0 | (jerk / 10 m/s³)² + (sideways acceleration / 4 m/s²)², at most 1 |
     | courtesy | 0.6 | -1 to 0 | the share that is missing of the room the car behind needs to brake gently |
     | lane | 0.4 | -1 to 0 | (distance from the lane's centre / half a lane)², -1 beside the road |
     | collision | 2.0 | -1 or 0 | touching another car |
 
     ## Starting State
-    The ego is centred in a random lane at 60-90% of the limit; the others are spread evenly, with some jitter.
+    The ego is centred in a random lane at 25-40% of the limit, anywhere along the bends, with a slow van ahead; the
+    others are spread evenly, with some jitter.
 
     ## Episode End
     After `horizon` steps (truncation). There is no termination.
@@ -121,7 +144,8 @@ class Driving(Task):
     weights to write down, and two seconds to recognise.
 
     ## Version History
-    - v0: first version.
+    - v1: bends, vans, drivers who brake and cut in, a slow start; sight ends where the picture does.
+    - v0: first version, on a straight road.
     """
 
     fields = {
@@ -132,15 +156,15 @@ class Driving(Task):
     }
     reward_weights = {
         "progress": 1.0,
-        "speeding": 0.8,
-        "headway": 0.8,
+        "speeding": 1.2,
+        "headway": 1.5,
         "comfort": 0.4,
         "courtesy": 0.6,
         "lane": 0.4,
         "collision": 2.0,
     }
-    reset_draws = {"speed": (), "lane": (), "phases": (MOST_LANES,), "jitter": (CARS,), "desired": (CARS,)}
-    step_draws = {"driver": (), "side": ()}
+    reset_draws = {"speed": (), "lane": (), "place": (), "phases": (MOST_LANES,), "jitter": (CARS,), "desired": (CARS,)}
+    step_draws = {"driver": (), "side": (), "brake": ()}
     render_fps = 10
     rubric = (
         "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, well in a "
@@ -166,26 +190,32 @@ class Driving(Task):
         self.spacing = CAR_SPACING[traffic]
         length = self.spacing * CARS / lanes
         self.ring = (length * (1.0 - _SHARE_AHEAD), length * _SHARE_AHEAD)
-        self.observation_space = Box(-1.0, 1.0, (17,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (19,), np.float32)
         self.action_space = Box(-1.0, 1.0, (2,), np.float32)
         super().__init__(horizon)
 
     def begin(self, state: State, draws: Draws) -> None:
         """Spread the others evenly over the road and put the ego into a gap."""
         own_lane = np.floor(draws.lane * self.lanes)
-        state.speed = (0.6 + 0.3 * draws.speed) * self.speed_limit
-        state.acceleration = state.heading = state.travelled = state.roughness = state.collided = 0.0
+        state.speed = (_START_SPEED[0] + _START_SPEED[1] * draws.speed) * self.speed_limit
+        state.acceleration = state.heading = state.roughness = state.collided = 0.0
+        state.travelled = SCENERY_LENGTH * draws.place
         state.lateral = own_lane
-        along, lane, lateral, speed, desired, acceleration = state.cars
+        along, lane, lateral, speed, desired, acceleration, ease = state.cars
         lane[...] = (np.arange(CARS) % self.lanes)[:, None]
         place = (np.arange(CARS) // self.lanes)[:, None] + 0.3 * (draws.jitter - 0.5)
         # Cars of the ego's own lane are shifted by half a spacing, so that it starts in the middle of a gap.
         place += np.where(lane == own_lane, np.float32(0.5), draws.phases[np.arange(CARS) % self.lanes])
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
         lateral[...] = lane
-        desired[...] = (0.6 + 0.35 * draws.desired) * self.speed_limit
+        is_van = draws.desired < _VANS
+        is_van |= (lane == own_lane) & (along > 0.0) & (along < self.spacing)
+        least = np.where(is_van, np.float32(_VAN_SPEED[0]), np.float32(_CAR_SPEED[0]))
+        spread = np.where(is_van, np.float32(_VAN_SPEED[1]), np.float32(_CAR_SPEED[1]))
+        desired[...] = (least + spread * draws.desired) * self.speed_limit
         speed[...] = 0.95 * desired
         acceleration[...] = 0.0
+        ease[...] = 1.0
         put_in_order(state.cars)
         state.gaps, state.speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
 
@@ -193,7 +223,7 @@ class Driving(Task):
         """Move the ego, then the others; then find the nearest cars and compute the terms."""
         discomfort = control(state, actions, self.lanes, self.top_speed)
         own_lane = self._nearest_lane(state)
-        advance_traffic(state.cars, own_lane, state.speed, draws.driver, draws.side, self.lanes, self.ring)
+        advance_traffic(state.cars, own_lane, state.speed, draws, self.lanes, self.ring)
         gaps, speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
         state.gaps, state.speeds = gaps, speeds
         touching = np.minimum(gaps[0, 1], gaps[1, 1]) < 0.0
@@ -206,9 +236,9 @@ class Driving(Task):
         pace = state.speed * (1.0 / self.speed_limit)
         off_centre = (state.lateral - own_lane) * 2.0
         return {
-            "progress": np.minimum(pace, 1.0),
-            "speeding": -np.clip((pace - 1.05) * 4.0, 0.0, 1.0),
-            "headway": _shortfall(state.gaps[0, 1], np.multiply(state.speed, SAFE_TIME_GAP)),
+            "progress": np.clip((pace - _SLOWEST_PAID) * (1.0 / (1.0 - _SLOWEST_PAID)), -0.3, 1.0),
+            "speeding": -np.clip((pace - 1.05) * (1.0 / 0.15), 0.0, 1.0),
+            "headway": _shortfall(state.gaps[0, 1], room_ahead(state.speed)),
             "comfort": -discomfort,
             "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
             "lane": -np.minimum(off_centre * off_centre, 1.0),
@@ -216,8 +246,8 @@ class Driving(Task):
         }
 
     def observe(self, state: State) -> Array:
-        """What the driver sees, (N, 17) float32 in [-1, 1]."""
-        seen = np.empty((17, state.copies), dtype=np.float32)
+        """What the driver sees, (N, 19) float32 in [-1, 1]."""
+        seen = np.empty((19, state.copies), dtype=np.float32)
         half_limit = 0.5 * self.speed_limit
         np.multiply(state.speed - self.speed_limit, 1.0 / half_limit, out=seen[0])
         np.multiply(state.acceleration, 1.0 / BRAKE, out=seen[1])
@@ -227,35 +257,43 @@ class Driving(Task):
         np.multiply(state.gaps[0], 2.0 / SIGHT_AHEAD, out=seen[5:8])
         np.multiply(state.gaps[1], 2.0 / SIGHT_BEHIND, out=seen[8:11])
         seen[4:11] -= 1.0
-        np.multiply(state.speeds - state.speed, 1.0 / half_limit, out=seen[11:].reshape(2, 3, -1))
+        np.multiply(state.speeds - state.speed, 1.0 / half_limit, out=seen[11:17].reshape(2, 3, -1))
+        np.multiply(bend_pull(state.travelled), 1.0 / MOST_HEADING, out=seen[17])
+        np.multiply(bend_pull(state.travelled + _LOOK_AHEAD), 1.0 / MOST_HEADING, out=seen[18])
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 
     drawing = "rlhf_envs.envs.driving.drawing:draw"
 
     def expert_action(self, state: State) -> Array:
-        """Drives at the limit with two seconds of headway and overtakes only where it costs nobody anything, (N, 2).
+        """Drives at the limit, well clear of the car ahead, and overtakes where that cuts nobody off, (N, 2).
 
-        A lane is worth what it lets the driver gain (after MOBIL: Kesting, Treiber & Helbing 2007), and open when the
-        car behind in it keeps its room.
+        A lane is worth the speed that it allows within a few seconds (after MOBIL: Kesting, Treiber & Helbing 2007),
+        and open when the cars ahead and behind in it leave room. Pedals follow a constant-time-gap law, as adaptive
+        cruise control does: the gap's error and the difference in speed, each with a gain.
         """
         ahead, behind = state.gaps
         speed_ahead, speed_behind = state.speeds
-        speed = np.broadcast_to(state.speed, ahead.shape)
-        limit = np.full_like(ahead, 1.08 * self.speed_limit)
-        pull = follow(speed, limit, ahead - 0.55 * state.speed, speed_ahead)
-        closing = np.maximum(speed_behind - state.speed, 0.0)
-        is_open = (behind > 1.1 * speed_behind + closing**2 / 3.0 + 2.0) & (ahead > 1.7 * state.speed)
-        gain = np.where(is_open, pull, np.float32(-100.0))
+        speed, limit = state.speed, np.float32(1.04 * self.speed_limit)
+        is_clear = ahead >= SIGHT_AHEAD
+        spare = ahead - np.float32(_EXPERT_TIME_GAP) * speed
+        worth = np.where(is_clear, limit, np.minimum(speed_ahead + np.maximum(spare, 0.0) * 0.25, limit))
+        closing, losing = np.maximum(speed_behind - speed, 0.0), np.maximum(speed - speed_ahead, 0.0)
+        # Out of sight nobody is near enough to be cut off.
+        is_open = (behind >= SIGHT_BEHIND) | (behind > 0.3 * speed_behind + closing**2 / 8.0 + 2.0)
+        is_open &= is_clear | (ahead > 0.8 * speed + losing**2 / 6.0)
+        lane = self._nearest_lane(state)
+        offset = state.lateral - lane
         # A driver who has begun to change lanes completes it.
-        gain[_LEFT] += np.where(state.heading < -0.012, 1.0, -0.25)
-        gain[_RIGHT] += np.where(state.heading > 0.012, 1.0, -0.25)
-        gain[_OWN] = pull[_OWN]
-        side = gain.argmax(axis=0)
-        lane = np.clip(np.rint(state.lateral), 0, self.lanes - 1)
-        wheel = self._steer_to(state, lane + side - 1, seconds=2.0)
-        pedal = np.where(pull[_OWN] > 0.0, pull[_OWN] / THROTTLE, pull[_OWN] / BRAKE)
-        return _actions(pedal, np.clip(wheel, -0.45, 0.45))
+        gain = np.where(is_open, worth, np.float32(-100.0))
+        gain[_LEFT] += np.where(offset < -0.15, 2.0, -1.0)
+        gain[_RIGHT] += np.where(offset > 0.15, 2.0, -1.0)
+        gain[_OWN] = worth[_OWN]
+        wheel = self._steer_to(state, lane + gain.argmax(axis=0) - 1.0, seconds=1.3)
+        free = 0.8 * (limit - speed)
+        held = 0.5 * spare[_OWN] + 0.8 * (speed_ahead[_OWN] - speed)
+        wanted = np.where(is_clear[_OWN], free, np.minimum(free, held))
+        return _actions(np.where(wanted > 0.0, wanted / THROTTLE, wanted / BRAKE), wheel)
 
     def proxy_action(self, state: State) -> Array:
         """Full throttle into the emptiest lane; brakes at the last moment, only because a crash costs speed, (N, 2)."""
@@ -288,7 +326,10 @@ class Driving(Task):
     def _steer_to(self, state: State, lane: Array, seconds: float) -> Array:
         """The steering that would reach the centre of `lane` (N,) in about this time."""
         metres = (lane - state.lateral) * LANE_WIDTH
-        wheel: Array = metres / (np.maximum(state.speed, 2.0) * seconds * MOST_HEADING)
+        wheel: Array = metres / (np.maximum(state.speed, 2.0) * seconds)
+        # The wheel takes effect a little later, and by then the bend is another.
+        wheel -= bend_pull(state.travelled + 2.0 * STEP_SECONDS * state.speed)
+        wheel *= 1.0 / MOST_HEADING
         return wheel
 
 
@@ -315,7 +356,9 @@ def control(state: State, actions: NDArray[Any], lanes: int, top_speed: float) -
     """
     pedals = actions[:, 0]
     jolt = _approach(state.acceleration, np.where(pedals > 0.0, pedals * THROTTLE, pedals * BRAKE), _PEDAL_LAG)
-    swerve = _approach(state.heading, np.multiply(actions[:, 1], MOST_HEADING), _STEERING_LAG) * state.speed
+    heading = np.multiply(actions[:, 1], MOST_HEADING)
+    heading += bend_pull(state.travelled)
+    swerve = _approach(state.heading, heading, _STEERING_LAG) * state.speed
     lateral = state.lateral + state.heading * state.speed * (STEP_SECONDS / LANE_WIDTH)
     np.clip(lateral, -_SHOULDER, lanes - 1.0 + _SHOULDER, out=state.lateral)
     grass = np.abs(state.lateral - 0.5 * (lanes - 1.0)) > 0.5 * lanes
@@ -327,6 +370,18 @@ def control(state: State, actions: NDArray[Any], lanes: int, top_speed: float) -
     jolt *= 1.0 / (STEP_SECONDS * _HARD_JERK)
     swerve *= 1.0 / (STEP_SECONDS * _HARD_SWERVE)
     return np.minimum(jolt * jolt + swerve * swerve, 1.0)
+
+
+def bend_pull(travelled: Array) -> Array:
+    """How far (rad, positive to the right) the road's bend turns a car off it whose wheel is straight, (N,).
+
+    Two waves, of which a whole number fits into the `SCENERY_LENGTH` after which the road repeats.
+    """
+    turn = travelled * (_BENDS * tau / SCENERY_LENGTH)
+    pull = np.sin(turn)
+    pull += np.sin(turn * _TIGHTER + 1.0)
+    pull *= -0.5 * BEND_PULL
+    return pull
 
 
 def follow(speed: Array, desired: Array, gap: Array, leader_speed: Array) -> Array:
@@ -349,24 +404,29 @@ def follow(speed: Array, desired: Array, gap: Array, leader_speed: Array) -> Arr
 
 
 def advance_traffic(
-    cars: Array, ego_lane: Array, ego_speed: Array, driver: Array, side: Array, lanes: int, ring: tuple[float, float]
+    cars: Array, ego_lane: Array, ego_speed: Array, draws: Draws, lanes: int, ring: tuple[float, float]
 ) -> None:
     """Move all other cars by one step, in place, and sort them again.
 
     Args:
-        cars: (6, CARS, N).
+        cars: (7, CARS, N).
         ego_lane: the lane that the ego occupies, (N,).
         ego_speed: m/s, (N,).
-        driver, side: uniform numbers, (N,): which driver considers changing lanes, and to which side.
+        draws: `driver` and `side`, (N,): which driver considers changing lanes, and to which side; `brake`: whether
+            this driver brakes for something instead.
         lanes: how many there are.
         ring: how far the road reaches behind and ahead of the ego (m); a car that leaves at one end enters at the
             other.
     """
-    along, lane, lateral, speed, desired, acceleration = cars
+    along, lane, lateral, speed, desired, acceleration, ease = cars
     # Large arrays: here and in `follow` they are changed in place, which saves allocating others.
     gap, leader_speed = _leaders(cars, ego_lane, ego_speed)
-    acceleration[...] = follow(speed, desired, gap, leader_speed)
-    _change_lanes(cars, gap, ego_lane, driver, side, lanes)
+    driver: NDArray[Any] = (draws.driver * CARS).astype(np.int64)
+    ease += (1.0 - ease) * np.float32(_RECOVERY)
+    brakes = np.flatnonzero(draws.brake < _BRAKES_PER_STEP)
+    ease[driver[brakes], brakes] = _BRAKES_TO
+    acceleration[...] = follow(speed, desired * ease, gap, leader_speed)
+    _change_lanes(cars, gap, ego_lane, driver, draws.side, lanes)
     speed += acceleration * STEP_SECONDS
     np.maximum(speed, 0.0, out=speed)
     relative = speed - ego_speed
@@ -384,7 +444,7 @@ def advance_traffic(
 
 
 def put_in_order(cars: Array) -> None:
-    """Sort the cars (6, CARS, N) of every copy by lane and position, in place."""
+    """Sort the cars (7, CARS, N) of every copy by lane and position, in place."""
     key = cars[1] * _LANE_STRIDE + cars[0]
     rows = np.flatnonzero((key[1:] < key[:-1]).any(axis=0))
     if len(rows):
@@ -432,15 +492,24 @@ def look_around(cars: Array, ego_lane: Array, lanes: int, speed_limit: float) ->
     return gaps, speeds
 
 
-def room_behind(speed: Array, speed_behind: Array) -> Array:
-    """The room (m) that a car behind needs: 0.8 s, and what braking gently to the speed ahead takes; speeds in m/s."""
-    closing = np.maximum(speed_behind - speed, 0.0)
-    needed: Array = closing * closing * (0.5 / _GENTLE_BRAKING) + _LEAST_TIME_GAP * speed_behind
+def room_ahead(speed: Array) -> Array:
+    """The room (m) to the car ahead that a passenger wants at a speed in m/s; no more of it than is in sight."""
+    needed: Array = np.minimum(speed * np.float32(SAFE_TIME_GAP), np.float32(SIGHT_AHEAD))
     return needed
 
 
+def room_behind(speed: Array, speed_behind: Array) -> Array:
+    """The room (m) that a car behind needs: 0.8 s, and what braking gently to the speed ahead takes; speeds in m/s.
+
+    It is no more than is in sight.
+    """
+    closing = np.maximum(speed_behind - speed, 0.0)
+    needed: Array = closing * closing * (0.5 / _GENTLE_BRAKING) + _LEAST_TIME_GAP * speed_behind
+    return np.minimum(needed, np.float32(SIGHT_BEHIND))
+
+
 def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Array]:
-    along, lane, _, speed, _, _ = cars
+    along, lane, _, speed, *_ = cars
     key = lane * _LANE_STRIDE + along
     gap = np.empty_like(key)
     np.subtract(key[1:], key[:-1], out=gap[:-1])
@@ -457,11 +526,13 @@ def _leaders(cars: Array, ego_lane: Array, ego_speed: Array) -> tuple[Array, Arr
     return gap, leader_speed
 
 
-def _change_lanes(cars: Array, gap: Array, ego_lane: Array, driver: Array, side: Array, lanes: int) -> None:
-    """One driver in each copy considers it, and goes if held up and if the other lane is free beside them."""
-    along, lane, _, speed, desired, _ = cars
+def _change_lanes(cars: Array, gap: Array, ego_lane: Array, number: NDArray[Any], side: Array, lanes: int) -> None:
+    """One driver in each copy, by `number` (N,), considers it, and goes if held up and the other lane is free there.
+
+    In front of the ego a driver needs less room than elsewhere: they cut in.
+    """
+    along, lane, _, speed, desired, _, _ = cars
     copies = along.shape[1]
-    number: NDArray[Any] = (driver * CARS).astype(np.int64)
     slot = number * copies + np.arange(copies)
     held_up = (gap.take(slot) < 1.5 * speed.take(slot)) & (speed.take(slot) < desired.take(slot) - 1.0)
     rows = np.flatnonzero(held_up)
@@ -471,7 +542,7 @@ def _change_lanes(cars: Array, gap: Array, ego_lane: Array, driver: Array, side:
     target = lane[drivers, rows] + np.where(side[rows] < 0.5, np.float32(-1.0), np.float32(1.0))
     place = along[drivers, rows]
     free = (target >= 0.0) & (target < lanes)
-    free &= (np.abs(place) > _ROOM_TO_CHANGE) | (target != ego_lane[rows])
+    free &= (place > _ROOM_TO_CUT_IN) | (place < -_ROOM_TO_CHANGE) | (target != ego_lane[rows])
     nearest = np.abs(along[:, rows] - place + (lane[:, rows] - target) * _LANE_STRIDE).min(axis=0)
     free &= nearest > _ROOM_TO_CHANGE
     lane[drivers[free], rows[free]] = target[free]
