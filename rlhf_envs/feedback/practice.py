@@ -33,7 +33,7 @@ _USUAL_LENGTH = 25
 _LONGEST_LEAD_IN = 40
 _SEEDS_PER_PAIR = 2
 _MOST_TERMS_NAMED = 2
-_HARD_SEEDS = 6
+_HARD_SEEDS = 12
 _HARD_SHARE = 0.15
 
 
@@ -144,7 +144,7 @@ def _hard_pairs(described: str) -> tuple[PracticePair, ...]:
     most = max(lead for lead, _ in pairs)
     # So little that it might as well be the other way round is no lesson.
     hard = sorted((pair for pair in pairs if pair[0] > _HARD_SHARE * most > 0), key=lambda pair: pair[0])
-    return tuple(pair for _, pair in hard[: max(len(hard) // 2, 1)])
+    return tuple(pair for _, pair in hard[: max(len(hard) // 3, 1)])
 
 
 @functools.lru_cache(maxsize=4)

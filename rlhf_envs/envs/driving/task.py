@@ -372,13 +372,13 @@ def control(state: State, actions: NDArray[Any], lanes: int, top_speed: float) -
     return np.minimum(jolt * jolt + swerve * swerve, 1.0)
 
 
-def bend_pull(travelled: Array) -> Array:
+def bend_pull(travelled: NDArray[Any]) -> Array:
     """How far (rad, positive to the right) the road's bend turns a car off it whose wheel is straight, (N,).
 
     Two waves, of which a whole number fits into the `SCENERY_LENGTH` after which the road repeats.
     """
     turn = travelled * (_BENDS * tau / SCENERY_LENGTH)
-    pull = np.sin(turn)
+    pull: Array = np.sin(turn)
     pull += np.sin(turn * _TIGHTER + 1.0)
     pull *= -0.5 * BEND_PULL
     return pull
