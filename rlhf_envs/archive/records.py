@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, Table, func, select
 
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.database import Database, batches
-from rlhf_envs.feedback.store.reading import SegmentCache, load_segments, load_shown
+from rlhf_envs.feedback.store.reading import Cache, load_segments, load_shown
 from rlhf_envs.feedback.store.schema import answers, queries, segments
 from rlhf_envs.feedback.store.store import read_description
 from rlhf_envs.queries import Answer, Purpose
@@ -140,7 +140,7 @@ class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):
         """
         found = self._fetch(self._within(segments, segments.c.id).order_by(segments.c.id))
         for ids in batches([row.id for row in found], _PAGE_SEGMENTS):
-            loaded = self._database.read(load_segments, ids, SegmentCache(0))
+            loaded = self._database.read(load_segments, ids, Cache(0))
             yield from ((id, loaded[id]) for id in ids if id in loaded)
 
     def _fetch(self, statement: Select[Any]) -> list[Row[Any]]:

@@ -166,11 +166,14 @@ class Database:
     ) -> _Result:
         """The same without waiting for the disk: whoever reads sees it, and a power cut may undo it, though no kill.
 
+        In a block of `together` it has no savepoint, which would double its round trips: what it wrote before it failed
+        stays, unless the database itself failed, so that it suits what is harmless when it is half done.
+
         Raises:
             StoreError: the subclass says why; the transaction then has left no trace.
         """
         if self.is_shared:
-            return self.write(work, *inputs, **more_inputs)
+            return self.read(work, *inputs, **more_inputs)
         return self._write_alone(work, inputs, more_inputs, durable=False)
 
     def _write_alone(

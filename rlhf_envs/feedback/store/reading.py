@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import eq
 from typing import Any
 
@@ -49,18 +50,39 @@ _LINKED = select(annotators.c.name)
 _HAVE_ANSWERED = select(tallies.c.annotator).where(tallies.c.given > 0).distinct()
 
 
-class SegmentCache:
-    """The segments that were read last, up to a size, to be read again for free; safe to share between threads.
+_CACHED_QUERIES = 10_000
+
+
+class Cache:
+    """The segments and queries that were read last, to be read again for free; safe to share between threads.
+
+    Neither changes once it is stored.
 
     Args:
-        most_bytes: how much memory they may take together.
+        most_bytes: how much memory the segments may take together.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._segments: OrderedDict[int, tuple[Segment, int]] = OrderedDict()
+        self._queries: OrderedDict[int, Query] = OrderedDict()
         self._lock = threading.Lock()
+
+    def queries(self, ids: Iterable[int]) -> dict[int, Query]:
+        """Those of these queries that are here, without their segments."""
+        with self._lock:
+            found = {id: self._queries[id] for id in ids if id in self._queries}
+            for id in found:
+                self._queries.move_to_end(id)
+            return found
+
+    def put_query(self, query: Query) -> None:
+        """Add a query, whose segments are not kept with it, and drop those unused for longest."""
+        with self._lock:
+            self._queries[query.id or 0] = replace(query, segments=())
+            while len(self._queries) > _CACHED_QUERIES:
+                self._queries.popitem(last=False)
 
     def get(self, ids: Iterable[int]) -> dict[int, Segment]:
         """Those of these segments that are here."""
@@ -82,14 +104,18 @@ class SegmentCache:
                 self._bytes -= freed
 
 
-def load_queries(connection: Connection, ids: Sequence[int], cache: SegmentCache) -> list[Query]:
+def load_queries(connection: Connection, ids: Sequence[int], cache: Cache) -> list[Query]:
     """The queries with these ids, in this order, with their segments; those that are not there are left out."""
+    known = cache.queries(ids)
     found: dict[int, Row[Any]] = {}
-    for some in batches(ids, MOST_VALUES):
+    for some in batches((id for id in ids if id not in known), MOST_VALUES):
         found |= {row.id: row for row in connection.execute(_QUERIES, {"ids": some})}
-    shown = load_shown(connection, found)
+    shown = load_shown(connection, found) | {id: query.segment_ids for id, query in known.items()}
     loaded = load_segments(connection, {id for segment_ids in shown.values() for id in segment_ids}, cache)
-    return [rows.query(found[id], shown.get(id, ()), loaded) for id in ids if id in found]
+    for id, row in found.items():
+        known[id] = rows.query(row, shown.get(id, ()), loaded)
+        cache.put_query(known[id])
+    return [rows.with_segments(known[id], loaded) for id in ids if id in known]
 
 
 def load_shown(connection: Connection, query_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
@@ -101,7 +127,7 @@ def load_shown(connection: Connection, query_ids: Iterable[int]) -> dict[int, tu
     return {query_id: tuple(segment_ids) for query_id, segment_ids in shown.items()}
 
 
-def load_segments(connection: Connection, ids: Iterable[int], cache: SegmentCache) -> dict[int, Segment]:
+def load_segments(connection: Connection, ids: Iterable[int], cache: Cache) -> dict[int, Segment]:
     """Segments by id; those that the store does not have are left out.
 
     Raises:

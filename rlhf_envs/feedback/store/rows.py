@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Double, Integer, LargeBinary, Row, String, Table
@@ -104,16 +105,20 @@ def query(row: Row[Any], segment_ids: tuple[int, ...], shown: Mapping[int, Segme
 
     def decode() -> Query:
         _check_query(columns)
-        for id in segment_ids:
-            if id not in shown:
-                raise ValueError(f"it shows segment {id}, which is not there")
         _check_shown(columns, segment_ids)
         told = {name: columns[name] for name in ("id", "key", "round", "kind", "context", "only_for")}
-        segments = tuple(shown[id] for id in segment_ids)
-        return Query(**told, purpose=Purpose(columns["purpose"]), segments=segments, segment_ids=segment_ids)
+        return Query(**told, purpose=Purpose(columns["purpose"]), segments=(), segment_ids=segment_ids)
 
     columns = _columns(row)
-    return _decoded("query", columns, _QUERY, decode)
+    return with_segments(_decoded("query", columns, _QUERY, decode), shown)
+
+
+def with_segments(query: Query, shown: Mapping[int, Segment]) -> Query:
+    """A query with its segments, taken from those that are given by their ids."""
+    for id in query.segment_ids:
+        if id not in shown:
+            raise DamagedRowError(f"query {query.id} shows segment {id}, which is not there")
+    return replace(query, segments=tuple(shown[id] for id in query.segment_ids))
 
 
 def query_columns(row: Row[Any]) -> dict[str, Any]:

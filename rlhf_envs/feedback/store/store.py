@@ -20,7 +20,7 @@ from rlhf_envs.feedback.store.errors import (
     StoreMissingError,
     StoreVersionError,
 )
-from rlhf_envs.feedback.store.reading import SegmentCache
+from rlhf_envs.feedback.store.reading import Cache
 from rlhf_envs.feedback.store.schema import SCHEMA_VERSION, meta, metadata
 from rlhf_envs.feedback.store.status import StatusMessage
 from rlhf_envs.feedback.store.tallies import AnnotatorTally, load_practice, load_tallies, load_tally
@@ -50,7 +50,7 @@ class PreferenceStore:
     def __init__(self, database: Database, environment: StoredEnvironment, run: str | None = None) -> None:
         self.environment, self.run = environment, run
         self.database = database
-        self._cache = SegmentCache(_CACHED_BYTES)
+        self._cache = Cache(_CACHED_BYTES)
 
     @classmethod
     def create(
