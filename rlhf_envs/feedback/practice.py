@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ _SEEDS_PER_PAIR = 2
 _MOST_TERMS_NAMED = 2
 _HARD_SEEDS = 12
 _HARD_SHARE = 0.15
+
+_MAKING = threading.Lock()
+"""Held while the pairs are made, so that of many who arrive at the same moment one makes them for all."""
 
 
 def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_ROUND) -> int:
@@ -117,13 +121,15 @@ def practice_pairs(environment: StoredEnvironment, count: int = PRACTICE_ROUND) 
 def draw_practice(environment: StoredEnvironment, annotator: str, count: int = PRACTICE_ROUND) -> list[PracticePair]:
     """The practice pairs of an annotator: drawn by their name from `PRACTICE_POOL` easy ones, and a hard one last."""
     described = json.dumps(environment.to_json(), sort_keys=True)
+    with _MAKING:
+        pools = _pairs(described, max(PRACTICE_POOL, count)), _hard_pairs(described)
 
     def drawn(pool: Sequence[PracticePair], name: str) -> list[PracticePair]:
         order = sorted(range(len(pool)), key=lambda number: uniform_by_name(annotator, name, number))
         return [pool[number] for number in order]
 
-    easy = drawn(_pairs(described, max(PRACTICE_POOL, count)), "practice")
-    hard = drawn(_hard_pairs(described), "hard practice")[: int(count > 1)]
+    easy = drawn(pools[0], "practice")
+    hard = drawn(pools[1], "hard practice")[: int(count > 1)]
     return [*easy[: count - len(hard)], *hard]
 
 
