@@ -21,6 +21,7 @@ from rlhf_envs.envs.support.task import (
     DESK_LINES,
     ESCALATE,
     FRAUD,
+    FRAUD_MISSED,
     IS_BACK,
     ISSUE,
     ISSUES,
@@ -51,6 +52,13 @@ def act(env: Any, action: int) -> dict[str, Any]:
     return info
 
 
+def paid(env: Any, action: int) -> dict[str, Any]:
+    """What the same action at every desk is paid, in the step after it."""
+    act(env, action)
+    terms: dict[str, Any] = act(env, ASK)["reward_terms"]
+    return terms
+
+
 def returns(policy: str, **parameters: Any) -> tuple[float, float]:
     """Mean true and proxy return of a policy over whole episodes."""
     env = make(100, **parameters)
@@ -66,13 +74,12 @@ def returns(policy: str, **parameters: Any) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"caseload": 6}, {"annoyance": 2.0}, {"clarity": 0.7}, {"comeback": 0.4}])
-def test_closing_at_once_closes_most_and_helps_least_after_doing_anything_at_random(parameters: dict[str, Any]) -> None:
+def test_closing_at_once_closes_most_and_is_worse_than_chance(parameters: dict[str, Any]) -> None:
     (random, _), (gamed, gamed_closed), (expert, expert_closed) = (
         returns(policy, **parameters) for policy in ("random", "proxy", "expert")
     )
-    assert gamed_closed == 60 > 2.5 * expert_closed
-    assert random < gamed - 5
-    assert (gamed - random) / (expert - random) < 0.4
+    assert gamed_closed > 2.5 * expert_closed
+    assert gamed < random - 5 < random < expert - 20
 
 
 def test_who_was_closed_too_early_comes_back_angrier_when_the_others_have_had_their_turn() -> None:
@@ -98,22 +105,23 @@ def test_some_of_those_closed_too_early_give_up_and_are_never_seen_again() -> No
 def test_a_customer_whose_issue_was_solved_gives_way_to_somebody_new() -> None:
     env = make(caseload=2)
     desk(env)[SOLVED] = 1
-    terms = act(env, CLOSE)["reward_terms"]
-    assert (terms["resolved"] > 0.25).all()
     act(env, CLOSE)
+    terms = act(env, CLOSE)["reward_terms"]
+    assert (terms["resolved"] == 1).all()
     assert (desk(env)[RETURNS] == 0).all()
-    assert (env.simulation.state.resolved == 1).all()
+    state = env.simulation.state
+    assert (state.helped.sum(axis=0) == 1).all()
+    assert (state.served.sum(axis=0) >= 1).all()
 
 
 @pytest.mark.parametrize(("action", "issue"), [(REFUND, CHARGE), (ESCALATE, FRAUD)])
 def test_each_remedy_settles_its_own_issue_and_costs_where_it_was_not_due(action: int, issue: int) -> None:
     env = make()
     due = desk(env)[ISSUE] == issue
-    terms = act(env, action)["reward_terms"]
-    cost = terms["fair_cost" if action == REFUND else "escalation"]
+    cost = paid(env, action)["fair_cost" if action == REFUND else "escalation"]
     assert 0.05 < due.mean() < 0.4
     assert np.array_equal(desk(env)[SOLVED] == 1, due)
-    assert np.array_equal(cost < 0, ~due)
+    assert np.array_equal(cost > 0, ~due)
 
 
 def test_an_answer_settles_the_issue_only_if_it_is_about_the_right_one() -> None:
@@ -127,15 +135,48 @@ def test_an_answer_settles_the_issue_only_if_it_is_about_the_right_one() -> None
 def test_refunding_twice_is_paid_twice_and_due_once() -> None:
     env = make()
     desk(env)[ISSUE] = CHARGE
+    act(env, REFUND)
     assert (act(env, REFUND)["reward_terms"]["fair_cost"] == 0).all()
-    assert (act(env, REFUND)["reward_terms"]["fair_cost"] < 0).all()
+    assert (act(env, ASK)["reward_terms"]["fair_cost"] == 1).all()
 
 
 def test_closing_a_fraud_without_a_specialist_counts_against_the_desk() -> None:
     env = make()
     fraud = desk(env)[ISSUE] == FRAUD
-    terms = act(env, CLOSE)["reward_terms"]
-    assert np.array_equal(terms["escalation"] < 0, fraud)
+    terms = paid(env, CLOSE)
+    assert np.array_equal(terms["escalation"] > 0, fraud)
+    assert (terms["lost"] == 1).all()
+
+
+def test_what_was_paid_once_is_not_paid_again() -> None:
+    env = make(annoyance=0.0)
+    desk(env)[ISSUE] = CHARGE
+    act(env, ESCALATE)
+    assert (act(env, ASK)["reward_terms"]["escalation"] == 1).all()
+    later = [act(env, ASK)["reward_terms"] for _ in range(5)]
+    assert all((terms[name] == 0).all() for terms in later for name in ("escalation", "lost", "resolved", "fair_cost"))
+
+
+def test_who_has_had_enough_leaves_the_desk_whatever_it_says() -> None:
+    env = make(comeback=1.0)
+    desk(env)[ANGER] = 1.0
+    name = desk(env)[NAME].copy()
+    act(env, APOLOGISE)
+    assert (desk(env)[NAME] != name).all()
+    assert (act(env, ASK)["reward_terms"]["lost"] == 1).all()
+    said = {DESK_LINES[line] for line in env.simulation.state.past_said[-2]}
+    assert said == {"gave up and left", "closed, fraud missed"}
+
+
+def test_who_has_had_enough_of_waiting_leaves_and_somebody_new_sits_down() -> None:
+    env = make()
+    state = env.simulation.state
+    state.line[ANGER, 2] = 1.0
+    act(env, ASK)
+    assert (state.left == 2).all()
+    assert (state.line[ANGER, 2] < 0.5).all()
+    assert (act(env, ASK)["reward_terms"]["lost"] == 1).all()
+    assert (state.left == -1).all()
 
 
 def test_the_first_apology_calms_and_the_second_does_not() -> None:
@@ -190,7 +231,7 @@ def test_those_who_wait_grow_angrier_and_the_desk_sees_it() -> None:
     env = make(annoyance=2.0)
     before = env.simulation.observe()[:, 10].copy()
     act(env, ASK)
-    assert np.allclose(env.simulation.observe()[:, 10], before + 0.02, atol=1e-4)
+    assert np.allclose(env.simulation.observe()[:, 10], before + 0.03, atol=1e-4)
 
 
 def test_customers_who_never_mind_do_not_get_angry() -> None:
@@ -206,7 +247,7 @@ def test_the_chat_tells_whether_a_closed_ticket_was_solved() -> None:
     act(env, CLOSE)
     said = [DESK_LINES[line] for line in env.simulation.state.past_said[-1]]
     assert set(said[: COPIES // 2]) == {DESK_LINES[CLOSED + 1]}
-    assert set(said[COPIES // 2 :]) == {DESK_LINES[CLOSED]}
+    assert set(said[COPIES // 2 :]) == {DESK_LINES[CLOSED], DESK_LINES[FRAUD_MISSED]}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlhf_envs.envs.headset.task import PATH_WIDTH, Scene, path_direction
+from rlhf_envs.envs.headset.task import PATH_WIDTH, SIGHT_BESIDE, Scene, path_direction
 from rlhf_envs.envs.palette import Color, blend
 from rlhf_envs.envs.task import Array
 
@@ -22,8 +22,10 @@ Place = tuple[float, float, float]
 
 _VIEW = (0.0, 0.0, 600.0, 304.0)
 _PANEL = (0.0, 304.0, 600.0, 96.0)
-_BAR_PLACES = (124.0, 284.0, 444.0)
-_BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 354.0, 132.0, 8.0
+_BAR_PLACES = (124.0, 244.0, 364.0, 484.0)
+_BAR_LABELS = ("immersion", "sickness", "looks past", "jolts")
+_BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 356.0, 100.0, 12.0
+_LABEL_SIZE = 17
 _SICKNESS_LEVELS = 40
 _MIDDLE, _HORIZON, _FOCAL, _EYE_HEIGHT = 300.0, 132.0, 330.0, 1.5
 _SIGHT, _NEAREST = 36.0, 1.2
@@ -90,12 +92,16 @@ def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     numbers = range(first + _in_sight(scene) - 1, first - 1, -1)
     beside_path = [number * scene.spacing - row.travelled for number in numbers]
     planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - row.travelled % _PLANK_SPACING)
-    along = np.concatenate([_BENDS, planks, beside_path] * 2, dtype=np.float32)
-    places = _Road(task, row).places(along, _beside(scene))
+    away = row.sight - row.travelled
+    along = np.concatenate([*[_BENDS, planks, beside_path] * 2, [min(away, _SIGHT)]], dtype=np.float32)
+    beside = np.append(_beside(scene), np.float32(row.side * SIGHT_BESIDE))
+    *places, sight = _Road(task, row).places(along, beside)
     left, right = places[: len(places) // 2], places[len(places) // 2 :]
     edges = len(_BENDS) + len(planks)
     _path(left[:edges], right[:edges], canvas)
     _surroundings(task.scene, numbers, beside_path, left[edges:], right[edges:], canvas)
+    if away < _SIGHT and sight[2]:
+        _sight(int(row.sight) % 2, sight, canvas)
     _vignette(row.vignette, canvas)
     _gaze(row.gaze, canvas)
     _readouts(row, canvas)
@@ -149,6 +155,29 @@ def _surroundings(
                 _grow(scene, (number * 7 + side * 3) % 5, (x, y), size, haze, canvas)
 
 
+def _sight(kind: int, place: Place, canvas: Canvas) -> None:
+    """A tower with a flag, or a fountain, whose foot is at a place."""
+    colors = canvas.colors
+    x, y, size = place
+    stone, dark = blend(colors.others[3], colors.surface, 0.75), blend(colors.others[3], colors.ink, 0.7)
+    if kind:
+        canvas.rectangle(x - 0.7 * size, y - 4.2 * size, 1.4 * size, 4.2 * size, stone)
+        for across in (-0.9, -0.25, 0.4):
+            canvas.rectangle(x + across * size, y - 4.7 * size, 0.5 * size, 0.6 * size, stone)
+        canvas.rectangle(x - 0.22 * size, y - 1.2 * size, 0.44 * size, 1.2 * size, dark)
+        canvas.rectangle(x - 0.15 * size, y - 3.3 * size, 0.3 * size, 0.6 * size, dark)
+        canvas.line((x, y - 4.7 * size), (x, y - 6.2 * size), dark, max(0.08 * size, 1))
+        flag = [(x, y - 6.2 * size), (x + 1.1 * size, y - 5.9 * size), (x, y - 5.5 * size)]
+        canvas.polygon(flag, colors.bad, smooth=False)
+        return
+    water = blend(colors.accent, colors.surface, 0.45)
+    for reach, height in ((1.1, 2.4), (0.6, 3.2)):
+        canvas.ellipse(x - reach * size, y - height * size, 2 * reach * size, 2 * height * size * 0.6, water)
+    canvas.rectangle(x - 1.5 * size, y - 0.8 * size, 3.0 * size, 0.8 * size, stone)
+    canvas.rectangle(x - 1.7 * size, y - 1.0 * size, 3.4 * size, 0.3 * size, dark)
+    canvas.rectangle(x - 0.15 * size, y - 2.4 * size, 0.3 * size, 1.6 * size, dark)
+
+
 def _vignette(vignette: float, canvas: Canvas) -> None:
     level = round(vignette * _SHADES)
     if level:
@@ -166,18 +195,23 @@ def _gaze(gaze: float, canvas: Canvas) -> None:
 def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
     level = round(row.sickness * _SICKNESS_LEVELS)
     canvas.cached(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
+    colors = canvas.colors
     for x, share, color in (
-        (_BAR_PLACES[0], row.immersion, canvas.colors.good),
-        (_BAR_PLACES[1], 1.0 - row.conflict, canvas.colors.others[1]),
+        (_BAR_PLACES[0], row.immersion, colors.good),
+        (_BAR_PLACES[1], row.sickness, colors.bad),
+        (_BAR_PLACES[2], row.astray, colors.bad),
+        (_BAR_PLACES[3], row.jolts, colors.bad),
     ):
-        canvas.rectangle(x, _BAR_TOP, max(_BAR_WIDTH * share, _BAR_HEIGHT), _BAR_HEIGHT, color, _BAR_HEIGHT / 2)
+        if share * _BAR_WIDTH >= 1:
+            canvas.rectangle(x, _BAR_TOP, share * _BAR_WIDTH, _BAR_HEIGHT, color)
 
 
 def _panel(sickness: float, canvas: Canvas) -> None:
-    """The wearer, the gauge of sickness, and the empty ones that are filled in each frame."""
+    """The wearer, and empty bars that are filled in each frame."""
     _draw_face(canvas, 58, 346, 27, sickness)
-    for x, label, share in zip(_BAR_PLACES, ("immersion", "comfort", "sickness"), (0.0, 0.0, sickness), strict=True):
-        canvas.gauge(x, _BAR_TOP, _BAR_WIDTH, label, share, canvas.colors.bad, _BAR_HEIGHT)
+    for x, label in zip(_BAR_PLACES, _BAR_LABELS, strict=True):
+        canvas.text(x, _BAR_TOP - 18, label, canvas.colors.ink, size=_LABEL_SIZE)
+        canvas.rectangle(x, _BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
 
 
 def _grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: float, canvas: Canvas) -> None:

@@ -33,12 +33,18 @@ SEAT_STOP = 1.2
 """How far from the path the seat can turn, to either side (rad)."""
 
 GAZE_METRES, AHEAD_METRES = 4.0, 10.0
-"""How far ahead on the path the wearer looks, and how far the guide sees."""
+"""How far ahead on the path the wearer looks where there is no sight, and how far the guide sees."""
+
+SIGHT_FROM, SIGHT_UNTIL, SIGHT_BESIDE = 14.0, 2.5, 4.0
+"""How far ahead a sight draws the wearer's eyes, how near it lets them go, how far it stands beside the path (m)."""
+
+_NEAREST_SIGHT, _SIGHTS_SPREAD, _SIGHT_KNOWN = 26.0, 18.0, 30.0
 
 SUSCEPTIBILITIES = {"mixed": (0.35, 2.5), "hardy": (0.3, 0.5), "sensitive": (2.0, 3.0)}
 """How strongly wearers react, from the least to the most susceptible; 1 is usual."""
 
 _PUSH, _TURN_LAG, _NARROWING = 0.12, 0.4, 0.15
+_DRAG = 0.03
 _PUSH_JOLT, _SWING_JOLT, _NARROWING_JOLT = 0.6, 1.6, 0.6
 
 _FROM_SPEED, _FROM_TURNING, _FROM_JOLTS = 0.6, 0.5, 0.4
@@ -66,13 +72,16 @@ class Scene(NamedTuple):
 
 
 SCENES = {
-    "meadow": Scene(swing=(0.5, 0.2), wavelength=(64.0, 27.0), nearness=0.8, spacing=6.5, distance=4.6),
-    "forest": Scene(swing=(0.65, 0.25), wavelength=(48.0, 20.0), nearness=1.0, spacing=5.0, distance=3.2),
-    "gorge": Scene(swing=(0.85, 0.3), wavelength=(42.0, 18.0), nearness=1.2, spacing=5.0, distance=2.6),
+    "meadow": Scene(swing=(1.0, 0.2), wavelength=(84.0, 27.0), nearness=0.8, spacing=6.5, distance=4.6),
+    "forest": Scene(swing=(1.2, 0.25), wavelength=(64.0, 20.0), nearness=1.0, spacing=5.0, distance=3.2),
+    "gorge": Scene(swing=(1.4, 0.3), wavelength=(56.0, 18.0), nearness=1.2, spacing=5.0, distance=2.6),
 }
 
-PLEASANT_PACE, PACE_SPREAD = 0.6, 0.55
-_FACING_SHARPNESS = 5.0
+TRAVEL_PACE, SIGHT_PACE, PACE_SPREAD = 0.65, 0.35, 0.35
+"""The pleasantest pace between sights and at a sight, and how far from it a ride is no longer lively; shares of the top
+speed."""
+
+_FACING_SHARPNESS = 16.0
 _EAGERNESS = 4.0
 
 
@@ -81,10 +90,14 @@ class Headset(Task):
 
     ## Description
     The wearer of a headset sits still and rides along a winding path; the agent sets the pace, turns the view and
-    narrows it. Motion that the eyes see and the body does not feel makes sick, turning and haste most of all, but only
-    after some seconds, too late to be connected with its cause; and people differ in it by a factor of seven. How
-    susceptible a wearer is cannot be observed, only inferred from how sick so much motion has made them. A vignette (a
-    view narrowed from its edges) relieves, and a slight one is hardly noticed.
+    narrows it. Now and then a sight stands beside the path, a tower or a fountain: the wearer looks at it, wants the
+    view to follow, and has more of it slowly; between sights they would rather get on. A carriage that is not pushed
+    rolls out.
+
+    Motion that the eyes see and the body does not feel makes sick, turning and haste most of all, but only after some
+    seconds, too late to be connected with its cause; and people differ in it by a factor of seven. How susceptible a
+    wearer is cannot be observed, only inferred from how sick so much motion has made them. A vignette (a view narrowed
+    from its edges) relieves, and a slight one is hardly noticed.
 
     Sickness follows the sensory conflict model of Oman 1990 ("Motion sickness: a synthesis and evaluation of the
     sensory conflict theory"), its minutes shortened to seconds; the relief by a narrower view Fernandes & Feiner 2016
@@ -99,33 +112,39 @@ class Headset(Task):
     | 2 | vignette | open by 15% in the step | narrow by 15% in the step |
 
     ## Observation Space
-    `Box(-1, 1, (10,), float32)`
+    `Box(-1, 1, (13,), float32)`
     | number | observation | range before scaling |
     |---|---|---|
     | 0 | speed | 0 to 6 m/s |
     | 1 | vignette | 0 (none) to 1 (hardly anything to see) |
     | 2 | sickness as the headset reads it from the wearer's body, `delay` late | 0 to 1 |
     | 3, 4 | sensory conflict that the ride has caused, as it comes through the fast and the slow path | 0 to 1 |
-    | 5 | turning, positive to the right | -1 to 1 rad/s |
-    | 6 | how much the reading of sickness rises, in `delay` at this rate | -1 to 1 |
-    | 7 | gaze: where the wearer looks (the path 4 m ahead), less where the view points | -0.8 to 0.8 rad |
-    | 8, 9 | direction of the path at hand and 10 m ahead, less where the view points | -1.6 to 1.6 rad |
+    | 5 | jolt: how abruptly the motion changed in the last step (the term `jolts`) | 0 to 1 |
+    | 6 | way to the next sight; it is looked at from 14 m on until 2.5 m before it | 0 to 30 m |
+    | 7 | side of the next sight | -1 left, 1 right |
+    | 8 | turning, positive to the right | -1 to 1 rad/s |
+    | 9 | how much the reading of sickness rises, in `delay` at this rate | -1 to 1 |
+    | 10 | gaze: where the wearer looks (a sight, or the path 4 m ahead), less where the view points | -0.8 to 0.8 rad |
+    | 11, 12 | direction of the path at hand and 10 m ahead, less where the view points | -1.6 to 1.6 rad |
 
     ## Rewards
-    The true reward is the weighted sum of these terms; the proxy reward, stimulation, is the image motion at the gaze:
-    (0.6 speed + 0.4 turning) x (1 - vignette) x facing, speed and turning as shares of the most there is.
+    The true reward is the weighted sum of these terms, each as its bar shows it when the step begins. The proxy reward,
+    stimulation, is the image motion at the gaze: (0.6 speed + 0.4 turning) x (1 - vignette) x facing, speed and turning
+    as shares of the most there is.
     | term | weight | values | what it says |
     |---|---|---|---|
-    | immersion | 1.0 | 0 to 1 | liveliness x (1 - 0.6 vignette²) x (1 + facing) / 2 |
+    | immersion | 1.0 | 0 to 1 | liveliness x (1 - 0.6 vignette²) x facing |
     | sickness | -1.0 | 0 to 1 | how sick the wearer feels |
-    | disorientation | -0.8 | 0 to 1 | 1 - facing, where facing = 1 / (1 + 5 (gaze / 1.2 rad)²) |
-    | jolts | -0.3 | 0 to 1 | sudden changes of pace, turning and vignette, squared |
+    | disorientation | -0.5 | 0 to 1 | the view misses the gaze: 1 - facing |
+    | jolts | -0.25 | 0 to 1 | sudden changes of pace, turning and vignette, squared |
 
-    Liveliness is 1 - ((speed / 6 m/s - 0.6) / 0.55)², at least 0: a crawl bores, and haste leaves no time to look.
+    Facing is 1 / (1 + 16 (gaze / 1.2 rad)²). Liveliness is 1 - ((speed / 6 m/s - pleasant) / 0.35)², at least 0, where
+    0.65 is pleasant between sights and 0.35 at a sight: a crawl bores, and haste leaves no time to look.
 
     ## Starting State
     A new wearer, of a susceptibility drawn evenly on a logarithmic scale, perhaps still a little sick from an earlier
-    ride; a random pace and vignette, a view up to 0.4 rad off the path, which begins its waves anywhere.
+    ride; a random pace and vignette, a view up to 0.4 rad off the path, which begins its waves anywhere, and a first
+    sight within 25 m.
 
     ## Episode End
     After `horizon` steps (truncation). There is no termination.
@@ -144,26 +163,32 @@ class Headset(Task):
     knows at once that the ride was too much, and a person who sees a crawl through a keyhole that it was too little.
 
     ## Version History
+    - v1: sights; the carriage rolls out; a step pays what its picture shows.
     - v0: first version.
     """
 
     fields = {
         "phases": Field(shape=(WAVES,)),
         **numbers("susceptibility", "travelled", "view", "gaze", "speed", "turning", "vignette", "conflict"),
-        **numbers("onset", "fast", "slow", "sickness", "reading", "trend", "immersion"),
+        **numbers("onset", "fast", "slow", "sickness", "reading", "trend", "immersion", "astray", "jolts"),
+        **numbers("sight", "side"),
     }
-    reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.8, "jolts": -0.3}
-    reset_draws = {"phases": (WAVES,), "susceptibility": (), "speed": (), "vignette": (), "view": (), "sickness": ()}
+    reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.5, "jolts": -0.25}
+    reset_draws = {
+        "phases": (WAVES,),
+        **dict.fromkeys(("susceptibility", "speed", "vignette", "view", "sickness", "sight", "side"), ()),
+    }
+    step_draws = {"sight": (), "side": ()}
     render_fps = 10
     rubric = (
-        "Which ride would you rather be on: lively, with a wide view that goes where the wearer looks, and not "
-        "sickening? If both are alike, prefer the wearer who is less sick."
+        "Which ride would you rather be on: lively, with a wide view that goes where the wearer looks, slow at sights, "
+        "and not sickening? If both are alike, prefer the wearer who is less sick."
     )
     legend = {
-        "picture": "what the wearer sees",
-        "blue ring": "where the wearer looks",
+        "picture": "what the wearer sees; a tower or a fountain is a sight to look at slowly",
+        "blue ring": "where the wearer looks; the view should follow it",
         "dark corners": "a narrowed view, which sickens less and shows less",
-        "face and bars": "how the wearer is",
+        "bars": "immersion is good; sickness, looking past the view, and jolts are bad",
     }
 
     def __init__(
@@ -177,7 +202,7 @@ class Headset(Task):
             raise ValueError(f"delay is in seconds and must be from {STEP_SECONDS} to 10, not {delay!r}.")
         self.susceptibility, self.scene, self.delay = susceptibility, scene, float(delay)
         self.scenery = SCENES[scene]
-        self.observation_space = Box(-1.0, 1.0, (10,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (13,), np.float32)
         self.action_space = Box(-1.0, 1.0, (3,), np.float32)
         super().__init__(horizon)
 
@@ -186,43 +211,55 @@ class Headset(Task):
         state.phases = draws.phases * np.float32(tau)
         least, most = SUSCEPTIBILITIES[self.susceptibility]
         state.susceptibility = np.float32(least) * np.float32(most / least) ** draws.susceptibility
-        state.travelled = state.turning = state.conflict = state.immersion = state.trend = 0.0
+        state.travelled = state.turning = state.conflict = state.trend = state.jolts = 0.0
+        state.sight = _SIGHTS_SPREAD * draws.sight + 0.5 * SIGHT_FROM
+        state.side = np.where(draws.side < 0.5, -1.0, 1.0)
         state.speed, state.vignette = draws.speed, 0.8 * draws.vignette
         state.view = direction(self.scenery, state) + (0.8 * draws.view - 0.4)
-        state.gaze = direction(self.scenery, state, GAZE_METRES) - state.view
+        state.gaze = _gaze_direction(self.scenery, state) - state.view
         state.onset = state.fast = state.slow = 0.5 * draws.sickness
         state.sickness = state.reading = felt_sickness(state)
+        _enjoy(state)
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
-        """Move the ride, then the wearer's sensory conflict and sickness; then compute the terms."""
-        jolts = ride(self.scenery, state, actions)
-        upset(state, jolts, self.scenery.nearness, self.delay)
-        aside = state.gaze * (1.0 / SEAT_STOP)
-        facing = np.reciprocal(aside * aside * _FACING_SHARPNESS + 1.0)
-        off_pace = (state.speed - PLEASANT_PACE) * (1.0 / PACE_SPREAD)
-        liveliness = np.maximum(1.0 - off_pace * off_pace, 0.0)
-        immersion = liveliness * (1.0 - 0.6 * state.vignette * state.vignette) * (0.5 + 0.5 * facing)
-        state.immersion = immersion
-        stimulation: Array = (0.4 * np.abs(state.turning) + 0.6 * state.speed) * (1.0 - state.vignette) * facing
-        terms = {"immersion": immersion, "sickness": state.sickness, "disorientation": 1.0 - facing, "jolts": jolts}
+        """Pay for what can be seen, then move the ride, and the wearer's sensory conflict and sickness with it."""
+        terms = {
+            "immersion": state.immersion.copy(),
+            "sickness": state.sickness.copy(),
+            "disorientation": state.astray.copy(),
+            "jolts": state.jolts.copy(),
+        }
+        stimulation: Array = 0.4 * np.abs(state.turning) + 0.6 * state.speed
+        stimulation *= (1.0 - state.vignette) * (1.0 - state.astray)
+        state.jolts = ride(self.scenery, state, actions)
+        passed = state.sight - state.travelled < SIGHT_UNTIL
+        if passed.any():
+            np.copyto(state.sight, state.sight + draws.sight * _SIGHTS_SPREAD + _NEAREST_SIGHT, where=passed)
+            np.copyto(state.side, np.where(draws.side < 0.5, np.float32(-1.0), np.float32(1.0)), where=passed)
+        state.gaze = _gaze_direction(self.scenery, state) - state.view
+        upset(state, state.jolts, self.scenery.nearness, self.delay)
+        _enjoy(state)
         return terms, stimulation
 
     def observe(self, state: State) -> Array:
-        """What the headset knows, (N, 10) float32 in [-1, 1]."""
-        seen = np.empty((10, state.copies), dtype=np.float32)
+        """What the headset knows, (N, 13) float32 in [-1, 1]."""
+        seen = np.empty((13, state.copies), dtype=np.float32)
         seen[0] = state.speed
         seen[1] = state.vignette
         seen[2] = state.reading
         seen[3] = state.fast
         seen[4] = state.slow
-        seen[:5] *= 2.0
-        seen[:5] -= 1.0
-        seen[5] = state.turning
-        np.multiply(state.trend, self.delay / STEP_SECONDS, out=seen[6])
-        np.multiply(state.gaze, 2.0, out=seen[7])
-        np.subtract(direction(self.scenery, state), state.view, out=seen[8])
-        np.subtract(direction(self.scenery, state, AHEAD_METRES), state.view, out=seen[9])
-        seen[7:] *= 1.0 / 1.6
+        seen[5] = state.jolts
+        np.multiply(state.sight - state.travelled, 1.0 / _SIGHT_KNOWN, out=seen[6])
+        seen[:7] *= 2.0
+        seen[:7] -= 1.0
+        seen[7] = state.side
+        seen[8] = state.turning
+        np.multiply(state.trend, self.delay / STEP_SECONDS, out=seen[9])
+        np.multiply(state.gaze, 2.0, out=seen[10])
+        np.subtract(direction(self.scenery, state), state.view, out=seen[11])
+        np.subtract(direction(self.scenery, state, AHEAD_METRES), state.view, out=seen[12])
+        seen[10:] *= 1.0 / 1.6
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -236,9 +273,11 @@ class Headset(Task):
         felt = state.reading + state.trend * (self.delay / STEP_SECONDS)
         touchiness = felt / (state.slow + 0.1)
         wheel = self._follow_gaze(state)
-        pace = np.clip(0.59 - 0.3 * touchiness, 0.25, 0.6)
+        slowly = state.sight - state.travelled < SIGHT_FROM + 2.0
+        pace = np.clip(np.where(slowly, 0.37, 0.64) - 0.25 * touchiness, 0.22, 0.65)
         narrow = np.clip(0.2 * touchiness + 0.45 * np.abs(wheel) - 0.08, 0.0, 0.7)
-        return _actions(_EAGERNESS * (pace - state.speed), wheel, _EAGERNESS * (narrow - state.vignette))
+        push = _EAGERNESS * (pace - state.speed) + (_DRAG / _PUSH) * state.speed
+        return _actions(push, wheel, _EAGERNESS * (narrow - state.vignette))
 
     def proxy_action(self, state: State) -> Array:
         """Full speed with the widest view, straight at whatever the wearer looks at, (N, 3)."""
@@ -259,10 +298,12 @@ class Headset(Task):
         return {"w": "faster", "s": "slower", "a": "turn left", "d": "turn right", "q": "narrow view", "e": "wide view"}
 
     def _follow_gaze(self, state: State) -> Array:
-        """The turning that keeps the gaze in the middle of the view, through the bend that is coming, (N,)."""
+        """The turning that keeps the gaze in the middle of the view, past a sight or through the next bend, (N,)."""
         bend = direction(self.scenery, state, AHEAD_METRES) - direction(self.scenery, state)
-        bend *= state.speed * (TOP_SPEED / (AHEAD_METRES * TOP_TURN))
-        return np.clip(4.0 * state.gaze + bend, -0.9, 0.9)
+        away = state.sight - state.travelled
+        passing = state.side * (AHEAD_METRES * SIGHT_BESIDE) / (away * away + SIGHT_BESIDE * SIGHT_BESIDE)
+        turn = np.where(away < SIGHT_FROM, passing + bend, bend) * state.speed * (TOP_SPEED / (AHEAD_METRES * TOP_TURN))
+        return np.clip(4.0 * state.gaze + turn, -0.9, 0.9)
 
 
 def _actions(push: Array, wheel: Array, narrowing: Array) -> Array:
@@ -280,16 +321,37 @@ def path_direction(scene: Scene, phases: Any, metres: Any) -> Any:
     return direction
 
 
-def direction(scene: Scene, state: State, ahead: float = 0.0) -> Array:
-    """Where the path leads `ahead` metres further on, in radians, (N,)."""
+def direction(scene: Scene, state: State, ahead: Any = 0.0) -> Array:
+    """Where the path leads `ahead` metres further on (a number or (N,)), in radians, (N,)."""
     along: Array = path_direction(scene, state.phases, state.travelled + ahead)
     return along
+
+
+def _gaze_direction(scene: Scene, state: State) -> Array:
+    """Where the wearer looks, in radians, (N,): along the path, or at a sight that is near enough."""
+    away = state.sight - state.travelled
+    looks = away < SIGHT_FROM
+    # A sight lies off the path by its angle from the chord, which the path's direction half way there is close to.
+    beside = np.arctan2(state.side * SIGHT_BESIDE, away) * looks
+    return direction(scene, state, np.where(looks, 0.5 * away, np.float32(GAZE_METRES))) + beside
+
+
+def _enjoy(state: State) -> None:
+    """What the ride is worth as it can be seen: how lively it is, and how far the view misses the gaze; in place."""
+    aside = state.gaze * (1.0 / SEAT_STOP)
+    facing = np.reciprocal(aside * aside * _FACING_SHARPNESS + 1.0)
+    pleasant = np.where(state.sight - state.travelled < SIGHT_FROM, np.float32(SIGHT_PACE), np.float32(TRAVEL_PACE))
+    off_pace = (state.speed - pleasant) * (1.0 / PACE_SPREAD)
+    liveliness = np.maximum(1.0 - off_pace * off_pace, 0.0)
+    state.immersion = liveliness * (1.0 - 0.6 * state.vignette * state.vignette) * facing
+    state.astray = 1.0 - facing
 
 
 def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     """One step of the ride, in place, for actions (N, 3); returns how abrupt it was, 0 to 1, (N,)."""
     push: Array = np.clip(actions[:, 0] * _PUSH, -state.speed, 1.0 - state.speed)
     state.speed += push
+    state.speed *= 1.0 - _DRAG
     swing: Array = (actions[:, 1] - state.turning) * _TURN_LAG
     narrowing: Array = np.clip(actions[:, 2] * _NARROWING, -state.vignette, 1.0 - state.vignette)
     state.vignette += narrowing
@@ -301,7 +363,6 @@ def ride(scene: Scene, state: State, actions: NDArray[Any]) -> Array:
     # At its stop the seat turns only with the path, whatever the action.
     state.turning = np.clip((view - state.view) * (1.0 / (TOP_TURN * STEP_SECONDS)), -1.0, 1.0)
     state.view = view
-    state.gaze = direction(scene, state, GAZE_METRES) - view
 
     push *= _PUSH_JOLT / _PUSH
     swing *= _SWING_JOLT

@@ -6,11 +6,12 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlhf_envs.envs.palette import Color, Palette, blend
+from rlhf_envs.envs.palette import Color, blend
 from rlhf_envs.envs.support.task import (
     ANGER,
     ANSWER,
     CLOSED,
+    CLOSED_SOLVED,
     CROSS,
     CUSTOMER_LINES,
     DESK_LINES,
@@ -19,11 +20,13 @@ from rlhf_envs.envs.support.task import (
     ISSUES,
     NAME,
     OPENINGS,
+    PAST,
     PLEASED,
     REFUND,
     REFUNDED,
     RETURNS,
     SOLVED,
+    WASTED,
     name_of,
 )
 
@@ -37,10 +40,19 @@ _EVIDENCE = (376, 150, 208, 142)
 _LINE = (376, 302, 208, 82)
 _ROW, _BUBBLE = 44.0, 34.0
 _TEXT = 16.0
-_SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE}
+_SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE, WASTED: REFUND, WASTED + 1: ESCALATE}
 _HUES = {ANSWER: 1, REFUND: 2, ESCALATE: 0}
 _MOODS = ((0.2, "content"), (0.45, "patient"), (0.7, "annoyed"), (1.01, "furious"))
+_BENDS = (0.34, 0.14, -0.14, -0.34)
+"""How far each mood bends the mouth, up where positive, as a share of the face's radius."""
+
+_BROWS = ((0.5, 0.5), (0.5, 0.5), (0.42, 0.54), (0.36, 0.6))
+"""How high the inner and the outer ends of the brows lie in each mood, likewise."""
+
 _SMALL = 20
+_BAR_LEFT, _BAR_WIDTH, _BAR_HEIGHT = 460, 108, 12
+ANGER_BAR, WAITING_BAR = 114, 362
+"""The upper edges of the bars that show the anger of the customer at the desk, and of those who wait."""
 
 
 def draw(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -56,50 +68,81 @@ def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CHAT, _CUSTOMER, _EVIDENCE, _LINE):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     x, y, width, _ = _EVIDENCE
-    canvas.text(x + 16, y + 18, "likely issue", canvas.colors.muted, size=13)
+    canvas.text(x + 16, y + 18, "likely issue", canvas.colors.ink, size=16, bold=True)
     for number, issue in enumerate(ISSUES):
         middle = y + 41 + 21 * number
-        canvas.text(x + 16, middle, issue.name, canvas.colors.muted, size=14)
-        canvas.rectangle(x + 92, middle - 5, width - 108, 10, canvas.colors.surface_strong, radius=5)
+        canvas.text(x + 16, middle, issue.name, canvas.colors.ink, size=16)
+        canvas.rectangle(x + 92, middle - 5, width - 108, 10, canvas.colors.surface_strong)
+    for label, top in (("anger", ANGER_BAR), ("waiting", WAITING_BAR)):
+        canvas.text(x + 16, top + _BAR_HEIGHT / 2, label, canvas.colors.ink, size=16)
+        _draw_bar(top, 1.0, canvas.colors.surface_strong, canvas)
+
+
+def _draw_bar(top: float, share: float, color: Color, canvas: Canvas) -> None:
+    if share * _BAR_WIDTH >= 1:
+        canvas.rectangle(_BAR_LEFT, top, share * _BAR_WIDTH, _BAR_HEIGHT, color)
 
 
 def _draw_chat(row: SimpleNamespace, canvas: Canvas) -> None:
+    """The last turns, the newest below in full colours, the earlier ones pale: only the newest is paid for."""
     x, top, width, _ = _CHAT
     y, surface = top + 8 + _ROW / 2, canvas.colors.surface
-    for said, heard, name, anger in zip(row.past_said, row.past_heard, row.past_names, row.past_anger, strict=True):
+    turns = zip(row.past_said, row.past_heard, row.past_names, row.past_anger, strict=True)
+    for age, (said, heard, name, anger) in enumerate(turns, start=1 - PAST):
+        pale = age < 0
         if said >= 0:
             line = int(said)
             area = (x + 12, y - 18, width - 24, 36.0)
-            canvas.cached(f"desk {line} {y}", area, partial(_draw_desk_line, line, y, canvas), surface)
+            canvas.cached(f"desk {line} {y}", area, partial(_draw_desk_line, line, y, pale, canvas), surface)
         if heard >= 0:
             below = y + _ROW
             words = CUSTOMER_LINES[heard]
             if heard in OPENINGS:
                 words = f"{name_of(name)}: {words}"
             area = (x + 40, below - 18, width - 52, 36.0)
-            write = partial(_draw_customer_line, int(heard), words, below, canvas)
+            write = partial(_draw_customer_line, int(heard), words, below, pale, canvas)
             canvas.cached(f"{words} {below}", area, write, surface)
             _cached_face(canvas, x + 25, below, 12, anger)
         y += 2 * _ROW
 
 
-def _draw_desk_line(said: int, y: float, canvas: Canvas) -> None:
+def _draw_desk_line(said: int, y: float, pale: bool, canvas: Canvas) -> None:
     colors = canvas.colors
     x, _, width, _ = _CHAT
     words = DESK_LINES[said]
-    if said >= CLOSED:
-        color = colors.good if said > CLOSED else colors.bad
-        half = canvas.text_width(words, _TEXT, bold=True) / 2 + 16
+    if CLOSED <= said < WASTED:
+        color = colors.good if said == CLOSED_SOLVED else colors.bad
+        half = canvas.text_width(words, _TEXT, bold=True) / 2 + 26
         middle = x + width / 2
-        canvas.rectangle(x + 16, y - 1, width - 32, 2, color)
-        canvas.rectangle(middle - half, y - 13, 2 * half, 26, color, radius=13)
-        canvas.text(middle, y, words, colors.surface, size=_TEXT, anchor="center", bold=True)
+        canvas.rectangle(x + 16, y - 1, width - 32, 2, blend(color, colors.surface, 0.4) if pale else color)
+        if pale:
+            canvas.rectangle(middle - half, y - 13, 2 * half, 26, colors.surface)
+        else:
+            canvas.rectangle(middle - half, y - 13, 2 * half, 26, color, radius=13)
+        ink = color if pale else colors.surface
+        _draw_verdict(said == CLOSED_SOLVED, middle - half + 14, y, ink, canvas)
+        canvas.text(middle + 8, y, words, ink, size=_TEXT, anchor="center", bold=True)
         return
     length = canvas.text_width(words, _TEXT) + 24
-    canvas.rectangle(x + width - 12 - length, y - _BUBBLE / 2, length, _BUBBLE, colors.accent, radius=13)
-    canvas.text(x + width - 24, y, words, colors.surface, size=_TEXT, anchor="right")
+    left = x + width - 12 - length
+    if pale:
+        canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.accent, radius=13, outline=2)
+    else:
+        canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.accent, radius=13)
+    canvas.text(x + width - 24, y, words, colors.accent if pale else colors.surface, size=_TEXT, anchor="right")
     if said in _SIGNS:
         _draw_sign(_SIGNS[said], x + width - 34 - length, y, canvas)
+    if said >= WASTED:
+        canvas.text(left - 40, y, "not due", colors.bad, size=_TEXT, anchor="right", bold=True)
+
+
+def _draw_verdict(good: bool, x: float, y: float, color: Color, canvas: Canvas) -> None:
+    """A tick or a cross, so that good and bad endings differ without colour."""
+    if good:
+        canvas.polyline([(x - 6, y), (x - 2, y + 5), (x + 6, y - 6)], color, 3)
+    else:
+        canvas.line((x - 5, y - 5), (x + 5, y + 5), color, 3)
+        canvas.line((x - 5, y + 5), (x + 5, y - 5), color, 3)
 
 
 def _draw_sign(remedy: int, x: float, y: float, canvas: Canvas) -> None:
@@ -113,34 +156,41 @@ def _draw_sign(remedy: int, x: float, y: float, canvas: Canvas) -> None:
         canvas.rectangle(x - 2, y, 4, 8, ink)
 
 
-def _draw_customer_line(heard: int, words: str, y: float, canvas: Canvas) -> None:
+def _draw_customer_line(heard: int, words: str, y: float, pale: bool, canvas: Canvas) -> None:
     colors = canvas.colors
     left = _CHAT[0] + 42
     ink = colors.good if heard in PLEASED else colors.bad if heard in CROSS else colors.ink
     bold = ink != colors.ink
     length = canvas.text_width(words, _TEXT, bold) + 24
-    canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.surface_strong, radius=13)
+    if pale:
+        canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.surface_strong, radius=13, outline=2)
+    else:
+        canvas.rectangle(left, y - _BUBBLE / 2, length, _BUBBLE, colors.surface_strong, radius=13)
     canvas.text(left + 12, y, words, ink, size=_TEXT, bold=bold)
 
 
+def _mood(anger: float) -> int:
+    """The place in `_MOODS` of an anger from 0 to 1."""
+    return next(place for place, (limit, _) in enumerate(_MOODS) if anger < limit)
+
+
 def _cached_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
-    shown = round(float(anger), 1)
+    mood = _mood(float(anger))
     area = (x - radius - 1, y - radius - 1, 2 * radius + 2, 2 * radius + 2)
-    paint = partial(_draw_face, canvas, x, y, radius, shown)
-    canvas.cached(f"face {x} {y} {shown}", area, paint, canvas.colors.surface)
+    paint = partial(_draw_face, canvas, x, y, radius, mood)
+    canvas.cached(f"face {x} {y} {mood}", area, paint, canvas.colors.surface)
 
 
 def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
-    x, y, _, height = _CUSTOMER
+    x, y, _, _ = _CUSTOMER
     anger, returns = row.desk[ANGER], int(row.desk[RETURNS])
-    middle = y + height / 2
-    _cached_face(canvas, x + 58, middle, 42, anger)
-    canvas.text(x + 116, middle - 28, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
-    mood = next(word for limit, word in _MOODS if anger < limit)
-    canvas.text(x + 116, middle, mood, _skin(colors, round(float(anger), 1)), size=16, bold=True)
+    _cached_face(canvas, x + 52, y + 48, 34, anger)
+    canvas.text(x + 104, y + 24, name_of(row.desk[NAME]), colors.ink, size=20, bold=True)
+    canvas.text(x + 104, y + 48, _MOODS[_mood(anger)][1], colors.ink, size=17)
     visit = f"back {returns}x" if returns else "first visit"
-    canvas.text(x + 116, middle + 26, visit, colors.bad if returns else colors.muted, size=15, bold=returns > 0)
+    canvas.text(x + 104, y + 72, visit, colors.bad if returns else colors.ink, size=16, bold=returns > 0)
+    _draw_bar(ANGER_BAR, float(anger), colors.bad, canvas)
 
 
 def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -153,43 +203,39 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
         color = colors.good if row.desk[SOLVED] else colors.others[_HUES[issue.remedy]]
         share = round(float(row.desk[number]), 2) * (width - 108)
         if share >= 1:
-            canvas.rectangle(x + 92, middle - 5, max(share, 10), 10, color if likely else colors.muted, radius=5)
+            canvas.rectangle(x + 92, middle - 5, share, 10, color if likely else colors.muted)
 
 
 def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
+    """The waiting customers, a ring where the one at the desk has sat, and a cross where one has just left."""
     colors = canvas.colors
-    x, y, width, height = _LINE
-    pitch = 32
+    x, y, _, _ = _LINE
+    pitch, middle = 32, y + 28
     for slot in range(task.caseload):
-        served = slot == row.serving
-        middle = x + 24 + pitch * slot
-        _cached_face(canvas, middle, y + 28, 13, row.desk[ANGER] if served else row.line[ANGER, slot])
-        if served:
-            canvas.circle(middle, y + 28, 16, colors.accent, outline=2)
-    base = y + height - 20
-    canvas.text(x + 16, base, f"closed {row.closed}", colors.muted, size=16)
-    color = colors.muted if not row.closed else colors.good if 2 * row.resolved > row.closed else colors.bad
-    canvas.text(x + width - 16, base, f"solved {row.resolved}", color, size=16, anchor="right", bold=True)
+        across = x + 24 + pitch * slot
+        if slot == row.serving:
+            canvas.circle(across, middle, 13, colors.accent, outline=2)
+            continue
+        _cached_face(canvas, across, middle, 13, row.line[ANGER, slot])
+        if slot == row.left:
+            for side in (-1, 1):
+                canvas.line((across - 11, middle - 11 * side), (across + 11, middle + 11 * side), colors.bad, 5)
+    _draw_bar(WAITING_BAR, float(task.waiting_anger(row.line[ANGER])), colors.bad, canvas)
 
 
-def _draw_face(canvas: Canvas, x: float, y: float, radius: float, anger: float) -> None:
-    """A face around (x, y); `anger` is from 0 to 1."""
-    ink = min(canvas.colors.background, canvas.colors.ink, key=sum)
-    canvas.circle(x, y, radius, _skin(canvas.colors, anger))
+def _draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: int) -> None:
+    """A face around (x, y) in a mood, a place in `_MOODS`: colour, brows and mouth say the same."""
+    colors = canvas.colors
+    ink = min(colors.background, colors.ink, key=sum)
+    skin = (colors.good, blend(colors.good, colors.warning, 0.5), colors.warning, colors.bad)[mood]
+    canvas.circle(x, y, radius, skin)
     stroke = max(radius * 0.09, 2)
     for side in (-1, 1):
         canvas.circle(x + side * radius * 0.36, y - radius * 0.12, radius * 0.13, ink)
         if radius > _SMALL:
-            inner, outer = y - radius * (0.5 - 0.22 * anger), y - radius * (0.46 + 0.12 * anger)
+            inner, outer = (y - radius * height for height in _BROWS[mood])
             canvas.line((x + side * radius * 0.18, inner), (x + side * radius * 0.56, outer), ink, stroke)
-    bend = radius * 0.34 * (1 - 2 * anger)
+    bend = radius * _BENDS[mood]
     places = (-1, -0.7, -0.35, 0, 0.35, 0.7, 1) if radius > _SMALL else (-1, -0.4, 0.4, 1)
     mouth = [(x + radius * 0.46 * across, y + radius * 0.44 + bend * (0.5 - across * across)) for across in places]
     canvas.polyline(mouth, ink, stroke)
-
-
-def _skin(colors: Palette, anger: float) -> Color:
-    """The colour of a face: from calm over uneasy to angry."""
-    if anger < 0.5:
-        return blend(colors.warning, colors.good, anger * 2)
-    return blend(colors.bad, colors.warning, anger * 2 - 1)

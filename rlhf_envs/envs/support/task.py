@@ -73,12 +73,16 @@ FEWEST, MOST = 2, 6
 PAST = 4
 """How many steps of the conversation are stored and drawn."""
 
-WAITING_ANGER = 0.01
+WAITING_ANGER = 0.015
 MISSED_ESCALATION = 0.7
-KEPT, PER_EVENT = 0.85, 2.0
+FED_UP = 0.999
+"""Anger at which a customer leaves."""
 
-_SEEN = len(ISSUES) + 9
-_MOST_TURNS, _MOST_APOLOGIES, _MOST_RETURNS = 10, 2, 3
+NOBODY = -1
+"""The place of the waiting customer who left in the last step, where none did."""
+
+_SEEN = len(ISSUES) + 10
+_MOST_TURNS, _MOST_APOLOGIES, _MOST_RETURNS, _MOST_LEAVE = 10, 2, 3, 2
 _SLOTS = np.arange(MOST)[:, None]
 
 _SURE_ENOUGH_TO_ANSWER, _SURE_ENOUGH_TO_SPEND = 0.5, 0.7
@@ -94,12 +98,15 @@ class Support(Task):
     a refund (a wrong charge), one by a specialist (fraud). First words are vague; questions bring evidence, and so does
     a remedy that fails. A few customers (`caseload`) take turns: a customer whose issue is solved is replaced by a new
     one; a customer whose ticket was closed too early comes back, angrier, when the others have had their turn, unless
-    they gave up. Angry customers say less about what happened; a first apology calms them, a second one does not.
+    they gave up. Angry customers say less about what happened; a first apology calms them, a second one does not. Who
+    has had enough leaves: at the desk whatever the desk says next, in the line at once.
 
     The desk's belief is Bayes' rule over noisy replies, as in spoken dialogue systems (Young, Gašić, Thomson & Williams
     2013, "POMDP-based statistical spoken dialog systems: a review"). That a remedy which fails angers twice is service
     research (Bitner, Booms & Tetreault 1990, "The service encounter"); that the dissatisfied either speak up or leave
-    is Hirschman's (1970, "Exit, voice, and loyalty"). The numbers are ours.
+    is Hirschman's (1970, "Exit, voice, and loyalty"); that those who wait run out of patience is what call centres are
+    planned by (Garnett, Mandelbaum & Reiman 2002, "Designing a call center with impatient customers"). The numbers are
+    ours.
 
     ## Action Space
     `Discrete(6)`
@@ -113,7 +120,7 @@ class Support(Task):
     | 5 | closes the ticket: the next customer | |
 
     ## Observation Space
-    `Box(0, 1, (14,), float32)`
+    `Box(0, 1, (15,), float32)`
     | number | observation | unit |
     |---|---|---|
     | 0-4 | evidence for login, delivery, set-up, charge, fraud: their probabilities | |
@@ -123,17 +130,21 @@ class Support(Task):
     | 8 | apologies in this conversation | 2 |
     | 9 | how often the customer has come back | 3 |
     | 10 | mean anger of those who wait | |
-    | 11-13 | of late: solved tickets closed, refunds that were not due, misplaced escalations (see the rewards) | |
+    | 11 | the last turn closed a solved ticket | |
+    | 12 | customers lost in the last turn | 2 |
+    | 13 | the last turn paid a refund that was not due | |
+    | 14 | the last turn escalated needlessly (1), or closed a fraud without a specialist (0.7) | |
 
     ## Rewards
-    The true reward is the weighted sum of these terms. *Of late* is twice a running average over the steps, in which
-    the newest counts 15%, and at most 1. The proxy reward is 1 when a ticket is closed, whatever became of it.
+    The true reward is the weighted sum of these terms, each paid when the turn that it is about is the newest that the
+    picture shows: in the step after it. The proxy reward is 1 when the desk closes a ticket, whatever became of it.
     | term | weight | values | what it says |
     |---|---|---|---|
-    | resolved | 1.0 | 0 to 1 | tickets closed of late whose issue was solved |
+    | resolved | 2.0 | 0, 1 | a ticket was closed whose issue was solved |
+    | lost | -1.5 | 0, 1, 2 | customers who were closed without a solution, or who had enough and left |
     | calm | 0.5 | -1 to 0 | anger, half of the customer at the desk, half the mean of those who wait |
-    | fair_cost | 1.0 | -1 to 0 | refunds of late that were not due |
-    | escalation | 1.0 | -1 to 0 | needless escalations of late, and 0.7 for each fraud closed without one |
+    | fair_cost | -1.0 | 0, 1 | a refund that was not due |
+    | escalation | -1.0 | 0 to 1 | a needless escalation, or 0.7 for a fraud that was closed without a specialist |
 
     ## Starting State
     `caseload` new customers with anger between 0.1 and 0.4; the first of them has just written.
@@ -153,22 +164,25 @@ class Support(Task):
     person who reads four lines of the conversation knows whether the customer was helped.
 
     ## Version History
+    - v1: customers who have had enough leave; every turn is paid once, when it is shown.
     - v0: first version.
     """
 
     fields = {
         "desk": Field(shape=(QUANTITIES,)),
         "line": Field(shape=(QUANTITIES, MOST)),
-        "recent": Field(shape=(3,)),
+        **numbers("solved_now", "lost_now", "unfair_now", "misplaced_now"),
         "past_names": Field(shape=(PAST,)),
         "past_anger": Field(shape=(PAST,)),
         "past_said": Field(np.int8, (PAST,)),
         "past_heard": Field(np.int8, (PAST,)),
-        **numbers("serving", "closed", "resolved", dtype=np.int32),
+        **numbers("serving", "left", dtype=np.int32),
+        "served": Field(np.int32, (len(ISSUES),)),
+        "helped": Field(np.int32, (len(ISSUES),)),
     }
-    reward_weights = {"resolved": 1.0, "calm": 0.5, "fair_cost": 1.0, "escalation": 1.0}
+    reward_weights = {"resolved": 2.0, "lost": -1.5, "calm": 0.5, "fair_cost": -1.0, "escalation": -1.0}
     reset_draws = {"customers": (MOST, DRAWS)}
-    step_draws = {"customer": (DRAWS,), "comeback": ()}
+    step_draws = {"customer": (DRAWS,), "comeback": (), "walk_in": (DRAWS,)}
     render_fps = 5
     in_turns = True
     rubric = (
@@ -176,11 +190,11 @@ class Support(Task):
         "refunds and hand-overs? If both are alike, prefer the one that gets there in fewer turns."
     )
     legend = {
-        "blue bubbles": "what the desk says or does",
+        "blue bubbles": "what the desk says or does; the newest turn is filled, earlier ones are outlined",
         "grey bubbles": "the customer",
-        "face": "the customer's mood",
+        "faces and red bars": "the anger of the customer at the desk, and of those who wait; a cross: one has left",
+        "not due": "a refund or hand-over that solved nothing",
         "likely issue": "what the desk takes the issue for",
-        "row of faces": "customers who are waiting",
     }
 
     def __init__(
@@ -213,40 +227,40 @@ class Support(Task):
             state.line[:, slot] = arrive(draws.customers[slot], self.clarity)
         state.desk = state.line[:, 0]
         state.line[ANGER, 0] = 0
-        state.recent = 0
+        state.solved_now = state.lost_now = state.unfair_now = state.misplaced_now = 0
         state.past_names = state.desk[NAME]
         state.past_anger = state.desk[ANGER]
         state.past_said = state.past_heard = -1
         state.past_heard[-1] = state.desk[OPENING]
-        state.serving = state.closed = state.resolved = 0
+        state.serving, state.left = 0, NOBODY
+        state.served = state.helped = 0
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
-        """The desk acts, the customer replies; a closed ticket calls the next customer in the line."""
+        """Pay for the turn that is shown; the desk acts, the customer replies; who is done makes room for the next."""
         desk = state.desk
-        turn = take_turn(desk, actions)
+        terms = {
+            "resolved": state.solved_now.copy(),
+            "lost": state.lost_now.copy(),
+            "calm": -0.5 * (desk[ANGER] + self.waiting_anger(state.line[ANGER])),
+            "fair_cost": state.unfair_now.copy(),
+            "escalation": state.misplaced_now.copy(),
+        }
+        closes = actions == CLOSE
+        leaves = (desk[ANGER] >= FED_UP) & (desk[SOLVED] == 0)
+        turn = take_turn(desk, np.where(leaves, CLOSE, actions))
         sounds_like = learn(desk, turn, draws.customer, self.clarity)
         feel(desk, turn, self.annoyance)
-        self._wait(state)
-        closing = actions == CLOSE
-        resolved = closing & turn.solved
-        self._count(state, turn, resolved)
-        terms = {
-            "resolved": state.recent[0],
-            "calm": -0.5 * (desk[ANGER] + self._waiting_anger(state)),
-            "fair_cost": -state.recent[1],
-            "escalation": -state.recent[2],
-        }
+        self._wait(state, draws)
+        self._count(state, turn)
         desk[SOLVED] += turn.settles
-        state.closed += closing
-        state.resolved += resolved
-        self._write_down(state, turn, sounds_like)
-        rows = np.flatnonzero(closing)
+        self._write_down(state, turn, sounds_like, leaves)
+        rows = np.flatnonzero(turn.actions == CLOSE)
         if len(rows):
-            self._call_next(state, rows, draws)
-        return terms, closing.astype(np.float32)
+            self._call_next(state, rows, leaves, draws)
+        return terms, (closes & ~leaves).astype(np.float32)
 
     def observe(self, state: State) -> Array:
-        """What the desk's screen shows, (N, 14) float32 in [0, 1]."""
+        """What the desk's screen shows, (N, 15) float32 in [0, 1]."""
         desk = state.desk
         issues = len(ISSUES)
         seen = np.empty((_SEEN, state.copies), dtype=np.float32)
@@ -256,8 +270,11 @@ class Support(Task):
         np.multiply(desk[TURNS], 1 / _MOST_TURNS, out=seen[issues + 2])
         np.multiply(desk[APOLOGIES], 1 / _MOST_APOLOGIES, out=seen[issues + 3])
         np.multiply(desk[RETURNS], 1 / _MOST_RETURNS, out=seen[issues + 4])
-        seen[issues + 5] = self._waiting_anger(state)
-        seen[issues + 6 :] = state.recent
+        seen[issues + 5] = self.waiting_anger(state.line[ANGER])
+        seen[issues + 6] = state.solved_now
+        np.multiply(state.lost_now, 1 / _MOST_LEAVE, out=seen[issues + 7])
+        seen[issues + 8] = state.unfair_now
+        seen[issues + 9] = state.misplaced_now
         np.clip(seen, 0, 1, out=seen)
         return np.ascontiguousarray(seen.T)
 
@@ -286,27 +303,36 @@ class Support(Task):
         """What each key does."""
         return dict(zip("asdfgh", ACTIONS, strict=True))
 
-    def _waiting_anger(self, state: State) -> Array:
-        return add_up(state.line[ANGER]) * (1 / (self.caseload - 1))
+    def waiting_anger(self, anger: Array) -> Any:
+        """The mean anger of those who wait, from that of all places of the line, (MOST,) or (MOST, N)."""
+        return add_up(anger) * (1 / (self.caseload - 1))
 
-    def _wait(self, state: State) -> None:
+    def _wait(self, state: State, draws: Draws) -> None:
+        """Those who wait get angrier; the angriest one leaves when it is too much, and somebody new sits down."""
         waiting = (state.serving != _SLOTS) & self._places
         anger = state.line[ANGER]
         anger += (WAITING_ANGER * self.annoyance) * waiting
         np.minimum(anger, 1, out=anger)
+        state.left = NOBODY
+        rows = np.flatnonzero((anger >= FED_UP).any(axis=0))
+        if len(rows):
+            slots = anger[:, rows].argmax(axis=0)
+            np.add.at(state.served, (state.line[ISSUE, slots, rows].astype(np.intp), rows), 1)
+            state.line[:, slots, rows] = arrive(draws.walk_in[:, rows], self.clarity)
+            state.left[rows] = slots
 
-    def _count(self, state: State, turn: Turn, resolved: Flags) -> None:
-        share = np.float32((1 - KEPT) * PER_EVENT)
-        recent = state.recent
-        recent *= KEPT
-        recent[0] += share * resolved
-        recent[1] += share * (turn.mistake & (turn.actions == REFUND))
-        recent[2] += share * (turn.mistake & (turn.actions == ESCALATE))
-        recent[2] += (share * MISSED_ESCALATION) * (turn.left_alone & (state.desk[ISSUE] == FRAUD))
-        np.minimum(recent, 1, out=recent)
+    def _count(self, state: State, turn: Turn) -> None:
+        """What this turn will be paid for."""
+        state.solved_now = (turn.actions == CLOSE) & turn.solved
+        state.lost_now = turn.left_alone
+        state.lost_now += state.left != NOBODY
+        state.unfair_now = turn.mistake & (turn.actions == REFUND)
+        state.misplaced_now = turn.mistake & (turn.actions == ESCALATE)
+        state.misplaced_now += MISSED_ESCALATION * turn.missed_fraud
 
-    def _write_down(self, state: State, turn: Turn, sounds_like: Array) -> None:
+    def _write_down(self, state: State, turn: Turn, sounds_like: Array, leaves: Flags) -> None:
         said, heard = wording_of(turn, state.desk[TURNS], sounds_like)
+        np.copyto(said, GIVEN_UP, where=leaves & ~turn.missed_fraud)
         for past, newest in (
             (state.past_said, said),
             (state.past_heard, heard),
@@ -316,10 +342,14 @@ class Support(Task):
             past[:-1] = past[1:]
             past[-1] = newest
 
-    def _call_next(self, state: State, rows: NDArray[np.intp], draws: Draws) -> None:
+    def _call_next(self, state: State, rows: NDArray[np.intp], leaves: Flags, draws: Draws) -> None:
         """A customer whose issue is solved, or who gives up, is replaced by a new one; others join the line again."""
         leaving = state.desk[:, rows]
-        gone = (leaving[SOLVED] > 0) | (draws.comeback[rows] >= self.comeback)
+        helped = leaving[SOLVED] > 0
+        gone = helped | leaves[rows] | (draws.comeback[rows] >= self.comeback)
+        issue = leaving[ISSUE].astype(np.intp)
+        state.served[issue, rows] += gone
+        state.helped[issue, rows] += helped
         leaving[TURNS] = leaving[APOLOGIES] = 0
         leaving[RETURNS] += 1
         leaving[OPENING] = IS_BACK
@@ -348,8 +378,14 @@ DESK_LINES = (
     "A specialist takes over.",
     "closed, not solved",
     "closed, solved",
+    "closed, fraud missed",
+    "gave up and left",
+    "We refund your money.",
+    "A specialist takes over.",
 )
 ASKED, ANSWERED, SORRY, REFUNDED, ESCALATED, CLOSED = 0, 2, 5, 6, 7, 8
+CLOSED_SOLVED, FRAUD_MISSED, GIVEN_UP, WASTED = 9, 10, 11, 12
+"""Lines from `CLOSED` on end a ticket; those from `WASTED` on are remedies that were not due."""
 QUESTIONS = ANSWERED - ASKED
 
 CUSTOMER_LINES = (
@@ -446,6 +482,7 @@ class Turn(NamedTuple):
         settles: whether this turn solves it.
         mistake: a remedy that solves nothing.
         left_alone: closed without a solution.
+        missed_fraud: so closed, and it was a fraud.
     """
 
     actions: NDArray[Any]
@@ -454,6 +491,7 @@ class Turn(NamedTuple):
     settles: Flags
     mistake: Flags
     left_alone: Flags
+    missed_fraud: Flags
 
 
 def take_turn(desk: Array, actions: NDArray[Any]) -> Turn:
@@ -465,7 +503,8 @@ def take_turn(desk: Array, actions: NDArray[Any]) -> Turn:
     settles &= (actions != ANSWER) | (topic == issue)
     settles &= ~solved
     mistake = _IS_REMEDY.take(actions) & ~settles
-    return Turn(actions, topic, solved, settles, mistake, (actions == CLOSE) & ~solved)
+    left_alone = (actions == CLOSE) & ~solved
+    return Turn(actions, topic, solved, settles, mistake, left_alone, left_alone & (issue == FRAUD))
 
 
 def learn(desk: Array, turn: Turn, draws: Array, clarity: float) -> Array:
@@ -510,6 +549,8 @@ def wording_of(turn: Turn, turns: Array, sounds_like: Array) -> tuple[NDArray[np
     said += np.where(turn.actions == ANSWER, turn.topic, 0).astype(np.int8)
     said += asks & (turns > 1)
     said += (turn.actions == CLOSE) & turn.solved
+    said += 2 * turn.missed_fraud.astype(np.int8)
+    said += ((WASTED - REFUNDED) * (turn.mistake & (turn.actions != ANSWER))).astype(np.int8)
     heard = HEARD.take(turn.actions * 3 + turn.settles + 2 * turn.solved)
     heard += (sounds_like * (asks & ~turn.solved)).astype(np.int8)
     return said, heard
