@@ -93,7 +93,8 @@ def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     beside_path = [number * scene.spacing - row.travelled for number in numbers]
     planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - row.travelled % _PLANK_SPACING)
     away = row.sight - row.travelled
-    along = np.concatenate([*[_BENDS, planks, beside_path] * 2, [min(away, _SIGHT)]], dtype=np.float32)
+    one_side = np.concatenate([_BENDS, planks, beside_path], dtype=np.float32)
+    along = np.concatenate([one_side, one_side, np.float32([min(away, _SIGHT)])])
     beside = np.append(_beside(scene), np.float32(row.side * SIGHT_BESIDE))
     *places, sight = _Road(task, row).places(along, beside)
     left, right = places[: len(places) // 2], places[len(places) // 2 :]
