@@ -94,7 +94,7 @@ def draw(task: Headset, row: SimpleNamespace, canvas: Canvas) -> None:
     planks = _PLANK_EDGES + np.float32(_PLANK_SPACING - row.travelled % _PLANK_SPACING)
     away = row.sight - row.travelled
     one_side = np.concatenate([_BENDS, planks, beside_path], dtype=np.float32)
-    along = np.concatenate([one_side, one_side, np.float32([min(away, _SIGHT)])])
+    along = np.concatenate([one_side, one_side, np.array([min(away, _SIGHT)], dtype=np.float32)])
     beside = np.append(_beside(scene), np.float32(row.side * SIGHT_BESIDE))
     *places, sight = _Road(task, row).places(along, beside)
     left, right = places[: len(places) // 2], places[len(places) // 2 :]
