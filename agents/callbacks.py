@@ -248,6 +248,7 @@ class ProgressCallback(BaseCallback):
         self.learned_return = self.scoring.mean_return
         report, spent = self.last_round, self.state()
         fit = report.fit if report else None
+        kl = self.scoring.kl
         self._table.add(
             {
                 "timesteps": self.num_timesteps,
@@ -260,6 +261,8 @@ class ProgressCallback(BaseCallback):
                 "test_accuracy": report.test_accuracy if report else None,
                 "steps_per_second": round(speed),
                 "fit_seconds": round(spent["reward_fit_seconds"], 3),
+                "kl": kl.mean if kl else None,
+                "kl_coef": kl.coefficient if kl else None,
             }
         )
         self._display.update(_summary(true_return, report), self.num_timesteps)

@@ -17,6 +17,7 @@ from rlhf_envs.learners import LEARNERS, find_learner
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.rewards import EnsembleConfig, FitConfig
 from rlhf_envs.runs import RunDirectory, load_critic
+from rlhf_envs.sb3.kl import check_penalty
 
 _NO_FLAG = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
@@ -88,6 +89,9 @@ class RunOptions:
 
     Attributes:
         pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
+        kl_coef: what each step costs for every nat of KL divergence of the policy from the pretrained one, in units of
+            the reward; 0 lets it go where it wants.
+        kl_target: nats per step that kl_coef is adapted to, up and down from where it starts; None keeps it fixed.
         demonstrations: where demonstrations come from: "expert" for the environment's scripted one, a file of recorded
             ones, or "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
@@ -105,6 +109,8 @@ class RunOptions:
     """
 
     pretrain: int = 0
+    kl_coef: float = 0.0
+    kl_target: float | None = None
     demonstrations: str = "expert"
     patience: int | None = None
     evaluation_episodes: int = 100
@@ -117,6 +123,8 @@ class RunOptions:
         for name, least in (("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.kl_coef or self.kl_target is not None:
+            check_penalty(self.kl_coef, self.kl_target)
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
         if self.patience is not None and self.patience < 1:

@@ -46,6 +46,7 @@ from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
+    KLPenalty,
     NothingAskedError,
     PreferenceCallback,
     PreferenceVecEnv,
@@ -86,8 +87,9 @@ def train(
         progress = ProgressCallback(config.timesteps, console, stop)
         scoring = progress.scoring = build_scoring(config, directory, env, progress)
         cleanup.callback(scoring.close)
+        scoring.kl = kl_penalty(config, model)
         if isinstance(scoring, PreferenceCallback):
-            scoring.connect(reward_sink(model, env))
+            scoring.connect(reward_sink(model, env, scoring.kl))
         convergence = ConvergenceCallback(scoring, progress, config.run.patience)
         parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
         checkpoints = Checkpoints(
@@ -107,6 +109,8 @@ def train(
             progress.message(config.about_settings())
         if config.run.pretrain > 0 and not resumed:
             progress.before = _pretrain(config, model)
+            if scoring.kl is not None:
+                scoring.kl.freeze()
         saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
         callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
         for note in env.notes:
@@ -181,6 +185,7 @@ def check_settings(config: RunConfig) -> None:
                 config.labels.check_fits(env.horizon, config.learner_settings.num_envs)
                 for variant in config.labels.variant:
                     SideRollouts(env, config.labels.steps, variant=variant, copies=1).close()
+            kl_penalty(config, model)
             if config.run.pretrain > 0:
                 check_pretrainable(model)
                 # An expert can act as often as wanted; whether a file has enough episodes shows only when it is read.
@@ -284,6 +289,23 @@ def build_scoring(
     return callback
 
 
+def kl_penalty(config: RunConfig, model: BaseAlgorithm) -> KLPenalty | None:
+    """What each step is charged for the policy's distance from the pretrained one; None where nothing is.
+
+    Raises:
+        ValueError: if no policy is pretrained, or the learner's gives no distribution of actions.
+    """
+    if not config.run.kl_coef:
+        return None
+    penalty = KLPenalty(model, config.run.kl_coef, config.run.kl_target)
+    if not config.run.pretrain:
+        raise ValueError(
+            "--kl-coef keeps the policy near a pretrained one, and none is pretrained here; --pretrain N imitates N "
+            "demonstrations first."
+        )
+    return penalty
+
+
 def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
     """The run's store, in which no other process trains: the one that it had, or a new one where it has none yet.
 
@@ -366,6 +388,8 @@ def _metrics(
         **spent,
         "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }
+    if scoring.kl is not None:
+        metrics |= {"kl_mean": scoring.kl.mean, "kl_coef": scoring.kl.coefficient, "kl_target": scoring.kl.target}
     if isinstance(scoring, PreferenceCallback):
         metrics |= _model_metrics(environment, directory, policy, scoring, measurements)
         if config.offline is not None:

@@ -40,6 +40,8 @@ PROGRESS_COLUMNS = (
     "test_accuracy",
     "steps_per_second",
     "fit_seconds",
+    "kl",
+    "kl_coef",
 )
 """The columns of progress.csv, one row per rollout, or per round of short ones. Empty where there is no figure yet."""
 

@@ -139,6 +139,40 @@ def learning_curves(rows: Sequence[Row], levels: Mapping[str, float]) -> Figure:
     return figure
 
 
+@_chart("over-kl", "True and learned return over the divergence from the pretrained policy")
+def over_kl(rows: Sequence[Row]) -> Figure:
+    """True and, where there is one, learned return over KL from the reference policy, and that over timesteps.
+
+    The returns are over the square root of the divergence, in which over-optimisation of a learned reward is the
+    clearest (Gao, Schulman & Hilton 2023, "Scaling laws for reward model overoptimization").
+
+    Args:
+        rows: of progress.csv; those with a divergence count.
+    """
+    steps, kl, coefficient = (_column(rows, name) for name in ("timesteps", "kl", "kl_coef"))
+    figure = Figure(figsize=(_WIDE, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, name, color in ((left, "true", _COLORS["accent"]), (left.twinx(), "learned", _OTHERS[0])):
+        values = _column(rows, f"{name}_return_mean")
+        known = np.isfinite(values) & np.isfinite(kl)
+        if not known.any():
+            axes.set_axis_off()
+            continue
+        axes.spines["right"].set_visible(axes is not left)
+        axes.plot(np.sqrt(kl[known]), values[known], "o-", color=color, markersize=2.5, linewidth=0.7)
+        axes.set_ylabel(f"{name} return", color=color)
+    left.set_xlabel("√KL from the pretrained policy, nats per step")
+    right.plot(steps, kl, color=_COLORS["ink"])
+    right.set(xlabel="environment steps", ylabel="KL, nats per step", ylim=(0, None))
+    right.xaxis.set_major_formatter(FuncFormatter(_thousands))
+    if np.nanmin(coefficient) != np.nanmax(coefficient):
+        beside = right.twinx()
+        beside.spines["right"].set_visible(True)
+        beside.plot(steps, coefficient, color=_COLORS["muted"], linewidth=1.1)
+        beside.set_ylabel("coefficient", color=_COLORS["muted"])
+    return figure
+
+
 @_chart("policy-returns", "True returns of several policies")
 def policy_returns(entries: Sequence[tuple[str, float, float]], highlighted: str) -> Figure:
     """Returns of several policies, (name, mean, standard deviation), on one scale, best first."""

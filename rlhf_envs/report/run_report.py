@@ -87,6 +87,7 @@ def write_report(directory: RunDirectory) -> Path:
         "metrics": metrics,
         "scale": _scale(metrics),
         "curves": Markup(charts.learning_curves(rows, {name: mean for name, mean, _ in others})) if rows else None,
+        "over_kl": Markup(charts.over_kl(rows)) if any(row.get("kl") for row in rows) else None,
         "comparison": Markup(charts.policy_returns(entries, _THIS_RUN)) if entries else None,
         "terms": terms,
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),

@@ -1,6 +1,7 @@
 """The bridge to Stable-Baselines3: environments, learned rewards and the feedback loop, for any training script."""
 
 from rlhf_envs.sb3.callback import NothingAskedError, PreferenceCallback
+from rlhf_envs.sb3.kl import KLPenalty
 from rlhf_envs.sb3.scoring import (
     EnvironmentRewardCallback,
     ReplayRewards,
@@ -15,6 +16,7 @@ from rlhf_envs.sb3.vec_env import PreferenceVecEnv, VectorEnvBridge, make_vec_en
 __all__ = [
     "EnvironmentRewardCallback",
     "HeldActions",
+    "KLPenalty",
     "NothingAskedError",
     "PreferenceCallback",
     "PreferenceVecEnv",

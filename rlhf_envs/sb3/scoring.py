@@ -31,6 +31,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from rlhf_envs.observations import Observations, Transitions, map_observations, merge_leading_axes, space_parts
+from rlhf_envs.sb3.kl import KLPenalty
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
 Score = Callable[[Transitions], NDArray[np.float32]]
@@ -120,17 +121,18 @@ class RolloutRewards(RewardSink):
     Args:
         model: such as PPO, A2C, RecurrentPPO and MaskablePPO.
         env: the environment that it trains on, whose recorder has what happened.
+        kl: what each step is charged for the policy's distance from a reference; None charges nothing.
 
     Raises:
         ValueError: if it has no rollout buffer.
     """
 
-    def __init__(self, model: BaseAlgorithm, env: PreferenceVecEnv) -> None:
+    def __init__(self, model: BaseAlgorithm, env: PreferenceVecEnv, kl: KLPenalty | None = None) -> None:
         buffer = getattr(model, "rollout_buffer", None)
         if not isinstance(buffer, RolloutBuffer | DictRolloutBuffer):
             raise ValueError(f"{type(model).__name__} has no rollout buffer to score.")
         self._model: Any = model
-        self._buffer, self._env = buffer, env
+        self._buffer, self._env, self.kl = buffer, env, kl
 
     @property
     def rollout_steps(self) -> int:
@@ -138,10 +140,16 @@ class RolloutRewards(RewardSink):
         return self._buffer.buffer_size
 
     def pay(self, score: Score, changed: bool) -> NDArray[np.float32]:
-        """Add the rewards of the rollout, and compute returns and advantages again."""
+        """Add the rewards of the rollout, less what the KL penalty charges; compute returns and advantages again.
+
+        Returns:
+            The rewards (steps, copies), before that charge.
+        """
         transitions = self._env.latest_transitions(self.rollout_steps)
         rewards = score(transitions).reshape(self.rollout_steps, -1).astype(np.float32)
         self._buffer.rewards += rewards
+        if self.kl is not None:
+            self._buffer.rewards -= self.kl.charge(self._buffer)
         self._buffer.compute_returns_and_advantage(self._last_values(), self._model._last_episode_starts)
         return rewards
 
@@ -281,15 +289,20 @@ class ReplayRewards(RewardSink):
         return (self._buffer.pos - 1 - np.arange(youngest, oldest)) % self._buffer.buffer_size
 
 
-def reward_sink(model: BaseAlgorithm, env: PreferenceVecEnv) -> RewardSink:
+def reward_sink(model: BaseAlgorithm, env: PreferenceVecEnv, kl: KLPenalty | None = None) -> RewardSink:
     """How rewards reach an algorithm, by the kind of buffer that it learns from.
+
+    Args:
+        model: such as PPO or SAC.
+        env: the environment that it trains on.
+        kl: see `RolloutRewards`.
 
     Raises:
         ValueError: if there is no buffer of a known kind.
     """
     if isinstance(model, OffPolicyAlgorithm):
         return ReplayRewards(model, env)
-    return RolloutRewards(model, env)
+    return RolloutRewards(model, env, kl)
 
 
 def _what_the_environment_showed(
@@ -361,6 +374,8 @@ class ScoringCallback(BaseCallback):
             than `MOST_STEPS_IN_ROUND`, where None.
 
     Attributes:
+        kl: what each step is charged for the policy's distance from a reference, for algorithms with a rollout buffer;
+            None, as it is at first, charges nothing. It is set before training starts.
         round_ended: whether a round ended with the last rollout.
         scoring_seconds, rollout_seconds: time spent in scoring and in collecting rollouts so far.
         last_scores: the rewards of the last round, (steps, copies).
@@ -369,6 +384,7 @@ class ScoringCallback(BaseCallback):
     def __init__(self, env: PreferenceVecEnv, visit_every: int | None = None) -> None:
         super().__init__()
         self.env, self.visit_every = env, visit_every
+        self.kl: KLPenalty | None = None
         self.rewards: RewardSink | None = None
         self.round_ended = False
         self.scoring_seconds = 0.0
@@ -387,7 +403,8 @@ class ScoringCallback(BaseCallback):
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what a resumed run needs into a checkpoint's folder, and return JSON values for `restore`."""
-        return {"round_began": self._round_began, "rewards": {} if self.rewards is None else self.rewards.state()}
+        state = {"round_began": self._round_began, "rewards": {} if self.rewards is None else self.rewards.state()}
+        return state if self.kl is None else {**state, "kl": self.kl.save(folder)}
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         """Take back what `save` wrote and returned.
@@ -400,6 +417,8 @@ class ScoringCallback(BaseCallback):
         self._round_began = state["round_began"]
         if self.rewards is not None:
             self.rewards.restore(state["rewards"])
+        if self.kl is not None:
+            self.kl.restore(folder, state["kl"])
 
     def find_rewards(self) -> RewardSink | None:
         """How the rewards reach the algorithm, by its buffer; None where they need no help.
@@ -407,7 +426,7 @@ class ScoringCallback(BaseCallback):
         Raises:
             ValueError: if there is no buffer of a known kind.
         """
-        return reward_sink(self.model, self.env)
+        return reward_sink(self.model, self.env, self.kl)
 
     def connect(self, rewards: RewardSink) -> None:
         """Say how the rewards reach the algorithm, before training starts; otherwise that is found out then."""
@@ -474,6 +493,9 @@ class ScoringCallback(BaseCallback):
         changed = self.before_scoring() if self.round_ended else False
         started = time.perf_counter()
         scores = self.pay(changed)
+        if self.kl is not None:
+            self.logger.record("kl/mean", self.kl.mean)
+            self.logger.record("kl/coefficient", self.kl.coefficient)
         if self.round_ended:
             steps = min(in_round // self.env.num_envs, len(self.env.recorder))
             self.last_scores = scores if len(scores) >= steps else self.recent_scores(steps)
@@ -508,15 +530,17 @@ class EnvironmentRewardCallback(ScoringCallback):
             raise ValueError("A baseline learns from what the environment pays; make it with hide_reward=False.")
 
     def find_rewards(self) -> RewardSink | None:
-        """None: the environment pays."""
-        return None
+        """None, as the environment pays, unless there is something to charge."""
+        return None if self.kl is None else super().find_rewards()
 
     def score(self, transitions: Transitions) -> NDArray[np.float32]:
-        """Not known: it is the environment that pays."""
-        raise NotImplementedError
+        """Nothing besides what the environment has paid."""
+        return np.zeros(len(transitions.actions), dtype=np.float32)
 
     def pay(self, changed: bool) -> NDArray[np.float32]:
-        """Nothing: the environment has paid."""
+        """Nothing, as the environment has paid; only the KL penalty is charged."""
+        if self.rewards is not None:
+            super().pay(changed)
         return self.last_scores[:0]
 
     def recent_scores(self, steps: int) -> NDArray[np.float32]:

@@ -201,6 +201,8 @@ def test_every_answer_that_was_there_at_the_kill_is_there_at_the_end(trainer: Tr
     [
         ("rlhf/Recommender-v1", ("--held-out-share", "0.17")),
         ("rlhf/Driving-v1", ("--pretrain", "4")),
+        ("rlhf/Driving-v1", ("--pretrain", "4", "--kl-coef", "0.1", "--kl-target", "0.01")),
+        ("rlhf/Driving-v1", ("--reward", "true", "--pretrain", "4", "--kl-coef", "0.1")),
         ("rlhf/Driving-v1", ("--reward", "true")),
         ("rlhf/Driving-v1", ("--learner.use-sde",)),
         ("rlhf/Driving-v1", ("--patience", "1", "--timesteps", "6144")),

@@ -81,3 +81,21 @@ def test_the_largest_figure_has_three_digits_and_the_others_as_many_decimals(
     values: list[float | None], expected: list[str]
 ) -> None:
     assert [rounded(value, decimals(values)) for value in values] == expected
+
+
+@pytest.mark.parametrize("learned", ["", "2.5"])
+def test_returns_are_drawn_over_the_root_of_the_divergence(drawn: Callable[[], Figure], learned: str) -> None:
+    rows = [
+        {
+            "timesteps": str(n),
+            "true_return_mean": str(n),
+            "learned_return_mean": learned,
+            "kl": str(n**2),
+            "kl_coef": "0.1",
+        }
+        for n in range(4)
+    ]
+    charts.over_kl(rows)
+    (line,) = drawn().axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[n, n] for n in range(4)])
+    assert [len(axes.lines) for axes in drawn().axes] == [1, 1, bool(learned)]
