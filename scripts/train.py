@@ -79,7 +79,7 @@ _COMMON = (
     ("--offline FROM", "learn from answers that are there: an exported folder, a run or a store"),
     ("--reward-model FROM", "begin with the reward model of a finished run"),
     ("--pretrain N", "imitate so many demonstrations first ({pretrain})"),
-    ("--kl-coef C", "charge each step C nats of KL from the pretrained policy; --kl-target adapts it ({kl_coef})"),
+    ("--kl-coef C", "what a nat of KL from the pretrained policy costs; --kl-target adapts it ({kl_coef})"),
     ("--store URL", "a PostgreSQL database that several machines share"),
     ("--device WHERE", "cpu, cuda or auto ({device})"),
 )

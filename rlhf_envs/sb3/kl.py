@@ -107,9 +107,8 @@ class KLPenalty:
         found = []
         for start in range(0, len(actions), _AT_ONCE):
             some: Any = map_observations(lambda part, start=start: part[start : start + _AT_ONCE], observations)
-            seen, taken = (
-                obs_as_tensor(part, self._policy.device) for part in (some, actions[start : start + _AT_ONCE])
-            )
+            seen = obs_as_tensor(some, self._policy.device)
+            taken = torch.from_numpy(actions[start : start + _AT_ONCE]).to(self._policy.device)
             with torch.no_grad():
                 found.append(self._reference.get_distribution(seen).log_prob(taken).cpu().numpy())
         return np.concatenate(found)
