@@ -31,13 +31,13 @@ READABLE, ATTACHED, COVERING, CROWDING, TREMBLING = range(5)
 QUALITIES = 5
 """What is judged of every label, 0 to 1 each, in the order of the reward's terms."""
 
-_GLANCE_REACH = np.array([[6.0], [3.0]], dtype=np.float32)
+_GLANCE_REACH = np.array([[13.0], [6.0]], dtype=np.float32)
 _SECONDS_TO_GLANCE, _EAGERNESS = 1.6, 4.5
 _SWAY, _NOD = 0.8, 0.7
 _TREMOR, _TREMOR_KEPT = 0.06, 0.7
 
 _COMFORTABLE, _LONG_LEADER = 0.8, 3.0
-_FAST = 8.0
+_FAST = 5.0
 _NEAR = 5.0
 _TREMBLING_KEPT = 0.6
 
@@ -82,12 +82,12 @@ SCENES = {
 }
 
 TOP_SPEED = 30.0
-_SCATTER = np.array([[20.0], [14.0]], dtype=np.float32)
+_SCATTER = np.array([[36.0], [24.0]], dtype=np.float32)
 
 _SIDES = np.array([[0, -1], [0, 1], [-1, 0], [1, 0]], dtype=np.float32)
 _GAP = 0.9
 _TRUST_IN_CHANGE = np.array([[0.5], [0.9]], dtype=np.float32)
-_PATIENCE, _TOP_DRIFT = 1.2, 4.0
+_PATIENCE, _TOP_DRIFT = 1.2, 6.0
 
 _KEYS = (("w", "a", "s", "d"), ("i", "j", "k", "l"), ("t", "f", "g", "h"), ("8", "4", "5", "6"))
 _KEY_SPEED = 0.3
@@ -143,10 +143,10 @@ class Overlay(Task):
     | attached | 0.5 | 0 to 1 | 1 / (1 + (gap / 3 degrees)²), gap being what is beyond 0.8 degrees from the object |
     | covering | -0.5 | 0 to 1 | the share of the label across any of the objects |
     | crowding | -0.4 | 0 to 1 | the share of the label across other labels |
-    | trembling | -0.6 | 0 to 1 | s² / (1 + s²), smoothed, s being the label's speed against its object / 8 degrees/s |
+    | trembling | -0.6 | 0 to 1 | s² / (1 + s²), smoothed, s being the label's speed against its object / 5 degrees/s |
 
     ## Starting State
-    Objects are spread over the view in random order, each label is up to 10 degrees across and 7 up or down from its
+    Objects are spread over the view in random order, each label is up to 18 degrees across and 12 up or down from its
     object, and the head is anywhere in its stride.
 
     ## Episode End
@@ -168,6 +168,7 @@ class Overlay(Task):
     geometry to write down, and a look to see.
 
     ## Version History
+    - v1: the wearer looks around twice as far, labels begin further off and trembling counts sooner.
     - v0: first version.
     """
 
@@ -474,7 +475,7 @@ def feel_trembling(state: State, objects: int) -> None:
     """Update `state.qualities[TREMBLING]` from what the labels moved against their objects, `state.slip` (degrees).
 
     The eye follows the object. Text is as sharp as ever while it moves by less than 2.5 degrees a second over the
-    retina (Westheimer & McKee 1975, "Visual acuity in the presence of retinal-image motion"); at 8 it is half lost.
+    retina (Westheimer & McKee 1975, "Visual acuity in the presence of retinal-image motion"); at 5 it is half lost.
     """
     slip = state.slip[:objects]
     speed = (slip * slip).sum(axis=1) * (1.0 / (STEP_SECONDS * _FAST) ** 2)
