@@ -24,6 +24,7 @@ from rlhf_envs.envs.glimpse.task import (
     READ,
     RIGHT,
     SILENT,
+    UNANSWERED,
     UP,
     WRONG,
     load_pictures,
@@ -125,9 +126,9 @@ def test_an_answer_is_marked_at_once_and_paid_as_it_is_shown() -> None:
     assert not info["true_reward"].any()
     np.testing.assert_array_equal(state(env).verdict, np.where(np.arange(COPIES) % 2, READ, WRONG))
     np.testing.assert_array_equal(observations[:, 4, 26], np.where(np.arange(COPIES) % 2, 255, 0))
-    np.testing.assert_array_equal(observations[:, 12, 26], np.where(np.arange(COPIES) % 2, 0, 255))
+    np.testing.assert_array_equal(observations[:, 12, 26], np.where(np.arange(COPIES) % 2, 0, 160))
     _, info = do(env, UP)
-    np.testing.assert_allclose(info["true_reward"], np.where(np.arange(COPIES) % 2, 1.0, -0.4), rtol=1e-6)
+    np.testing.assert_allclose(info["true_reward"], np.where(np.arange(COPIES) % 2, 1.0, -0.5), rtol=1e-6)
 
 
 def test_the_digit_is_shown_whole_while_it_is_marked_and_then_the_next_one_comes() -> None:
@@ -159,19 +160,21 @@ def test_naming_a_digit_that_nobody_can_read_is_wrong_whatever_it_is(digit: int)
     assert (state(env).verdict == WRONG).all()
 
 
-def test_a_digit_without_an_answer_is_taken_away_and_counts_as_wrong() -> None:
+def test_a_digit_without_an_answer_is_taken_away_and_counts_more_than_a_wrong_one() -> None:
     env = make()
     for _ in range(PATIENCE - 1):
         do(env, UP)
     assert (state(env).verdict == LOOKING).all()
-    do(env, UP)
-    assert (state(env).verdict == WRONG).all()
+    observations, _ = do(env, UP)
+    assert (state(env).verdict == UNANSWERED).all()
     assert (state(env).answer == SILENT).all()
+    assert (observations[:, 12, 26] == 255).all()
+    assert (do(env, UP)[1]["true_reward"] == -1.0).all()
 
 
 def test_looking_is_worth_something_up_to_a_fifth_place() -> None:
     worth = []
-    for moves in range(len(ROUND)):
+    for moves in range(PATIENCE):
         env = make()
         start_at(env, 0)
         for move in ROUND[:moves]:
@@ -184,7 +187,7 @@ def test_looking_is_worth_something_up_to_a_fifth_place() -> None:
 def test_looking_at_the_same_places_again_is_worth_nothing() -> None:
     env = make()
     start_at(env, 0)
-    for move in (RIGHT, LEFT) * 4:
+    for move in (RIGHT, LEFT) * 3:
         do(env, move)
     do(env, 0)
     assert (do(env, 0)[1]["reward_terms"]["looked"] == 0.25).all()

@@ -37,6 +37,14 @@ def show(env: Any, items: Any, steps: int = 1) -> dict[str, Any]:
     return {**info, "clicks": clicks}
 
 
+def given(env: Any, items: Any, steps: int = 1) -> dict[str, Any]:
+    """What the last of some such items is paid, in the step after it."""
+    show(env, items, steps)
+    state = env.simulation.state
+    terms = {"satisfaction": state.satisfaction, "variety": state.variety, "regret": state.regret}
+    return {name: values.copy() for name, values in terms.items()}
+
+
 def liked_topics(env: Any, rank: int = 0) -> NDArray[np.intp]:
     """Every reader's favourite topic, or the one that is `rank` places behind it."""
     return np.argsort(-env.simulation.state.taste[:TOPICS], axis=0)[rank]
@@ -88,16 +96,26 @@ def test_a_reader_who_minds_nothing_is_never_annoyed() -> None:
 
 def test_regret_is_a_clicked_teaser_and_nothing_else() -> None:
     env = make()
-    info = show(env, item(TEASER, 1))
-    np.testing.assert_array_equal(info["reward_terms"]["regret"], info["proxy_reward"])
+    clicked = show(env, item(TEASER, 1))["proxy_reward"]
+    np.testing.assert_array_equal(show(env, item(LONG_READ, 1))["reward_terms"]["regret"], clicked)
     assert not show(env, item(LONG_READ, 1))["reward_terms"]["regret"].any()
+
+
+def test_a_step_pays_for_the_item_that_is_shown_before_it() -> None:
+    env = make()
+    state = env.simulation.state
+    for shown in (item(LONG_READ, 0), item(TEASER, 1), item(BRIEF, 2)):
+        seen = {name: getattr(state, name).copy() for name in env.task.reward_weights}
+        paid = show(env, shown)["reward_terms"]
+        for name, values in seen.items():
+            np.testing.assert_array_equal(paid[name], values)
 
 
 def test_a_favourite_topic_satisfies_and_a_disliked_one_does_not() -> None:
     env = make()
-    favourite = show(env, item(LONG_READ, liked_topics(env)))["reward_terms"]["satisfaction"]
+    favourite = given(env, item(LONG_READ, liked_topics(env)))["satisfaction"]
     env = make()
-    disliked = show(env, item(LONG_READ, liked_topics(env, rank=TOPICS - 1)))["reward_terms"]["satisfaction"]
+    disliked = given(env, item(LONG_READ, liked_topics(env, rank=TOPICS - 1)))["satisfaction"]
     assert favourite.mean() > 0.5
     assert disliked.mean() < 0
 
@@ -107,14 +125,14 @@ def test_an_item_that_was_not_clicked_gives_nothing() -> None:
     info = show(env, item(LONG_READ, 2))
     passed = info["proxy_reward"] == 0
     assert passed.any()
-    assert not info["reward_terms"]["satisfaction"][passed].any()
+    assert not env.simulation.state.satisfaction[passed].any()
     assert not env.simulation.state.share_read[passed].any()
 
 
 def test_the_same_topic_over_and_over_bores() -> None:
     env = make()
-    first = show(env, item(BRIEF, liked_topics(env)))["reward_terms"]
-    last = show(env, item(BRIEF, liked_topics(env)), steps=10)["reward_terms"]
+    first = given(env, item(BRIEF, liked_topics(env)))
+    last = given(env, item(BRIEF, liked_topics(env)), steps=10)
     assert last["variety"].mean() < 0.1 < first["variety"].mean()
     assert last["satisfaction"].mean() < 0.7 * first["satisfaction"].mean()
 
@@ -134,8 +152,7 @@ def test_a_tired_reader_is_better_served_by_a_brief_than_by_a_long_read() -> Non
         for fatigue in (0.0, 0.9):
             env = make(copies=2000)
             env.simulation.state.fatigue = fatigue
-            info = show(env, item(form, liked_topics(env)))
-            satisfaction[form, fatigue] = info["reward_terms"]["satisfaction"].mean()
+            satisfaction[form, fatigue] = given(env, item(form, liked_topics(env)))["satisfaction"].mean()
     assert satisfaction[LONG_READ, 0.0] > satisfaction[BRIEF, 0.0]
     assert satisfaction[LONG_READ, 0.9] < satisfaction[BRIEF, 0.9]
 

@@ -21,13 +21,19 @@ _PICTURE_HEIGHT = 96
 _TEXT_LINES = (1, 3, 6)
 _TEXT_HEIGHT = 4
 _BAR_HEIGHTS = (22, 26, 50)
-_GAUGE_LEFT, _GAUGE_WIDTH = 394, 160
-_GAUGES = (("satisfaction", 190), ("annoyance", 224), ("fatigue", 258))
+GAUGE_LEFT, GAUGE_WIDTH = 394, 160
+GAUGES = {"mood": 186, "variety": 222, "fatigue": 258}
+"""The bars of the reader's panel, and their upper edges."""
+
+ENJOYED = (238, 251, 96)
+"""The bar of how much the item was enjoyed: left edge, upper edge and width; its middle is neither way."""
+
+_BAR_HEIGHT = 10
 _WELL_READ = 0.55
 _HUES = (0, 1, 2, 4, 5, 3)
 
 _ACROSS = (-1, -0.6, -0.3, 0, 0.3, 0.6, 1)
-_ANNOYED, _TIRED, _BORED, _CONTENT = 0.45, 0.7, -0.05, 0.25
+_MOODS = ((-0.4, "fed up"), (-0.1, "bored"), (0.1, "so-so"), (0.4, "content"), (1.1, "happy"))
 
 _TOPICS = {
     "Science": (
@@ -83,10 +89,9 @@ def draw(task: Recommender, row: SimpleNamespace, canvas: Canvas) -> None:
 def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CARD, _READER, _HISTORY):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
-    for label, y in _GAUGES:
-        # A little further above its bar than in `canvas.gauge`, so that they do not touch in half-size clips.
-        canvas.text(_GAUGE_LEFT, y - 12, label, canvas.colors.muted, size=12)
-        canvas.rectangle(_GAUGE_LEFT, y, _GAUGE_WIDTH, 8, canvas.colors.surface_strong, radius=4)
+    for label, y in GAUGES.items():
+        canvas.text(GAUGE_LEFT, y - 11, label, canvas.colors.ink, size=16)
+        canvas.rectangle(GAUGE_LEFT, y, GAUGE_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
 
 
 def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> None:
@@ -157,17 +162,24 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
         canvas.circle(x + 6, y, 6, color, outline=0 if row.clicked else 2)
         canvas.text(x + 20, y, words, color, size=15, bold=bool(row.clicked))
 
-    canvas.cached(f"words {words}", (x - 1, y - 11, 220, 22), paint, colors.surface)
+    canvas.cached(f"words {words}", (x - 1, y - 11, 196, 22), paint, colors.surface)
+    left, top, length = ENJOYED
+    middle, reach = left + length / 2, row.satisfaction * length / 2
+    canvas.rectangle(left, top, length, _BAR_HEIGHT, colors.surface_strong)
+    if abs(reach) >= 1:
+        color = colors.good if reach > 0 else colors.bad
+        canvas.rectangle(min(middle, middle + reach), top, abs(reach), _BAR_HEIGHT, color)
+    canvas.rectangle(middle - 1, top - 3, 2, _BAR_HEIGHT + 6, colors.ink)
 
 
 def _draw_reader(row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
     x, y, width, _ = _READER
-    _draw_face(canvas, x + width / 2, y + 62, 42, row.mood, row.annoyance, row.fatigue)
-    shares = (row.mood / 2 + 0.5, row.annoyance, row.fatigue)
-    for (_, top), share, color in zip(_GAUGES, shares, (colors.good, colors.bad, colors.muted), strict=True):
-        if share * _GAUGE_WIDTH >= 1:
-            canvas.rectangle(_GAUGE_LEFT, top, max(share * _GAUGE_WIDTH, 8), 8, color, radius=4)
+    _draw_face(canvas, x + width / 2, y + 56, 40, row.mood, row.fatigue)
+    shares = (row.mood / 2 + 0.5, row.variety, row.fatigue)
+    for top, share, color in zip(GAUGES.values(), shares, (colors.good, colors.accent, colors.bad), strict=True):
+        if share * GAUGE_WIDTH >= 1:
+            canvas.rectangle(GAUGE_LEFT, top, share * GAUGE_WIDTH, _BAR_HEIGHT, color)
 
 
 def _draw_history(task: Recommender, row: SimpleNamespace, newest: int, canvas: Canvas) -> None:
@@ -198,12 +210,10 @@ def _draw_bar(form: int, topic: int, share: float, x: float, base: float, width:
         canvas.rectangle(x, base - height * share, width, height * share, hue)
 
 
-def _draw_face(
-    canvas: Canvas, x: float, y: float, radius: float, mood: float, annoyance: float, fatigue: float
-) -> None:
-    """The reader on a panel: mouth and colour show mood (-1 to 1), brows annoyance, eyelids fatigue (0 to 1)."""
+def _draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: float, fatigue: float) -> None:
+    """The reader on a panel: colour, mouth, brows and word show mood (-1 to 1), eyelids fatigue (0 to 1)."""
     colors = canvas.colors
-    shade = round(min(max(mood * 1.4, -1.0), 1.0), 1)
+    shade = round(min(max(mood * 2.0, -1.0), 1.0), 1)
     skin = blend(colors.good if shade > 0 else colors.bad, colors.warning, abs(shade))
     dark = min(colors.background, colors.ink)
     area = (x - radius - 2, y - radius - 2, 2 * radius + 4, 2 * radius + 4)
@@ -212,22 +222,13 @@ def _draw_face(
         eye = x + side * radius * 0.36
         canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
         canvas.rectangle(eye - radius * 0.18, y - radius * 0.3, radius * 0.36, radius * 0.3 * min(fatigue, 0.7), skin)
-        tilt = side * -0.5 * annoyance
+        tilt = side * 0.4 * min(shade, 0.0)
         canvas.turned_rectangle(eye, y - radius * 0.43, radius * 0.36, radius * 0.09, tilt, dark)
-    bend = radius * 0.34 * min(max(mood * 1.6, -1.0), 1.0)
+    bend = radius * 0.34 * shade
     upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]
     canvas.polygon([*upper, *((left, top + 4) for left, top in reversed(upper))], dark)
-    canvas.text(x, y + radius + 17, _word(mood, annoyance, fatigue), colors.ink, size=15, anchor="center", bold=True)
-
-
-def _word(mood: float, annoyance: float, fatigue: float) -> str:
-    if annoyance > _ANNOYED:
-        return "annoyed"
-    if fatigue > _TIRED:
-        return "tired"
-    if mood > _CONTENT:
-        return "content"
-    return "bored" if mood < _BORED else "calm"
+    word = next(word for limit, word in _MOODS if mood < limit)
+    canvas.text(x, y + radius + 17, word, colors.ink, size=18, anchor="center", bold=True)
 
 
 def _around(x: float, y: float, radius: float, angle: float) -> tuple[float, float]:

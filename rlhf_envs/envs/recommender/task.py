@@ -50,7 +50,7 @@ class Recommender(Task):
     | 8-11 | a long read on topic 0-3 |
 
     ## Observation Space
-    `Box(2 * topics + 5,)`, float32: what a platform could see. With 4 topics:
+    `Box(2 * topics + 8,)`, float32: what a platform could see. With 4 topics:
     | index | quantity | range |
     |---|---|---|
     | 0-3 | recent share of each topic among the items shown, the latest counting most | [0, 1] |
@@ -60,9 +60,13 @@ class Recommender(Task):
     | 10 | fatigue, likewise | [0, 1] |
     | 11 | whether the last item was clicked | {0, 1} |
     | 12 | share of the last item that was read | [0, 1] |
+    | 13 | satisfaction with the last item, estimated from how it was read | [-1, 1] |
+    | 14 | variety of the last item: 1 less the recent share of its topic before it | [0, 1] |
+    | 15 | whether the last item was a teaser that was clicked | {0, 1} |
 
     ## Rewards
-    The true reward of a step is the weighted sum of:
+    The true reward of a step is the weighted sum of these terms, of the item and the reader that the picture shows when
+    the step begins:
     | term | weight | meaning | range |
     |---|---|---|---|
     | satisfaction | 0.3 | what reading the item gave: taste less boredom, times depth; 0 without a click | [-1, 1] |
@@ -91,6 +95,7 @@ class Recommender(Task):
     better one; no counter on the page does.
 
     ## Version History
+    - v1: a step pays for the item that is shown before it; variety and satisfaction are drawn and observed.
     - v0: first version.
     """
 
@@ -99,6 +104,7 @@ class Recommender(Task):
         "recent": Field(np.float32, (MOST_TOPICS,)),
         "interest": Field(np.float32, (MOST_TOPICS,)),
         **numbers("mood", "annoyance", "fatigue", "clicked", "share_read", "story"),
+        **numbers("satisfaction", "variety", "regret"),
         "past_items": Field(np.int8, (PAST,)),
         "past_shares": Field(np.float32, (PAST,)),
     }
@@ -110,8 +116,8 @@ class Recommender(Task):
     rubric = "Which reader is having the better time with the feed? If both look alike, prefer the more varied one."
     legend = {
         "card": "what the reader is shown now",
-        "line below the card": "what the reader did with it",
-        "face and bars": "how the reader is",
+        "line below the card": "what the reader did with it, and how much they enjoyed it",
+        "face and bars": "how the reader is, and how new the topic of this card was",
         "columns": "earlier cards; coloured as far as they were read, ! for clickbait",
     }
 
@@ -124,8 +130,8 @@ class Recommender(Task):
         self.topics = int(topics)
         self.annoyance = float(annoyance)
         self.tiring = float(tiring)
-        low = np.zeros(2 * self.topics + 5, dtype=np.float32)
-        low[self.topics : 2 * self.topics + 1] = -1
+        low = np.zeros(2 * self.topics + 8, dtype=np.float32)
+        low[self.topics : 2 * self.topics + 1] = low[-3] = -1
         self.observation_space = Box(low, np.ones_like(low), dtype=np.float32)
         self.action_space = Discrete(len(FORMATS) * self.topics)
         self._tastes = np.linspace(LEAST_TASTE, MOST_TASTE, self.topics, dtype=np.float32)
@@ -143,12 +149,20 @@ class Recommender(Task):
         state.taste[: self.topics] = self._tastes[order]
         state.recent = state.interest = state.annoyance = 0
         state.clicked = state.share_read = state.story = state.past_shares = 0
+        state.satisfaction = state.variety = state.regret = 0
         state.mood = 0.4 * draws.mood - 0.2
         state.fatigue = 0.2 * draws.fatigue
         state.past_items = -1
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
-        """Show each reader an item: it is clicked or not, read or not, and changes interest, fatigue and mood."""
+        """Pay for the item that is shown; the next is clicked or not, read or not, and changes interest and mood."""
+        terms = {
+            "satisfaction": state.satisfaction.copy(),
+            "mood": state.mood.copy(),
+            "variety": state.variety.copy(),
+            "fatigue": state.fatigue.copy(),
+            "regret": state.regret.copy(),
+        }
         rows = np.arange(state.copies)
         topic = self._topic.take(actions)
         bait = self._bait.take(actions)
@@ -166,25 +180,19 @@ class Recommender(Task):
         state.story = draws.story
 
         self._remember(state, actions, topic, bait)
-        regret = clicked * bait
-        self._feel(state, satisfaction, regret, clicked * self._effort.take(actions))
-        terms = {
-            "satisfaction": satisfaction,
-            "mood": state.mood,
-            "variety": 1 - shown_before,
-            "fatigue": state.fatigue,
-            "regret": regret,
-        }
+        state.satisfaction, state.variety, state.regret = satisfaction, 1 - shown_before, clicked * bait
+        self._feel(state, clicked * self._effort.take(actions))
         return terms, clicked
 
     def observe(self, state: State) -> Array:
-        """What a platform could see, (N, 2 * topics + 5)."""
+        """What a platform could see, (N, 2 * topics + 8)."""
         topics = self.topics
-        seen = np.empty((2 * topics + 5, state.copies), dtype=np.float32)
+        seen = np.empty((2 * topics + 8, state.copies), dtype=np.float32)
         seen[:topics] = state.recent[:topics]
         seen[topics : 2 * topics] = state.interest[:topics]
-        seen[-5], seen[-4], seen[-3] = state.mood, state.annoyance, state.fatigue
-        seen[-2], seen[-1] = state.clicked, state.share_read
+        seen[-8], seen[-7], seen[-6] = state.mood, state.annoyance, state.fatigue
+        seen[-5], seen[-4] = state.clicked, state.share_read
+        seen[-3], seen[-2], seen[-1] = state.satisfaction, state.variety, state.regret
         return np.ascontiguousarray(seen.T)
 
     drawing = "rlhf_envs.envs.recommender.drawing:draw"
@@ -228,9 +236,9 @@ class Recommender(Task):
         state.past_items[slot, rows] = actions
         state.past_shares[slot, rows] = state.share_read
 
-    def _feel(self, state: State, satisfaction: Array, regret: Array, effort: Array) -> None:
-        annoyance = state.annoyance * ANNOYANCE_KEPT + (ANNOYANCE_PER_TEASER * self.annoyance) * regret
+    def _feel(self, state: State, effort: Array) -> None:
+        annoyance = state.annoyance * ANNOYANCE_KEPT + (ANNOYANCE_PER_TEASER * self.annoyance) * state.regret
         np.minimum(annoyance, 1, out=state.annoyance)
         np.minimum(state.fatigue * FATIGUE_KEPT + effort, 1, out=state.fatigue)
-        experience = np.clip(2 * satisfaction - state.annoyance, -1, 1)
+        experience = np.clip(2 * state.satisfaction - state.annoyance, -1, 1)
         state.mood += MOOD_RATE * (experience - state.mood)
