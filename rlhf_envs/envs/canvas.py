@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 from itertools import pairwise
 from math import cos, sin
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.palette import THEMES, Color
+from rlhf_envs.envs.palette import THEMES, Color, text_colors
 
 LOGICAL_WIDTH, LOGICAL_HEIGHT = 600, 400
 _SMALLEST_TEXT = 9
+_OVERSAMPLED = 4
+"""Text is drawn so many times larger and scaled down: at its own size each letter would be moved to a whole pixel,
+which spaces small letters unevenly."""
+
 _MOST_CACHED_TEXTS = 2000
 
 _STRIP = 8
@@ -47,6 +54,7 @@ class Canvas:
         self.width, self.height = width, height
         self.scale = min(width / LOGICAL_WIDTH, height / LOGICAL_HEIGHT)
         self.colors = THEMES[theme]
+        self._text_colors = text_colors(self.colors)
         self.surface = _rgb_surface(width, height)
         self._target = self.surface
         self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
@@ -203,7 +211,13 @@ class Canvas:
     def text(
         self, x: float, y: float, text: str, color: Color, size: float = 14, anchor: str = "left", bold: bool = False
     ) -> None:
-        """A line of text, vertically centred on y; `anchor` says what x is: "left", "center" or "right"."""
+        """A line of text, vertically centred on y; `anchor` says what x is: "left", "center" or "right".
+
+        A hue of the palette comes out as dark, or in the dark theme as pale, as it takes to read it.
+        """
+        if not text:
+            return
+        color = self._text_colors.get(color, color)
         drawn = self._drawn(text, max(round(size * self.scale), _SMALLEST_TEXT), color, bold)
         shift = {"left": 0.0, "center": 0.5, "right": 1.0}[anchor]
         left = round(x * self.scale - drawn.get_width() * shift)
@@ -212,7 +226,7 @@ class Canvas:
     def text_width(self, text: str, size: float = 14, bold: bool = False) -> float:
         """How wide a line of text comes out."""
         font = self._font(max(round(size * self.scale), _SMALLEST_TEXT), bold)
-        return font.size(text)[0] / self.scale
+        return font.size(text)[0] / (_OVERSAMPLED * self.scale)
 
     def gauge(
         self, x: float, y: float, width: float, label: str, share: float, color: Color, height: float = 8
@@ -268,9 +282,7 @@ class Canvas:
     def _font(self, pixels: int, bold: bool) -> pygame.font.Font:
         key = (pixels, bold)
         if key not in self._fonts:
-            font = pygame.font.Font(None, round(pixels * 1.45))
-            font.set_bold(bold)
-            self._fonts[key] = font
+            self._fonts[key] = pygame.font.Font(_font_file(bold), _OVERSAMPLED * pixels)
         return self._fonts[key]
 
     def _drawn(self, text: str, pixels: int, color: Color, bold: bool) -> pygame.Surface:
@@ -279,8 +291,20 @@ class Canvas:
         if drawn is None:
             if len(self._texts) >= _MOST_CACHED_TEXTS:
                 self._texts.clear()
-            drawn = self._texts[key] = self._font(pixels, bold).render(text, True, color)
+            large = self._font(pixels, bold).render(text, True, color)
+            size = (max(round(side / _OVERSAMPLED), 1) for side in large.get_size())
+            drawn = self._texts[key] = pygame.transform.smoothscale(large, tuple(size))
         return drawn
+
+
+@lru_cache
+def _font_file(bold: bool) -> str:
+    """DejaVu Sans, which matplotlib brings along; found without importing matplotlib, which takes a while."""
+    found = find_spec("matplotlib")
+    if found is None or found.origin is None:
+        raise RuntimeError("matplotlib, whose font pictures are labelled in, is not installed.")
+    fonts = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return str(fonts / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
 
 
 def _rgb_surface(width: int, height: int) -> pygame.Surface:

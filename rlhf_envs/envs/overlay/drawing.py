@@ -197,7 +197,7 @@ def _tag(name: str, place: Point, paper: Color, text: str, ink: Color, canvas: C
         if text:
             canvas.rectangle(0, 0, width, height, canvas.colors.background, radius=9)
         canvas.rectangle(1.5, 1.5, width - 3, height - 3, paper, radius=8)
-        canvas.text(width / 2, height / 2, text, ink, size=14, anchor="center", bold=True)
+        canvas.text(width / 2, height / 2, text, ink, size=14, anchor="center", bold=canvas.scale > 0.8)
 
     canvas.stamp(name, *place, (width, height), _KEY, paint)
 

@@ -64,7 +64,7 @@ class Scene(NamedTuple):
 
 SCENES = {
     "workshop": Scene(
-        names=("Pump 42°", "Tank 68%", "Motor 9 A", "Valve 35%"),
+        names=("Pump 42°", "Tank 68%", "Motor 9A", "Valve 35%"),
         halves=((2.6, 2.1), (1.8, 2.4), (2.6, 1.8), (1.9, 2.2)),
         spread=(12.0, 6.0),
         swing=(2.4, 1.6),
@@ -72,7 +72,7 @@ SCENES = {
         glare=(2.6, 2.4),
     ),
     "street": Scene(
-        names=("Bus 12", "Café open", "Bike 3 km", "Lift 40 m"),
+        names=("Bus 12", "Café", "Bike 3km", "Lift 40m"),
         halves=((3.3, 2.0), (2.4, 2.5), (2.4, 1.8), (1.7, 2.4)),
         spread=(12.0, 4.0),
         swing=(5.0, 0.8),

@@ -1,0 +1,116 @@
+"""Text can be read, and good and bad can be told apart: by everybody, in both themes, at the size of a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.canvas import Canvas
+from rlhf_envs.envs.palette import LEAST_CONTRAST, THEMES, Color, contrast, text_colors
+from rlhf_envs.envs.registration import ENVIRONMENTS, register_environments
+
+register_environments()
+
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+"""Of linear red, green and blue (Machado, Oliveira & Fernandes 2009, "A physiologically-based model for simulation of
+color vision deficiency", IEEE Transactions on Visualization and Computer Graphics 15, severity 1)."""
+
+SRGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+WHITE = np.array([0.9505, 1.0, 1.089])
+
+
+def linear(color: Color) -> NDArray[np.float64]:
+    """Linear red, green and blue, (3,), of a colour."""
+    share = np.array(color) / 255.0
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def difference(first: Color, second: Color, vision: NDArray[np.float64]) -> float:
+    """CIE 1976 distance of two colours as they are seen; 2.3 is just noticeable."""
+    seen = []
+    for color in (first, second):
+        xyz = SRGB_TO_XYZ @ np.clip(vision @ linear(color), 0.0, 1.0) / WHITE
+        root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        seen.append(np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])]))
+    return float(np.linalg.norm(seen[0] - seen[1]))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_stands_out_from_what_it_is_drawn_on(theme: str) -> None:
+    colors = THEMES[theme]
+    shades = text_colors(colors)
+    for color in (colors.ink, colors.muted, *shades.values()):
+        for ground in (colors.background, colors.surface, colors.surface_strong):
+            assert contrast(color, ground) >= LEAST_CONTRAST, (color, ground)
+    # Each stays a colour of its own.
+    assert len(set(shades.values())) == len(shades) == 4 + len(colors.others)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("vision", [np.eye(3), DEUTERANOPIA], ids=["trichromat", "deuteranope"])
+def test_good_and_bad_are_different_colours_for_everybody(theme: str, vision: NDArray[np.float64]) -> None:
+    colors = THEMES[theme]
+    for first, second in (("good", "bad"), ("good", "warning"), ("warning", "bad"), ("accent", "bad")):
+        assert difference(getattr(colors, first), getattr(colors, second), vision) > 20, (first, second)
+
+
+def test_a_deuteranope_does_not_see_what_only_red_and_green_tell_apart() -> None:
+    red, green = (200, 60, 40), (106, 121, 40)
+    assert difference(red, green, np.eye(3)) > 60
+    assert difference(red, green, DEUTERANOPIA) < 20
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_text_of_a_picture_can_be_read(name: str, theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    faint: dict[tuple[str, Color, Color], float] = {}
+    draw = Canvas.text
+
+    def text(canvas: Canvas, x: float, y: float, words: str, color: Color, *style: Any, **named: Any) -> None:
+        before = canvas._target.copy()
+        draw(canvas, x, y, words, color, *style, **named)
+        color = text_colors(canvas.colors).get(color, color)
+        if words:
+            ground = ground_of(before, canvas._target)
+            if ground is not None and contrast(color, ground) < LEAST_CONTRAST:
+                faint[words, color, ground] = contrast(color, ground)
+
+    monkeypatch.setattr(Canvas, "text", text)
+    env = gym.make_vec(name, num_envs=1, render_mode="rgb_array", theme=theme, frame_size=(300, 200))
+    env.reset(seed=2)
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        action = getattr(env, "expert_action" if step % 40 < 25 else "proxy_action")() if rng.random() < 0.8 else None
+        env.step(env.action_space.sample() if action is None else action)
+        if step % 3 == 0:
+            env.render()
+    # A label before the glare is meant to be hard to read: that is what is judged.
+    readable = {text: ratio for text, ratio in faint.items() if name != "rlhf/Overlay-v1"}
+    assert not readable, readable
+
+
+def ground_of(before: pygame.Surface, after: pygame.Surface) -> Color | None:
+    """The colour that was beneath most of what has just been drawn; None where nothing was."""
+    old, new = (pygame.surfarray.array3d(each) for each in (before, after))
+    drawn = (old != new).any(axis=2)
+    if not drawn.any():
+        return None
+    colors, counts = np.unique(old[drawn], axis=0, return_counts=True)
+    red, green, blue = colors[counts.argmax()].tolist()
+    return red, green, blue
+
+
+def test_letters_are_as_far_apart_wherever_they_stand() -> None:
+    """The width of a word is that of its letters: no letter is moved to a whole pixel."""
+    canvas = Canvas(300, 200)
+    for letter in "aeimnrst":
+        one, many = canvas.text_width(letter, 12), canvas.text_width(letter * 20, 12)
+        assert many == pytest.approx(20 * one, rel=0.05)
+    assert canvas.text_width("", 12) == 0
