@@ -36,12 +36,11 @@ NOTE = "Dear guest, the spicy soup simmers near our oven . Regards"
 
 
 def make(topic: int = COOKING, tone: int = FORMAL, copies: int = 1, **parameters: Any) -> Any:
-    """Desks with a given request and nothing in the margin."""
+    """Desks with a given request."""
     env = gym.make_vec("rlhf/Writing-v1", num_envs=copies, **parameters)
     env.reset(seed=3)
     state = env.simulation.state
     state.topic, state.tone = topic, tone
-    state.topic_marks = state.tone_marks = 0
     return env
 
 
@@ -101,27 +100,27 @@ def test_from_every_place_of_the_grammar_a_sentence_can_be_ended() -> None:
 
 
 def test_words_on_the_topic_count_for_it_and_words_of_other_topics_against_it() -> None:
-    assert judged(make(), "the soup simmers crispy ferry", "on_topic") == [0, 0.33, 0.67, 1, 0.33]
+    assert judged(make(), "the soup simmers crispy ferry", "on_topic") == [0, 1, 1, 1, -1]
 
 
 def test_the_same_words_are_off_the_topic_where_something_else_was_asked_for() -> None:
-    assert judged(make(TRAVEL), "the soup simmers", "on_topic") == [0, -0.33, -0.67]
+    assert judged(make(TRAVEL), "the soup simmers", "on_topic") == [0, -1, -1]
 
 
 def test_the_tone_that_was_asked_for_is_right_and_the_other_wrong() -> None:
-    assert judged(make(tone=FORMAL), "Dear guest, Hey", "right_tone") == [0.5, 1, 0]
-    assert judged(make(tone=FRIENDLY), "Dear guest, Hey", "right_tone") == [-0.5, -1, 0]
+    assert judged(make(tone=FORMAL), "Dear guest, Hey", "right_tone") == [1, 1, -1]
+    assert judged(make(tone=FRIENDLY), "Dear guest, Hey", "right_tone") == [-1, -1, 1]
 
 
 def test_a_strict_reader_minds_one_word_in_the_wrong_tone_more_than_one_in_the_right_tone_helps() -> None:
-    assert judged(make(tone_strictness=2), "Dear Hey", "right_tone") == [0.5, -0.5]
-    assert judged(make(tone_strictness=3), "Hey Hi", "right_tone") == [-1, -1]
+    assert judged(make(tone_strictness=2), "Dear Hey", "right_tone") == [1, -2]
+    assert judged(make(tone_strictness=3), "Hey Hi", "right_tone") == [-3, -3]
 
 
 def test_saying_something_twice_in_a_note_is_repetition_and_counts_no_more_for_the_topic() -> None:
     words = "the soup is the soup"
     assert judged(make(), words, "repetition") == [0, 0, 0, 0, 1]
-    assert judged(make(), words, "on_topic")[-1] == 0.33
+    assert judged(make(), words, "on_topic")[-1] == 0
 
 
 def test_the_next_note_may_use_the_same_words_again() -> None:
@@ -139,10 +138,14 @@ def test_a_note_closed_in_the_middle_of_a_sentence_or_before_it_says_anything_is
 
 def test_a_note_that_is_never_closed_costs_from_the_limit_on_until_the_page_is_full() -> None:
     env = make(max_words=8)
-    env.simulation.state.stamp = SENT
-    assert judged(env, "the " * 11, "in_time") == [0.6] * 8 + [0.2] * 3
+    assert judged(env, "the " * 11, "over_limit") == [0] * 8 + [1] * 3
     assert env.simulation.state.stamp[0] == PAGE_FULL
     assert env.simulation.state.length[0] == 0
+    assert write(env, "the the")[0]["reward_terms"]["in_time"][0] == -1
+
+
+def test_a_note_is_paid_once_when_it_is_stamped() -> None:
+    assert judged(make(), NOTE + " the the", "in_time") == [0] * (len(NOTE.split()) - 1) + [1, 0, 0]
 
 
 def test_a_turned_page_is_blank_and_the_note_lies_beside_it() -> None:

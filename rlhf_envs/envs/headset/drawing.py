@@ -22,9 +22,9 @@ Place = tuple[float, float, float]
 
 _VIEW = (0.0, 0.0, 600.0, 304.0)
 _PANEL = (0.0, 304.0, 600.0, 96.0)
-_BAR_PLACES = (124.0, 244.0, 364.0, 484.0)
+BAR_PLACES = (124.0, 244.0, 364.0, 484.0)
 _BAR_LABELS = ("immersion", "sickness", "looks past", "jolts")
-_BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 356.0, 100.0, 12.0
+BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 356.0, 100.0, 12.0
 _LABEL_SIZE = 17
 _SICKNESS_LEVELS = 40
 _MIDDLE, _HORIZON, _FOCAL, _EYE_HEIGHT = 300.0, 132.0, 330.0, 1.5
@@ -198,21 +198,21 @@ def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
     canvas.cached(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
     colors = canvas.colors
     for x, share, color in (
-        (_BAR_PLACES[0], row.immersion, colors.good),
-        (_BAR_PLACES[1], row.sickness, colors.bad),
-        (_BAR_PLACES[2], row.astray, colors.bad),
-        (_BAR_PLACES[3], row.jolts, colors.bad),
+        (BAR_PLACES[0], row.immersion, colors.good),
+        (BAR_PLACES[1], row.sickness, colors.bad),
+        (BAR_PLACES[2], row.astray, colors.bad),
+        (BAR_PLACES[3], row.jolts, colors.bad),
     ):
         if share * _BAR_WIDTH >= 1:
-            canvas.rectangle(x, _BAR_TOP, share * _BAR_WIDTH, _BAR_HEIGHT, color)
+            canvas.rectangle(x, BAR_TOP, share * _BAR_WIDTH, _BAR_HEIGHT, color)
 
 
 def _panel(sickness: float, canvas: Canvas) -> None:
     """The wearer, and empty bars that are filled in each frame."""
     _draw_face(canvas, 58, 346, 27, sickness)
-    for x, label in zip(_BAR_PLACES, _BAR_LABELS, strict=True):
-        canvas.text(x, _BAR_TOP - 18, label, canvas.colors.ink, size=_LABEL_SIZE)
-        canvas.rectangle(x, _BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
+    for x, label in zip(BAR_PLACES, _BAR_LABELS, strict=True):
+        canvas.text(x, BAR_TOP - 18, label, canvas.colors.ink, size=_LABEL_SIZE)
+        canvas.rectangle(x, BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
 
 
 def _grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: float, canvas: Canvas) -> None:

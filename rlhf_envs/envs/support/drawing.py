@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 _CHAT = (16, 16, 348, 368)
 _CUSTOMER = (376, 16, 208, 124)
 _EVIDENCE = (376, 150, 208, 142)
-_LINE = (376, 302, 208, 82)
+LINE = (376, 302, 208, 82)
 _ROW, _BUBBLE = 44.0, 34.0
+NEWEST_TURN = _CHAT[1] + 8 + (2 * PAST - 1.5) * _ROW
+"""The middle of the line that the desk has said last."""
+
 _TEXT = 16.0
 _SIGNS = {REFUNDED: REFUND, ESCALATED: ESCALATE, WASTED: REFUND, WASTED + 1: ESCALATE}
 _HUES = {ANSWER: 1, REFUND: 2, ESCALATE: 0}
@@ -50,7 +53,7 @@ _BROWS = ((0.5, 0.5), (0.5, 0.5), (0.42, 0.54), (0.36, 0.6))
 """How high the inner and the outer ends of the brows lie in each mood, likewise."""
 
 _SMALL = 20
-_BAR_LEFT, _BAR_WIDTH, _BAR_HEIGHT = 460, 108, 12
+BAR_LEFT, _BAR_WIDTH, _BAR_HEIGHT = 460, 108, 12
 ANGER_BAR, WAITING_BAR = 114, 362
 """The upper edges of the bars that show the anger of the customer at the desk, and of those who wait."""
 
@@ -65,7 +68,7 @@ def draw(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
 
 
 def _draw_panels(canvas: Canvas) -> None:
-    for x, y, width, height in (_CHAT, _CUSTOMER, _EVIDENCE, _LINE):
+    for x, y, width, height in (_CHAT, _CUSTOMER, _EVIDENCE, LINE):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     x, y, width, _ = _EVIDENCE
     canvas.text(x + 16, y + 18, "likely issue", canvas.colors.ink, size=16, bold=True)
@@ -80,7 +83,7 @@ def _draw_panels(canvas: Canvas) -> None:
 
 def _draw_bar(top: float, share: float, color: Color, canvas: Canvas) -> None:
     if share * _BAR_WIDTH >= 1:
-        canvas.rectangle(_BAR_LEFT, top, share * _BAR_WIDTH, _BAR_HEIGHT, color)
+        canvas.rectangle(BAR_LEFT, top, share * _BAR_WIDTH, _BAR_HEIGHT, color)
 
 
 def _draw_chat(row: SimpleNamespace, canvas: Canvas) -> None:
@@ -209,7 +212,7 @@ def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
 def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
     """The waiting customers, a ring where the one at the desk has sat, and a cross where one has just left."""
     colors = canvas.colors
-    x, y, _, _ = _LINE
+    x, y, _, _ = LINE
     pitch, middle = 32, y + 28
     for slot in range(task.caseload):
         across = x + 24 + pitch * slot

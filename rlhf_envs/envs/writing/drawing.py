@@ -13,15 +13,22 @@ from rlhf_envs.envs.writing.task import NONE, REPEATED, SQUIGGLE, STAMPS, STOP, 
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Area, Canvas
-    from rlhf_envs.envs.palette import Color
     from rlhf_envs.envs.writing.task import Writing
 
 _BEFORE = (16, 14, 568, 96)
 _PAGE = (16, 120, 568, 206)
 _MARGIN = (16, 336, 568, 50)
 _GAP = 0.28
-_LENGTH = (424, 356, 144, 10)
-_PITCH = 23
+_CHIPS, _CHIP_PITCH, _CHIP_WIDTH, _CHIP_HEIGHT = 26, 110, 104, 32
+_LENGTH = (474, 366, 98, 10)
+
+SIGNS = {
+    "fluency": {1: "fits", -1: "does not fit"},
+    "topic": {1: "on topic", -1: "off topic"},
+    "tone": {1: "in tone", -1: "wrong tone"},
+    "repetition": {-1: "repeated"},
+}
+"""What the signs below the page say of the last word, by how it is judged."""
 
 _widths: dict[tuple[float, float, int], float] = {}
 
@@ -38,7 +45,8 @@ class Note(NamedTuple):
 def draw(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one writer's desk, as `Task.draw` asks."""
     canvas.background("writing", lambda: _draw_panels(task, canvas))
-    before = f"{row.stamp} {row.past_topic} {row.past_tone} {row.past_words.tobytes()!r} {row.past_flaws.tobytes()!r}"
+    request = f"{row.past_topic} {row.past_tone}"
+    before = f"{row.stamp} {row.length == 0} {request} {row.past_words.tobytes()!r} {row.past_flaws.tobytes()!r}"
     canvas.cached_newest("note before", before, _BEFORE, lambda: _draw_note_before(row, canvas))
     _draw_request(row.topic, row.tone, canvas)
     x, y, width, _ = _PAGE
@@ -52,9 +60,8 @@ def draw(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
 def _draw_panels(task: Writing, canvas: Canvas) -> None:
     for x, y, width, height in (_BEFORE, _PAGE, _MARGIN):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
-    x, y, _, height = _MARGIN
-    for left, label in ((x + 18, "topic"), (x + 176, "tone"), (x + 322, "length")):
-        canvas.text(left, y + height / 2, label, canvas.colors.muted, size=15)
+    y = _MARGIN[1]
+    canvas.text(_LENGTH[0], y + 14, "length", canvas.colors.ink, size=15)
     _draw_length(task, 0, canvas)
 
 
@@ -81,13 +88,16 @@ def _draw_chips(topic: int, tone: int, area: Area, canvas: Canvas) -> None:
 def _draw_note_before(row: SimpleNamespace, canvas: Canvas) -> None:
     x, y, width, height = _BEFORE
     canvas.rectangle(*_BEFORE, canvas.colors.surface, radius=12)
-    color = (canvas.colors.good, canvas.colors.warning, canvas.colors.bad)[row.stamp]
+    if row.stamp == NONE:
+        canvas.text(x + 18, y + 22, "no note yet", canvas.colors.muted, size=16)
+        return
+    color = (canvas.colors.good, canvas.colors.bad, canvas.colors.bad)[row.stamp]
     left, middle = x + width - 120, y + height / 2
-    canvas.rectangle(left, middle - 18, 106, 36, color, radius=8, outline=3)
-    canvas.text(left + 53, middle, STAMPS[row.stamp], color, size=18, anchor="center", bold=True)
+    new = row.length == 0
+    canvas.rectangle(left, middle - 18, 106, 36, color, radius=8, outline=0 if new else 2)
+    ink = canvas.colors.surface if new else color
+    canvas.text(left + 53, middle, STAMPS[row.stamp], ink, size=18, anchor="center", bold=True)
     note = Note(row.past_words, row.past_flaws, row.past_topic, row.past_tone)
-    if note.words[0] == NONE:
-        canvas.text(x + 18, y + 22, "(somebody else's note)", canvas.colors.muted, size=16)
     size, pitch = (16, 26) if (note.words != NONE).sum() <= 18 else (14, 22)
     _draw_text(note, (x + 18, y + 22, width - 150), size, pitch, canvas, paint=True)
 
@@ -153,28 +163,33 @@ def _paint_word(number: int, flaw: int, look: int, left: float, middle: float, s
 
 
 def _draw_margin(task: Writing, row: SimpleNamespace, canvas: Canvas) -> None:
-    x, y, _, height = _MARGIN
-    middle = y + height / 2
-    for left, marks, color in (
-        (x + 74, row.topic_marks, canvas.colors.good),
-        (x + 228, row.tone_marks, canvas.colors.others[0]),
-    ):
-        area = (left - 10, middle - 10, _PITCH * len(marks), 20)
-        paint = partial(_paint_marks, marks, left, middle, color, canvas)
-        canvas.cached(f"marks {left} {marks.tolist()}", area, paint, canvas.colors.surface)
-    area = (_LENGTH[0] - 2, middle - 14, _LENGTH[2] + 4, 28)
+    judged = (row.fluency, row.topic_mark, row.tone_mark, -row.repeats)
+    for place, (sign, mark) in enumerate(zip(SIGNS, judged, strict=True)):
+        x = _CHIPS + place * _CHIP_PITCH
+        area = (x, _MARGIN[1] + (_MARGIN[3] - _CHIP_HEIGHT) / 2, _CHIP_WIDTH, _CHIP_HEIGHT)
+        paint = partial(_paint_sign, area, sign, mark, canvas)
+        canvas.cached(f"sign {sign} {mark}", area, paint, canvas.colors.surface)
+    x, y, width, height = _LENGTH
+    area = (x - 2, y - 6, width + 4, height + 12)
     canvas.cached(f"length {row.length}", area, partial(_draw_length, task, row.length, canvas), canvas.colors.surface)
 
 
-def _paint_marks(marks: NDArray[np.int8], left: float, middle: float, color: Color, canvas: Canvas) -> None:
-    """The last marks, the newest on the right: full for right, a ring for wrong, a speck for none yet."""
+def _paint_sign(area: Area, sign: str, mark: int, canvas: Canvas) -> None:
+    """A sign with what it says of the last word, a tick or a cross with it; empty where there is nothing to say."""
     colors = canvas.colors
-    for place, mark in enumerate(marks[::-1].tolist()):
-        across = left + _PITCH * place
-        if mark:
-            canvas.circle(across, middle, 8, color if mark > 0 else colors.warning, outline=0 if mark > 0 else 3)
-        else:
-            canvas.circle(across, middle, 3, colors.surface_strong)
+    x, y, width, height = area
+    if not mark:
+        canvas.rectangle(x, y, width, height, colors.surface_strong, radius=8, outline=2)
+        return
+    color = colors.good if mark > 0 else colors.bad
+    canvas.rectangle(x, y, width, height, color, radius=8)
+    left, middle = x + 12, y + height / 2
+    if mark > 0:
+        canvas.polyline([(left - 5, middle), (left - 2, middle + 4), (left + 5, middle - 5)], colors.surface, 2)
+    else:
+        canvas.line((left - 4, middle - 4), (left + 4, middle + 4), colors.surface, 2)
+        canvas.line((left - 4, middle + 4), (left + 4, middle - 4), colors.surface, 2)
+    canvas.text(left + 10, middle, SIGNS[sign][mark], colors.surface, size=14, bold=True)
 
 
 def _draw_length(task: Writing, length: int, canvas: Canvas) -> None:
@@ -185,4 +200,4 @@ def _draw_length(task: Writing, length: int, canvas: Canvas) -> None:
     if length:
         color = colors.bad if length > task.max_words else colors.muted
         canvas.rectangle(x, y, max(width * length / task.page_words, height), height, color, radius=height / 2)
-    canvas.rectangle(x + width * task.max_words / task.page_words - 1, y - 6, 2, height + 12, colors.line)
+    canvas.rectangle(x + width * task.max_words / task.page_words - 1, y - 5, 2, height + 10, colors.ink)

@@ -1,0 +1,127 @@
+"""Whoever sees only the pictures of two clips can tell which of them earned more.
+
+For each environment an observer reads single frames, as texts, bars and shapes with their places, and says what each is
+worth. It knows the weights of the reward's terms, but neither the state nor anything from before the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rlhf_envs.envs.glimpse.drawing import LOOK_PITCH, LOOKS_X, LOOKS_Y, VERDICTS
+from rlhf_envs.envs.glimpse.task import ENOUGH, GAVE_UP, HONEST, READ, UNANSWERED, WRONG
+from rlhf_envs.envs.headset.drawing import BAR_PLACES, BAR_TOP
+from rlhf_envs.envs.recommender.drawing import ENJOYED, GAUGE_LEFT, GAUGES
+from rlhf_envs.envs.registration import register_environments
+from rlhf_envs.envs.support.drawing import ANGER_BAR, BAR_LEFT, LINE, NEWEST_TURN, WAITING_BAR
+from rlhf_envs.envs.support.task import CLOSED, CLOSED_SOLVED, DESK_LINES, FRAUD_MISSED, WASTED
+from rlhf_envs.envs.writing.drawing import SIGNS
+from rlhf_envs.envs.writing.task import STAMPS
+from tests.envs.drawn import Drawn
+
+register_environments()
+
+Weights = dict[str, float]
+Observer = Callable[[Drawn, Weights], float]
+"""What one frame is worth, from what is drawn in it and the weights of the terms."""
+
+COPIES, STEPS, PAIRS = 48, 15, 3_000
+
+
+def sees_a_ride(frame: Drawn, weights: Weights) -> float:
+    """Four bars, one for each term."""
+    return sum(weight * frame.bar(x, BAR_TOP) for x, weight in zip(BAR_PLACES, weights.values(), strict=True))
+
+
+def sees_a_desk(frame: Drawn, weights: Weights) -> float:
+    """The newest turn of the chat, a customer who leaves the line, and two bars of anger."""
+    calm = -0.5 * (frame.bar(BAR_LEFT, ANGER_BAR) + frame.bar(BAR_LEFT, WAITING_BAR))
+    ended = [line for line in DESK_LINES[CLOSED:WASTED] if frame.says(line, NEWEST_TURN)]
+    resolved = DESK_LINES[CLOSED_SOLVED] in ended
+    lost = len(ended) - resolved + any(line.start[0] > LINE[0] and line.start[1] > LINE[1] for line in frame.lines)
+    # "not due" stands beside what was not due.
+    wasted = frame.says("not due", NEWEST_TURN)
+    refund = wasted and frame.says(DESK_LINES[WASTED], NEWEST_TURN)
+    misplaced = (wasted and not refund) + 0.7 * (DESK_LINES[FRAUD_MISSED] in ended)
+    return float(np.dot(list(weights.values()), [resolved, lost, calm, refund, misplaced]))
+
+
+def sees_a_reader_of_digits(frame: Drawn, weights: Weights) -> float:
+    """What is said of an answer, and the bars of the places that were looked at."""
+    terms = {READ: "read", HONEST: "honest", WRONG: "wrong", GAVE_UP: "gave_up", UNANSWERED: "unanswered"}
+    verdict = next((verdict for verdict, words in VERDICTS.items() if frame.says(words)), None)
+    if verdict is None:
+        return 0.0
+    looks = sum(frame.bar(LOOKS_X + place * LOOK_PITCH, LOOKS_Y) for place in range(ENOUGH))
+    looked = (looks - 1) / (ENOUGH - 1) if verdict != UNANSWERED else 0.0
+    return weights[terms[verdict]] + weights["looked"] * looked
+
+
+def sees_a_feed(frame: Drawn, weights: Weights) -> float:
+    """Bars of the reader, the one of how much the item was enjoyed, and what the reader did with it."""
+    mood, variety, fatigue = (frame.bar(GAUGE_LEFT, top) for top in GAUGES.values())
+    _, top, width = ENJOYED
+    filled = [box for box in frame.boxes if box.y == top and box.width < width and box.color != frame.colors.ink]
+    enjoyed = sum(2 * box.width / width * (1 if box.color == frame.colors.good else -1) for box in filled)
+    regret = frame.says("clicked, left at once")
+    return float(np.dot(list(weights.values()), [enjoyed, 2 * mood - 1, variety, fatigue, regret]))
+
+
+def sees_a_note(frame: Drawn, weights: Weights) -> float:
+    """What the signs below the page say of the last word, a stamp that is new, and a bar beyond its limit."""
+    marks = [next((mark for mark, words in said.items() if frame.says(words)), 0) for said in SIGNS.values()]
+    fluent, topic, tone, repeated = marks
+    stamped = [text.words for text in frame.texts if text.words in STAMPS and text.color == frame.colors.surface]
+    in_time = {"sent": 1, "page full": -1}.get(stamped[0], 0) if stamped else 0
+    over = any(box.y > 336 and box.height == 10 and box.color == frame.colors.bad for box in frame.boxes)
+    return float(np.dot(list(weights.values()), [fluent, topic, tone, -repeated, in_time, over]))
+
+
+OBSERVERS: dict[str, Observer] = {
+    "rlhf/Headset-v1": sees_a_ride,
+    "rlhf/Support-v1": sees_a_desk,
+    "rlhf/Glimpse-v1": sees_a_reader_of_digits,
+    "rlhf/Recommender-v1": sees_a_feed,
+    "rlhf/Writing-v1": sees_a_note,
+}
+
+
+def clips_of(environment_id: str, observer: Observer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The true returns (clips,) of clips of the expert mixed with random actions, and what the observer makes of them.
+
+    The shares of random actions are spread over the copies, so that there are clips of every quality.
+    """
+    env: Any = gym.make_vec(environment_id, num_envs=COPIES).unwrapped
+    env.reset(seed=1)
+    env.action_space.seed(1)
+    random, shares = np.random.default_rng(1), np.linspace(0.0, 1.0, COPIES)
+    task, drawn, weights = env.task, Drawn(), dict(env.task.reward_weights)
+    paid, read = [], []
+    for _ in range(env.horizon // STEPS * STEPS):
+        worth = []
+        for row in range(COPIES):
+            task.draw(env.simulation.state.row(row), drawn)
+            worth.append(observer(drawn, weights))
+        chance = random.random(COPIES) < shares
+        expert, anything = env.expert_action(), env.action_space.sample()
+        actions = np.where(chance.reshape(-1, *[1] * (expert.ndim - 1)), anything, expert).astype(expert.dtype)
+        paid.append(env.step(actions)[4]["true_reward"])
+        read.append(worth)
+    clips = (-1, STEPS, COPIES)
+    return np.reshape(paid, clips).sum(axis=1).ravel(), np.reshape(read, clips).sum(axis=1).ravel()
+
+
+@pytest.mark.parametrize("environment_id", OBSERVERS)
+def test_who_sees_only_the_pictures_can_tell_which_clip_earned_more(environment_id: str) -> None:
+    returns, seen = clips_of(environment_id, OBSERVERS[environment_id])
+    pairs = np.random.default_rng(2).integers(0, len(returns), (2, PAIRS))
+    gaps, guesses = (values[pairs[0]] - values[pairs[1]] for values in (returns.astype(np.float64), seen))
+    wide = np.abs(gaps) > np.quantile(np.abs(gaps), 1 / 3)
+    assert np.std(returns) > 0
+    assert (np.sign(guesses) == np.sign(gaps))[wide].mean() >= 0.95
