@@ -193,6 +193,7 @@ class ProgressCallback(BaseCallback):
             "rollout_seconds": self.scoring.rollout_seconds,
             "reward_inference_seconds": self.scoring.scoring_seconds,
             "reward_fit_seconds": getattr(self.scoring, "fit_seconds", 0.0),
+            "wait_seconds": getattr(self.scoring, "wait_seconds", 0.0),
         }
         return {**self.before, **{name: value + self.before.get(name, 0.0) for name, value in spent.items()}}
 

@@ -131,6 +131,8 @@ class RunDirectory:
         self.checkpoints_path = self.path / "checkpoints"
         self.tensorboard_path = self.path / "tensorboard"
         self.report_path = self.path / "report.html"
+        self.report_folder = self.path / "report"
+        self.quality_path = self.path / "quality.html"
         self.demonstrations_path = self.path / "demonstrations.safetensors"
         self.film_path = self.path / "film.mp4"
 
@@ -151,11 +153,12 @@ class RunDirectory:
         if self.path.is_dir() and any(path.name not in allowed for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds files that are no run's; choose another --run-dir.")
 
-    def create(self, config: Mapping[str, Any]) -> None:
+    def create(self, config: Mapping[str, Any], command: str | None = None) -> None:
         """Make the folder and write config.json, with the versions of the packages in use.
 
         Args:
             config: every setting of the run, as JSON values.
+            command: the command line that starts the run; None where code does.
 
         Raises:
             ValueError: if the folder is not free, see `check_free`, or cannot be made.
@@ -164,7 +167,9 @@ class RunDirectory:
         self._make_folder()
         try:
             run = {"id": uuid.uuid4().hex}
-            write_json(self.config_path, {"run": run, "config": config, "versions": software_versions(PACKAGES)})
+            commands = [] if command is None else [command]
+            versions = software_versions(PACKAGES)
+            write_json(self.config_path, {"run": run, "config": config, "versions": versions, "commands": commands})
         except OSError as error:
             raise ValueError(
                 f"Nothing can be written into {self.path} ({error.strerror}); free some space there, or choose another "
@@ -172,11 +177,11 @@ class RunDirectory:
             ) from error
 
     @contextmanager
-    def starting(self, config: Mapping[str, Any]) -> Iterator[None]:
+    def starting(self, config: Mapping[str, Any], command: str | None = None) -> Iterator[None]:
         """Make the folder and config.json, and if what follows is refused, leave nothing of them.
 
         Args:
-            config: every setting of the run, as JSON values.
+            config, command: as in `create`.
 
         Raises:
             ValueError: as `create`, or if another process is about to start a run in the folder.
@@ -185,7 +190,7 @@ class RunDirectory:
         before = set(self.path.iterdir()) if self.path.is_dir() else None
         self._make_folder()
         with self.locked():
-            self.create(config)
+            self.create(config, command)
             try:
                 yield
             except (ValueError, RuntimeError, OSError):
@@ -215,6 +220,28 @@ class RunDirectory:
         """
         self.read_id()
         write_json(self.config_path, {**read_json(self.config_path), "config": config})
+
+    def add_command(self, command: str) -> None:
+        """Note in config.json the command line that goes on with the run.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+            OSError: if it cannot be written.
+        """
+        content = read_json(self.config_path)
+        write_json(self.config_path, {**content, "commands": [*self.read_commands(), command]})
+
+    def read_commands(self) -> list[str]:
+        """The command lines that started the run and went on with it; none where code did.
+
+        Raises:
+            ValueError: if there is no run, or its configuration is damaged.
+        """
+        self.read_config()
+        commands = read_json(self.config_path).get("commands", [])
+        if not isinstance(commands, list) or not all(isinstance(command, str) for command in commands):
+            raise ValueError(f"{self.config_path} is damaged: its commands are {commands!r}.")
+        return commands
 
     @contextmanager
     def locked(self) -> Iterator[None]:

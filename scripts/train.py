@@ -97,7 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
         words = ["--help" if word == "--help-all" else word for word in words]
         run_dir, config, resume = _parse(words, _defaults(words))
         directory = RunDirectory(run_dir)
-        config = _resume(words, directory) if resume else _start(config, directory)
+        given = shlex.join([*_PROGRAM.split(), *words])
+        config = _resume(words, directory) if resume else _start(config, directory, given)
         command = f"{_PROGRAM} --run-dir {shlex.quote(str(run_dir))} --resume"
         try:
             if config.environment:
@@ -181,7 +182,7 @@ def _value_of(flag: str, words: list[str]) -> str:
     return value
 
 
-def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
+def _start(config: RunConfig, directory: RunDirectory, command: str) -> RunConfig:
     if config.environment is None and config.offline is None:
         raise ValueError("Say which environment to train on, such as --env rlhf/Driving-v1.")
     directory.check_free()
@@ -192,7 +193,7 @@ def _start(config: RunConfig, directory: RunDirectory) -> RunConfig:
         config = begin_with_model(config)
     if config.environment is not None:
         check_settings(config)
-    with directory.starting(config.to_json()):
+    with directory.starting(config.to_json(), command):
         if config.reward == "learned":
             open_store(config, directory).close()
     return config
@@ -215,6 +216,7 @@ def _resume(words: list[str], directory: RunDirectory) -> RunConfig:
         )
     if asked != was:
         directory.rewrite_config(asked)
+    directory.add_command(shlex.join([*_PROGRAM.split(), *words]))
     return changed
 
 

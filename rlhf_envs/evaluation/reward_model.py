@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from rlhf_envs.evaluation.measurements import Measurements
 from rlhf_envs.evaluation.policies import AnyPolicy, MixedPolicy, bind
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import Transitions, concatenate_observations, named_arrays
-from rlhf_envs.queries import AccuracySource, Purpose
+from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, LiveAnswer, Purpose
 from rlhf_envs.rewards import (
     PreferenceDataset,
     RewardEnsemble,
@@ -37,6 +37,19 @@ REWARD_MODEL, CORRELATION = "the reward model", "the correlation of learned and 
 _SCORED_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True)
+class TermCorrelation:
+    """How far rewards rise and fall with one named term of the true reward, over steps (Pearson); NaN for a constant.
+
+    Attributes:
+        learned: correlation of the learned reward with the term.
+        true: that of the true reward, which a perfect model would reach.
+    """
+
+    learned: float
+    true: float
+
+
 @dataclass(frozen=True, eq=False)
 class RewardAgreement:
     """How a learned reward agrees with the true one.
@@ -45,6 +58,7 @@ class RewardAgreement:
         true_steps, learned_steps: the rewards of all steps, (S,) each.
         true_segments, learned_segments: sums over segments that do not overlap, (M,) each.
         steps, segments: their correlations.
+        terms: correlations with each named term, by name; empty where none are named.
     """
 
     true_steps: NDArray[np.float64]
@@ -53,6 +67,7 @@ class RewardAgreement:
     learned_segments: NDArray[np.float64]
     steps: Correlation
     segments: Correlation
+    terms: Mapping[str, TermCorrelation] = field(default_factory=dict)
 
     @property
     def is_constant(self) -> str:
@@ -112,6 +127,31 @@ def predict_stored(
         dataset = PreferenceDataset(ensemble.encoder)
         dataset.add_answers((answer for answer in store.live_answers(Purpose.TRAIN) if answer.kind in KINDS), store)
     return predict_out_of_fold(ensemble, dataset)
+
+
+def agreement_with_truth(answers: Iterable[LiveAnswer], store: PreferenceStore) -> dict[str, tuple[int, int]]:
+    """How many preferences the true return of the segments bears out, and of how many, by annotator.
+
+    A ranking counts as all of its comparisons. Ties, skips, and segments of equal true return say nothing; where the
+    true reward is not known and 0 throughout, nobody has any.
+
+    Args:
+        answers: of any kinds.
+        store: the segments.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for answer in answers:
+        if answer.kind not in KINDS or answer.annotator == DEMONSTRATOR:
+            continue
+        implied = KINDS[answer.kind].implied_comparisons(answer.choice, answer.payload, len(answer.segment_ids))
+        decided = [(first, second, label) for first, second, label in implied if label in (0, 1)]
+        returns = [segment.true_rewards.sum() for segment in store.segments(answer.segment_ids)] if decided else []
+        for first, second, second_better in decided:
+            difference = returns[second] - returns[first]
+            if difference:
+                right, cases = found.get(answer.annotator, (0, 0))
+                found[answer.annotator] = right + int((difference > 0) == (second_better == 1)), cases + 1
+    return found
 
 
 def reward_correlation(
@@ -174,6 +214,10 @@ def correlation_metrics(agreements: Mapping[str, RewardAgreement]) -> dict[str, 
             rollouts: {"steps": _known(agreement.steps), "segments": _known(agreement.segments)}
             for rollouts, agreement in agreements.items()
         },
+        "term_correlations": {
+            rollouts: {name: _known(found) for name, found in agreement.terms.items()}
+            for rollouts, agreement in agreements.items()
+        },
     }
 
 
@@ -185,10 +229,11 @@ def _known(found: object) -> dict[str, Any]:
 def _agreement(
     ensemble: RewardEnsemble, transitions: Iterable[Transition], segment_length: int, horizon: int
 ) -> RewardAgreement:
-    rows, rewards = [], []
+    rows, rewards, terms = [], [], []
     played: list[Transition] = []
     for transition in transitions:
         rows.append((transition.running, transition.result.true_rewards))
+        terms.append(transition.result.terms)
         played.append(transition)
         # Whole rollouts of pictures would fill the memory.
         if len(played) * sum(array.nbytes for _, array in named_arrays(transition.observations)) > _SCORED_BYTES:
@@ -203,6 +248,11 @@ def _agreement(
     true_segments = _segment_sums(true, running, segment_length, horizon)
     learned_segments = _segment_sums(learned, running, segment_length, horizon)
     true_steps, learned_steps = true[running], learned[running]
+    by_term = {}
+    for name in dict.fromkeys(name for named in terms for name in named):
+        # A term that an environment names only now and then was 0 otherwise.
+        term = np.stack([named.get(name, np.zeros(true.shape[1])) for named in terms])[running]
+        by_term[name] = TermCorrelation(*(correlation(reward, term).pearson for reward in (learned_steps, true_steps)))
     return RewardAgreement(
         true_steps,
         learned_steps,
@@ -210,6 +260,7 @@ def _agreement(
         learned_segments,
         correlation(learned_steps, true_steps),
         correlation(learned_segments, true_segments),
+        by_term,
     )
 
 

@@ -96,6 +96,7 @@ class RoundReport:
         accuracy_from: which answers `test_accuracy` is about.
         alarm: why the policy may be hacking the reward, where that has shown itself just now, in a sentence.
         tested: of how many answers `test_accuracy` is the share.
+        wait_seconds: how long annotators, or the owner who had paused the run, kept training waiting.
     """
 
     asked: int
@@ -108,6 +109,7 @@ class RoundReport:
     accuracy_from: AccuracySource = AccuracySource.OUT_OF_FOLD
     alarm: str | None = None
     tested: int = 0
+    wait_seconds: float = 0.0
 
 
 class FeedbackLoop:
@@ -253,8 +255,11 @@ class FeedbackLoop:
             "answers": self.budget,
             "overlap": self.config.overlap,
         }
+        began = time.perf_counter()
         self._wait_while_paused()
+        unpaused = time.perf_counter()
         asked = self._ask_what_is_due(recorder, timesteps, total_timesteps)
+        asked_at = time.perf_counter()
         if self.annotator is not None:
             # After a crash there may be queries that were asked and not answered, so the first visit always serves.
             if asked or not self._served:
@@ -288,6 +293,7 @@ class FeedbackLoop:
             self.accuracy_from,
             alarm,
             self.progress.tested,
+            unpaused - began + answered - asked_at,
         )
 
     def _predict_fresh(self, known: int) -> None:

@@ -17,8 +17,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.palette import LIGHT, css_colors
-from rlhf_envs.evaluation.judging.scores import Judgement
-from rlhf_envs.evaluation.reward_model import RewardAgreement
+from rlhf_envs.evaluation.judging.scores import Judgement, wilson_interval
+from rlhf_envs.evaluation.reward_model import RewardAgreement, TermCorrelation
 from rlhf_envs.observations import named_arrays
 from rlhf_envs.queries import AccuracySource
 from rlhf_envs.rewards.metrics import Calibration
@@ -54,6 +54,7 @@ _DOTS: dict[str, Any] = {"markersize": 2.6, "alpha": 0.45, "markeredgewidth": 0}
 _WIDE, _MEDIUM, _NARROW = 6.6, 4.9, 3.9
 _MOST_POINTS = 700
 _MOST_LINES = 6
+_MOST_INPUTS = 10
 _SIGNIFICANT_DIGITS = 3
 
 
@@ -214,22 +215,59 @@ def accuracy_curve(rows: Sequence[Row], source: AccuracySource = AccuracySource.
 
 
 @_chart("reliability", "Reliability diagram of the reward model")
-def reliability(calibration: Calibration) -> Figure:
-    """The reliability diagram: how often "right" was the answer, against how likely the model said it was."""
+def reliability(calibration: Calibration, fewest: int = 1) -> Figure:
+    """The reliability diagram: how often "right" was the answer, against how likely the model said it was.
+
+    Args:
+        calibration: of the model.
+        fewest: answers that a bin needs to be drawn; with its 95% interval (Wilson).
+    """
     figure = Figure(figsize=(_NARROW, 2.8), layout="constrained")
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_COLORS["line"], linewidth=0.8)
-    bins = calibration.bins
-    most = max((one.count for one in bins), default=1)
-    for one in bins:
+    most = max((one.count for one in calibration.bins), default=1)
+    for one in calibration.bins:
         height, width = 0.18 * one.count / most, one.upper - one.lower
         axes.bar(one.lower, height, width, align="edge", color=_COLORS["surface-strong"], linewidth=0)
         axes.annotate(str(one.count), (one.lower + width / 2, height), ha="center", va="bottom", fontsize=7)
+    bins = [one for one in calibration.bins if one.count >= fewest]
+    for one in bins:
+        ends = wilson_interval(one.observed, one.count)
+        axes.plot([one.predicted] * 2, ends, color=_COLORS["accent"], linewidth=2.6, alpha=0.4)
     predicted, observed = [one.predicted for one in bins], [one.observed for one in bins]
     axes.plot(predicted, observed, "o-", color=_COLORS["accent"], markersize=4)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="predicted probability of “right”", ylabel="answered “right”")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+@_chart("tracked-terms", "Correlation of the learned and of the true reward with each named term")
+def tracked_terms(terms: Mapping[str, TermCorrelation]) -> Figure:
+    """How far the learned reward rises and falls with each named term of the true reward, beside the true reward."""
+    known = {name: one for name, one in terms.items() if math.isfinite(one.learned) and math.isfinite(one.true)}
+    figure, axes = _labelled_rows([name.replace("_", " ") for name in known], _NARROW)
+    axes.axvline(0.0, color=_COLORS["line"], linewidth=0.8)
+    for row, one in enumerate(known.values()):
+        axes.plot([one.true, one.learned], [row, row], color=_COLORS["line"], linewidth=2)
+        axes.plot([one.true], [row], "o", color=_COLORS["muted"], markersize=6, label=None if row else "true reward")
+        axes.plot(
+            [one.learned], [row], "o", color=_COLORS["accent"], markersize=6, label=None if row else "learned reward"
+        )
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_xlabel("correlation with the term, over steps")
+    figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2)
+    return figure
+
+
+@_chart("input-shares", "How much each input moves the learned reward")
+def input_shares(shares: Mapping[str, float]) -> Figure:
+    """By how much each input moves the learned reward of a step from that of an average one, the largest first."""
+    shown = dict(list(shares.items())[:_MOST_INPUTS])
+    figure, axes = _labelled_rows(list(shown), _MEDIUM)
+    axes.barh(range(len(shown)), list(shown.values()), 0.5, color=_COLORS["accent"], linewidth=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("mean absolute share of a step's learned reward")
     return figure
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import ceil, sqrt
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,14 @@ _HELD_SECONDS = 0.6
 _FILM_RATE = 20.0
 _MARGIN, _LABELS, _VALUES = 12, 124, 52
 _GRAPH_HEIGHT, _LINE_HEIGHT, _ROW_HEIGHT, _GAP = 72, 17, 15, 9
+_LONGEST_LABEL, _SMALL_LABEL = 21, 25
+_HEADINGS = "true reward: its terms", "learned reward: what it goes by"
 _SMALLEST_RANGE = 1e-3
 
 Floats = NDArray[np.float64]
+
+Explanation = Callable[[Transitions], Mapping[str, float]]
+"""What each input adds to the learned reward of a single transition, by name; always the same names in one order."""
 
 
 class EpisodeRenderer:
@@ -46,6 +52,7 @@ class EpisodeRenderer:
         reward_model: whose reward is drawn; None draws the true reward only.
         width: of the picture in pixels, its height is two thirds of that; the chart below adds to the height.
         theme: "light" or "dark".
+        explanation: of the learned reward, drawn as further strips; None for none.
 
     Attributes:
         frames_per_second: the rate at which an episode looks natural, between 10 and 40.
@@ -61,7 +68,9 @@ class EpisodeRenderer:
         reward_model: UncertainRewardFunction | None = None,
         width: int = FRAME_SIZE[0],
         theme: str = "light",
+        explanation: Explanation | None = None,
     ) -> None:
+        self._explanation = explanation
         self.picture_size = checked_frame_size((width, round(width * FRAME_SIZE[1] / FRAME_SIZE[0])), theme)
         self.theme = theme
         environment = EnvironmentRef.of(environment)
@@ -81,24 +90,25 @@ class EpisodeRenderer:
         trace = Trace()
         chart: StripChart | None = None
         for step, transition in enumerate(play(bind(policy, self._copies), self._copies, seed)):
-            result, learned = transition.result, self._learned(transition)
-            trace.add(result.true_rewards[0], {name: values[0] for name, values in result.terms.items()}, *learned)
+            terms = {name: values[0] for name, values in transition.result.terms.items()}
+            learned, spread = self._learned(transition)
+            causes = {} if self._explanation is None else self._explanation(transitions_of(transition))
+            trace.add(transition.result.true_rewards[0], terms, learned, spread, causes)
             if chart is None:
-                chart = StripChart(self._axis_length, list(trace.terms), self._reward_model is not None)
+                chart = StripChart(self._axis_length, list(trace.terms), learned is not None, list(trace.causes))
             if step % every == 0:
                 yield self._frame(chart, trace)
         if chart is not None and len(trace.true) < self._horizon:
             for _ in range(round(_HELD_SECONDS * self.frames_per_second / every)):
                 yield self._frame(chart, trace, over=True)
 
-    def _learned(self, transition: Transition) -> tuple[float, ...]:
-        """The learned reward of a step and its uncertainty; nothing without a reward model."""
-        model, result = self._reward_model, transition.result
+    def _learned(self, transition: Transition) -> tuple[float | None, float | None]:
+        """The learned reward of a step and its uncertainty; twice None without a reward model."""
+        model = self._reward_model
         if model is None:
-            return ()
-        step = transition.observations, transition.actions
-        reward = rewards_of(model, Transitions(*step, result.observations, result.done, result.terminated))
-        return float(reward[0]), float(model.spread(*step)[0])
+            return None, None
+        reward = rewards_of(model, transitions_of(transition))
+        return float(reward[0]), float(model.spread(transition.observations, transition.actions)[0])
 
     def close(self) -> None:
         """Close the environment."""
@@ -130,6 +140,7 @@ def film(
     reward_model: UncertainRewardFunction | None = None,
     width: int = FRAME_SIZE[0],
     theme: str = "light",
+    explanation: Explanation | None = None,
 ) -> bytes:
     """Film a policy at the environment's own frame rate, as an mp4 that every browser plays.
 
@@ -142,7 +153,7 @@ def film(
         seconds: ends the film after this time; None films whole episodes.
         episodes: how many.
         seed: episode i begins with seed + i.
-        reward_model, width, theme: see `EpisodeRenderer`.
+        reward_model, width, theme, explanation: see `EpisodeRenderer`.
 
     Raises:
         ValueError: as `EpisodeRenderer`, or if there is nothing to film.
@@ -151,7 +162,10 @@ def film(
         raise ValueError(f"At least 1 episode must be filmed, not {episodes}.")
     if seconds is not None and seconds <= 0:
         raise ValueError(f"A film must last more than 0 seconds, not {seconds}.")
-    with closing(EpisodeRenderer(environment, reward_model=reward_model, width=width, theme=theme)) as renderer:
+    renderer = EpisodeRenderer(
+        environment, reward_model=reward_model, width=width, theme=theme, explanation=explanation
+    )
+    with closing(renderer):
         every = ceil(renderer.frames_per_second / _FILM_RATE)
         rate = renderer.frames_per_second / every
         most = None if seconds is None else max(round(seconds * rate), 1)
@@ -179,15 +193,22 @@ class Trace:
         true: the true reward.
         learned, spread: the learned reward and the ensemble's uncertainty; empty without a reward model.
         terms: the contribution of each named term to the true reward.
+        causes: what each input adds to the learned reward; empty without an explanation.
     """
 
     true: list[float] = field(default_factory=list)
     learned: list[float] = field(default_factory=list)
     spread: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
+    causes: dict[str, list[float]] = field(default_factory=dict)
 
     def add(
-        self, true: float, terms: Mapping[str, float], learned: float | None = None, spread: float | None = None
+        self,
+        true: float,
+        terms: Mapping[str, float],
+        learned: float | None = None,
+        spread: float | None = None,
+        causes: Mapping[str, float] | None = None,
     ) -> None:
         """Append one step."""
         steps = len(self.true)
@@ -198,10 +219,12 @@ class Trace:
         for name in dict.fromkeys([*self.terms, *terms]):
             # A term that the environment names only now and then was 0 in the other steps.
             self.terms.setdefault(name, [0.0] * steps).append(float(terms.get(name, 0.0)))
+        for name, share in (causes or {}).items():
+            self.causes.setdefault(name, []).append(float(share))
 
 
 class StripChart:
-    """Draws a trace: a graph of the rewards on top, and a strip of colour for each named term below.
+    """Draws a trace: a graph of the rewards on top, and a strip of colour for each named term and each input below.
 
     Lengths are in units of a picture 600 wide, as on `Canvas`.
 
@@ -209,13 +232,18 @@ class StripChart:
         horizon: how many steps the time axis holds; a longer trace scrolls.
         terms: the names of the strips, in order.
         learned: whether there is a learned reward to draw.
+        causes: the names of inputs of the learned reward, whose strips follow.
     """
 
-    def __init__(self, horizon: int, terms: list[str], learned: bool) -> None:
+    def __init__(self, horizon: int, terms: list[str], learned: bool, causes: Sequence[str] = ()) -> None:
         self.horizon = max(horizon, 2)
-        self.terms = terms
+        self.terms, self.causes = terms, list(causes)
         self.learned = learned
-        self.height = 2 * _GAP + _GRAPH_HEIGHT + (_GAP + _ROW_HEIGHT * len(terms) if terms else 0)
+        groups = [group for group in (terms, self.causes) if group]
+        # Strips of one kind alone need no heading.
+        self._heading = _ROW_HEIGHT if self.causes else 0
+        strips = sum(_GAP + self._heading + _ROW_HEIGHT * len(group) for group in groups)
+        self.height = 2 * _GAP + _GRAPH_HEIGHT + strips
 
     def draw(self, canvas: Canvas, top: float, trace: Trace) -> None:
         """Draw the trace with its upper edge at y = `top`, across the whole width of the canvas."""
@@ -228,14 +256,28 @@ class StripChart:
         steps = np.arange(max(len(trace.true) - self.horizon, 0), len(trace.true))
         places = left + (steps - (steps[0] if len(steps) else 0) + 0.5) / self.horizon * (right - left)
         self._draw_graph(canvas, top + _GAP, places, trace)
-        y = top + 2 * _GAP + _GRAPH_HEIGHT
-        largest = max((abs(value) for values in trace.terms.values() for value in values), default=0.0)
-        for name in self.terms:
-            self._draw_strip(canvas, y, places, name, trace.terms.get(name, []), max(largest, _SMALLEST_RANGE))
-            y += _ROW_HEIGHT
+        y = bottom = top + _GAP + _GRAPH_HEIGHT
+        for heading, names, strips in zip(
+            _HEADINGS, (self.terms, self.causes), (trace.terms, trace.causes), strict=True
+        ):
+            if names:
+                y += _GAP
+                if self._heading:
+                    canvas.text(_MARGIN, y + _ROW_HEIGHT / 2 - 2, heading, colors.muted, size=11)
+                bottom = self._draw_strips(canvas, y + self._heading, places, names, strips)
+                y = bottom
         if len(places):
-            bottom = y if self.terms else top + _GAP + _GRAPH_HEIGHT
             canvas.line((places[-1], top + _GAP), (places[-1], bottom - 3), colors.muted)
+
+    def _draw_strips(
+        self, canvas: Canvas, y: float, places: Floats, names: Sequence[str], strips: Mapping[str, list[float]]
+    ) -> float:
+        """Draw strips of one unit, with the upper edge at y; their lower edge."""
+        largest = max((abs(value) for values in strips.values() for value in values), default=0.0)
+        for name in names:
+            self._draw_strip(canvas, y, places, name, strips.get(name, []), max(largest, _SMALLEST_RANGE))
+            y += _ROW_HEIGHT
+        return y
 
     def _draw_graph(self, canvas: Canvas, top: float, places: Floats, trace: Trace) -> None:
         colors = canvas.colors
@@ -277,7 +319,11 @@ class StripChart:
         colors = canvas.colors
         left, right = _LABELS, canvas.width / canvas.scale - _VALUES - _MARGIN
         middle = y + _ROW_HEIGHT / 2 - 1
-        canvas.text(_MARGIN, middle, name.replace("_", " "), colors.ink, size=12)
+        words = name.replace("_", " ")
+        small = name in self.causes
+        longest = _SMALL_LABEL if small else _LONGEST_LABEL
+        label = shorten(words, longest, placeholder=" …") if " " in words else words[:longest]
+        canvas.text(_MARGIN, middle, label, colors.ink, size=10 if small else 12)
         canvas.rectangle(left, y, right - left, _ROW_HEIGHT - 3, colors.background)
         if not len(places) or not values:
             return
@@ -289,6 +335,12 @@ class StripChart:
                 # The square root lets small contributions be seen beside large ones.
                 shade = _between(colors.background, tint, sqrt(abs(value) / largest))
                 canvas.rectangle(place - step / 2, y, step, _ROW_HEIGHT - 3, shade)
+
+
+def transitions_of(transition: Transition) -> Transitions:
+    """A step of N copies as a reward function takes it."""
+    result = transition.result
+    return Transitions(transition.observations, transition.actions, result.observations, result.done, result.terminated)
 
 
 def _signed(value: float) -> str:

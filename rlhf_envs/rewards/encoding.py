@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ _PICTURES_AT_ONCE = 64
 
 _SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary and flat Dict of these"
 _SUPPORTED_ACTIONS = "Box, Discrete, MultiDiscrete and MultiBinary"
+
+
+class InputSource(NamedTuple):
+    """Where an input of the network comes from.
+
+    Attributes:
+        key: of a Dict observation; "" where the observation is one array, and for actions.
+        place: which number of the array, counted in the order of memory; 0 for a picture.
+        is_action: whether it is from the action.
+    """
+
+    key: str
+    place: int
+    is_action: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +96,8 @@ class InputEncoder:
         pictures: the key of each image in a Dict observation; empty where the observation is one.
         image_shapes: (channels, height, width) of each image, shrunk.
         vocabularies: the number of values of each embedded category.
-        columns, observed: how many vector columns there are, and how many of these, the first ones, are the
-            observation.
+        column_sources, table_sources: where each vector column, without the indicator of the absorbing state, and each
+            embedded category comes from.
 
     Raises:
         ValueError: if a space, or a part of it, is of a kind that cannot be encoded.
@@ -105,6 +119,12 @@ class InputEncoder:
             normalised += part.normalised
             self.image_shapes += part.image_shapes
             self.vocabularies += part.vocabularies
+        self.column_sources: list[InputSource] = []
+        self.table_sources: list[InputSource] = []
+        for key, part in (*self._parts, ("", self._action_part)):
+            source = key or "", part is self._action_part
+            self.column_sources += [InputSource(source[0], index, source[1]) for index in part.columns]
+            self.table_sources += [InputSource(source[0], index, source[1]) for index in part.tables]
         if absorbing:
             normalised.append(False)
         self.normalised = np.array(normalised, dtype=bool)
@@ -201,6 +221,16 @@ class _Part:
         self.image_shapes: list[tuple[int, int, int]] = []
         self.vocabularies: list[int] = []
 
+    @property
+    def columns(self) -> list[int]:
+        """Which number of the part each vector column is from."""
+        return list(range(len(self.normalised)))
+
+    @property
+    def tables(self) -> list[int]:
+        """Which number of the part each embedded category is."""
+        return []
+
     def encode(self, values: NDArray[Any], batch: int) -> Encoded:
         values = np.asarray(values)
         if values.shape != (batch, *self.shape):
@@ -279,6 +309,16 @@ class _Categories(_Part):
         self._offsets = np.concatenate([[0], np.cumsum(self._counts[self._small])])
         self.normalised = [False] * int(self._offsets[-1])
         self.vocabularies = [int(self._counts[index]) for index in self._large]
+
+    @property
+    def columns(self) -> list[int]:
+        """Which of the categories each column of a one-hot is from."""
+        return np.repeat(self._small, self._counts[self._small]).tolist()
+
+    @property
+    def tables(self) -> list[int]:
+        """Which of the categories have an embedding table."""
+        return [int(index) for index in self._large]
 
     def _vector(self, values: NDArray[Any]) -> NDArray[np.float32]:
         columns = np.zeros((len(values), int(self._offsets[-1])), np.float32)

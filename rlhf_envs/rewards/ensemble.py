@@ -520,23 +520,28 @@ class MemberNetwork(nn.Module):
             self.event_weights["ending"] = nn.Parameter(torch.zeros(members, width, 1))
         self.has_events = bool(self.event_weights)
 
-    def forward(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
+    def forward(
+        self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Rewards of B steps under each member, before any normalisation.
 
         Args:
             vector: (B, columns), normalised.
             images: float32 tensors (B, channels, height, width), as `Encoded` has them.
             categories: (B, tables), int64.
+            embedded: what `embed` makes of the categories; None to look them up.
 
         Returns:
             (K, B).
         """
-        values = self.features(vector, images, categories)
+        values = self.features(vector, images, categories, embedded)
         return torch.baddbmm(self.biases[-1], values, self.weights[-1]).squeeze(2)
 
-    def features(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
+    def features(
+        self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """What the last layer of each member reads, (K, B, width); arguments as in `forward`."""
-        hidden = self.hidden(vector, images, categories)
+        hidden = self.hidden(vector, images, categories, embedded)
         if not self._additive:
             return hidden
         curves = ADDITIVE_SCALE * _curves(vector)
@@ -566,11 +571,17 @@ class MemberNetwork(nn.Module):
         curves = _curves(vector[:, : self._observed])
         return EVENT_SCALE * torch.cat([curves, curves.new_ones(len(curves), 1)], dim=1)
 
-    def hidden(self, vector: Tensor, images: Sequence[Tensor], categories: Tensor) -> Tensor:
+    def embed(self, categories: Tensor) -> list[Tensor]:
+        """The rows that B steps have in each embedding table, under each member: (K, B, EMBEDDING_WIDTH) each."""
+        return [table[:, categories[:, column]] for column, table in enumerate(self.embeddings)]
+
+    def hidden(
+        self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Activations of the last hidden layer of each member, (K, B, width); arguments as in `forward`."""
         shared = vector.expand(self.members, *vector.shape)
         features = [encode(pixels) for encode, pixels in zip(self.image_encoders, images, strict=True)]
-        features += [table[:, categories[:, column]] for column, table in enumerate(self.embeddings)]
+        features += self.embed(categories) if embedded is None else embedded
         values = torch.cat([shared, *features], dim=2) if features else shared
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             # The backward pass needs the values from before; without one, writing over them is faster.

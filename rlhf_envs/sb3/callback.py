@@ -96,7 +96,7 @@ class PreferenceCallback(ScoringCallback):
         if not isinstance(store, PreferenceStore):
             store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.steps, feedback.rubric))
         self.on_round = on_round
-        self.fit_seconds = 0.0
+        self.fit_seconds = self.wait_seconds = 0.0
         self._linked: tuple[Observations, NDArray[Any]] | None = None
         self._linked_at, self._linked_return = 0, 0.0
         self._stop_requested = False
@@ -214,6 +214,7 @@ class PreferenceCallback(ScoringCallback):
         """Visit the feedback loop, so that the round is scored by the newest reward; whether there is a new one."""
         report = self.loop.visit(self.env.recorder, self.num_timesteps, self.model._total_timesteps)
         self.fit_seconds += report.fit_seconds
+        self.wait_seconds += report.wait_seconds
         self.logger.record("feedback/labels", report.labels)
         if report.fit is not None:
             self.logger.record("feedback/held_out_loss", report.fit.held_out_loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import pickle
@@ -25,8 +26,11 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore, Query, ranking_payload, rating_payload, strength_payload
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.report import run_report
-from rlhf_envs.report.run_report import query_pictures, write_report
+from rlhf_envs.queries import Choice, LiveAnswer, Purpose
+from rlhf_envs.report import charts, run_report
+from rlhf_envs.report.pictures import query_pictures, wrong_answers
+from rlhf_envs.report.run_report import write_report
+from rlhf_envs.rewards.metrics import Calibration, Predictions, ReliabilityBin
 from rlhf_envs.runs import RunDirectory, read_json, write_json
 from rlhf_envs.segments import Segment
 from tests.answers import give_answer
@@ -76,7 +80,9 @@ def as_baseline(directory: RunDirectory, reward: str = "true") -> None:
 
 def test_the_page_loads_nothing_from_elsewhere(learned: RunDirectory) -> None:
     page = text_of(learned.report_path)
-    sources = re.findall(r'\b(?:src|href)="([^"]*)"', page)
+    links = re.findall(r'<a href="([^"]*)"', page)
+    assert "quality.html" in links and all((learned.path / link).is_file() for link in links)
+    sources = re.findall(r'\b(?:src|href)="([^"]*)"', re.sub(r"<a href=[^>]*>", "", page))
     assert sources
     assert all(source == "data:" or source.startswith("#") for source in sources)
     assert "<link" not in page and "<script" not in page and "@import" not in page
@@ -86,16 +92,19 @@ def test_the_page_has_everything_that_a_run_on_preferences_has_to_say(learned: R
     page = text_of(learned.report_path)
     for said in (*MODEL_SECTIONS, "scripted expert", "gaming the proxy", "courtesy", "labels.segment_length"):
         assert said in page
-    assert page.count('class="panel query"') == 10
-    preferred = page.count('class="side preferred"')
-    assert preferred == page.count("oracle: left") + page.count("oracle: right") > 0
+    asked = page[page.index("What it asked") : page.index("Who answered")]
+    assert asked.count('class="panel query"') == 10
+    preferred = asked.count('class="side preferred"')
+    assert preferred == asked.count("oracle: left") + asked.count("oracle: right") > 0
+    for said in ("What the model likes best and least", "Why", "brisk but within the limit", "The legend of the clips"):
+        assert said in page
     assert "NaN" not in page and ">nan" not in page
 
 
 def test_the_pictures_take_their_colours_from_the_page(learned: RunDirectory) -> None:
     page = text_of(learned.report_path)
     pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     for picture in pictures:
         assert "var(--ink)" in picture
         assert re.findall(r"#[0-9a-f]{6}\b", picture) == []
@@ -307,7 +316,9 @@ def test_a_policy_of_other_settings_is_refused(copied: RunDirectory) -> None:
 def test_the_reward_model_that_comes_back_is_the_one_of_the_run(learned: RunDirectory) -> None:
     model = learned.load_reward_model()
     assert model is not None
-    assert model.encoder.observation_space.shape == (17,)
+    env = ENVIRONMENT.make()
+    assert model.encoder.observation_space == env.observation_space
+    env.close()
 
 
 class _Touch:
@@ -318,3 +329,95 @@ class _Touch:
 
     def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
         return Path.touch, (self.path,)
+
+
+def test_calibration_is_drawn_only_from_enough_answers(learned: RunDirectory) -> None:
+    page = " ".join(text_of(learned.report_path).split())
+    assert "Calibration cannot be told yet: that takes at least 10 answers in each of 3 or more of ten ranges" in page
+    assert read_json(learned.report_folder / "figures.json")["calibration_has_enough_answers"] is False
+    told = Calibration(tuple(ReliabilityBin(at, at + 0.1, 10, at + 0.05, at) for at in (0.0, 0.5, 0.9)), 0.05)
+    assert run_report._enough(told)
+    assert not run_report._enough(Calibration(told.bins[:2], 0.05))
+    drawn = charts.reliability(Calibration((*told.bins, ReliabilityBin(0.3, 0.4, 2, 0.35, 1.0)), 0.05), fewest=10)
+    assert ">2</text>" in drawn
+
+
+def test_all_figures_lie_beside_the_page_as_json_and_csv(learned: RunDirectory) -> None:
+    figures = read_json(learned.report_folder / "figures.json")
+    tables = {
+        path.stem: list(csv.DictReader(path.read_text().splitlines())) for path in learned.report_folder.glob("*.csv")
+    }
+    assert set(tables) == {"steps", "answers", "segments", "annotators"}
+    metrics = learned.read_metrics()
+    assert figures["metrics"] == metrics
+    assert (
+        figures["test_accuracy"]
+        == metrics["test_accuracy"]
+        == pytest.approx(
+            np.mean(
+                [(float(row["predicted_right"]) > 0.5) == (row["label_right"] == "1.0") for row in tables["answers"]]
+            )
+        )
+    )
+    assert len(tables["steps"]) == 30
+    columns = np.array([[float(value) for name, value in row.items() if "input" in name] for row in tables["steps"]])
+    learned_reward = np.array([float(row["learned_reward"]) for row in tables["steps"]])
+    # The shares of a step add up to its learned reward less that of the average step.
+    difference = learned_reward - columns.sum(axis=1)
+    assert np.ptp(difference) < 0.1 * np.ptp(learned_reward)
+    returns = [float(row["learned_return"]) for row in tables["segments"]]
+    assert returns == sorted(returns, reverse=True)
+    assert {"learned", "true"} == set(figures["term_correlations"]["mixture"]["progress"])
+    assert figures["scale"]["zero"] and figures["rubric"].startswith("Who would you rather ride with")
+    oracle = tables["annotators"][0]
+    assert (oracle["annotator"], oracle["truth_count"]) == ("oracle", oracle["truth_of"])
+    assert float(oracle["truth_low"]) < float(oracle["truth_high"]) == 1.0
+
+
+def test_an_answer_that_the_model_gets_wrong_is_told_with_what_it_gave() -> None:
+    answers = [
+        LiveAnswer(
+            id=id,
+            query_id=id,
+            annotator="ann",
+            choice=Choice(choice),
+            segment_ids=(1, 2),
+            round=0,
+            kind="comparison",
+            purpose=Purpose.TRAIN,
+        )
+        for id, choice in enumerate(("left", "right", "left", "tie"))
+    ]
+    found = wrong_answers(Predictions(np.array([0.9, 0.4, 0.1, 0.9]), np.array([0.0, 1.0, 0.0, 0.5]), tuple(answers)))
+    assert [(answer.id, pytest.approx(likely)) for answer, likely in found] == [(0, 0.1), (1, 0.4)]
+
+
+def test_time_spent_waiting_for_people_is_no_time_of_computing(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    content = read_json(copied.config_path)
+    content["config"]["feedback"] = "web"
+    content["commands"] = ["python -m scripts.train --feedback web"]
+    write_json(copied.config_path, content)
+    spent = {"wall_seconds": 100.0, "wait_seconds": 80.0, "timesteps": 2000}
+    write_json(copied.metrics_path, copied.read_metrics() | spent)
+    page = " ".join(text_of(write_report(copied)).split())
+    assert "of it 80 s waiting for people; 100 steps a second of computing" in page
+    assert "waiting for people 80.0 s (80%)" in page
+    assert "<code>python -m scripts.train --feedback web</code>" in page
+
+
+@pytest.mark.parametrize("viewport", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_pages_of_a_run(
+    learned: RunDirectory, browser: Any, theme: str, viewport: tuple[int, int]
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(color_scheme=theme, viewport={"width": viewport[0], "height": viewport[1]})
+    page = context.new_page()
+    for path in (learned.report_path, learned.quality_path):
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        found = axe.Axe().run(page).response["violations"]
+        assert not [(one["id"], [node["html"][:160] for node in one["nodes"]]) for one in found], path.name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
+    context.close()

@@ -107,8 +107,8 @@ class Driving(Task):
     | 2 | heading, positive to the right | 0.1 rad |
     | 3 | distance from the lane's centre, positive to the right | lane width |
     | 4 | time gap to the car ahead, 0 to 3 s as -1 to 1 | |
-    | 5-7 | gap to the car ahead in the left, own and right lane, as -1 to 1 | 65 m |
-    | 8-10 | gap to the car behind in the left, own and right lane, as -1 to 1 | 32 m |
+    | 5-7 | gap to the car ahead: left, own and right lane, as -1 to 1 | 65 m |
+    | 8-10 | gap to the car behind: left, own and right lane, as -1 to 1 | 32 m |
     | 11-13 | speed of the car ahead, less the ego's: left, own, right lane | half the limit |
     | 14-16 | speed of the car behind, less the ego's: left, own, right lane | half the limit |
     | 17, 18 | how far the bend turns the car off the road, here and 15 m ahead, positive to the right | 0.1 rad |

@@ -106,11 +106,11 @@ class Rival(Task):
     `Box(-1, 1, (20,), float32)`; places are -1 to 1 over the court, shares from 0 to 1 are stretched to -1 to 1.
     | number | observation | unit |
     |---|---|---|
-    | 0, 1 | ball along (1 is the agent's end) and across (-1 is up) | |
-    | 2 | 1 if the ball comes, -1 if it goes, 0 between points | |
+    | 0, 1 | place of the ball: along (1 is the agent's end) and across (-1 is up) | |
+    | 2 | way of the ball: 1 if it comes, -1 if it goes, 0 between points | |
     | 3 | sideways speed of the ball | 0.2 court widths a step |
     | 4 | steps until the ball reaches a paddle's line | 10 |
-    | 5, 6 | place of the agent's and of the player's paddle | |
+    | 5, 6 | places of the paddles: the agent's and the player's | |
     | 7 | where a coming ball will arrive, less the agent's place | 0.33 court widths |
     | 8 | where a going ball will arrive, less the player's place | 0.5 court widths |
     | 9 | agent's points less the player's | 4 |
@@ -118,7 +118,7 @@ class Rival(Task):
     | 11 | strokes in this rally, 0 to 20 | |
     | 12 | comeback, as in the rewards | |
     | 13 | strain of the last ball on the player, 0 to 2: above 1 it was out of reach | |
-    | 14, 15, 16 | player's engagement, frustration, and suspicion that the agent does not try | |
+    | 14, 15, 16 | player's mood: engagement, frustration, and suspicion that the agent does not try | |
     | 17 | skill that the player has shown so far | |
     | 18 | steps until the next serve, 0 to 4 | |
     | 19 | how close the score is, as in the rewards | |

@@ -123,7 +123,7 @@ class Support(Task):
     `Box(0, 1, (15,), float32)`
     | number | observation | unit |
     |---|---|---|
-    | 0-4 | evidence for login, delivery, set-up, charge, fraud: their probabilities | |
+    | 0-4 | evidence for each issue (login, delivery, set-up, charge, fraud): their probabilities | |
     | 5 | anger of the customer at the desk | |
     | 6 | whether the issue is solved | |
     | 7 | turns in this conversation | 10 |
