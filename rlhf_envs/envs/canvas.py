@@ -22,7 +22,7 @@ _OVERSAMPLED = 4
 """Text is drawn so many times larger and scaled down: at its own size each letter would be moved to a whole pixel,
 which spaces small letters unevenly."""
 
-_MOST_CACHED_TEXTS = 2000
+_MOST_CACHED_TEXTS, _MOST_CACHED_BENDS = 2000, 500
 
 _STRIP = 8
 
@@ -61,6 +61,7 @@ class Canvas:
         self._texts: dict[tuple[str, int, Color, bool], pygame.Surface] = {}
         self._backgrounds: dict[str, pygame.Surface] = {}
         self._newest: dict[str, str] = {}
+        self._bends: dict[tuple[tuple[float, ...], int, int], list[tuple[int, int, int]]] = {}
         self._shades: dict[str, tuple[list[Strip], list[Strip]]] = {}
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -108,16 +109,61 @@ class Canvas:
             self._target = self.surface
         return painted
 
-    def backdrop(self, name: str, area: Area, length: float, shift: float, paint: Callable[[], None]) -> None:
+    def backdrop(
+        self,
+        name: str,
+        area: Area,
+        length: float,
+        shift: float,
+        paint: Callable[[], None],
+        bends: tuple[float, ...] = (),
+        column: int = 0,
+        margin: float = 0.0,
+    ) -> None:
         """Scenery that passes sideways: an endless strip, moved to the left by `shift`, seen in an area.
 
         `paint` is called once per name, with the strip's top left corner at (0, 0), and draws `length` of it and as
         much again as the area is wide, which should look like its beginning.
+
+        Args:
+            name: of the strip.
+            area: where it is seen.
+            length: after which it repeats.
+            shift: how far it has moved.
+            paint: draws it.
+            bends: how far down each column of the area is moved, so that what runs along the strip winds.
+            column: how wide those columns are.
+            margin: by how much the strip reaches beyond the area above and below, which is the most that it bends.
         """
-        left, top, width, height = (round(value * self.scale) for value in area)
-        around = round(length * self.scale)
-        strip = self._painted_once(name, paint, around + width, height)
-        self.surface.blit(strip, (left, top), (round(shift * self.scale) % around, 0, width, height))
+        s = self.scale
+        left, top, width, height = (round(value * s) for value in area)
+        around, above = round(length * s), round(margin * s)
+        strip = self._painted_once(name, paint, around + width, height + 2 * above)
+        first = round(shift * s) % around
+        if not bends:
+            self.surface.blit(strip, (left, top), (first, above, width, height))
+            return
+        parts = [
+            (strip, (left + x, top), (first + x, above - down, wide, height))
+            for x, wide, down in self._columns(bends, column, width)
+        ]
+        self.surface.blits(parts, doreturn=False)
+
+    def _columns(self, bends: tuple[float, ...], column: int, width: int) -> list[tuple[int, int, int]]:
+        """Runs of columns that lie equally far down: where each begins, how wide it is and how far down, in pixels."""
+        key = (bends, column, width)
+        if key not in self._bends:
+            if len(self._bends) >= _MOST_CACHED_BENDS:
+                self._bends.clear()
+            edges = [min(round(column * self.scale * number), width) for number in range(len(bends) + 1)]
+            downs = [round(down * self.scale) for down in bends]
+            starts = [number for number, down in enumerate(downs) if number == 0 or down != downs[number - 1]]
+            ends = [*starts[1:], len(bends)]
+            runs = (
+                (edges[start], edges[end] - edges[start], downs[start]) for start, end in zip(starts, ends, strict=True)
+            )
+            self._bends[key] = [run for run in runs if run[1]]
+        return self._bends[key]
 
     def panorama(self, name: str, area: Area, size: Point, corner: Point, paint: Callable[[], None]) -> None:
         """A view of a larger picture, whose point `corner` lies in the top left corner of the view's area.

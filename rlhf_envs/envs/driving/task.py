@@ -172,10 +172,12 @@ class Driving(Task):
     )
     legend = {
         "blue car": "the one to judge",
-        "grey cars": "other traffic",
-        "coloured area ahead of it": "the room to the car in front; green is enough, red too little",
-        "upper left": "its speed and the limit",
+        "grey cars, pale vans": "other traffic; red lights brake",
+        "coloured area ahead of it": "the room to the car in front: green is enough, ! is close, !! too close",
+        "coloured area behind it": "a car behind has too little room",
+        "upper left": "its speed, and a mark at the limit",
         "two bars": "well in its lane, and how smooth the ride is",
+        "ring": "it touches another car",
     }
 
     def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:
@@ -229,7 +231,7 @@ class Driving(Task):
         touching = np.minimum(gaps[0, 1], gaps[1, 1]) < 0.0
         state.collided = touching
         np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
-        state.roughness += 0.3 * (discomfort - state.roughness)
+        state.roughness += 0.6 * (discomfort - state.roughness)
         return self._terms(state, discomfort, own_lane), np.multiply(state.speed, 1.0 / self.top_speed)
 
     def _terms(self, state: State, discomfort: Array, own_lane: Array) -> Terms:
