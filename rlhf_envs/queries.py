@@ -14,6 +14,9 @@ from rlhf_envs.terminal import counted
 DEMONSTRATOR = "demonstrator"
 """The annotator that prefers demonstrations over the agent's segments without anybody being asked."""
 
+CORRECTION = "correction/"
+"""The keys of comparisons with corrections begin with it."""
+
 LONGEST_ANSWER = 60.0
 """Seconds; who took longer has made a pause."""
 
@@ -178,6 +181,29 @@ class Submission:
     token: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """A segment, and what a person did in the place of the agent from one of its steps on.
+
+    It says that what they did is better; see `AnnotatorSession.correct`.
+
+    Attributes:
+        query_id, position: the query on screen, and which of its segments is corrected, from 0.
+        step: from which step of the segment on the person acted, from 0.
+        segment: the corrected one, as long as the original, and the same before that step.
+        shown_at, answered_at: seconds since the epoch when the person took over, and when they had it stored.
+        token: names this correction; storing it again stores nothing new.
+    """
+
+    query_id: int
+    position: int
+    step: int
+    segment: Segment
+    shown_at: float | None
+    answered_at: float | None
+    token: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer(Submission):
     """What one annotator said to one query. Stored rows are never changed: an undo is a row of its own, without choice.
@@ -217,6 +243,15 @@ class LiveAnswer(Answer):
     kind: str
     purpose: Purpose
     context: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether the agent's segments were compared because the run chose to ask about them.
+
+        Demonstrations and corrections say of themselves that they are better; how many of them a reward model predicts
+        says little about what else it knows.
+        """
+        return self.annotator != DEMONSTRATOR and "corrects" not in self.context
 
 
 def seconds_taken(shown_at: float | None, answered_at: float | None) -> float | None:
@@ -275,6 +310,7 @@ class QueryCounts:
         skipped: those that need no more answers and have nothing but skips.
         wanted: how many answers all of them want, of all annotators together; comparisons with demonstrations, which
             nobody is asked, want none.
+        corrections: those that are comparisons with corrections, which came with their answers.
     """
 
     asked: int = 0
@@ -282,3 +318,4 @@ class QueryCounts:
     open: int = 0
     skipped: int = 0
     wanted: int = 0
+    corrections: int = 0

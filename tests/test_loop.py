@@ -13,11 +13,11 @@ import pytest
 from gymnasium import spaces
 
 from rlhf_envs.demonstrations import Demonstrations, Episode
-from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
+from rlhf_envs.feedback import AnnotatorSession, Choice, PreferenceStore, Purpose, ScriptedTeacher, TeacherConfig
 from rlhf_envs.feedback.annotators.demonstrator import DEMONSTRATOR, Demonstrator
 from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport
-from rlhf_envs.queries import AccuracySource
+from rlhf_envs.queries import AccuracySource, Correction
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, FitReport, RewardEnsemble, fit
 from rlhf_envs.rewards.encoding import Encoded
@@ -277,6 +277,22 @@ def test_checks_and_practice_that_screens_ask_come_out_of_the_budget(
     visits(loop)
     assert store.counts()[Purpose.TRAIN].asked == 20 - 3 - 4
     assert loop.progress.spent == 20 and loop.finished_asking
+
+
+def test_corrections_come_out_of_the_budget_and_are_learned_from(make_loop: MakeLoop, store: PreferenceStore) -> None:
+    loop = make_loop(answers=20, held_out_share=0)
+    assert loop.visit(rollouts(), 1, TOTAL).asked == 5
+    [pair, other, *_] = store.queries()
+    session = AnnotatorSession(store, "ann")
+    for number in range(3):
+        session.correct(Correction(pair.id or 0, 0, 1, other.segments[0], 1.0, 2.0, f"token-{number}"))
+    reports = visits(loop)
+    assert store.counts()[Purpose.TRAIN].asked == 20 and store.counts()[Purpose.TRAIN].corrections == 3
+    assert loop.progress.asked == 20 - 3 and loop.progress.spent == 20 and loop.finished_asking
+    assert reports[-1].labels == 20
+    assert not any("corrects" in answer.context for answer in loop.predictions().answers)
+    loop.ask_on()
+    assert loop.progress.checked_before == 3
 
 
 def test_rounds_of_a_single_query_hold_out_as_many_as_large_ones(make_loop: MakeLoop, store: PreferenceStore) -> None:

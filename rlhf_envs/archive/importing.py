@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, select
 
 from rlhf_envs.archive.reading import Archive, RecordSource, check_records
-from rlhf_envs.archive.records import REPEATS, QueryRecord
+from rlhf_envs.archive.records import QueryRecord
 from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segments, store_shown
@@ -196,7 +196,7 @@ class _Merge:
         self._answer_ids: dict[int, int] = {}
         self.added_queries = self.added_answers = self.known_queries = 0
         known: set[int] = set()
-        for group in _independent_groups(source.queries(), lambda query: query.repeats):
+        for group in _independent_groups(source.queries(), lambda query: query.reference and query.reference[1]):
             known |= self._add_queries(group)
         in_store = _StoredAnswers(connection, known)
         # All known answers are matched before any is added: what is left then is in the store alone.
@@ -249,8 +249,9 @@ class _Merge:
 
     def _query_values(self, query: QueryRecord, fingerprint: _Fingerprint) -> dict[str, Any]:
         values = {**vars(query), "purpose": query.purpose.value}
-        if query.repeats is not None:
-            values["context"] = {**query.context, REPEATS: self._query_ids.get(query.repeats, query.repeats)}
+        if query.reference is not None:
+            entry, earlier = query.reference
+            values["context"] = {**query.context, entry: self._query_ids.get(earlier, earlier)}
         if not self._unchanged:
             # In a store with a run of its own, a key or a round of that run would be taken for one of its queries.
             values |= {"key": fingerprint.imported_key, "round": 0}

@@ -213,8 +213,9 @@ def _check_query(
         raise _MisfitError(f"the id {query.id} or the key {query.key!r} does not name one query alone")
     if query.round < 0 or query.wanted < 1:
         raise _MisfitError(f"query {query.id} is of round {query.round} and wants {query.wanted} answers")
-    if query.repeats is not None and query.repeats not in earlier:
-        raise _MisfitError(f"query {query.id} repeats query {query.repeats}, which does not come before it")
+    if query.reference is not None and query.reference[1] not in earlier:
+        entry, other = query.reference
+        raise _MisfitError(f"query {query.id} {entry} query {other}, which does not come before it")
 
 
 def _check_answers(source: RecordSource, queries: Mapping[int, QueryRecord], lengths: Mapping[int, int]) -> None:

@@ -18,8 +18,8 @@ from rlhf_envs.feedback.store.store import read_description
 from rlhf_envs.queries import Answer, Purpose
 from rlhf_envs.segments import Segment
 
-REPEATS = "repeats"
-"""The entry of a CHECK query's context that names the query which it repeats, by its id."""
+_REFERENCES = {Purpose.CHECK: "repeats", Purpose.TRAIN: "corrects"}
+"""Entries of a context that name an earlier query by its id: which a CHECK query repeats, or a correction is about."""
 
 _Decoded = TypeVar("_Decoded")
 
@@ -57,10 +57,11 @@ class QueryRecord:
         return cls(**values | {"purpose": Purpose(values["purpose"]), "segments": tuple(values["segments"])})
 
     @property
-    def repeats(self) -> int | None:
-        """The id of the query that a CHECK query repeats; None for all others."""
-        repeated = self.context.get(REPEATS) if self.purpose is Purpose.CHECK else None
-        return repeated if type(repeated) is int else None
+    def reference(self) -> tuple[str, int] | None:
+        """The earlier query that this one repeats or corrects: the entry of its context that says so, and the id."""
+        entry = _REFERENCES.get(self.purpose, "")
+        earlier = self.context.get(entry)
+        return (entry, earlier) if type(earlier) is int else None
 
 
 class StoreSnapshot(AbstractContextManager["StoreSnapshot"]):

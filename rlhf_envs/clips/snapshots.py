@@ -33,12 +33,14 @@ class StateAdapter:
 
     Attributes:
         get_state: takes the unwrapped environment, gives its state as a new array (size,) float64.
-        set_state: takes the unwrapped environment and such an array. What is set is meant for drawing: it need not
-            be enough to go on stepping from there.
+        set_state: takes the unwrapped environment and such an array.
+        is_whole: whether what is set is all that decides what comes next, in an environment that has just been reset,
+            so that a person can go on from there; otherwise it is only enough for drawing.
     """
 
     get_state: Callable[[Any], FloatState]
     set_state: Callable[[Any, FloatState], None]
+    is_whole: bool = False
 
 
 def _state_vector(env: Any) -> FloatState:
@@ -68,14 +70,16 @@ def _set_mujoco_state(env: Any, state: FloatState) -> None:
     env.set_state(state[: env.model.nq], state[env.model.nq :])
 
 
-_VECTOR = StateAdapter(_state_vector, _set_state_vector)
+_VECTOR = StateAdapter(_state_vector, _set_state_vector, is_whole=True)
 
 SIMULATORS: dict[str, StateAdapter] = {
     "gymnasium.envs.classic_control.cartpole.CartPoleEnv": _VECTOR,
     "gymnasium.envs.classic_control.acrobot.AcrobotEnv": _VECTOR,
     "gymnasium.envs.classic_control.mountain_car.MountainCarEnv": _VECTOR,
     "gymnasium.envs.classic_control.continuous_mountain_car.Continuous_MountainCarEnv": _VECTOR,
-    "gymnasium.envs.classic_control.pendulum.PendulumEnv": StateAdapter(_pendulum_state, _set_pendulum_state),
+    "gymnasium.envs.classic_control.pendulum.PendulumEnv": StateAdapter(
+        _pendulum_state, _set_pendulum_state, is_whole=True
+    ),
     "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": StateAdapter(_mujoco_state, _set_mujoco_state),
 }
 """Adapters by the full name of the simulator's class, so that nothing is imported before it is used."""

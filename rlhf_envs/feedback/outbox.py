@@ -14,7 +14,7 @@ from uuid import uuid4
 from rlhf_envs.feedback.progress import SessionProgress
 from rlhf_envs.feedback.session import AnnotatorSession
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
-from rlhf_envs.queries import Choice, Query, Submission
+from rlhf_envs.queries import Choice, Correction, Query, Submission
 
 _POLL_SECONDS = 0.3
 """How often the store is asked for queries while there are none to show."""
@@ -37,8 +37,12 @@ class Response:
 class Undo:
     """An undo on its way: of an answer that may not be stored yet, or where None of the latest that is stored."""
 
-    answer: Submission | None
+    answer: Submission | Correction | None
     token: str
+
+
+Entry = Submission | Correction | Undo
+"""What is on its way."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Outbox:
         self._session = session
         self._kinds = kinds
         self._changed = threading.Condition()
-        self._entries: deque[Submission | Undo] = deque()
+        self._entries: deque[Entry] = deque()
         self._upcoming: list[Query] = []
         self._state = OutboxState()
         self._refusal_until = 0.0
@@ -129,7 +133,7 @@ class Outbox:
             if self._failure is not None:
                 raise self._failure
             pending = standing_answers(self._entries)
-            hidden = {answer.query_id for answer in pending}
+            hidden = _answered_queries(self._entries)
             return replace(
                 self._state,
                 queries=tuple(query for query in self._upcoming if query.id not in hidden),
@@ -154,6 +158,11 @@ class Outbox:
         )
         with self._changed:
             self._entries.append(answer)
+
+    def correct(self, correction: Correction) -> None:
+        """Store a correction; `wake` has it done."""
+        with self._changed:
+            self._entries.append(correction)
 
     def undo(self) -> None:
         """Take back the latest answer that stands, so that its query comes first again; `wake` has it done."""
@@ -213,11 +222,11 @@ class Outbox:
     def _leave(self) -> None:
         """Release the leases, but not those of queries whose answer could not be stored."""
         with self._changed:
-            unsaved = [answer.query_id for answer in standing_answers(self._entries)]
+            unsaved = _answered_queries(self._entries)
         with suppress(StoreError):
             self._session.leave(keeping=unsaved)
 
-    def _attempt(self, entry: Submission | Undo | None) -> float:
+    def _attempt(self, entry: Entry | None) -> float:
         """Do what comes next; for how many seconds nothing needs to be done then."""
         try:
             if entry is not None:
@@ -231,12 +240,15 @@ class Outbox:
         self._update(store_problem=None)
         return min(self._fetch_at, self._progress_at) - time.monotonic()
 
-    def _carry_out(self, entry: Submission | Undo) -> None:
+    def _carry_out(self, entry: Entry) -> None:
         first: int | None = None
         refused = False
-        if isinstance(entry, Submission):
+        if not isinstance(entry, Undo):
             try:
-                self._session.submit(entry)
+                if isinstance(entry, Correction):
+                    self._session.correct(entry)
+                else:
+                    self._session.submit(entry)
             except AnswerRefusedError as refusal:
                 refused = True
                 self._update(refusal=str(refusal))
@@ -265,7 +277,7 @@ class Outbox:
             self._fetch_at = now + _PROGRESS_SECONDS
             return
         with self._changed:
-            answered = {answer.query_id for answer in standing_answers(self._entries)}
+            answered = _answered_queries(self._entries)
             shown = [query.id for query in self._upcoming if query.id not in answered][:1]
             showing = self._first if self._first is not None else shown[0] if shown else None
         fresh = self._session.upcoming(self._kinds, showing)
@@ -291,15 +303,20 @@ class Outbox:
             self._state = replace(self._state, **changes)
 
 
-def standing_answers(entries: Iterable[Submission | Undo]) -> list[Submission]:
-    """The answers in a list of entries that are not taken back further on."""
-    standing: list[Submission] = []
+def standing_answers(entries: Iterable[Entry]) -> list[Submission | Correction]:
+    """The answers and corrections in a list of entries that are not taken back further on."""
+    standing: list[Submission | Correction] = []
     for entry in entries:
-        if isinstance(entry, Submission):
+        if not isinstance(entry, Undo):
             standing.append(entry)
         elif entry.answer in standing:
             standing.remove(entry.answer)
     return standing
+
+
+def _answered_queries(entries: Iterable[Entry]) -> set[int]:
+    """The queries whose answer is in a list of entries; one that was corrected is still to be answered."""
+    return {entry.query_id for entry in standing_answers(entries) if isinstance(entry, Submission)}
 
 
 def merged(known: Sequence[Query], fresh: Sequence[Query], first: int | None = None) -> list[Query]:

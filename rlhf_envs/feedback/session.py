@@ -18,7 +18,7 @@ from rlhf_envs.feedback.progress import (
 from rlhf_envs.feedback.quality.annotators import annotator_figures
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
-from rlhf_envs.queries import Answer, Choice, Purpose, Query, Submission, check_name
+from rlhf_envs.queries import CORRECTION, Answer, Choice, Correction, Purpose, Query, Submission, check_name
 from rlhf_envs.randomness import uniform_by_name
 
 REPEAT_AFTER = 5
@@ -122,6 +122,47 @@ class AnnotatorSession:
         if self.repeat_due(id):
             self.repeat_earlier(id)
         return id
+
+    def correct(self, correction: Correction) -> tuple[int, int]:
+        """Store that what the annotator did is better than a segment on screen; the ids of the query and the answer.
+
+        It becomes a comparison of the two that is asked of this annotator alone and answered already, both or neither,
+        so that everything that reads comparisons learns from it. The side is drawn by its token. It counts as an answer
+        of the run's budget. The query on screen stays to be answered. When it is undone, the pair is asked.
+
+        Raises:
+            KeyError: if there is no such query.
+            ValueError: if the query has no such segment or is none of a training run's, or the corrected one is of
+                another length or begins after the end.
+            AnswerRefusedError: if the token was given before with something else.
+        """
+        query = self.store.query(correction.query_id)
+        if query.purpose not in QUEUE or not 0 <= correction.position < len(query.segments):
+            raise ValueError(f"Query {query.id} has no segment {correction.position} that could be corrected.")
+        original = query.segments[correction.position]
+        if len(correction.segment) != len(original) or not 0 <= correction.step < original.lived:
+            raise ValueError(
+                f"A correction of a segment of {len(original)} steps is as long, and begins at one of its "
+                f"{original.lived} steps before the end, not {len(correction.segment)} long from step "
+                f"{correction.step}."
+            )
+        on_right = uniform_by_name(self.annotator, "correction", correction.token) < 0.5
+        pair = (original, correction.segment) if on_right else (correction.segment, original)
+        about = {"corrects": query.id, "position": correction.position, "step": correction.step}
+        asked = Query(
+            key=f"{CORRECTION}{self.annotator}/{correction.token}",
+            round=query.round,
+            segments=pair,
+            context=about,
+            only_for=self.annotator,
+        )
+        return self.store.ask_answered(
+            asked,
+            Choice.RIGHT if on_right else Choice.LEFT,
+            shown_at=correction.shown_at,
+            answered_at=correction.answered_at,
+            token=correction.token,
+        )
 
     def repeat_due(self, answer_id: int) -> bool:
         """Whether an earlier pair is to be asked again after this answer; the same whenever it is asked.

@@ -22,7 +22,7 @@ from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
-from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, Purpose, Query
+from rlhf_envs.queries import AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import (
     FitConfig,
@@ -59,7 +59,7 @@ class LoopState:
         asked, held_out: queries that were asked to train on, and to test with.
         spent: answers that these and all others, such as repeated pairs, have cost.
         demonstrated: comparisons with demonstrations.
-        checked_before: repeated pairs and practice that the store held before the run.
+        checked_before: repeated pairs, practice and corrections that the store held before the run.
         cursor: how far the store was read; labels: how many answers taught something by then.
         test_accuracy: see `RoundReport`; tested: of how many answers it is the share.
         generator: the state of the random generator.
@@ -232,10 +232,10 @@ class FeedbackLoop:
 
         What the store holds is learned from as well, and its segments may be asked about again.
         """
-        counts, queries = self.store.counts(), self.store.queries()
+        queries = self.store.queries()
         self.progress = LoopState(
             round=1 + max((query.round for query in queries), default=-1),
-            checked_before=counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked,
+            checked_before=_beside_questions(self.store),
         )
         self._known_before = max((answer.id for answer in self.store.live_answers()), default=0)
         self._chooser.remember([query for query in queries if query.only_for is None])
@@ -300,7 +300,7 @@ class FeedbackLoop:
         """Find out what the reward model says to new answers before it is fitted to them."""
         if self.has_reward:
             fresh = [learned.answer for learned in self.dataset.answers if learned.answer.id > known]
-            asked = [answer for answer in fresh if answer.annotator != DEMONSTRATOR]
+            asked = [answer for answer in fresh if answer.was_asked]
             self.alarm.note_fresh(predict_answers(self.ensemble, asked, self.store))
 
     def _watch(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> str | None:
@@ -483,10 +483,9 @@ class FeedbackLoop:
         return queries
 
     def _answers_spent(self) -> int:
-        """What people have been asked for: by this run, and by their screens as checks and practice."""
-        counts = self.store.counts()
+        """What people have answered or been asked for: by this run, as checks and practice, and as corrections."""
         own = self.config.overlap * (self.progress.asked + self.progress.held_out)
-        return own + counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked - self.progress.checked_before
+        return own + _beside_questions(self.store) - self.progress.checked_before
 
     def _wait_while_paused(self) -> None:
         self._requests = OwnerRequests.of(self.store.statuses())
@@ -522,6 +521,12 @@ class FeedbackLoop:
                 if self.on_wait is None:
                     raise
                 self.on_wait("the feedback store, which another process has locked")
+
+
+def _beside_questions(store: PreferenceStore) -> int:
+    """Answers that a store wants in addition to those to a run's own questions: to checks and practice, corrections."""
+    counts = store.counts()
+    return counts[Purpose.CHECK].asked + counts[Purpose.PRACTICE].asked + counts[Purpose.TRAIN].corrections
 
 
 class AnswerReader:

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.kinds.kind import ImpliedComparison
-from rlhf_envs.queries import DEMONSTRATOR, AccuracySource, LiveAnswer
+from rlhf_envs.queries import AccuracySource, LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.fitting import held_out_by, segment_returns
@@ -151,7 +151,7 @@ def predict_out_of_fold(ensemble: RewardEnsemble, dataset: PreferenceDataset) ->
     of: list[LiveAnswer] = []
     for learned in dataset.answers:
         without = holders[learned.answer.kind][:, learned.place]
-        if learned.answer.annotator == DEMONSTRATOR or not without.any():
+        if not (learned.answer.was_asked and without.any()):
             continue
         for first, second, probability in _implied_comparisons(learned.answer):
             if min(learned.rows[first], learned.rows[second]) >= 0 and not np.isnan(probability):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from rlhf_envs.archive import ImportReport, StoreSnapshot, export_store, import_archive, import_records, importing
-from rlhf_envs.feedback import Choice, PreferenceStore, Purpose
+from rlhf_envs.feedback import AnnotatorSession, Choice, PreferenceStore, Purpose
+from rlhf_envs.queries import Correction
 from tests.answers import give_answer
 from tests.archive.stores import ask, contents, new_store, said
 
@@ -86,6 +87,20 @@ def test_a_repeated_pair_names_the_pair_that_it_repeats_by_its_new_number(other:
         check = store.queries(purpose=Purpose.CHECK)[0]
         assert check.context == {"repeats": 3, "swapped": True}
         assert store.query(3).key.endswith("/0/train/0")
+
+
+def test_a_correction_names_the_query_that_it_corrects_by_its_new_number(tmp_path: Path, other: Path) -> None:
+    path = tmp_path / "corrected.db"
+    with new_store(path) as store:
+        pair = ask(store, "0/train/0", 1)
+        done = store.query(pair).segments[1]
+        AnnotatorSession(store, "ann").correct(Correction(pair, 0, 2, done, 1.0, 2.0, "token-1"))
+    export_store(path, tmp_path / "with-correction", clips=False)
+    import_archive(tmp_path / "with-correction", other)
+    with PreferenceStore.open(other) as store:
+        corrected, correction = store.queries()[-2:]
+        assert correction.context == {"corrects": corrected.id, "position": 0, "step": 2}
+        assert corrected.id != pair and store.live_answers()[-1].query_id == correction.id
 
 
 def test_a_later_export_adds_only_what_is_new(source: Path, exported: Path, other: Path) -> None:

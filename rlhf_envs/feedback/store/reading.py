@@ -24,7 +24,7 @@ from rlhf_envs.feedback.store.schema import (
     segments,
     tallies,
 )
-from rlhf_envs.queries import DEMONSTRATOR, Answer, LiveAnswer, Purpose, Query, QueryCounts, look_of
+from rlhf_envs.queries import CORRECTION, DEMONSTRATOR, Answer, LiveAnswer, Purpose, Query, QueryCounts, look_of
 from rlhf_envs.segments import Segment
 
 _NO_END = 2**31 - 1  # the largest id that PostgreSQL's INTEGER holds
@@ -193,13 +193,15 @@ def count_queries(connection: Connection) -> dict[Purpose, QueryCounts]:
     """How far the queries of each purpose have come."""
     state = case((is_open, "open"), (queries.c.given > queries.c.skipped, "answered"), else_="skipped")
     of_people = case((queries.c.only_for == DEMONSTRATOR, 0), else_=queries.c.wanted)
+    correction = case((queries.c.key.like(f"{CORRECTION}%"), 1), else_=0)
     found = connection.execute(
-        select(queries.c.purpose, state.label("state"), func.count(), func.sum(of_people)).group_by(
-            queries.c.purpose, "state"
-        )
+        select(
+            queries.c.purpose, state.label("state"), func.count(), func.sum(of_people), func.sum(correction)
+        ).group_by(queries.c.purpose, "state")
     )
     counted: dict[str, Counter[str]] = defaultdict(Counter)
-    for purpose, name, number, wanted in found:
+    for purpose, name, number, wanted, corrections in found:
         wanted = rows.whole_number(wanted, f"number of answers wanted to {purpose!r:.40} queries")
-        counted[purpose] += Counter({name: number, "asked": number, "wanted": wanted})
+        counts = {name: number, "asked": number, "wanted": wanted}
+        counted[purpose] += Counter(counts | {"corrections": corrections} if corrections else counts)
     return {purpose: QueryCounts(**counted[purpose]) for purpose in Purpose}

@@ -308,6 +308,30 @@ class PreferenceStore:
         rows = answering.prepare_answers(submissions)
         return self.database.write(answering.store_answers, rows) if rows else []
 
+    def ask_answered(
+        self, query: Query, choice: Choice, *, shown_at: float | None, answered_at: float | None, token: str
+    ) -> tuple[int, int]:
+        """Ask one annotator a query and store their answer to it, both or neither; the ids of the two.
+
+        Args:
+            query: for the annotator of its `only_for` alone. The key of an earlier one stores nothing new.
+            choice, shown_at, answered_at, token: of the answer, as in `Submission`.
+
+        Raises:
+            ValueError: if the query is not well formed, or for nobody.
+            AnswerRefusedError: if the answer does not fit, or the token was given before with another answer.
+        """
+        if query.only_for is None:
+            raise ValueError(f"The query {query.key!r} comes with an answer, so it is for the one who gave it alone.")
+        annotator, prepared = query.only_for, PreparedQueries([query], 1)
+
+        def store_both(connection: Connection) -> tuple[int, int]:
+            [id] = prepared.store(connection)
+            answer = Submission(id, annotator, choice, shown_at=shown_at, answered_at=answered_at, token=token)
+            return id, answering.store_answers(connection, answering.prepare_answers([answer]))[0]
+
+        return self.database.write(store_both)
+
     def undo(
         self, annotator: str, *, lease_seconds: float = 60.0, now: float | None = None, token: str | None = None
     ) -> Answer | None:
