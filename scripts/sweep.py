@@ -28,6 +28,7 @@ from rlhf_envs.cli import INTERRUPTED, one_sentence_errors
 from rlhf_envs.cli.flags import parse
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import find_spec, is_native
+from rlhf_envs.evaluation.scores import Estimate, interquartile_mean, scale_of, scores_of, true_returns
 from rlhf_envs.feedback import ANNOTATORS
 from rlhf_envs.files import write_atomically
 from rlhf_envs.learners import LEARNERS
@@ -44,7 +45,6 @@ from scripts.benchmarks.runs import (
     run_record,
     with_changes,
 )
-from scripts.benchmarks.scores import Estimate, interquartile_mean, scale_of, scores_of, true_returns
 
 TABLE, ROWS, RESULTS = "sweep.md", "sweep.csv", "sweep.json"
 RUNS_FOLDER = "runs"

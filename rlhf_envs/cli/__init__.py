@@ -24,7 +24,7 @@ COMMANDS = {
     "watch": "watch a policy live or as a film, with its rewards drawn below",
     "demonstrate": "play an environment and record demonstrations",
     "archive": "export queries, answers and clips as files, or import them",
-    "report": "write the report of a run again",
+    "report": "write the report of a run again, or compare runs",
 }
 """The commands by name, with what each does."""
 

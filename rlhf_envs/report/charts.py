@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from textwrap import fill, shorten
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from rlhf_envs.envs.palette import LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import Judgement, wilson_interval
 from rlhf_envs.evaluation.reward_model import RewardAgreement, TermCorrelation
+from rlhf_envs.evaluation.scores import Estimate
 from rlhf_envs.observations import named_arrays
 from rlhf_envs.queries import AccuracySource
 from rlhf_envs.rewards.metrics import Calibration
@@ -55,6 +57,7 @@ _WIDE, _MEDIUM, _NARROW = 6.6, 4.9, 3.9
 _MOST_POINTS = 700
 _MOST_LINES = 6
 _MOST_INPUTS = 10
+_NAME_WIDTH = 28
 _SIGNIFICANT_DIGITS = 3
 
 
@@ -349,6 +352,58 @@ def policy_scores(found: Judgement) -> Figure:
     zero = "the mean of all" if found.reference is None else found.reference
     axes.set_xlabel(f"log-odds of being preferred to {zero}")
     return figure
+
+
+def compared_returns(groups: Sequence[tuple[str, Sequence[float], Estimate]], number: int) -> str:
+    """True returns of runs by group, (name, returns, their interquartile mean), each group a row.
+
+    Args:
+        groups: in order.
+        number: of the picture on its page.
+    """
+
+    @_chart(f"compared-returns-{number}", "True returns of runs by their settings")
+    def draw() -> Figure:
+        figure, axes = _labelled_rows([fill(name, _NAME_WIDTH) for name, _, _ in groups], _MEDIUM)
+        places = decimals(estimate.value for _, _, estimate in groups)
+        for row, (_, returns, estimate) in enumerate(groups):
+            axes.plot(returns, [row + 0.22] * len(returns), "o", color=_COLORS["muted"], markersize=3.5, alpha=0.7)
+            _draw_interval(axes, row, estimate.value, estimate.ends, row == 0, rounded(estimate.value, places))
+        axes.set_xlabel("true return")
+        return figure
+
+    return draw()
+
+
+def compared_curves(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]], number: int) -> str:
+    """True returns of training episodes over timesteps, as mean and range over the runs of each group.
+
+    Args:
+        curves: (timesteps, true return) pairs of each run, by group.
+        number: of the picture on its page.
+    """
+
+    @_chart(f"compared-curves-{number}", "True returns over environment steps by settings")
+    def draw() -> Figure:
+        figure = Figure(figsize=(_MEDIUM, 3.1), layout="constrained")
+        axes: Axes = figure.subplots()
+        colors = [_COLORS["accent"], *_OTHERS]
+        for place, (name, runs) in enumerate(curves.items()):
+            if not runs:
+                continue
+            first, last = max(run[0][0] for run in runs), min(run[-1][0] for run in runs)
+            steps = np.linspace(first, max(last, first), 200)
+            values = np.stack([np.interp(steps, *np.array(run).T) for run in runs])
+            color = colors[place % len(colors)]
+            axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
+            axes.plot(steps, values.mean(axis=0), color=color, label=shorten(name, 60, placeholder=" …"))
+        axes.set(xlabel="environment steps", ylabel="true return")
+        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        if len(curves) > 1:
+            figure.legend(loc="outside lower center")
+        return figure
+
+    return draw()
 
 
 def decimals(values: Iterable[float | None]) -> int:

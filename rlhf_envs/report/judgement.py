@@ -95,7 +95,7 @@ _NAME_WIDTH = 16
 
 
 @dataclass(frozen=True)
-class _Table:
+class TextTable:
     """A table for terminal and page.
 
     Attributes:
@@ -111,6 +111,7 @@ class _Table:
     rows: Sequence[Sequence[str]]
 
     def to_rich(self) -> Table:
+        """For printing."""
         table = Table(title=self.title, title_justify="left")
         for number, column in enumerate(self.columns):
             if number < self.texts:
@@ -124,11 +125,11 @@ class _Table:
         return table
 
 
-def _tables(found: Judgement) -> dict[str, _Table]:
+def _tables(found: Judgement) -> dict[str, TextTable]:
     columns = ["preferred", "to", "rate", "95% interval", "won", "tied", "lost", "skipped"]
-    tables = {"pairs": _Table("Win rates", 2, columns, list(_pair_rows(found)))}
+    tables = {"pairs": TextTable("Win rates", 2, columns, list(_pair_rows(found)))}
     columns = ["policy", "score", "std error", "95% interval"]
-    tables["scores"] = _Table("Bradley-Terry scores", 1, columns, list(_score_rows(found)))
+    tables["scores"] = TextTable("Bradley-Terry scores", 1, columns, list(_score_rows(found)))
     tables["annotators"] = _annotators(found)
     if found.model:
         names = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
@@ -137,9 +138,9 @@ def _tables(found: Judgement) -> dict[str, _Table]:
         rows.append(["expected calibration error", *(f"{one.calibration.expected_error:.3f}" for one in every)])
         counts = [f"{one.scores.decided}, {one.scores.ties}, {one.scores.skips}" for one in every]
         rows.append(["decided, ties, skips", *counts])
-        tables["model"] = _Table("The preference model", 1, ["", *found.model], rows)
+        tables["model"] = TextTable("The preference model", 1, ["", *found.model], rows)
         columns = ["on", "predicted “right”", "mean", "answered “right”", "answers"]
-        tables["bins"] = _Table("Its reliability", 2, columns, list(_bin_rows(found)))
+        tables["bins"] = TextTable("Its reliability", 2, columns, list(_bin_rows(found)))
     return tables
 
 
@@ -159,7 +160,7 @@ def _score_rows(found: Judgement) -> Iterator[list[str]]:
             yield [policy.name, f"{policy.score:+.2f}", f"{policy.std_error:.2f}", f"{low:+.2f} to {high:+.2f}"]
 
 
-def _annotators(found: Judgement) -> _Table:
+def _annotators(found: Judgement) -> TextTable:
     several = len(found.annotators) > 1
     rows = []
     for name, one in found.annotators.items():
@@ -171,7 +172,7 @@ def _annotators(found: Judgement) -> _Table:
         rows.append(row)
     pairs = [f"{found.name(pair.first)} over {found.name(pair.second)}" for pair in found.pairs]
     columns = ["annotator", "answers", "left", "seconds", *(["agrees", *pairs] if several else [])]
-    return _Table("Who judged", 1, columns, rows)
+    return TextTable("Who judged", 1, columns, rows)
 
 
 def _bin_rows(found: Judgement) -> Iterator[list[str]]:

@@ -179,7 +179,7 @@ def write_report(directory: RunDirectory) -> Path:
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics, run),
         "computing": max((metrics.get("wall_seconds") or 0.0) - (metrics.get("wait_seconds") or 0.0), 0.0),
-        "settings": _flat(run.all),
+        "settings": flat_settings(run.all),
         "versions": directory.read_versions(),
         "commands": directory.read_commands(),
         "decimals": decimals,
@@ -509,12 +509,12 @@ def _timings(metrics: Mapping[str, Any], run: RunSettings) -> list[dict[str, Any
     return [{"name": name, "seconds": seconds, "share": seconds / wall} for name, seconds in spent.items() if seconds]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings as dotted names and JSON values."""
     flat: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flat_settings(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
     return flat

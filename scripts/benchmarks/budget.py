@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
-from rlhf_envs.report.charts import STYLE, to_svg
-from scripts.benchmarks import NOTHING, figure, markdown_table, mean_and_spread
-from scripts.benchmarks.learning import Learning
-from scripts.benchmarks.runs import parse_changes
-from scripts.benchmarks.scores import (
+from rlhf_envs.evaluation.scores import (
     area_under_budgets,
     difference,
     interquartile_mean,
@@ -30,6 +26,10 @@ from scripts.benchmarks.scores import (
     scores_of,
     true_returns,
 )
+from rlhf_envs.report.charts import STYLE, to_svg
+from scripts.benchmarks import NOTHING, figure, markdown_table, mean_and_spread
+from scripts.benchmarks.learning import Learning
+from scripts.benchmarks.runs import parse_changes
 
 INGREDIENTS: dict[str, dict[str, Any]] = {
     "network alone, no additive part": {"ensemble.additive": False},

@@ -18,6 +18,7 @@ from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.envs.registration import is_native
 from rlhf_envs.evaluation.policies import SB3Policy
 from rlhf_envs.evaluation.returns import baselines, evaluate
+from rlhf_envs.evaluation.scores import interquartile_mean, scale_between, scale_of, scores_of, scores_on
 from scripts.benchmarks import NOTHING, Log, figure, markdown_table, mean_and_spread, require_positive
 from scripts.benchmarks.cluster import finish_all
 from scripts.benchmarks.runs import (
@@ -30,7 +31,6 @@ from scripts.benchmarks.runs import (
     parse_changes,
     run_record,
 )
-from scripts.benchmarks.scores import interquartile_mean, scale_between, scale_of, scores_of, scores_on
 
 VARIANTS = (
     EnvironmentRef("rlhf/Driving-v1", {"traffic": "dense"}),

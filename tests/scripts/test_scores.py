@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import trim_mean
 
-from scripts.benchmarks.scores import (
+from rlhf_envs.evaluation.scores import (
     Estimate,
     area_under_budgets,
     difference,

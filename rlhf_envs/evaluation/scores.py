@@ -18,7 +18,9 @@ from scipy.integrate import trapezoid
 from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 from rlhf_envs.evaluation.returns import Scale
-from scripts.benchmarks import NOTHING
+
+NOTHING = "–"
+"""Is shown where there is no figure."""
 
 Samples = Sequence[NDArray[np.float64]]
 """One array for each environment, with the seeds along the last axis."""
