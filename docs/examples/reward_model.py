@@ -19,7 +19,7 @@ def learn_reward(folder):
     """A reward model from 30 answers, saved as one would for another day."""
     env = make_vec_env("Pendulum-v1", num_envs=8, seed=0)
     callback = PreferenceCallback(env, f"{folder}/feedback.db", FeedbackConfig(answers=30), annotator="oracle")
-    PPO("MlpPolicy", env, n_steps=256, batch_size=128, seed=0, device="cpu").learn(20_000, callback=callback)
+    PPO("MlpPolicy", env, n_steps=256, batch_size=128, seed=0, device="cpu").learn(12_000, callback=callback)
     save(callback.loop.ensemble, f"{folder}/reward_model")
     callback.close()
 

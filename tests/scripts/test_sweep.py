@@ -191,7 +191,9 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     folder = tempfile.mkdtemp(prefix="ray-")
     (Path(folder) / "ray").mkdir()
     for name, value in {**RAY, "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)}.items():
-        monkeypatch.setenv(name, value)
+        # A process that has used Ray before goes on with the token from then.
+        if name != "RAY_AUTH_TOKEN" or name not in os.environ:
+            monkeypatch.setenv(name, value)
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
