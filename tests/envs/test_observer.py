@@ -74,11 +74,12 @@ def sees_a_feed(frame: Drawn, weights: Weights) -> float:
 
 
 def sees_a_note(frame: Drawn, weights: Weights) -> float:
-    """What the signs below the page say of the last word, a stamp that is new, and a bar beyond its limit."""
+    """What the signs say of the last word, a new stamp with the words under it, and a bar beyond its limit."""
     marks = [next((mark for mark, words in said.items() if frame.says(words)), 0) for said in SIGNS.values()]
     fluent, topic, tone, repeated = marks
     stamped = [text.words for text in frame.texts if text.words in STAMPS and text.color == frame.colors.surface]
-    in_time = {"sent": 1, "page full": -1}.get(stamped[0], 0) if stamped else 0
+    words = next((int(text.words.split()[0]) for text in frame.texts if text.words.endswith(" words")), 0)
+    in_time = {"sent": words / 14, "page full": -1}.get(stamped[0], 0) if stamped else 0
     over = any(box.y > 336 and box.height == 10 and box.color == frame.colors.bad for box in frame.boxes)
     return float(np.dot(list(weights.values()), [fluent, topic, tone, -repeated, in_time, over]))
 

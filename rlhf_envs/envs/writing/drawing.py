@@ -92,11 +92,12 @@ def _draw_note_before(row: SimpleNamespace, canvas: Canvas) -> None:
         canvas.text(x + 18, y + 22, "no note yet", canvas.colors.muted, size=16)
         return
     color = (canvas.colors.good, canvas.colors.bad, canvas.colors.bad)[row.stamp]
-    left, middle = x + width - 120, y + height / 2
+    left, top = x + width - 120, y + 16
     new = row.length == 0
-    canvas.rectangle(left, middle - 18, 106, 36, color, radius=8, outline=0 if new else 2)
+    canvas.rectangle(left, top, 106, 36, color, radius=8, outline=0 if new else 2)
     ink = canvas.colors.surface if new else color
-    canvas.text(left + 53, middle, STAMPS[row.stamp], ink, size=18, anchor="center", bold=True)
+    canvas.text(left + 53, top + 18, STAMPS[row.stamp], ink, size=18, anchor="center", bold=True)
+    canvas.text(left + 53, y + height - 22, f"{row.past_length} words", canvas.colors.ink, size=16, anchor="center")
     note = Note(row.past_words, row.past_flaws, row.past_topic, row.past_tone)
     size, pitch = (16, 26) if (note.words != NONE).sum() <= 18 else (14, 22)
     _draw_text(note, (x + 18, y + 22, width - 150), size, pitch, canvas, paint=True)

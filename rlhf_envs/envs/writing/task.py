@@ -78,17 +78,18 @@ class Writing(Task):
     | 9 | 3 | the last word: 0 in the wrong tone, 2 in the right one |
     | 10 | 5 | length: blank, too short to close, fine, near the limit, over the limit |
     | 11 | 4 | stamp of the note that was just ended: none, sent, hasty (closed where it does not fit), page full |
+    | 12 | 23 | the words of that note |
 
     ## Rewards
     The last word is judged, and the note that it ended, as they are before the step. The true reward is the weighted
-    sum of:
+    sum of these terms; a note that is sent earns by its length, so that short notes do not earn more in the same time.
     | term | weight | values | meaning |
     |---|---|---|---|
     | fluent | 0.8 | -1, 0, 1 | whether the word fits |
     | on_topic | 0.8 | -1, 0, 1 | whether it is on the asked topic or on another; 0 for a word without a topic |
     | right_tone | 0.8 | -`tone_strictness`, 0, 1 | likewise for its tone |
     | repetition | -0.4 | 0, 1 | it was in the note before; words like "the", "is" and "near" may be |
-    | in_time | 6.0 | -1, 0, 1 | a note was ended: sent 1, hasty 0, page full -1 |
+    | in_time | 6.0 | -1 to 1 | a note was ended: sent, its words / `max_words`; hasty 0; page full -1 |
     | over_limit | -0.4 | 0, 1 | the note is longer than the limit |
 
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
@@ -123,7 +124,7 @@ class Writing(Task):
     # words (from 1; 0 for none yet); flaws: of the page's words, as bits; past_*: the note before.
     fields = {
         **numbers("topic", "tone", "place", "length", "fluency", "repeats", dtype=np.int8),
-        **numbers("topic_mark", "tone_mark", "stamp", dtype=np.int8),
+        **numbers("topic_mark", "tone_mark", "stamp", "past_length", dtype=np.int8),
         "last": Field(np.int16, (LAST,)),
         "words": Field(np.int16, (PAGE,)),
         "flaws": Field(np.int8, (PAGE,)),
@@ -170,7 +171,7 @@ class Writing(Task):
         self.topics, self.max_words, self.tone_strictness = int(topics), int(max_words), int(tone_strictness)
         self.split = split
         self.page_words = self.max_words + OVER
-        margin = [len(OUTLINE), 3, 2, 3, 3, 5, len(STAMPS) + 1]
+        margin = [len(OUTLINE), 3, 2, 3, 3, 5, len(STAMPS) + 1, PAGE + 1]
         self._slots = [self.topics, len(TONES), *[len(WORDS) + 1] * LAST, *margin]
         self.observation_space = MultiDiscrete(self._slots)
         self.action_space = Discrete(len(WORDS))
@@ -182,7 +183,16 @@ class Writing(Task):
 
     def begin(self, state: State, draws: Draws) -> None:
         """A blank page and a first request."""
-        for name in ("fluency", "repeats", "topic_mark", "tone_mark", "past_topic", "past_tone", "past_flaws"):
+        for name in (
+            "fluency",
+            "repeats",
+            "topic_mark",
+            "tone_mark",
+            "past_topic",
+            "past_tone",
+            "past_flaws",
+            "past_length",
+        ):
             setattr(state, name, 0)
         state.past_words = state.stamp = NONE
         ask(state, slice(None), self._drawn_requests(draws.request))
@@ -203,17 +213,18 @@ class Writing(Task):
         tone = state.tone_mark.astype(np.float32)
         if self.tone_strictness > 1:
             tone[tone < 0] *= self.tone_strictness
+        worth = np.where(state.stamp == SENT, state.past_length * np.float32(1 / self.max_words), np.float32(1))
         return {
             "fluent": state.fluency.astype(np.float32),
             "on_topic": state.topic_mark.astype(np.float32),
             "right_tone": tone,
             "repetition": state.repeats.astype(np.float32),
-            "in_time": _IN_TIME.take(state.stamp) * _is_stamped(state),
+            "in_time": _IN_TIME.take(state.stamp) * worth * _is_stamped(state),
             "over_limit": state.length > self.max_words,
         }
 
     def observe(self, state: State) -> NDArray[np.int64]:
-        """Request, last words and what is said of them, (N, 12) int64."""
+        """Request, last words and what is said of them, (N, 13) int64."""
         seen = np.empty((state.copies, len(self._slots)), dtype=np.int64)
         seen[:, 0] = state.topic
         seen[:, 1] = state.tone
@@ -226,6 +237,7 @@ class Writing(Task):
         margin[:, 4] = state.tone_mark
         margin[:, 5] = self._length_seen.take(state.length)
         margin[:, 6] = (state.stamp + 1) * _is_stamped(state)
+        margin[:, 7] = state.past_length * _is_stamped(state)
         margin[:, 1] += 1
         margin[:, 3:5] += 1
         return seen
@@ -446,6 +458,7 @@ def turn_page(state: State, rows: NDArray[np.intp], stamps: NDArray[Any]) -> Non
     """Make the notes of the given rows the previous notes, with these stamps, (rows,)."""
     state.past_words[:, rows] = state.words[:, rows]
     state.past_flaws[:, rows] = state.flaws[:, rows]
+    state.past_length[rows] = state.length[rows]
     state.past_topic[rows] = state.topic[rows]
     state.past_tone[rows] = state.tone[rows]
     state.stamp[rows] = stamps
