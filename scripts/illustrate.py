@@ -21,6 +21,7 @@ from rlhf_envs.cli.flags import parse
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.envs.canvas import Canvas
 from rlhf_envs.envs.registration import ENVIRONMENTS
+from rlhf_envs.envs.task import Task
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback import AnnotatorSession, PreferenceStore, Query
 from rlhf_envs.feedback.practice import practice_pairs
@@ -68,7 +69,7 @@ _PAGE = """# %s
 | Steps in an episode | %d |
 | Question to people | %s |
 | In the picture | %s |
-| Make one copy | `gym.make("%s")` |
+%s| Make one copy | `gym.make("%s")` |
 | Make a batch | `gym.make_vec("%s", num_envs=64)` |
 
 %s
@@ -149,9 +150,16 @@ def environment_pages(pictures: str) -> dict[str, str]:
         pages[f"{name}.md"] = _PAGE % (
             *(environment_id, summary, picture, *map(_described, spaces), horizon),
             *(env.task.rubric, "<br>".join(f"{what}: {meaning}" for what, meaning in env.task.legend.items())),
+            _measures_row(env.task),
             *(environment_id, environment_id, text),
         )
     return {"index.md": "".join([*index, _INDEX_END]), **pages}
+
+
+def _measures_row(task: Task) -> str:
+    """The row of a page that says what `info["measures"]` has; none where there are no measures."""
+    described = "<br>".join(f"{name} ({each.unit}): {each.about}" for name, each in task.measures.items())
+    return f'| `info["measures"]` at the end of an episode | {described} |\n' if described else ""
 
 
 def picture_name(environment_id: str) -> str:

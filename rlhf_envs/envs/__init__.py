@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
     from rlhf_envs.envs.palette import Palette
     from rlhf_envs.envs.registration import ENVIRONMENTS, find_spec, is_native, register_task
-    from rlhf_envs.envs.task import Draws, Field, State, Task, Terms, key_combinations, numbers
+    from rlhf_envs.envs.task import Draws, Field, Measure, State, Task, Terms, key_combinations, numbers
     from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
     from rlhf_envs.randomness import normals_from
 
@@ -19,7 +19,7 @@ _EXPORTS = {
     "rlhf_envs.envs.canvas": ("Canvas",),
     "rlhf_envs.envs.palette": ("Palette",),
     "rlhf_envs.envs.registration": ("ENVIRONMENTS", "find_spec", "is_native", "register_task"),
-    "rlhf_envs.envs.task": ("Draws", "Field", "State", "Task", "Terms", "key_combinations", "numbers"),
+    "rlhf_envs.envs.task": ("Draws", "Field", "Measure", "State", "Task", "Terms", "key_combinations", "numbers"),
     "rlhf_envs.envs.views": ("TaskEnv", "TaskVectorEnv"),
     "rlhf_envs.randomness": ("normals_from",),
 }
@@ -30,6 +30,7 @@ __all__ = [
     "Canvas",
     "Draws",
     "Field",
+    "Measure",
     "Palette",
     "State",
     "Task",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 if TYPE_CHECKING:
-    from rlhf_envs.envs.task import Task
+    from rlhf_envs.envs.task import Measure, Task
 
 ENVIRONMENTS = {
     "rlhf/Driving-v1": "rlhf_envs.envs.driving.task:Driving",
@@ -91,6 +92,20 @@ def find_spec(environment_id: str) -> EnvSpec:
         elif not near:
             hints.append(f"Known are {', '.join(ENVIRONMENTS)}." if not colon else f"{package} does not register it.")
         raise ValueError(f"There is no environment {environment_id!r}. {' '.join(hints)}") from None
+
+
+def declared_measures(environment_id: str) -> Mapping[str, Measure]:
+    """The figures of whole episodes that a task declares, by name; none for environments that are no tasks.
+
+    Raises:
+        ValueError: if no such environment is registered.
+    """
+    task = find_spec(environment_id).kwargs.get("task_class")
+    if task is None:
+        return {}
+    from rlhf_envs.envs.views import load_task
+
+    return load_task(task).measures
 
 
 def is_native(environment_id: str) -> bool:

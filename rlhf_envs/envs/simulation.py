@@ -31,6 +31,7 @@ class Step:
         truncated: (N,) bool.
         ended: the rows whose episode ended, (E,).
         final_observations: their last observations, (E, *obs).
+        measures: the figures of their episodes that the task declares, (E,) float64 each.
     """
 
     observations: NDArray[Any]
@@ -40,6 +41,7 @@ class Step:
     truncated: NDArray[np.bool_]
     ended: NDArray[np.intp]
     final_observations: NDArray[Any]
+    measures: dict[str, NDArray[np.float64]]
 
 
 def space_bounds(space: Space[Any]) -> tuple[Any, Any]:
@@ -185,16 +187,19 @@ class Simulation:
         truncated = state.elapsed >= task.horizon
         observations = self._observe(state)
         ended, final = self._no_rows, observations[:0]
+        measures: dict[str, NDArray[np.float64]] = {}
         if truncated.any():
             ended = np.flatnonzero(truncated)
             final = observations[ended]
+            if task.measures:
+                measures = self._measured(state if len(ended) == self.copies else state.take(ended))
             if self.auto_reset:
                 self.begin(ended)
                 if len(ended) == self.copies:
                     observations = self._observe(state)
                 else:
                     observations[ended] = self._observe(state.take(ended))
-        return Step(observations, true, proxy, terms, truncated, ended, final)
+        return Step(observations, true, proxy, terms, truncated, ended, final, measures)
 
     def has_proxy(self) -> bool:
         """Whether the task pays a proxy reward, found out by one step of a single copy that is then thrown away."""
@@ -218,6 +223,15 @@ class Simulation:
         if restored.copies != self.copies:
             raise ValueError(f"{restored.copies} snapshots do not fit an environment of {self.copies} copies.")
         self.state.buffer[...] = restored.buffer
+
+    def _measured(self, state: State) -> dict[str, NDArray[np.float64]]:
+        task, found = self.task, self.task.measure(state)
+        if found.keys() != task.measures.keys():
+            raise ValueError(
+                f"{type(task).__name__}.measure returned {', '.join(found) or 'nothing'}, but its measures declare "
+                f"{', '.join(task.measures)}."
+            )
+        return {name: np.asarray(found[name], dtype=np.float64) for name in task.measures}
 
     def _begin(self, state: State) -> None:
         draws = self._reset_draws.draw(state)

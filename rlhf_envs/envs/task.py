@@ -48,6 +48,19 @@ def numbers(*names: str, dtype: DTypeLike = np.float32) -> dict[str, Field]:
     return {name: Field(dtype) for name in names}
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A figure by which a field judges behaviour, besides the reward: what `Task.measures` declares.
+
+    Attributes:
+        unit: such as "km/h", or "share" for a part of one.
+        about: what it is, in a line, with its source.
+    """
+
+    unit: str
+    about: str
+
+
 class StateLayout:
     """Where each field lies in a buffer. Wide dtypes come first, which keeps every field aligned without padding."""
 
@@ -222,6 +235,7 @@ class Task(ABC):
         idle_action: what a person who plays does while no key is held; None for the action 0.
         draw: a picture; without it the state's numbers are drawn as labelled bars.
         drawing: the function that `draw` calls, as "module:function", imported when the first picture is drawn.
+        measures, measure: the field's own figures of a whole episode, which evaluation averages and the report shows.
         expert_action, proxy_action: scripted policies.
         get_keys_to_action, describe_keys: keyboard control, and what the keys do.
     """
@@ -233,6 +247,7 @@ class Task(ABC):
     render_fps: ClassVar[int] = 15
     rubric: ClassVar[str] = ""
     legend: ClassVar[Mapping[str, str]] = {}
+    measures: ClassVar[Mapping[str, Measure]] = {}
     in_turns: ClassVar[bool] = False
     idle_action: ClassVar[Any] = None
     drawing: ClassVar[str] = "rlhf_envs.envs.rendering:draw_numbers"
@@ -276,6 +291,14 @@ class Task(ABC):
     @abstractmethod
     def observe(self, state: State) -> NDArray[Any]:
         """What the agent sees, (N, *observation shape), as a new array, not a view of the state."""
+
+    def measure(self, state: State) -> Mapping[str, NDArray[Any]]:
+        """The figures that `measures` declares, each (N,), of episodes that have just ended.
+
+        Called once an episode, with the state before a new one begins. What is not defined for an episode, such as a
+        share of nothing, is not a number and left out of averages.
+        """
+        return {}
 
     def draw(self, row: SimpleNamespace, canvas: Canvas) -> None:
         """Draw one copy. `row` has the state's fields as plain values; nothing in it can be changed.

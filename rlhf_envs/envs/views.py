@@ -167,12 +167,18 @@ class TaskEnv(_TaskView, gym.Env[Any, Any]):
         return self.simulation.observe()[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Act for one step. `info` has true_reward, reward_terms and, where the task has one, proxy_reward."""
+        """Act for one step.
+
+        `info` has true_reward, reward_terms and, where the task has one, proxy_reward; with the last step of an episode
+        also measures, where the task declares any.
+        """
         step, rewards = self._step(np.asarray(action)[None])
         terms = dict(zip(self.task.reward_weights, step.terms[:, 0].tolist(), strict=True))
         info = {"true_reward": float(step.true_rewards[0]), "reward_terms": terms}
         if step.proxy_rewards is not None:
             info["proxy_reward"] = float(step.proxy_rewards[0])
+        if step.measures:
+            info["measures"] = {name: float(values[0]) for name, values in step.measures.items()}
         return step.observations[0], float(rewards[0]), False, bool(step.truncated[0]), info
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -267,7 +273,8 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Act for one step in every copy.
 
-        `info` has true_reward, reward_terms and, where the task has one, proxy_reward, each (N,).
+        `info` has true_reward, reward_terms and, where the task has one, proxy_reward, each (N,); when episodes end,
+        also measures, where the task declares any, which are not a number in the other rows.
 
         Raises:
             ResetNeeded: before the first reset; in DISABLED mode also if the episode of a copy has ended before.
@@ -302,6 +309,11 @@ class TaskVectorEnv(_TaskView, gym.vector.VectorEnv[Any, Any, Any]):
         if step.proxy_rewards is not None:
             info["proxy_reward"] = step.proxy_rewards
         info = _with_masks(info, acted)
+        if step.measures:
+            measured = {name: np.full(self.num_envs, np.nan) for name in step.measures}
+            for name, values in step.measures.items():
+                measured[name][step.ended] = values
+            info |= _with_masks({"measures": _with_masks(measured, step.truncated.copy())}, step.truncated.copy())
         if len(step.ended) and self.simulation.auto_reset:
             final = np.full(self.num_envs, None, dtype=object)
             for row, observation in zip(step.ended, step.final_observations, strict=True):

@@ -33,6 +33,8 @@ class StepResult:
         terms: what each named term adds to the true reward, weighted, (N,) float64; empty where none are named.
         done: (N,) bool, whether the episode ended with this step.
         terminated: (N,) bool, whether the environment ended it.
+        measures: the figures of the episodes that ended with this step, (N,) float64, not a number in other copies;
+            empty where the environment has none.
     """
 
     observations: Observations
@@ -41,6 +43,7 @@ class StepResult:
     terms: dict[str, NDArray[np.float64]]
     done: NDArray[np.bool_]
     terminated: NDArray[np.bool_]
+    measures: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,7 @@ class Copies:
         true, proxy = np.zeros(self.count), np.zeros(self.count)
         done, ended = np.zeros((2, self.count), dtype=np.bool_)
         terms: dict[str, NDArray[np.float64]] = {}
+        measures: dict[str, NDArray[np.float64]] = {}
         has_proxy = False
         for row in np.flatnonzero(running).tolist():
             observation, reward, terminated, truncated, info = self._envs[row].step(actions[row])
@@ -110,8 +114,10 @@ class Copies:
                 proxy[row] = info["proxy_reward"]
             for name, value in _named_terms(info, self._weights).items():
                 terms.setdefault(name, np.zeros(self.count))[row] = value
+            for name, value in _measures(info).items():
+                measures.setdefault(name, np.full(self.count, np.nan))[row] = value
         observations = stack_observations(self._observations)
-        return StepResult(observations, true, proxy if has_proxy else None, terms, done, ended)
+        return StepResult(observations, true, proxy if has_proxy else None, terms, done, ended, measures)
 
     def scripted_action(self, role: str) -> NDArray[Any]:
         """The action of a scripted policy in the current states, (N, *act)."""
@@ -166,6 +172,7 @@ class BatchedCopies(Copies):
             {name: weight * terms[name].astype(np.float64) for name, weight in self._weights.items()},
             terminated | truncated,
             terminated,
+            {name: values for name, values in info.get("measures", {}).items() if not name.startswith("_")},
         )
 
     def scripted_action(self, role: str) -> NDArray[Any]:
@@ -221,6 +228,14 @@ def play(act: Callable[[Observations], NDArray[Any]], copies: Copies, seed: int)
         yield Transition(observations, actions, running, result)
         running = running & ~result.done
         observations = result.observations
+
+
+def _measures(info: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of an episode in the info of its last step; others' infos may hold something else by that name."""
+    found = info.get("measures")
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): float(value) for name, value in found.items() if isinstance(value, int | float | np.number)}
 
 
 def _named_terms(info: Mapping[str, Any], weights: Mapping[str, float]) -> dict[str, float]:

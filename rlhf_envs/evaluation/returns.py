@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,14 @@ class Evaluation:
         returns: true return of each episode, (episodes,) float64.
         proxy_returns: proxy return of each, (episodes,) float64, or None where the environment has no proxy reward.
         terms: mean contribution of each named term to the true reward of a step; empty where none are named.
+        measures: means over the episodes of the figures that the environment gives of each; None where no episode has
+            one.
     """
 
     returns: NDArray[np.float64]
     proxy_returns: NDArray[np.float64] | None
     terms: dict[str, float]
+    measures: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -178,12 +181,15 @@ def return_metrics(own: Evaluation | None, others: Mapping[str, Evaluation]) -> 
     metrics["normalised_against_expert"] = scale and own and scale.score(own.mean)
     metrics["scale"] = scale and asdict(scale)
     metrics["baseline_reward_terms"] = {name: other.terms for name, other in others.items()}
+    metrics["measures"] = own.measures if own else {}
+    metrics["baseline_measures"] = {name: other.measures for name, other in others.items()}
     return metrics
 
 
 def _evaluate(policy: AnyPolicy, copies: Copies, seed: int) -> Evaluation:
     returns, proxy_returns = np.zeros(copies.count), np.zeros(copies.count)
     sums: dict[str, float] = {}
+    measured: dict[str, list[NDArray[np.float64]]] = {}
     steps, has_proxy = 0, False
     for transition in play(bind(policy, copies), copies, seed):
         result = transition.result
@@ -193,6 +199,10 @@ def _evaluate(policy: AnyPolicy, copies: Copies, seed: int) -> Evaluation:
             proxy_returns += result.proxy_rewards
         for name, values in result.terms.items():
             sums[name] = sums.get(name, 0.0) + float(values.sum())
+        for name, values in result.measures.items():
+            measured.setdefault(name, []).append(values[np.isfinite(values)])
         steps += int(transition.running.sum())
+    figures = {name: np.concatenate(values) for name, values in measured.items()}
+    measures = {name: float(values.mean()) if len(values) else None for name, values in figures.items()}
     terms = {name: total / steps for name, total in sums.items()}
-    return Evaluation(returns, proxy_returns if has_proxy else None, terms)
+    return Evaluation(returns, proxy_returns if has_proxy else None, terms, measures)

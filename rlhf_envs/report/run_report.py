@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
+from rlhf_envs.envs.registration import declared_measures
 from rlhf_envs.evaluation.attribution import RewardAttributor, most_important
 from rlhf_envs.evaluation.episodes import FIRST_SEED, make_copies, play
 from rlhf_envs.evaluation.judging.scores import wilson_interval
@@ -176,6 +177,7 @@ def write_report(directory: RunDirectory) -> Path:
         "over_kl": Markup(charts.over_kl(rows)) if any(row.get("kl") for row in rows) else None,
         "comparison": Markup(charts.policy_returns(entries, _THIS_RUN)) if entries else None,
         "terms": terms,
+        "measures": _measures(metrics, environment),
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics, run),
         "computing": max((metrics.get("wall_seconds") or 0.0) - (metrics.get("wait_seconds") or 0.0), 0.0),
@@ -338,6 +340,7 @@ def _write_figures(
         "scale": page["scale"],
         "seconds": {part["name"]: part["seconds"] for part in page["timings"]},
         "reward_terms": page["terms"],
+        "measures": page["measures"],
         "metrics": metrics,
         "missing": page["missing"],
     }
@@ -430,6 +433,24 @@ def _terms(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     # A term that an environment names only now and then was 0 otherwise.
     names = dict.fromkeys(name for terms in found.values() for name in terms)
     return {policy: {name: terms.get(name) or 0.0 for name in names} for policy, terms in found.items()}
+
+
+def _measures(metrics: Mapping[str, Any], environment: EnvironmentRef) -> list[dict[str, Any]]:
+    """The figures of whole episodes that the environment gives, one a row: what it is, and its mean for each policy."""
+    own = metrics.get("measures")
+    if not own:
+        return []
+    declared = declared_measures(environment.id)
+    found = {_THIS_RUN: own, **metrics.get("baseline_measures", {})}
+    return [
+        {
+            "name": name.replace("_", " "),
+            "unit": declared[name].unit if name in declared else "",
+            "about": declared[name].about if name in declared else "",
+            "values": {policy: figures.get(name) for policy, figures in found.items()},
+        }
+        for name in own
+    ]
 
 
 def _scale(metrics: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from rlhf_envs.wrappers.spaces import choice_counts
 
 _logger = logging.getLogger(__name__)
 
-_SUITE_KEYS = frozenset({"true_reward", "proxy_reward", "reward_terms"})
+_SUITE_KEYS = frozenset({"true_reward", "proxy_reward", "reward_terms", "measures"})
 """What infos of the suite's environments hold; elsewhere these keys are somebody's own, and mean something else."""
 
 _RESERVED_KEYS = frozenset(

@@ -6,7 +6,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Tuple
 
 from rlhf_envs.envs.simulation import DrawLayout, Simulation
-from rlhf_envs.envs.task import Field, State, StateLayout, Task
+from rlhf_envs.envs.task import Field, Measure, State, StateLayout, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.randomness import draw_uniforms, keys_from_seeds, normals_from, uniforms_by_integers
 
@@ -49,6 +49,23 @@ class Walk(Task):
         return -np.ones((state.copies, 1), np.float32)
 
 
+class Measured(Walk):
+    """A walk whose field wants to know how far it went, and how fast where there was time for it."""
+
+    measures = {"distance": Measure("m", "how far from the start"), "pace": Measure("m/step", "per step, after four")}
+
+    def measure(self, state):
+        pace = np.where(state.elapsed < 4, np.nan, state.place / state.elapsed)
+        return {"distance": state.place, "pace": pace}
+
+
+class Forgetful(Measured):
+    """Declares two measures and returns one."""
+
+    def measure(self, state):
+        return {"distance": state.place}
+
+
 class Bare(Task):
     """Only what a task has to define."""
 
@@ -66,6 +83,37 @@ class Bare(Task):
 
     def observe(self, state):
         return np.stack([state.place, np.zeros(state.copies)], axis=1)
+
+
+def test_measures_come_with_the_last_step_of_an_episode_and_of_the_episode_that_ended():
+    scalar, batch = TaskEnv(Measured, horizon=4), TaskVectorEnv(Measured, 3, horizon=4)
+    scalar.reset(seed=5), batch.reset(seed=5)
+    for step in range(8):
+        place = scalar.simulation.state.place.copy()
+        alone, many = scalar.step(np.float32([1.0]))[4], batch.step(np.ones((3, 1), np.float32))[4]
+        assert ("measures" in alone) == ("measures" in many) == (step % 4 == 3)
+        if step == 3:
+            assert alone["measures"]["distance"] > place[0] + 0.8
+            assert alone["measures"] == {name: many["measures"][name][0] for name in ("distance", "pace")}
+            assert many["final_info"]["measures"]["distance"].tolist() == many["measures"]["distance"].tolist()
+            scalar.reset()
+
+
+def test_measures_of_episodes_that_go_on_are_not_numbers():
+    batch = TaskVectorEnv(Measured, 4, horizon=4)
+    batch.reset(seed=1, options={"stagger": True})
+    found = batch.step(np.ones((4, 1), np.float32))[4]
+    assert found["_measures"].tolist() == [False, False, False, True]
+    assert np.isfinite(found["measures"]["distance"]).tolist() == [False, False, False, True]
+
+
+def test_a_measure_that_is_declared_and_not_returned_is_named():
+    env = TaskEnv(Forgetful, horizon=1)
+    env.reset(seed=1)
+    with pytest.raises(
+        ValueError, match=r"Forgetful.measure returned distance, but its measures declare distance, pace"
+    ):
+        env.step(np.float32([0.0]))
 
 
 def test_a_task_needs_two_spaces_fields_begin_advance_and_observe_only():

@@ -172,6 +172,20 @@ def test_a_digit_without_an_answer_is_taken_away_and_counts_more_than_a_wrong_on
     assert (do(env, UP)[1]["true_reward"] == -1.0).all()
 
 
+def test_who_names_every_digit_covers_all_and_is_overconfident_by_the_share_of_the_illegible() -> None:
+    env = make(illegible=0.5, horizon=20)
+    right, illegible = np.zeros((2, COPIES))
+    for _ in range(10):
+        right += state(env).label == 3
+        illegible += state(env).label == ILLEGIBLE
+        do(env, 3)
+        found = do(env, 3)[1].get("measures")
+    np.testing.assert_allclose(found["accuracy"], right / 10)
+    np.testing.assert_allclose(found["calibration_gap"], -illegible / 10)
+    assert (found["coverage"] == 1).all() and (found["looks"] == 1).all()
+    assert np.isnan(found["abstention_precision"]).all()
+
+
 def test_looking_is_worth_something_up_to_a_fifth_place() -> None:
     worth = []
     for moves in range(PATIENCE):

@@ -148,6 +148,21 @@ def test_a_sight_is_enjoyed_slowly_and_the_way_between_sights_at_a_brisk_pace() 
     assert enjoyed[25.0][0] == 0.0
 
 
+def test_the_questionnaire_scores_the_sickness_at_the_end_of_the_ride() -> None:
+    env = TaskVectorEnv(Headset, RIDES, horizon=30)
+    env.reset(seed=10)
+    for _ in range(29):
+        env.step(np.tile(np.float32([1.0, 0.3, -1.0]), (RIDES, 1)))
+    state = env.simulation.state
+    travelled = state.travelled.copy()
+    info = env.step(np.tile(np.float32([1.0, 0.3, -1.0]), (RIDES, 1)))[4]
+    found = info["measures"]
+    assert (found["ssq_total"] >= 0.0).all() and (found["ssq_total"] <= 235.62 + 1e-3).all()
+    assert found["ssq_total"].std() > 20.0
+    assert (found["mean_speed"] > travelled / 6.0).all()
+    assert "measures" not in env.step(np.zeros((RIDES, 3), dtype=np.float32))[4]
+
+
 def test_a_step_pays_what_could_be_seen_before_it() -> None:
     env = TaskVectorEnv(Headset, RIDES)
     env.reset(seed=9)

@@ -137,6 +137,23 @@ def test_the_same_topic_over_and_over_bores() -> None:
     assert last["satisfaction"].mean() < 0.7 * first["satisfaction"].mean()
 
 
+def test_a_feed_of_one_topic_has_no_diversity_and_one_in_turns_has_much() -> None:
+    one, turns = make(horizon=12), make(horizon=12)
+    for step in range(12):
+        same, varied = (show(env, item(BRIEF, topic)) for env, topic in ((one, 1), (turns, step % TOPICS)))
+    assert (same["measures"]["diversity_at_10"] == 0).all()
+    # Of 45 pairs, 3 + 3 + 1 + 1 are of the same of four topics.
+    np.testing.assert_allclose(varied["measures"]["diversity_at_10"], 1 - 8 / 45)
+
+
+def test_readers_who_are_baited_leave_early() -> None:
+    baited, served = make(), make()
+    for _ in range(baited.horizon):
+        ends = [show(env, choose()) for env, choose in ((baited, baited.proxy_action), (served, served.expert_action))]
+    lengths = [each["measures"]["session_length"] for each in ends]
+    assert lengths[0].mean() < 20 < lengths[1].min()
+
+
 def test_long_reads_tire_and_briefs_let_the_reader_rest() -> None:
     env = make()
     show(env, item(LONG_READ, liked_topics(env)), steps=15)

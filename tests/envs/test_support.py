@@ -29,6 +29,7 @@ from rlhf_envs.envs.support.task import (
     REFUND,
     RETURNS,
     SOLVED,
+    pass_hat_2,
 )
 
 register_environments()
@@ -146,6 +147,25 @@ def test_closing_a_fraud_without_a_specialist_counts_against_the_desk() -> None:
     terms = paid(env, CLOSE)
     assert np.array_equal(terms["escalation"] > 0, fraud)
     assert (terms["lost"] == 1).all()
+
+
+def test_pass_hat_2_is_the_chance_that_both_of_two_like_customers_are_helped() -> None:
+    served = np.array([[4, 1, 3, 0], [2, 1, 0, 0]])
+    helped = np.array([[2, 1, 3, 0], [2, 0, 0, 0]])
+    found = pass_hat_2(served, helped)
+    assert found[0] == pytest.approx((1 / 6 + 1) / 2)
+    assert np.isnan(found[[1, 3]]).all()
+    assert found[2] == 1
+
+
+def test_the_share_of_the_helped_counts_who_left_for_good() -> None:
+    env = make(horizon=3, comeback=0.0)
+    desk(env)[SOLVED, : COPIES // 2] = 1
+    act(env, CLOSE)
+    act(env, CLOSE)
+    found = act(env, ASK)["measures"]
+    assert (found["customers"] == 2).all()
+    assert np.array_equal(found["resolved_share"] == 0.5, np.arange(COPIES) < COPIES // 2)
 
 
 def test_what_was_paid_once_is_not_paid_again() -> None:

@@ -149,6 +149,14 @@ def test_a_note_is_paid_once_when_it_is_stamped() -> None:
     assert judged(make(), NOTE + " the the", "in_time") == [0] * (words - 1) + [round(words / 14, 2), 0, 0]
 
 
+def test_words_and_notes_are_counted() -> None:
+    env = make(horizon=14)
+    found = write(env, NOTE + " the the the")[-1]["measures"]
+    assert found["distinct_1"][0] == pytest.approx(11 / 14)
+    assert (found["sent_share"][0], found["words_per_note"][0]) == (1, 11)
+    assert found["mistakes"][0] == pytest.approx(100 * 2 / 14)
+
+
 def test_a_turned_page_is_blank_and_the_note_lies_beside_it() -> None:
     env = make()
     write(env, NOTE)

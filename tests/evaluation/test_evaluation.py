@@ -13,7 +13,8 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment, WrapperRef
+from rlhf_envs.envs.registration import declared_measures
 from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, make_copies, play
 from rlhf_envs.evaluation.policies import (
     IdlePolicy,
@@ -157,6 +158,26 @@ def test_metrics_say_what_their_scale_is() -> None:
     assert without_expert["normalised_against_expert"] is None
     assert without_expert["scale"] == {"zero_policy": "idle", "zero": 20.0, "one_policy": None, "one": None}
     assert return_metrics(own, {})["scale"] is None
+
+
+def test_measures_are_averaged_over_the_episodes_in_which_they_are_defined() -> None:
+    found = evaluate(RandomPolicy(), "rlhf/Glimpse-v1", episodes=4)
+    assert set(found.measures) == set(declared_measures("rlhf/Glimpse-v1"))
+    assert 0 < found.measures["coverage"] <= 1
+    silent = evaluate(lambda seen: np.full(len(seen), 12), "rlhf/Glimpse-v1", episodes=4)
+    assert silent.measures["accuracy"] is None
+    assert silent.measures["coverage"] == 0
+    metrics = return_metrics(found, {"idle": silent})
+    assert metrics["measures"] == found.measures
+    assert metrics["baseline_measures"] == {"idle": silent.measures}
+
+
+def test_measures_of_single_copies_are_those_of_the_batch() -> None:
+    plain = evaluate(RandomPolicy(), "rlhf/Writing-v1", episodes=2)
+    wrapped = EnvironmentRef("rlhf/Writing-v1", wrappers=(WrapperRef("gymnasium.wrappers:RecordEpisodeStatistics"),))
+    assert evaluate(RandomPolicy(), wrapped, episodes=2).measures == pytest.approx(plain.measures)
+    assert evaluate(RandomPolicy(), "Pendulum-v1", episodes=1).measures == {}
+    assert declared_measures("Pendulum-v1") == {}
 
 
 def test_a_reward_model_that_knows_the_truth_correlates_perfectly() -> None:

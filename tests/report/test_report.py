@@ -101,6 +101,18 @@ def test_the_page_has_everything_that_a_run_on_preferences_has_to_say(learned: R
     assert "NaN" not in page and ">nan" not in page
 
 
+def test_what_the_field_measures_is_shown_beside_the_baselines(copied: RunDirectory) -> None:
+    metrics = read_json(copied.metrics_path)
+    metrics |= {"measures": {"near_misses": 1.25, "calm": None}}
+    metrics |= {"baseline_measures": {"expert": {"near_misses": 0.125, "calm": 3.0}}}
+    write_json(copied.metrics_path, metrics)
+    as_baseline(copied)
+    page = text_of(write_report(copied))
+    table = page[page.index("Measures of the field") : page.index("What the field itself measures")]
+    cells = re.findall(r"<t[dh]>([^<]*)</t[dh]>", table)
+    assert cells == ["per episode", "this policy", "expert", "near misses", "1.25", "0.125", "calm", "–", "3"]
+
+
 def test_the_pictures_take_their_colours_from_the_page(learned: RunDirectory) -> None:
     page = text_of(learned.report_path)
     pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)

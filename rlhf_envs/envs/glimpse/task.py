@@ -16,7 +16,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, Flags, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Flags, Measure, State, Task, Terms, numbers
 
 FILE = Path(__file__).with_name("digits.npz")
 SPLITS = ("train", "test")
@@ -167,6 +167,8 @@ class Glimpse(Task):
         "past_answers": Field(np.int8, (PAST,)),
         "past_verdicts": Field(np.int8, (PAST,)),
         "seen": Field(np.bool_, (PLACES,)),
+        "outcomes": Field(np.int16, (UNANSWERED + 1,)),
+        **numbers("illegible_ones", "places_seen", dtype=np.int16),
     }
     reward_weights = {"read": 1.0, "honest": 0.5, "wrong": -0.5, "gave_up": -0.5, "unanswered": -1.0, "looked": 0.3}
     reset_draws = step_draws = {"ruined": (), "picture": (), "corner": ()}
@@ -179,6 +181,21 @@ class Glimpse(Task):
         "really there": "the digit as it is",
         "looked": "how many places it has looked at",
         "row below": "earlier digits and how they were answered",
+    }
+
+    measures = {
+        "accuracy": Measure(
+            "share", "digits named rightly, of those named (selective accuracy, El-Yaniv & Wiener 2010)"
+        ),
+        "coverage": Measure("share", "pictures of which a digit was named, of all that were shown until the end"),
+        "abstention_precision": Measure(
+            "share", 'pictures that cannot be read, of those of which "cannot tell" was said'
+        ),
+        "calibration_gap": Measure(
+            "share",
+            'how much more often "cannot tell" was said than pictures could not be read; below 0: overconfident',
+        ),
+        "looks": Measure("count", "places looked at for each picture"),
     }
 
     def __init__(
@@ -214,6 +231,7 @@ class Glimpse(Task):
         state.answered = 0
         state.past_answers = SILENT
         state.past_verdicts = LOOKING
+        state.outcomes = state.illegible_ones = state.places_seen = 0
         self._show_next(state, np.ones(state.copies, dtype=np.bool_), draws)
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
@@ -234,6 +252,19 @@ class Glimpse(Task):
         self._answer(state, actions, looking)
         self._show_next(state, marking, draws)
         return terms, proxy
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """Accuracy against abstention, each (N,)."""
+        shown = _or_nan(state.answered)
+        read, wrong, honest = (state.outcomes[verdict].astype(np.float64) for verdict in (READ, WRONG, HONEST))
+        abstained = honest + state.outcomes[GAVE_UP]
+        return {
+            "accuracy": read / _or_nan(read + wrong),
+            "coverage": (read + wrong) / shown,
+            "abstention_precision": honest / _or_nan(abstained),
+            "calibration_gap": (abstained - state.illegible_ones) / shown,
+            "looks": state.places_seen / shown,
+        }
 
     def observe(self, state: State) -> NDArray[np.uint8]:
         """The digit as far as it was seen, and the lamps, (N, 28, 28, 1)."""
@@ -287,6 +318,9 @@ class Glimpse(Task):
         state.past_answers[slot, rows] = state.answer[rows]
         state.past_verdicts[slot, rows] = state.verdict[rows]
         state.answered += closed
+        state.outcomes[state.verdict[rows], rows] += 1
+        state.illegible_ones += closed & (state.label == ILLEGIBLE)
+        state.places_seen += (state.seen.sum(axis=0) * closed).astype(np.int16)
 
     def _show_next(self, state: State, rows: Flags, draws: Draws) -> None:
         """Bring a new digit in the given rows, (N,) bool, with the window on one of its corners."""
@@ -353,6 +387,11 @@ def load_pictures(split: str, periphery: str) -> Pictures:
     tiles = np.rint(levels).astype(np.uint8).reshape(3, len(ink), CELLS, CELL, CELLS, CELL)
     tiles = np.ascontiguousarray(tiles.transpose(0, 1, 2, 4, 3, 5)).reshape(-1, CELL * CELL)
     return Pictures(ink, labels, len(digits), tiles)
+
+
+def _or_nan(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Counts to divide by, (N,): not a number where they are 0."""
+    return np.where(counts > 0, counts, np.nan)
 
 
 def judge(actions: NDArray[Any], labels: NDArray[np.int8]) -> NDArray[np.int64]:

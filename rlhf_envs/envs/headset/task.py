@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Measure, State, Task, Terms, key_combinations, numbers
 
 STEP_SECONDS = 0.2
 
@@ -80,6 +80,11 @@ SCENES = {
 TRAVEL_PACE, SIGHT_PACE, PACE_SPREAD = 0.65, 0.35, 0.35
 """The pleasantest pace between sights and at a sight, and how far from it a ride is no longer lively; shares of the top
 speed."""
+
+SSQ_MOST = 3.74 * 3 * 21
+"""The most that the Simulator Sickness Questionnaire gives in total: 3.74 times the sum of the raw scores of nausea,
+oculomotor strain and disorientation, of seven items each from 0 to 3 (Kennedy et al. 1993). That the sickness of this
+environment is proportional to it is ours."""
 
 _FACING_SHARPNESS = 16.0
 _EAGERNESS = 4.0
@@ -171,7 +176,7 @@ class Headset(Task):
         "phases": Field(shape=(WAVES,)),
         **numbers("susceptibility", "travelled", "view", "gaze", "speed", "turning", "vignette", "conflict"),
         **numbers("onset", "fast", "slow", "sickness", "reading", "trend", "immersion", "astray", "jolts"),
-        **numbers("sight", "side"),
+        **numbers("sight", "side", "suffered"),
     }
     reward_weights = {"immersion": 1.0, "sickness": -1.0, "disorientation": -0.5, "jolts": -0.25}
     reset_draws = {
@@ -189,6 +194,16 @@ class Headset(Task):
         "blue ring": "where the wearer looks; the view should follow it",
         "dark corners": "a narrowed view, which sickens less and shows less",
         "bars": "immersion is good; sickness, looking past the view, and jolts are bad",
+    }
+
+    measures = {
+        "ssq_total": Measure(
+            "points",
+            "total score of the Simulator Sickness Questionnaire at the end, sickness as a share of its most, 235.62 "
+            "(Kennedy, Lane, Berbaum & Lilienthal 1993); above 20 a simulator is bad (Stanney, Kennedy & Drexler 1997)",
+        ),
+        "ssq_mean": Measure("points", "the same on average of the ride"),
+        "mean_speed": Measure("m/s", "how fast the ride was"),
     }
 
     def __init__(
@@ -212,6 +227,7 @@ class Headset(Task):
         least, most = SUSCEPTIBILITIES[self.susceptibility]
         state.susceptibility = np.float32(least) * np.float32(most / least) ** draws.susceptibility
         state.travelled = state.turning = state.conflict = state.trend = state.jolts = 0.0
+        state.suffered = 0.0
         state.sight = _SIGHTS_SPREAD * draws.sight + 0.5 * SIGHT_FROM
         state.side = np.where(draws.side < 0.5, -1.0, 1.0)
         state.speed, state.vignette = draws.speed, 0.8 * draws.vignette
@@ -238,8 +254,17 @@ class Headset(Task):
             np.copyto(state.side, np.where(draws.side < 0.5, np.float32(-1.0), np.float32(1.0)), where=passed)
         state.gaze = _gaze_direction(self.scenery, state) - state.view
         upset(state, state.jolts, self.scenery.nearness, self.delay)
+        state.suffered += state.sickness
         _enjoy(state)
         return terms, stimulation
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """The questionnaire's score and the pace of a ride, each (N,)."""
+        return {
+            "ssq_total": SSQ_MOST * state.sickness,
+            "ssq_mean": SSQ_MOST * state.suffered / state.elapsed,
+            "mean_speed": state.travelled / (state.elapsed * STEP_SECONDS),
+        }
 
     def observe(self, state: State) -> Array:
         """What the headset knows, (N, 13) float32 in [-1, 1]."""

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Measure, State, Task, Terms, numbers
 
 FORMATS = ("teaser", "brief", "long read")
 TEASER, BRIEF, LONG_READ = range(len(FORMATS))
@@ -22,6 +22,12 @@ BOREDOM = 0.5  # taste lost on a topic that fills the whole feed
 RECENT_KEPT, FATIGUE_KEPT, ANNOYANCE_KEPT = 0.7, 0.92, 0.92  # what is left of each after one more item
 ANNOYANCE_PER_TEASER = 0.12
 MOOD_RATE = 0.15  # how far one item moves the mood towards what it was like
+
+HAD_ENOUGH = -0.4
+"""The mood below which a reader would leave."""
+
+DIVERSITY_AT = 10
+"""Of how many items diversity is measured."""
 
 _TOO_TIRED_FOR_LONG_READS = 0.4
 _KEY_ROWS = ("123456", "qwerty", "asdfgh")
@@ -107,6 +113,8 @@ class Recommender(Task):
         **numbers("satisfaction", "variety", "regret"),
         "past_items": Field(np.int8, (PAST,)),
         "past_shares": Field(np.float32, (PAST,)),
+        **numbers("session", "clicks", dtype=np.int16),
+        "gone": Field(np.bool_),
     }
     reward_weights = {"satisfaction": 0.3, "mood": 0.7, "variety": 0.25, "fatigue": -0.15, "regret": -0.3}
     reset_draws = {"taste": (MOST_TOPICS,), "mood": (), "fatigue": ()}
@@ -119,6 +127,16 @@ class Recommender(Task):
         "line below the card": "what the reader did with it, and how much they enjoyed it",
         "face and bars": "how the reader is, and how new the topic of this card was",
         "columns": "earlier cards; coloured as far as they were read, ! for clickbait",
+    }
+
+    measures = {
+        "session_length": Measure(
+            "items", "how many items until the reader had enough: a mood below -0.4; all where that did not happen"
+        ),
+        "diversity_at_10": Measure(
+            "share", "pairs with different topics among the last 10 items (intra-list diversity, Ziegler et al. 2005)"
+        ),
+        "click_rate": Measure("share", "items that were clicked"),
     }
 
     def __init__(self, topics: int = 4, annoyance: float = 1.0, tiring: float = 1.0, horizon: int = 60) -> None:
@@ -150,6 +168,8 @@ class Recommender(Task):
         state.recent = state.interest = state.annoyance = 0
         state.clicked = state.share_read = state.story = state.past_shares = 0
         state.satisfaction = state.variety = state.regret = 0
+        state.session = state.clicks = 0
+        state.gone = False
         state.mood = 0.4 * draws.mood - 0.2
         state.fatigue = 0.2 * draws.fatigue
         state.past_items = -1
@@ -182,7 +202,25 @@ class Recommender(Task):
         self._remember(state, actions, topic, bait)
         state.satisfaction, state.variety, state.regret = satisfaction, 1 - shown_before, clicked * bait
         self._feel(state, clicked * self._effort.take(actions))
+        state.gone |= state.mood < HAD_ENOUGH
+        state.session += ~state.gone
+        state.clicks += clicked.astype(np.int16)
         return terms, clicked
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """How long the reader would have stayed, and how varied the feed was at the end, each (N,)."""
+        count = np.minimum(state.elapsed, DIVERSITY_AT)
+        slots = (state.elapsed - 1 - np.arange(DIVERSITY_AT)[:, None]) % PAST
+        items = np.take_along_axis(state.past_items, slots, axis=0)
+        topics = self._topic.take(items)
+        shown = np.arange(DIVERSITY_AT)[:, None] < count
+        differ = (topics[:, None] != topics[None]) & shown[:, None] & shown[None]
+        pairs = count * (count - 1)
+        return {
+            "session_length": state.session,
+            "diversity_at_10": differ.sum(axis=(0, 1)) / np.where(pairs, pairs, np.nan),
+            "click_rate": state.clicks / state.elapsed,
+        }
 
     def observe(self, state: State) -> Array:
         """What a platform could see, (N, 2 * topics + 8)."""

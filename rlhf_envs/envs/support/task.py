@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, Flags, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Flags, Measure, State, Task, Terms, numbers
 
 ACTIONS = ("ask", "answer", "apologise", "refund", "escalate", "close")
 ASK, ANSWER, APOLOGISE, REFUND, ESCALATE, CLOSE = range(len(ACTIONS))
@@ -197,6 +197,16 @@ class Support(Task):
         "likely issue": "what the desk takes the issue for",
     }
 
+    measures = {
+        "resolved_share": Measure("share", "customers who left for good with their issue solved"),
+        "pass_2": Measure(
+            "share",
+            "pass^2, the chance that two customers with the same issue are both helped (Yao, Shinn, Razavi & "
+            "Narasimhan 2024, tau-bench), from the customers of an episode",
+        ),
+        "customers": Measure("count", "customers who left for good"),
+    }
+
     def __init__(
         self,
         caseload: int = 4,
@@ -258,6 +268,15 @@ class Support(Task):
         if len(rows):
             self._call_next(state, rows, leaves, draws)
         return terms, (closes & ~leaves).astype(np.float32)
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """How reliably customers were helped, each (N,)."""
+        customers = state.served.sum(axis=0)
+        return {
+            "resolved_share": state.helped.sum(axis=0) / np.where(customers, customers, np.nan),
+            "pass_2": pass_hat_2(state.served, state.helped),
+            "customers": customers,
+        }
 
     def observe(self, state: State) -> Array:
         """What the desk's screen shows, (N, 15) float32 in [0, 1]."""
@@ -554,6 +573,17 @@ def wording_of(turn: Turn, turns: Array, sounds_like: Array) -> tuple[NDArray[np
     heard = HEARD.take(turn.actions * 3 + turn.settles + 2 * turn.solved)
     heard += (sounds_like * (asks & ~turn.solved)).astype(np.int8)
     return said, heard
+
+
+def pass_hat_2(served: NDArray[Any], helped: NDArray[Any]) -> NDArray[np.float64]:
+    """pass^2 of Yao et al. 2024: the mean over issues of C(helped, 2) / C(served, 2), (N,), from counts (issues, N).
+
+    Issues with fewer than two customers say nothing; without any other it is not a number.
+    """
+    pairs = served * (served - 1)
+    told = pairs > 0
+    each = np.where(told, helped * (helped - 1) / np.maximum(pairs, 1), 0.0)
+    return each.sum(axis=0) / np.where(told.any(axis=0), told.sum(axis=0), np.nan)
 
 
 def name_of(place: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, Flags, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Flags, Measure, State, Task, Terms, numbers
 
 SPLITS = ("train", "test")
 KEYWORD, ANY_WORD = 0.8, 0.2
@@ -30,6 +30,8 @@ SHORTEST, MOST_WORDS = 6, 18
 OVER = 4
 """How many words beyond the limit fit on the page before it is full."""
 PAGE = MOST_WORDS + OVER
+VOCABULARY = 124
+"""How many words there are."""
 
 LAST = 3
 """How many of the last words are observed."""
@@ -132,6 +134,8 @@ class Writing(Task):
         "past_tone": Field(np.int8),
         "past_words": Field(np.int16, (PAGE,)),
         "past_flaws": Field(np.int8, (PAGE,)),
+        "used": Field(np.bool_, (VOCABULARY,)),
+        **numbers("notes", "sent_notes", "slips", dtype=np.int16),
     }
     reward_weights = {
         "fluent": 0.8,
@@ -157,6 +161,13 @@ class Writing(Task):
         "length": "how far the note has come; the line is the limit",
     }
 
+    measures = {
+        "distinct_1": Measure("share", "different words, of all that were written (Li et al. 2016)"),
+        "sent_share": Measure("share", "notes that were sent, of those that ended"),
+        "words_per_note": Measure("words", "of the notes that ended"),
+        "mistakes": Measure("per 100 words", "words that do not fit"),
+    }
+
     def __init__(
         self, topics: int = 5, max_words: int = 14, tone_strictness: int = 1, split: str = "train", horizon: int = 60
     ) -> None:
@@ -174,7 +185,7 @@ class Writing(Task):
         margin = [len(OUTLINE), 3, 2, 3, 3, 5, len(STAMPS) + 1, PAGE + 1]
         self._slots = [self.topics, len(TONES), *[len(WORDS) + 1] * LAST, *margin]
         self.observation_space = MultiDiscrete(self._slots)
-        self.action_space = Discrete(len(WORDS))
+        self.action_space = Discrete(VOCABULARY)
         pairs = np.arange(self.topics * len(TONES))
         self._requests = pairs[(pairs % _SPLIT_EVERY == _SPLIT_AT) == (split == "test")]
         bounds = np.array([1, SHORTEST - 1, self.max_words - 2, self.max_words + 1])
@@ -195,19 +206,35 @@ class Writing(Task):
         ):
             setattr(state, name, 0)
         state.past_words = state.stamp = NONE
+        state.used = False
+        state.notes = state.sent_notes = state.slips = 0
         ask(state, slice(None), self._drawn_requests(draws.request))
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
         """Judge the text, write the next word, and turn the page where the note is closed or the page full."""
         terms = self._judge(state)
         written = write(state, actions)
+        state.used[actions, np.arange(state.copies)] = True
+        state.slips += ~written.fits
         over = written.closes | (state.length >= self.page_words)
         if over.any():
             rows = np.flatnonzero(over)
             closed = np.where(written.fits[rows], SENT, HASTY)
             turn_page(state, rows, np.where(written.closes[rows], closed, PAGE_FULL))
             ask(state, rows, self._drawn_requests(draws.request[rows]))
+            state.notes += over
+            state.sent_notes[rows] += state.stamp[rows] == SENT
         return terms, np.float32(ANY_WORD) + np.float32(KEYWORD) * written.on_topic
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """Variety, length and correctness of what was written, each (N,)."""
+        notes = np.where(state.notes > 0, state.notes, np.nan)
+        return {
+            "distinct_1": state.used.sum(axis=0) / state.elapsed,
+            "sent_share": state.sent_notes / notes,
+            "words_per_note": (state.elapsed - state.length) / notes,
+            "mistakes": 100 * state.slips / state.elapsed,
+        }
 
     def _judge(self, state: State) -> Terms:
         tone = state.tone_mark.astype(np.float32)
