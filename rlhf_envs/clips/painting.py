@@ -42,7 +42,7 @@ class ClipPainter:
         draw: draws states at this size; None where only captured frames can be shown.
 
     Attributes:
-        environment_id, frame_size: as given.
+        environment_id, frame_size, theme: as given.
         frames_per_second: at most 40, as people cannot follow faster clips.
     """
 
@@ -57,7 +57,7 @@ class ClipPainter:
         self.environment_id = environment_id
         self.frame_size = frame_size
         self.frames_per_second = min(frames_per_second, _MAX_RATE)
-        self._theme = theme
+        self.theme = theme
         self._draw = draw
 
     def frames(self, segment: Segment) -> NDArray[np.uint8]:
@@ -87,12 +87,12 @@ class ClipPainter:
         for picture in pictures[: segment.lived]:
             yield show(picture)
         if segment.lived < len(segment):
-            over = draw_over(show(pictures[-1]), self._theme)
+            over = draw_over(show(pictures[-1]), self.theme)
             for _ in range(segment.lived, len(segment)):
                 yield over
 
     def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return letterbox(picture, self.frame_size, THEMES[self._theme].background)
+        return letterbox(picture, self.frame_size, THEMES[self.theme].background)
 
     def frame(self, state: NDArray[Any]) -> NDArray[np.uint8]:
         """One state (size,) drawn, (height, width, 3) uint8."""

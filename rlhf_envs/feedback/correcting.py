@@ -16,7 +16,7 @@ from rlhf_envs.demonstrations.playing import Controls
 from rlhf_envs.environment import EnvironmentRef, picture_rate
 from rlhf_envs.envs.views import TaskEnv
 from rlhf_envs.feedback.store import QUEUE
-from rlhf_envs.observations import map_observations
+from rlhf_envs.observations import map_observations, named_arrays, space_parts
 from rlhf_envs.queries import Query
 from rlhf_envs.segments import Segment
 
@@ -72,10 +72,16 @@ class Corrector:
         """Take over a segment before the action of one of its steps, counted from 0.
 
         Raises:
-            ValueError: if it has no states, or not this step before the end of its episode.
+            ValueError: if it has no states, or not this step before the end of its episode, or is of another
+                environment.
         """
         if original.states is None or not 0 <= step < original.lived:
             raise ValueError(f"A segment of {original.lived} steps with states cannot be taken over at step {step}.")
+        for part, space in (("observations", self._env.observation_space), ("actions", self._env.action_space)):
+            for name, one in space_parts(space).items():
+                shape = dict(named_arrays(getattr(original, part)))[name].shape[1:]
+                if shape != one.shape:
+                    raise ValueError(f"Its {part} are of shape {shape}, and those of the environment {one.shape}.")
         self._original, self._begun_at = original, step
         self._states = [np.array(state) for state in original.states[: step + 1]]
         self._observations = [_step_of(original, number) for number in range(step + 1)]

@@ -153,6 +153,8 @@ def test_only_segments_with_states_and_steps_before_the_end_can_be_taken_over(dr
     for segment, step in ((blind, 0), (drive, LENGTH), (drive, -1)):
         with pytest.raises(ValueError, match="cannot be taken over"):
             person.begin(segment, step)
+    with pytest.raises(ValueError, match="are of shape"):
+        person.begin(Segment(drive.observations[:, :1], drive.actions, drive.true_rewards, drive.states), 0)  # type: ignore[index,call-overload]
     person.begin(drive, LENGTH - 1)
     with pytest.raises(ValueError, match="1 of 8 steps remain"):
         person.segment()

@@ -13,6 +13,7 @@ import pygame
 
 from rlhf_envs.envs.palette import THEME_NAMES
 from rlhf_envs.envs.rendering import opening_window
+from rlhf_envs.feedback.correcting import corrector
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.feedback.outbox import Outbox
 from rlhf_envs.feedback.progress import GRACE_SECONDS
@@ -21,7 +22,7 @@ from rlhf_envs.feedback.window.clips import SPEEDS, ClipCache
 from rlhf_envs.feedback.window.drawing import USUAL_SIZE, Background, Layout, View, draw_clips, lay_out
 from rlhf_envs.feedback.window.questions import MOVE, PRESS, RELEASE, Action, action_of_key
 from rlhf_envs.feedback.window.screen import QUESTIONS, LabellingScreen, Moment
-from rlhf_envs.queries import Query
+from rlhf_envs.queries import Purpose, Query
 
 SMALLEST_SIZE = (640, 440)
 FRAMES_PER_SECOND = 60
@@ -138,6 +139,11 @@ class LabellingWindow:
             screen.note_activity()
         if event.type == pygame.WINDOWEXPOSED:
             self._exposed = True
+        elif screen.correction is not None and event.type in (pygame.KEYDOWN, pygame.KEYUP):
+            screen.press_while_correcting(event.key, event.type == pygame.KEYDOWN, now)
+            screen.update(now, self._clip_size)
+        elif screen.correction is not None and event.type == pygame.JOYAXISMOTION:
+            screen.correction.move_axis(event.axis, event.value)
         elif event.type in _MOUSE_EVENTS:
             if event.type == pygame.MOUSEMOTION or event.button == _LEFT_BUTTON:
                 screen.point(_MOUSE_EVENTS[event.type], self._in_pixels(event.pos), self.layout, now)
@@ -270,7 +276,9 @@ def open_window(
     cache = ClipCache(environment, display.get_surface())
     introduces = session.introduces and session.is_new()
     outbox = Outbox(session, tuple(QUESTIONS))
-    window = LabellingWindow(display, LabellingScreen(outbox, cache, texts, theme, speed, introduces))
+    acting = corrector(environment.ref) if Purpose.TRAIN in session.purposes else None
+    screen = LabellingScreen(outbox, cache, texts, theme, speed, introduces, environment, acting)
+    window = LabellingWindow(display, screen)
     try:
         yield window
     finally:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import NamedTuple
 
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.envs.palette import THEMES
+from rlhf_envs.feedback.correcting import Corrector, can_be_corrected
 from rlhf_envs.feedback.guidance import Guidance
 from rlhf_envs.feedback.outbox import Outbox, OutboxState, Response
 from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, KnownAnswer, known_answer
@@ -25,6 +27,7 @@ from rlhf_envs.feedback.window.questions import (
     Question,
 )
 from rlhf_envs.feedback.window.questions.comparison import LEFT, RIGHT, ComparisonQuestion
+from rlhf_envs.feedback.window.questions.correction import CORRECT, CORRECT_CONTROL, WindowCorrection
 from rlhf_envs.feedback.window.questions.ranking import RankingQuestion
 from rlhf_envs.feedback.window.questions.rating import RatingQuestion
 from rlhf_envs.feedback.window.questions.strength import StrengthQuestion
@@ -70,6 +73,8 @@ class LabellingScreen:
         guidance: what the person should look for.
         theme, speed: to begin with.
         introduces: whether to begin with what a new annotator has to know.
+        environment: that the clips are from.
+        corrector: acts in it where people may show what the agent should have done; None where they cannot.
 
     Attributes:
         theme: "light" or "dark".
@@ -80,6 +85,7 @@ class LabellingScreen:
         answered_at: when the latest answer was submitted, until the next question has been on screen; then None.
         closed: whether the person wants to end.
         introduces: whether what a new annotator has to know is still on screen.
+        correction: what the person is about to correct, or None.
     """
 
     def __init__(
@@ -90,8 +96,12 @@ class LabellingScreen:
         theme: str,
         speed: float,
         introduces: bool = False,
+        environment: StoredEnvironment | None = None,
+        corrector: Corrector | None = None,
     ) -> None:
         self.theme = theme
+        self.correction: WindowCorrection | None = None
+        self._environment, self._corrector = environment, corrector
         self.known = OutboxState()
         self.query: Query | None = None
         self.question: Question | None = None
@@ -102,6 +112,7 @@ class LabellingScreen:
         self.introduces = introduces
         self._outbox, self._cache, self._guidance, self._speed = outbox, cache, guidance, speed
         self._last: Query | None = None
+        self._asked: Question | None = None
         self._playback: Playback | None = None
         self._began = self._began_at = 0.0
         self._reasons: set[int] = set()
@@ -120,11 +131,14 @@ class LabellingScreen:
         """
         self.known = self._outbox.state()
         queries = self.known.queries
-        if self._feedback is None and not self.introduces:
+        if self._feedback is None and not self.introduces and self.correction is None:
             self._show(queries[0] if queries else None)
         # The query answered last stays painted, because it may be taken back.
         wanted = {query.id: query for query in (self.query, *queries, self._last) if query is not None}
         self._cache.request([(query, clip_size(query)) for query in wanted.values()], self.theme)
+        if self.correction is not None:
+            self._go_on_correcting(self.correction, self.correction.update(now), now)
+            return
         if self.query is None or self.question is None:
             return
         self.clips = self._cache.clips(self.query) or self.clips
@@ -157,13 +171,18 @@ class LabellingScreen:
             self.theme = _OTHER_THEME[self.theme]
         elif self.introduces:
             self.introduces = action not in _NEXT_ACTIONS
+        elif action.name == "speed":
+            self._speed = next_speed(self._speed, action.value)
+            playback = self._playback if self.correction is None else self.correction.playback
+            if playback is not None:
+                playback.change_speed(self._speed, now)
+            if self.correction is not None:
+                self.correction.speed = self._speed
+        elif self.correction is not None:
+            self._go_on_correcting(self.correction, self.correction.act(action, now), now)
         elif action == UNDO:
             self._done = action, now
             self._undo()
-        elif action.name == "speed":
-            self._speed = next_speed(self._speed, action.value)
-            if self._playback is not None:
-                self._playback.change_speed(self._speed, now)
         elif self.query is not None and self.question is not None and self._playback is not None:
             self._act_on_question(self.query, self.question, self._playback, action, now)
         else:
@@ -175,6 +194,12 @@ class LabellingScreen:
             self._refuse("Enter goes on with the next clips.", now)
         elif self.question is not None:
             self._refuse(self.question.refusal(Action("unknown")), now)
+
+    def press_while_correcting(self, key: int, pressed: bool, now: float) -> None:
+        """Take in that a key, pygame's code of it, went down or came up while the person corrects a clip."""
+        if self.correction is not None:
+            self._hint = None if pressed else self._hint
+            self._go_on_correcting(self.correction, self.correction.key(key, pressed, now), now)
 
     def point(self, event: str, place: tuple[int, int], layout: Layout, now: float) -> None:
         """Take in what the mouse does: `PRESS`, `MOVE` or `RELEASE` of its left button at a place, in pixels."""
@@ -197,6 +222,8 @@ class LabellingScreen:
     def view(self, now: float) -> View:
         """Everything that is to be seen but the moving pictures."""
         question = self.question
+        if self.correction is not None:
+            return self._view_of_correction(self.correction, now)
         if self.introduces:
             rows = tuple(self._guidance.legend.items())
             asked = ("What you are asked", f"{self._guidance.rubric} Enter begins.")
@@ -235,6 +262,8 @@ class LabellingScreen:
 
     def moment(self, now: float) -> Moment:
         """What is to be seen of the moving pictures, as values: where two are equal, nothing is drawn again."""
+        if self.correction is not None:
+            return Moment(*self.correction.moment(now))
         if self.question is None or self._playback is None or self.clips is None:
             return Moment()
         pictures = tuple(id(clip) for clip in self.clips)
@@ -242,6 +271,8 @@ class LabellingScreen:
 
     def picture(self, now: float, arrangement: Arrangement) -> Picture | None:
         """What is needed to draw the moving pictures; None while there are none."""
+        if self.correction is not None:
+            return self.correction.picture(now, arrangement, self.theme)
         if self._playback is None or not self.clips:
             return None
         frame, frames = self._playback.index(now), self._playback.frames
@@ -263,6 +294,8 @@ class LabellingScreen:
         if (query and query.id) != (self.query and self.query.id):
             self.query, self.clips, self._playback = query, None, None
             self.question = None if query is None else QUESTIONS[query.kind](query)
+            if query is not None and self.question is not None and self._can_correct(query):
+                self.question.controls = (*self.question.controls, CORRECT_CONTROL)
             self._reasons = set()
         if query is None:
             self.answered_at = None
@@ -280,6 +313,8 @@ class LabellingScreen:
             question.replay(playback, now)
         elif action.name == "step":
             playback.step(action.value, now)
+        elif action == CORRECT:
+            self._begin_to_correct(query, playback, now)
         elif action.name == "reason":
             if action.value < min(len(self._guidance.reasons), _MOST_REASONS):
                 self._reasons ^= {action.value}
@@ -296,6 +331,50 @@ class LabellingScreen:
                     self._refuse(question.refusal(action), now)
             if response is not None and seen:
                 self._submit(query, question, response, action, now)
+
+    def _can_correct(self, query: Query) -> bool:
+        return self._corrector is not None and can_be_corrected(query)
+
+    def _begin_to_correct(self, query: Query, playback: Playback, now: float) -> None:
+        if self._corrector is None or self._environment is None or not self._can_correct(query):
+            self._refuse("Nobody can act in these clips, so they cannot be corrected.", now)
+        elif not self.clips or any(self._problems()):
+            self._refuse("These clips cannot be shown, so they cannot be corrected.", now)
+        else:
+            ref = self._environment.required
+            self.correction = WindowCorrection(self._corrector, ref, query, self.clips, playback, now, self._speed)
+            self._asked, self.question = self.question, self.correction.question
+            self._pointed = (None, None)
+
+    def _go_on_correcting(self, correction: WindowCorrection, refusal: str | None, now: float) -> None:
+        """Say what was not possible; store a correction that is made, and return to the question after it."""
+        if refusal is not None:
+            self._refuse(refusal, now)
+        if correction.made is not None:
+            self._outbox.correct(correction.made)
+            self.answers += 1
+            self._refuse("Stored: what you did counts as better. The question is still yours to answer.", now)
+        if correction.made is not None or correction.given_up:
+            correction.leave(now)
+            self.correction, self.question, self._pointed = None, self._asked, (None, None)
+            # The person has looked elsewhere: a key that bounces must not answer the question.
+            self._began = now
+
+    def _view_of_correction(self, correction: WindowCorrection, now: float) -> View:
+        return View(
+            self.theme,
+            correction.question,
+            look=correction.question.look,
+            ready=correction.question.ready,
+            rubric=correction.rubric(),
+            speed=self._speed,
+            paused=correction.playback.paused,
+            pointed=self._pointed[0],
+            pointed_clip=self._pointed[1],
+            progress=self.known.progress,
+            banner=self.known.trouble_text(),
+            hint=self._hint[0] if self._hint is not None and now < self._hint[1] else None,
+        )
 
     def _submit(self, query: Query, question: Question, response: Response, action: Action, now: float) -> None:
         names = list(self._guidance.reasons)

@@ -287,6 +287,7 @@ _EVERYWHERE: KeyTable = {
     pygame.K_COMMA: Action("step", -1),
     pygame.K_PERIOD: Action("step", 1),
     pygame.K_t: Action("theme"),
+    pygame.K_c: Action("correct"),
     pygame.K_ESCAPE: Action("close"),
 }
 # Where a character needs Shift, or stands on another key than in America, the key's code is not the character's.
