@@ -77,7 +77,9 @@ class Drawn(Canvas):
     def cached_newest(self, place: str, name: str, area: Area, paint: Callable[[], None]) -> None:
         paint()
 
-    def backdrop(self, name: str, area: Area, length: float, shift: float, paint: Callable[[], None]) -> None:
+    def backdrop(
+        self, name: str, area: Area, length: float, shift: float, paint: Callable[[], None], *bent: Any
+    ) -> None:
         self.shapes.append(("backdrop", (name, area, length, shift)))
 
     def panorama(self, name: str, area: Area, size: Point, corner: Point, paint: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ worth. It knows the weights of the reward's terms, but neither the state nor any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rlhf_envs.envs.driving.drawing import CAR_PIXELS, CAR_X
 from rlhf_envs.envs.glimpse.drawing import LOOK_PITCH, LOOKS_X, LOOKS_Y, VERDICTS
 from rlhf_envs.envs.glimpse.task import ENOUGH, GAVE_UP, HONEST, READ, UNANSWERED, WRONG
 from rlhf_envs.envs.headset.drawing import BAR_PLACES, BAR_TOP
@@ -84,7 +86,42 @@ def sees_a_note(frame: Drawn, weights: Weights) -> float:
     return float(np.dot(list(weights.values()), [fluent, topic, tone, -repeated, in_time, over]))
 
 
+def sees_a_drive(frame: Drawn, weights: Weights) -> float:
+    """The speedometer, two bars, cars in the coloured stretches before and behind, and a ring around a collision."""
+    speed, limit = (next(int(found[0]) for text in frame.texts if (found := re.findall(pattern, text.words)))
+                    for pattern in (r"^(\d+)$", r"^limit (\d+)$"))  # fmt: skip
+    pace = speed / limit
+    stretches = [points for kind, (points, *_) in frame.shapes if kind == "polygon"]
+    cars = [values[1:3] for kind, values in frame.shapes if kind == "stamp" and values[0].split()[0] in ("car", "van")]
+    headway = courtesy = 0.0
+    for points in stretches:
+        left, right = points[0][0], points[4][0]
+        middles = [
+            (above[0], (above[1] + below[1]) / 2) for above, below in zip(points[:5], points[:4:-1], strict=True)
+        ]
+        if left < CAR_X:
+            signs = [text.words for text in frame.texts if set(text.words) == {"!"} and left <= text.x <= right]
+            courtesy = -0.65 if "!!" in signs else -0.2
+            continue
+        ahead = [x for x, y in cars if x > CAR_X and abs(y - np.interp(x, *zip(*middles, strict=True))) < 24]
+        free = min(ahead, default=1000.0) - CAR_X - CAR_PIXELS
+        headway = min(free / (right - left), 1.0) - 1.0
+    bars = {name: frame.bar(x, 57) for name, x in (("lane", 324), ("comfort", 456))}
+    collision = any(kind == "circle" and values[2] == 32 for kind, values in frame.shapes)
+    terms = {
+        "progress": np.clip((pace - 0.4) / 0.6, -0.3, 1.0),
+        "speeding": -np.clip((pace - 1.05) / 0.15, 0.0, 1.0),
+        "headway": headway,
+        "comfort": bars["comfort"] - 1.0,
+        "courtesy": courtesy,
+        "lane": bars["lane"] - 1.0,
+        "collision": -float(collision),
+    }
+    return sum(weights[name] * float(value) for name, value in terms.items())
+
+
 OBSERVERS: dict[str, Observer] = {
+    "rlhf/Driving-v1": sees_a_drive,
     "rlhf/Headset-v1": sees_a_ride,
     "rlhf/Support-v1": sees_a_desk,
     "rlhf/Glimpse-v1": sees_a_reader_of_digits,
@@ -107,6 +144,7 @@ def clips_of(environment_id: str, observer: Observer) -> tuple[NDArray[np.float6
     for _ in range(env.horizon // STEPS * STEPS):
         worth = []
         for row in range(COPIES):
+            drawn.clear()
             task.draw(env.simulation.state.row(row), drawn)
             worth.append(observer(drawn, weights))
         chance = random.random(COPIES) < shares

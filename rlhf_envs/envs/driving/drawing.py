@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from rlhf_envs.envs.driving.task import Driving
 
 _PER_METRE = 5.5
-_EGO_X = 210.0
-_CAR, _CAR_WIDTH = CAR_LENGTH * _PER_METRE, 17.0
+CAR_X = 210.0
+"""Where the middle of the ego is drawn."""
+CAR_PIXELS, _CAR_WIDTH = CAR_LENGTH * _PER_METRE, 17.0
 _HEADER = 84.0
 _AREA = (0.0, _HEADER, 600.0, 400.0 - _HEADER)
 _ROAD_MIDDLE = 242.0
@@ -101,7 +102,7 @@ def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     course = _course(int(row.travelled))
     name, (_, _, width, height) = f"driving {task.lanes} {task.speed_limit}", _AREA
     canvas.cached(f"{name} header", (0, 0, width, _HEADER), lambda: _captions(task, canvas))
-    shift = (row.travelled - _EGO_X / _PER_METRE) * _PER_METRE
+    shift = (row.travelled - CAR_X / _PER_METRE) * _PER_METRE
     canvas.backdrop(
         name, _AREA, _ROADSIDE * _PER_METRE, shift, lambda: _scenery(task, canvas, height), course, _COLUMN, _MOST_BEND
     )
@@ -109,9 +110,9 @@ def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     _room(row, seen, canvas, course, ego_y, lane_height * 0.6)
     _others(task, row, canvas, course, top, lane_height)
     # Cars turn by so little that it is shown twice as large.
-    _car(canvas, _EGO_X, ego_y, 2.0 * row.heading, "ego", row.acceleration < _BRAKES_SHOW)
+    _car(canvas, CAR_X, ego_y, 2.0 * row.heading, "ego", row.acceleration < _BRAKES_SHOW)
     if seen.touching:
-        canvas.circle(_EGO_X, ego_y, 32, canvas.colors.bad, outline=4)
+        canvas.circle(CAR_X, ego_y, 32, canvas.colors.bad, outline=4)
     _readouts(row, task, seen, canvas)
 
 
@@ -121,7 +122,7 @@ def _course(metre: int) -> tuple[float, ...]:
 
     The road's curvature is that whose pull a driver has to steer against; its sideways place is the double integral.
     """
-    x = (np.arange(0.0, _AREA[2] + 1.0, _COLUMN) - _EGO_X) / _PER_METRE
+    x = (np.arange(0.0, _AREA[2] + 1.0, _COLUMN) - CAR_X) / _PER_METRE
     return tuple(_sideways(metre + x, float(metre)).tolist())
 
 
@@ -139,7 +140,7 @@ def _integrals() -> tuple[float, NDArray[Any], NDArray[Any], NDArray[Any]]:
     curve = -bend_pull(grid).astype(np.float64)
     once = np.cumsum(curve) * 0.5
     twice = np.cumsum(once) * 0.5
-    ahead = (_AREA[2] - _EGO_X) / _PER_METRE
+    ahead = (_AREA[2] - CAR_X) / _PER_METRE
     most = np.abs(
         np.interp(grid + ahead, grid, twice) - np.interp(grid, grid, twice) - ahead * np.interp(grid, grid, once)
     )[200 : 200 + int(2 * SCENERY_LENGTH)].max()
@@ -234,10 +235,10 @@ def _room(
     """
     length = float(room_ahead(row.speed)) * _PER_METRE
     if length > 4:
-        _stretch(canvas, course, (_EGO_X + _CAR / 2, min(length, 600 - _EGO_X)), ego_y, height, seen.room_ahead)
+        _stretch(canvas, course, (CAR_X + CAR_PIXELS / 2, min(length, 600 - CAR_X)), ego_y, height, seen.room_ahead)
     if seen.room_behind < 0.95:
         length = max(float(row.gaps[1, 1]), 1.0) * _PER_METRE
-        _stretch(canvas, course, (_EGO_X - _CAR / 2 - length, length), ego_y, height, seen.room_behind)
+        _stretch(canvas, course, (CAR_X - CAR_PIXELS / 2 - length, length), ego_y, height, seen.room_behind)
 
 
 def _stretch(canvas: Canvas, course: tuple[float, ...], along: Point, y: float, height: float, share: float) -> None:
@@ -265,7 +266,7 @@ def _others(
 ) -> None:
     along, lane, lateral, _, desired, acceleration, _ = row.cars.tolist()
     for metres, aim, place, wish, change in zip(along, lane, lateral, desired, acceleration, strict=True):
-        x = _EGO_X + metres * _PER_METRE
+        x = CAR_X + metres * _PER_METRE
         if -20 < x < 620:
             angle = (_down(course, x + 12) - _down(course, x - 12)) / 24
             angle += 0.0 if aim == place else 0.12 if aim > place else -0.12
@@ -277,7 +278,7 @@ def _others(
 def _car(canvas: Canvas, x: float, y: float, angle: float, kind: str, braking: bool) -> None:
     """A car around its centre, pointing right; brake lights at its back."""
     turn = round(angle / _TURNS)
-    size = _CAR + 16
+    size = CAR_PIXELS + 16
     canvas.stamp(
         f"{kind} {turn} {braking}", x, y, (size, size), canvas.colors.surface_strong,
         lambda: _body(canvas, size / 2, turn * _TURNS, kind, braking),
@@ -291,7 +292,7 @@ def _body(canvas: Canvas, middle: float, angle: float, kind: str, braking: bool)
     hue = hues.get(kind) or shades[int(kind[-1])]
     c, s = cos(angle), sin(angle)
     glass = blend((20, 26, 36), hue, 0.75)
-    long, wide = _CAR / 2, _CAR_WIDTH / 2
+    long, wide = CAR_PIXELS / 2, _CAR_WIDTH / 2
 
     def patch(x: float, y: float, along: float, across: float, color: Color, cut: float = 0.0) -> None:
         """A rectangle around (x, y) in the car, its front narrowed by `cut`."""
@@ -299,15 +300,15 @@ def _body(canvas: Canvas, middle: float, angle: float, kind: str, braking: bool)
         points = [(x + a * along / 2, y + b * across / 2 + narrow) for a, b, narrow in corners]
         canvas.polygon([(middle + px * c - py * s, middle + px * s + py * c) for px, py in points], color)
 
-    patch(1.5, 2.5, _CAR, _CAR_WIDTH, blend(colors.ink, colors.surface_strong, 0.3))
+    patch(1.5, 2.5, CAR_PIXELS, _CAR_WIDTH, blend(colors.ink, colors.surface_strong, 0.3))
     for x in (-0.58 * long, 0.58 * long):
         patch(x, 0, 6, _CAR_WIDTH + 2, (24, 25, 30))
-    patch(-1.5, 0, _CAR - 3, _CAR_WIDTH, hue)
+    patch(-1.5, 0, CAR_PIXELS - 3, _CAR_WIDTH, hue)
     patch(long - 3, 0, 6, _CAR_WIDTH, hue, cut=2.5)
     if kind == "van":
         patch(0.62 * long, 0, 4, _CAR_WIDTH - 4, glass, cut=1.0)
-        patch(-3.5, 0, _CAR - 10, _CAR_WIDTH - 4, blend(hue, colors.ink, 0.86))
-        patch(-3.5, 0, _CAR - 14, 2, hue)
+        patch(-3.5, 0, CAR_PIXELS - 10, _CAR_WIDTH - 4, blend(hue, colors.ink, 0.86))
+        patch(-3.5, 0, CAR_PIXELS - 14, 2, hue)
     else:
         patch(0.28 * long, 0, 5, _CAR_WIDTH - 3, glass, cut=1.0)
         patch(-0.66 * long, 0, 3.5, _CAR_WIDTH - 4, glass)
