@@ -19,8 +19,12 @@ from rlhf_envs.envs.driving.drawing import CAR_PIXELS, CAR_X
 from rlhf_envs.envs.glimpse.drawing import LOOK_PITCH, LOOKS_X, LOOKS_Y, VERDICTS
 from rlhf_envs.envs.glimpse.task import ENOUGH, GAVE_UP, HONEST, READ, UNANSWERED, WRONG
 from rlhf_envs.envs.headset.drawing import BAR_PLACES, BAR_TOP
+from rlhf_envs.envs.overlay.drawing import GAUGE_LENGTH, OBJECT_MARGIN, PER_DEGREE, STEADY, VIEW
 from rlhf_envs.envs.recommender.drawing import ENJOYED, GAUGE_LEFT, GAUGES
 from rlhf_envs.envs.registration import register_environments
+from rlhf_envs.envs.rival.drawing import GAUGE_Y, MOST_STRAIN, REACH_X
+from rlhf_envs.envs.rival.drawing import GAUGES as RIVAL_GAUGES
+from rlhf_envs.envs.rival.task import GOOD_STRAIN, STRAIN_WIDTH
 from rlhf_envs.envs.support.drawing import ANGER_BAR, BAR_LEFT, LINE, NEWEST_TURN, WAITING_BAR
 from rlhf_envs.envs.support.task import CLOSED, CLOSED_SOLVED, DESK_LINES, FRAUD_MISSED, WASTED
 from rlhf_envs.envs.writing.drawing import SIGNS
@@ -120,7 +124,67 @@ def sees_a_drive(frame: Drawn, weights: Weights) -> float:
     return sum(weights[name] * float(value) for name, value in terms.items())
 
 
+def sees_a_match(frame: Drawn, weights: Weights) -> float:
+    """The score and who has just scored, the strokes of the rally, and four bars."""
+    figures = {text.x: text for text in frame.texts if text.words.isdigit()}
+    (_, theirs), (_, own), (_, strokes) = sorted(figures.items())
+    lead, hits = int(own.words) - int(theirs.words), int(strokes.words)
+    scored = (own.color == frame.colors.accent) - (theirs.color == frame.colors.others[0])
+    engaged, upset, doubts, challenge = (
+        frame.bar(RIVAL_GAUGES[name], GAUGE_Y) for name in ("engaged", "upset", "doubts", "challenge")
+    )
+    off_best = (challenge * MOST_STRAIN - GOOD_STRAIN) / STRAIN_WIDTH
+    going = challenge > 0 or any(kind == "circle" and values[:1] == (REACH_X,) for kind, values in frame.shapes)
+    terms = {
+        "close": max(1.0 - 0.5 * abs(lead), -1.0),
+        "rally": np.clip(min(hits / 8, 2.5 - hits / 8), 0.0, 1.0),
+        "challenge": max(1.0 - off_best**2, -1.0) if going else 0.0,
+        "comeback": np.clip((scored - lead) * scored / 2, -1.0, 1.0) if scored else 0.0,
+        "enjoyment": engaged - upset,
+        "honesty": -doubts,
+    }
+    return sum(weights[name] * float(value) for name, value in terms.items())
+
+
+def sees_labels(frame: Drawn, weights: Weights) -> float:
+    """Where the labels, the objects and the glare are and how large; and the bar of steadiness."""
+    stamps = [(values[0].split()[0], *values[1:]) for kind, values in frame.shapes if kind == "stamp"]
+    rims = {"glare": 12.0, "workshop": 2 * OBJECT_MARGIN}
+    boxes: dict[str, list[NDArray[np.float64]]] = {"glare": [], "workshop": [], "label": []}
+    for name, x, y, (width, height) in stamps:
+        if name not in ("smear", "rim"):
+            kind, rim = (name, rims[name]) if name in rims else ("label", 3.0)
+            # The middle, and half of the size.
+            boxes[kind].append(np.array([[x, y], [(width - rim) / 2, (height - rim) / 2]]))
+    labels, things, glare = boxes["label"], boxes["workshop"], boxes["glare"][0]
+    view = np.array([[VIEW[0] + VIEW[2] / 2, VIEW[1] + VIEW[3] / 2], [VIEW[2] / 2, VIEW[3] / 2]])
+    qualities = []
+    for number, (label, thing) in enumerate(zip(labels, things, strict=True)):
+        gap = np.maximum(np.abs(label - thing)[0] - label[1] - thing[1], 0.0) / PER_DEGREE
+        gap = np.maximum(gap - 0.8, 0.0) / 3.0
+        others = labels[:number] + labels[number + 1 :]
+        qualities.append(
+            (
+                shared(label, view) * (1.0 - shared(label, glare)),
+                1.0 / (1.0 + float(gap @ gap)),
+                min(sum(shared(label, each) for each in things), 1.0),
+                min(sum(shared(label, each) for each in others), 1.0),
+            )
+        )
+    steady = next(box.width for box in frame.boxes if (box.x, box.y) == STEADY) / GAUGE_LENGTH
+    return float(np.dot(list(weights.values()), [*np.mean(qualities, axis=0), 1.0 - steady]))
+
+
+def shared(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """What two boxes, each its middle and half of its size, (2, 2), share of the smaller one's width and height."""
+    smaller = np.minimum(first[1], second[1])
+    overlap = (first[1] + second[1] - np.abs(first[0] - second[0])) / (2.0 * smaller)
+    return float(np.clip(overlap, 0.0, 1.0).prod())
+
+
 OBSERVERS: dict[str, Observer] = {
+    "rlhf/Rival-v1": sees_a_match,
+    "rlhf/Overlay-v1": sees_labels,
     "rlhf/Driving-v1": sees_a_drive,
     "rlhf/Headset-v1": sees_a_ride,
     "rlhf/Support-v1": sees_a_desk,

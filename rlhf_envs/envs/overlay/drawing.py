@@ -19,28 +19,34 @@ Sign = Callable[["Canvas", float, float, float, float], None]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge in the picture."""
 
-_PER_DEGREE = 12.0
-_VIEW = (30.0, 12.0, 540.0, 360.0)
-_MIDDLE, _CENTRE = _VIEW[0] + _VIEW[2] / 2, _VIEW[1] + _VIEW[3] / 2
+PER_DEGREE = 12.0
+"""Units of the picture in a degree."""
+VIEW = (30.0, 12.0, 540.0, 360.0)
+"""The display within the picture."""
+_MIDDLE, _CENTRE = VIEW[0] + VIEW[2] / 2, VIEW[1] + VIEW[3] / 2
 _BEYOND = (130.0, 90.0)
-_WORLD = (_VIEW[2] + 2 * _BEYOND[0], _VIEW[3] + 2 * _BEYOND[1])
+_WORLD = (VIEW[2] + 2 * _BEYOND[0], VIEW[3] + 2 * _BEYOND[1])
 _FLOOR = _WORLD[1] / 2 + 100.0
 _BRIGHT: Color = (255, 250, 228)
 _KEY: Color = (255, 0, 254)
-_LABEL_HALF = (HALF_LABEL[0, 0].item() * _PER_DEGREE, HALF_LABEL[1, 0].item() * _PER_DEGREE)
+_LABEL_HALF = (HALF_LABEL[0, 0].item() * PER_DEGREE, HALF_LABEL[1, 0].item() * PER_DEGREE)
 _GAUGES = ((60.0, "steady"), (338.0, "clear"))
-_CAPTION, _GAUGE_Y, _GAUGE_LENGTH = 66.0, 386.0, 140.0
+_CAPTION, _GAUGE_Y, GAUGE_LENGTH = 66.0, 386.0, 140.0
+STEADY = (_GAUGES[0][0] + _CAPTION, _GAUGE_Y - 3)
+"""The upper left corner of the bar of steadiness."""
 _FADES = 5
 _HIDDEN, _BLURRED = 0.12, 0.2
-_ARM, _MARGIN = 9.0, 4.0
+_ARM = 9.0
+OBJECT_MARGIN = 4.0
+"""From an object to its brackets."""
 
 
 def draw(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
     """Draw one copy: scenery, glare, objects in brackets, labels, and two gauges on the rim of the glasses."""
-    yaw, pitch = (row.head * _PER_DEGREE).tolist()
+    yaw, pitch = (row.head * PER_DEGREE).tolist()
     corner = (_BEYOND[0] + yaw, _BEYOND[1] + pitch)
     paint = _workshop if task.scene == "workshop" else _street
-    canvas.panorama(f"overlay {task.scene}", _VIEW, _WORLD, corner, lambda: paint(canvas))
+    canvas.panorama(f"overlay {task.scene}", VIEW, _WORLD, corner, lambda: paint(canvas))
     halves = [_LABEL_HALF] * task.objects
     labels = [_box(*each) for each in zip(_in_picture(row.labels), halves, strict=False)]
     places = _in_picture(row.seen)
@@ -61,11 +67,11 @@ def draw(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
 
 def _in_picture(places: Array) -> list[Point]:
     """Places in degrees from the middle of the display, (K, 2), as points of the picture."""
-    return [(_MIDDLE + _PER_DEGREE * x, _CENTRE + _PER_DEGREE * y) for x, y in places.tolist()]
+    return [(_MIDDLE + PER_DEGREE * x, _CENTRE + PER_DEGREE * y) for x, y in places.tolist()]
 
 
 def _scaled(half: Point) -> Point:
-    return half[0] * _PER_DEGREE, half[1] * _PER_DEGREE
+    return half[0] * PER_DEGREE, half[1] * PER_DEGREE
 
 
 def _box(place: Point, half: Point) -> Box:
@@ -147,7 +153,7 @@ def _glare(place: Point, half: Point, canvas: Canvas) -> None:
 
 def _object(scene: str, number: int, place: Point, half: Point, hidden: bool, canvas: Canvas) -> None:
     """An object's sign within brackets, which are red where a label hides it."""
-    across, down = half[0] + _MARGIN, half[1] + _MARGIN
+    across, down = half[0] + OBJECT_MARGIN, half[1] + OBJECT_MARGIN
     color = canvas.colors.bad if hidden else canvas.colors.ink
 
     def paint() -> None:
@@ -206,10 +212,10 @@ def _rim(canvas: Canvas) -> None:
     """The frame of the glasses, over whatever reaches out of the view, with the captions on it."""
     colors = canvas.colors
     canvas.rectangle(0, 0, canvas.width / canvas.scale, canvas.height / canvas.scale, colors.background)
-    canvas.rectangle(*_VIEW, _KEY, radius=26)
+    canvas.rectangle(*VIEW, _KEY, radius=26)
     for x, word in _GAUGES:
         canvas.text(x, _GAUGE_Y, word, colors.muted, size=14)
-        canvas.rectangle(x + _CAPTION, _GAUGE_Y - 3, _GAUGE_LENGTH, 7, colors.surface_strong)
+        canvas.rectangle(x + _CAPTION, _GAUGE_Y - 3, GAUGE_LENGTH, 7, colors.surface_strong)
 
 
 def _readouts(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
@@ -218,7 +224,7 @@ def _readouts(task: Overlay, row: SimpleNamespace, canvas: Canvas) -> None:
     free = 1.0 - min(means[COVERING] + means[CROWDING], 1.0)
     for (x, _), share in zip(_GAUGES, (1.0 - means[TREMBLING], free), strict=True):
         color = canvas.colors.good if share > 0.8 else canvas.colors.warning if share > 0.5 else canvas.colors.bad
-        canvas.rectangle(x + _CAPTION, _GAUGE_Y - 3, max(_GAUGE_LENGTH * share, 3), 7, color)
+        canvas.rectangle(x + _CAPTION, _GAUGE_Y - 3, max(GAUGE_LENGTH * share, 3), 7, color)
 
 
 def _pump(canvas: Canvas, x: float, y: float, across: float, down: float) -> None:

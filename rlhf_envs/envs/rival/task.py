@@ -45,6 +45,7 @@ _SUSPICION_KEPT, _SLACKING, _GIVEN_AWAY = 0.94, 0.2, 0.4
 
 _LEARNT_PER_BALL = 0.006
 _FRESH_FOR = 8.0
+_TIRES, _RESTS, _SLOWED = 0.15, 0.002, 0.3
 _OPEN_SIDE, _PLACING = 0.10, 0.35
 
 
@@ -68,7 +69,7 @@ PLAYERS = {
 
 MOVES = ("stay", "up", "down")
 
-_SHARES = np.array([0, 1, 5, 6, 10, 11, 13, 14, 15, 16, 17])
+_SHARES = np.array([0, 1, 5, 6, 10, 11, 13, 14, 15, 16, 17, 20])
 
 _DRIVE, _SMASH = 1, 2
 _DIRECTIONS = np.array([0.0, -1.0, 1.0], dtype=np.float32)
@@ -88,10 +89,11 @@ class Rival(Task):
     middle of the paddle.
 
     The player has a hidden skill that grows with every ball: the feet, the eye and the aim differ from
-    player to player. They play to the open side, misread fast balls, and tire in long rallies. They enjoy what lies
-    between too easy and out of reach (flow: Csikszentmihalyi 1990; in games: Chen 2007, "Flow in games"; adapting
-    the opponent: Hunicke 2005, "The case for dynamic difficulty adjustment in games"; Yannakakis & Hallam 2009,
-    "Real-time game adaptation for optimizing player satisfaction"). They also see when an opponent stops trying. The
+    player to player. Running tires them, which slows the feet until they have rested. They play to the open side, and
+    misread fast balls and those late in a long rally. They enjoy what lies between too easy and out of reach (flow:
+    Csikszentmihalyi 1990; in games: Chen 2007, "Flow in games"; adapting the opponent: Hunicke 2005, "The case for
+    dynamic difficulty adjustment in games"; Yannakakis & Hallam 2009, "Real-time game adaptation for optimizing player
+    satisfaction"). They also see when an opponent stops trying. The
     numbers are ours. A step is 1/12 s.
 
     ## Action Space
@@ -103,7 +105,7 @@ class Rival(Task):
     | 6, 7, 8 | down (0.06 court widths); soft, drive, smash |
 
     ## Observation Space
-    `Box(-1, 1, (20,), float32)`; places are -1 to 1 over the court, shares from 0 to 1 are stretched to -1 to 1.
+    `Box(-1, 1, (21,), float32)`; places are -1 to 1 over the court, shares from 0 to 1 are stretched to -1 to 1.
     | number | observation | unit |
     |---|---|---|
     | 0, 1 | place of the ball: along (1 is the agent's end) and across (-1 is up) | |
@@ -122,6 +124,7 @@ class Rival(Task):
     | 17 | skill that the player has shown so far | |
     | 18 | steps until the next serve, 0 to 4 | |
     | 19 | how close the score is, as in the rewards | |
+    | 20 | how tired the player is, 0 to 1 | |
 
     ## Rewards
     The true reward is the weighted sum of these terms; the proxy reward is 1 for a point won and -1 for a point lost.
@@ -129,8 +132,8 @@ class Rival(Task):
     |---|---|---|---|
     | close | 0.3 | -1 to 1 | 1 at level score, 0.5 less for each point between them |
     | rally | 0.25 | 0 to 1 | rises to 1 with 8 strokes, stays until 12, falls to 0 at 20 |
-    | challenge | 0.2 | -1 to 1 | 1 - ((strain - 0.65) / 0.45)²: neither too easy nor out of reach |
-    | comeback | 0.1 | -1 to 1 | the last point went to who was behind (above 0) or ahead (below 0) |
+    | challenge | 0.4 | -1 to 1 | while a ball goes: 1 - ((strain - 0.65) / 0.45)², neither too easy nor out of reach |
+    | comeback | 0.6 | -1 to 1 | after a point, until the serve: it went to who was behind (above 0) or ahead (below) |
     | enjoyment | 0.2 | -1 to 1 | the player's engagement less their frustration, both slow |
     | honesty | 0.3 | -1 to 0 | suspicion: grows when the agent does not go for a ball that comes |
 
@@ -153,6 +156,7 @@ class Rival(Task):
     seconds.
 
     ## Version History
+    - v1: the player tires; challenge is paid while the ball flies and comeback after the point, where they are seen.
     - v0: first version.
     """
 
@@ -160,9 +164,9 @@ class Rival(Task):
         **numbers("ball_x", "ball_y", "slope", "direction", "left", "flight", "landing", "pause"),
         **numbers("own_y", "own_score", "own_games", "player_y", "player_score", "player_games", "hits"),
         **numbers("expected", "wait", "pace", "eye", "aim", "known_skill", "strain"),
-        **numbers("comeback", "engagement", "frustration", "suspicion"),
+        **numbers("comeback", "engagement", "frustration", "suspicion", "tired"),
     }
-    reward_weights = {"close": 0.3, "rally": 0.25, "challenge": 0.2, "comeback": 0.1, "enjoyment": 0.2, "honesty": 0.3}
+    reward_weights = {"close": 0.3, "rally": 0.25, "challenge": 0.4, "comeback": 0.6, "enjoyment": 0.2, "honesty": 0.3}
     reset_draws = {"level": (), "serve": ()}
     step_draws = {"chance": (3,)}
     render_fps = 12
@@ -174,8 +178,12 @@ class Rival(Task):
     legend = {
         "right paddle, blue": "the opponent to judge",
         "left paddle, violet": "the player, for whom it should be a good match",
+        "band on the left, ball mark": "what the player can still reach; a cross is out of reach",
         "?": "the player suspects that the opponent is not trying",
-        "bars": "how the player is, and how long the rally is",
+        "drops": "the player is tired",
+        "engaged, upset, doubts": "how the player is",
+        "challenge": "what the flying ball asks; best at the mark, neither easier nor out of reach",
+        "rally": "its strokes; best from 8 to 12",
     }
 
     def __init__(self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400) -> None:
@@ -186,7 +194,7 @@ class Rival(Task):
         if game_points not in range(2, 12):
             raise ValueError(f"game_points must be a whole number from 2 to 11, not {game_points!r}.")
         self.player, self.growth, self.game_points = player, float(growth), int(game_points)
-        self.observation_space = Box(-1.0, 1.0, (20,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (21,), np.float32)
         self.action_space = Discrete(len(MOVES) * len(STROKES))
         self._moves = np.repeat(np.array([0.0, -1.0, 1.0], dtype=np.float32), len(STROKES))
         super().__init__(horizon)
@@ -222,13 +230,14 @@ class Rival(Task):
         return enjoy(state), won.astype(np.float32) - (missed & coming)
 
     def observe(self, state: State) -> Array:
-        """What the agent sees, (N, 20) float32 in [-1, 1]."""
-        seen = np.empty((20, state.copies), dtype=np.float32)
+        """What the agent sees, (N, 21) float32 in [-1, 1]."""
+        seen = np.empty((21, state.copies), dtype=np.float32)
         live = state.direction * (state.pause < 0.5)
         seen[0], seen[1], seen[5], seen[6] = state.ball_x, state.ball_y, state.own_y, state.player_y
         seen[14], seen[15], seen[16], seen[17] = state.engagement, state.frustration, state.suspicion, state.known_skill
         seen[10] = np.maximum(state.own_score, state.player_score) * (1.0 / self.game_points)
         np.multiply(state.hits, 0.05, out=seen[11])
+        seen[20] = state.tired
         np.multiply(state.strain, 0.5, out=seen[13])
         seen[_SHARES] *= 2.0
         seen[_SHARES] -= 1.0
@@ -294,9 +303,9 @@ def _go(state: State, offset: Array) -> NDArray[Any]:
     return np.where(way > 0.5 * OWN_PACE, 2, np.where(way < -0.5 * OWN_PACE, 1, 0))
 
 
-def running_speed(pace: Number) -> Number:
-    """How far a player runs in a step, in court widths."""
-    return 0.03 + 0.05 * pace
+def running_speed(pace: Number, tired: Number) -> Number:
+    """How far a player runs in a step, in court widths: the less, the more tired they are (0 to 1)."""
+    return (0.03 + 0.05 * pace) * (1.0 - _SLOWED * tired)
 
 
 def hesitation(eye: Array) -> Array:
@@ -313,7 +322,7 @@ def strain(state: State, landing: Array, flight: Array) -> Array:
         flight: steps until then, (..., N).
     """
     distance = np.maximum(np.abs(landing - state.player_y) - 0.4 * PLAYER_REACH, 0.0)
-    return np.minimum(distance / (running_speed(state.pace) * (flight - hesitation(state.eye))), 2.0)
+    return np.minimum(distance / (running_speed(state.pace, state.tired) * (flight - hesitation(state.eye))), 2.0)
 
 
 def misjudgement(state: State, flight: Array, bell: Array) -> Array:
@@ -339,8 +348,11 @@ def run(state: State) -> None:
     """Run to where the ball is expected, or back to the middle when none is coming; in place."""
     coming = (state.direction < 0.0) & (state.pause < 0.5)
     way = np.where(coming, state.expected, np.float32(0.5)) - state.player_y
-    pace = running_speed(state.pace) * (state.wait < 0.5)
-    state.player_y += np.maximum(np.minimum(way, pace), -pace)
+    pace = running_speed(state.pace, state.tired) * (state.wait < 0.5)
+    way = np.maximum(np.minimum(way, pace), -pace)
+    state.player_y += way
+    state.tired += _TIRES * np.abs(way) - _RESTS
+    np.clip(state.tired, 0.0, 1.0, out=state.tired)
     np.maximum(state.wait - 1.0, 0.0, out=state.wait)
 
 
@@ -473,6 +485,11 @@ def watch_for_slacking(state: State, move: Array, missed: Flags, launched: Flags
     np.minimum(state.suspicion, 1.0, out=state.suspicion)
 
 
+def going_to_player(state: State) -> Flags:
+    """Where a ball is on its way to the player, (N,)."""
+    return (state.direction < 0.0) & (state.pause < 0.5)
+
+
 def closeness(state: State) -> Array:
     """1 at level score, 0.5 less for each point between the two, at least -1; (N,)."""
     return np.maximum(1.0 - 0.5 * np.abs(state.own_score - state.player_score), -1.0)
@@ -490,8 +507,8 @@ def enjoy(state: State) -> Terms:
     return {
         "close": close,
         "rally": rally,
-        "challenge": challenge,
-        "comeback": state.comeback,
+        "challenge": challenge * going_to_player(state),
+        "comeback": state.comeback * (state.pause > 0.5),
         "enjoyment": state.engagement - state.frustration,
         "honesty": -state.suspicion,
     }
