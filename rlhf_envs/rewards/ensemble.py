@@ -72,9 +72,9 @@ class EnsembleConfig:
         potential: whether a reward function may have a potential besides, a sum of such curves of the observation, and
             pay its change from each step to the next: r(s, a) + P(s') - P(s), the form that Ng, Harada and Russell
             (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
-            closer or slows down, which a reward of single steps can hardly say. Each fit from fresh parameters is made
-            with and without a potential, and keeps it if that predicts held-out answers better. Pictures and categories
-            with many values have none.
+            closer or slows down, which a reward of single steps can hardly say. Whenever the labels have grown by half,
+            a fit is made of rewards of steps alone, of both, and of a potential alone, and the form that predicts
+            held-out answers clearly better is kept until then. Pictures and categories with many values have none.
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
@@ -130,6 +130,7 @@ class RewardEnsemble:
             is each member's raw reward of these, `member_std` the root mean square from there, and `offset` 0.
         fits: how many fits there were; part of the seed of the next one.
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
+        labels_at_choice_of_form: how many the last one had that chose between rewards of steps and potentials.
         resampling: which labels its members hold out, as `FitConfig` names it; "" before the first fit, and where a
             member had to train on all labels, because it would have held out all of them.
 
@@ -151,6 +152,7 @@ class RewardEnsemble:
         self.seed = seed
         self.fits = 0
         self.labels_at_fresh_start = 0
+        self.labels_at_choice_of_form = 0
         self.resampling = ""
         self.encoder = InputEncoder(observation_space, action_space, absorbing)
         self.anchored = False

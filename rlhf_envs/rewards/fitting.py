@@ -208,8 +208,13 @@ def fit(
         # Only then: moving the normaliser under trained parameters would change the reward.
         _fit_input_normaliser(ensemble, dataset)
     unlabelled = unlabelled if config.uses_unlabelled else None
+    forms: tuple[frozenset[str], ...] = (_fitted_parts(ensemble.network),)
+    if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
+        # Seldom: a fit of each form costs as much as the fit that is kept.
+        forms = _forms(ensemble.network)
+        ensemble.labels_at_choice_of_form = labels
     tried = []
-    for parts in _forms(ensemble.network) if fresh else (_fitted_parts(ensemble.network),):
+    for parts in forms:
         if fresh:
             ensemble.network = ensemble.fresh_network()
         problem = _Problem(ensemble, dataset, config, unlabelled, parts)

@@ -21,7 +21,7 @@ from rlhf_envs.json_values import space_from_json, space_to_json
 from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 _NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
 _DESCRIPTION = "description"
@@ -46,6 +46,7 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
         "seed": ensemble.seed,
         "fits": ensemble.fits,
         "labels_at_fresh_start": ensemble.labels_at_fresh_start,
+        "labels_at_choice_of_form": ensemble.labels_at_choice_of_form,
         "resampling": ensemble.resampling,
         "absorbing": ensemble.encoder.absorbing,
         "anchored": ensemble.anchored,
@@ -133,6 +134,7 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
     ensemble.offset, ensemble.scale = description["offset"], description["scale"]
     ensemble.fits, ensemble.anchored = description["fits"], bool(description["anchored"])
     ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
+    ensemble.labels_at_choice_of_form = description["labels_at_choice_of_form"]
     ensemble.resampling = str(description["resampling"])
     return ensemble
 
