@@ -54,8 +54,8 @@ class Arguments:
         critic: the folder of a finished run of the same environment with --reward true, by whose critic the teachers
             "regret" and "value" judge.
         screen: the window and the web page. On the command line these have no prefix.
-        report: instead of asking, print how consistent, quick and reliable everybody is, and write quality.html into
-            the run's folder, beside the store's file, or for a database into the current folder.
+        report: instead of asking, print how consistent, quick and reliable everybody is, and write quality.html and
+            quality.json into the run's folder, beside the store's file, or for a database into the current folder.
         repeat_rate: how often, from 0 to 1, a pair is shown again to see whether it is answered alike.
         wait_seconds: how long to wait for a run that is just starting, or about to be started in this folder or on this
             store.
@@ -273,7 +273,9 @@ def _report(args: Arguments, store: PreferenceStore) -> None:
     report = quality_report(store.each_live_answer(), reliability)
     print_quality(report, Console())
     if report.answers:
-        print(f"Report: {write_quality_report(report, _report_folder(args, store) / 'quality.html')}")
+        page = write_quality_report(report, _report_folder(args, store) / "quality.html")
+        write_quality_report(report, page.with_suffix(".json"))
+        print(f"Report: {page}")
 
 
 def _report_folder(args: Arguments, store: PreferenceStore) -> Path:

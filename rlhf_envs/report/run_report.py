@@ -204,7 +204,8 @@ def write_report(directory: RunDirectory) -> Path:
     folder.mkdir(exist_ok=True)
     page["files"] = _write_figures(folder, directory, metrics, learned, episode, page)
     if learned is not None and learned.quality is not None and learned.quality.answers:
-        write_quality_report(learned.quality, directory.quality_path)
+        for path in (directory.quality_path, directory.quality_path.with_suffix(".json")):
+            write_quality_report(learned.quality, path)
     return write_atomically(directory.report_path, render("rlhf_envs.report", "report.html", **page))
 
 

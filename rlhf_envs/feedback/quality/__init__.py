@@ -38,7 +38,7 @@ __all__ = [
 
 
 def write_quality_report(report: QualityReport, path: str | os.PathLike[str]) -> Path:
-    """Write a report as .html, .png or .svg and return the path; see `rlhf_envs.feedback.quality.page`."""
+    """Write a report as .html, .png, .svg or .json and return the path; see `rlhf_envs.feedback.quality.page`."""
     from rlhf_envs.feedback.quality import page
 
     return page.write_quality_report(report, path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from typing import Any
 
 import krippendorff
 import numpy as np
@@ -19,42 +20,74 @@ from rlhf_envs.queries import Choice, LiveAnswer
 LONGEST_CYCLE = 8
 """Longer ones are not listed: with so many answers nobody can say which is the wrong one."""
 
-_SOURCES_PER_SEARCH = 256
+_SOURCES_PER_SEARCH, _MOST_SEARCHES = 256, 100
+_SEARCHED = 2**22
+"""Sources times nodes of a search, which bounds its memory."""
+
 _MOST_CYCLES = 20
 
 
-@dataclass(frozen=True)
-class PairPreference:
-    """What one annotator prefers of two segments, whichever side each was shown on.
-
-    Attributes:
-        annotator: who.
-        pair: the ids of the two segments, the smaller first.
-        second_better: -1 if the first of `pair` is better, 1 if the second is, 0 for a tie.
-        alone: whether the query showed these two segments and no others.
-    """
-
-    annotator: str
-    pair: tuple[int, int]
-    second_better: int
-    alone: bool
-
-
-def pair_preferences(answers: Iterable[LiveAnswer]) -> list[PairPreference]:
-    """The preferences about pairs that answers express, in the order of the answers.
+class Preferences:
+    """What annotators prefer of pairs of segments, whichever side each was shown on, in 22 bytes for each.
 
     They are the comparisons that the kind of feedback says an answer implies, without those that follow from two others
     of the same answer: of a ranking, segments next to each other. Skips express none, and neither does a pair of a
     segment with itself.
+
+    Args:
+        answers: to add.
+
+    Attributes:
+        names: of annotators, each where its number in `who` says.
     """
-    found = []
-    for live in answers:
+
+    def __init__(self, answers: Iterable[LiveAnswer] = ()) -> None:
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._who, self._first, self._second = array("i"), array("q"), array("q")
+        self._second_better, self._alone = array("b"), array("b")
+        for live in answers:
+            self.add(live)
+
+    def add(self, live: LiveAnswer) -> None:
+        """Add what an answer expresses."""
         for left, right, right_better in _implied_pairs(live):
             first, second = live.segment_ids[left], live.segment_ids[right]
-            if first != second:
-                pair, sign = ((first, second), 1) if first < second else ((second, first), -1)
-                found.append(PairPreference(live.annotator, pair, sign * right_better, len(live.segment_ids) == 2))
-    return found
+            if first == second:
+                continue
+            pair, sign = ((first, second), 1) if first < second else ((second, first), -1)
+            if live.annotator not in self._numbers:
+                self._numbers[live.annotator] = len(self.names)
+                self.names.append(live.annotator)
+            self._who.append(self._numbers[live.annotator])
+            self._first.append(pair[0])
+            self._second.append(pair[1])
+            self._second_better.append(sign * right_better)
+            self._alone.append(len(live.segment_ids) == 2)
+
+    @property
+    def who(self) -> NDArray[np.int32]:
+        """(P,) the numbers of annotators, in the order of the answers."""
+        return np.frombuffer(self._who, np.int32)
+
+    @property
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(P,) each: the ids of the two segments, the smaller ones first."""
+        return np.frombuffer(self._first, np.int64), np.frombuffer(self._second, np.int64)
+
+    @property
+    def second_better(self) -> NDArray[np.int8]:
+        """(P,): -1 if the first of a pair is better, 1 if the second is, 0 for a tie."""
+        return np.frombuffer(self._second_better, np.int8)
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """(P,): whether the query showed these two segments and no others."""
+        return np.frombuffer(self._alone, np.int8) != 0
+
+    def number_of(self, name: str) -> int:
+        """The number of an annotator; -1 for who prefers nothing."""
+        return self._numbers.get(name, -1)
 
 
 def _implied_pairs(live: LiveAnswer) -> list[tuple[int, int, int]]:
@@ -103,11 +136,15 @@ class Agreement:
             chance would give, below 0 is worse. None where no two compared the same pair, or all answers are the same.
         shared: pairs of segments that two annotators or more compared.
         pairs: agreement of each two annotators who compared a same pair.
+        ac1: Gwet's AC1 over the same three answers. Where nearly all answers are the same, agreement by chance is near
+            1 for alpha, which can then be near 0 although hardly anybody disagrees; AC1 stays near the share that
+            agrees. None where no two compared the same pair.
     """
 
     alpha: float | None
     shared: int
     pairs: tuple[PairAgreement, ...]
+    ac1: float | None = None
 
     def with_others(self, annotator: str) -> tuple[int, int]:
         """(compared, alike) of one annotator with everybody else."""
@@ -115,28 +152,57 @@ class Agreement:
         return sum(pair.compared for pair in theirs), sum(pair.alike for pair in theirs)
 
 
-def agreement(answers: Iterable[LiveAnswer]) -> Agreement:
+def agreement(answers: Iterable[LiveAnswer] | Preferences) -> Agreement:
     """Agreement between annotators about pairs of segments that several of them compared.
 
     Which side a segment was shown on does not matter. Only an annotator's first answer about a pair counts. Alpha is
     that of Krippendorff (2004, "Content Analysis", chapter 11), with skips as missing values.
     """
-    first_answers: dict[tuple[int, int], dict[str, int]] = defaultdict(dict)
-    for preference in pair_preferences(answers):
-        if preference.alone:
-            first_answers[preference.pair].setdefault(preference.annotator, preference.second_better)
-    shared = [by_annotator for by_annotator in first_answers.values() if len(by_annotator) > 1]
-    compared: Counter[tuple[str, str]] = Counter()
-    alike: Counter[tuple[str, str]] = Counter()
-    for by_annotator in shared:
-        for two in combinations(sorted(by_annotator), 2):
-            compared[two] += 1
-            alike[two] += by_annotator[two[0]] == by_annotator[two[1]]
-    pairs = tuple(PairAgreement(*two, compared[two], alike[two]) for two in sorted(compared))
-    counts = np.array([[list(each.values()).count(value) for value in (-1, 0, 1)] for each in shared]).reshape(-1, 3)
+    given = answers if isinstance(answers, Preferences) else Preferences(answers)
+    names = sorted(given.names)
+    ranks = np.array([names.index(name) for name in given.names], np.int64)
+    rows = np.flatnonzero(given.alone)
+    first, second, who = given.pairs[0][rows], given.pairs[1][rows], ranks[given.who[rows]]
+    said = given.second_better[rows].astype(np.int64)
+    order = np.lexsort((np.arange(len(rows)), who, second, first))
+    first, second, who, said = first[order], second[order], who[order], said[order]
+    new_pair = np.ones(len(rows), np.bool_)
+    new_pair[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
+    kept = new_pair.copy()
+    kept[1:] |= np.diff(who) != 0
+    unit, who, said = (np.cumsum(new_pair) - 1)[kept], who[kept], said[kept]
+    counts = np.bincount(3 * unit + said + 1, minlength=3 * int(new_pair.sum())).reshape(-1, 3)
+    counts = counts[counts.sum(axis=1) > 1]
+    compared: Counter[tuple[int, int]] = Counter()
+    alike: Counter[tuple[int, int]] = Counter()
+    # Two who compared a same pair lie so far from each other in the order of pairs and annotators.
+    for distance in range(1, int(counts.sum(axis=1).max(initial=0))):
+        together = unit[distance:] == unit[:-distance]
+        two = who[:-distance][together] * len(names) + who[distance:][together]
+        equal = (said[distance:] == said[:-distance])[together]
+        for tally, keys in ((compared, two), (alike, two[equal])):
+            for key, count in zip(*np.unique(keys, return_counts=True), strict=True):
+                tally[divmod(int(key), len(names))] += int(count)
+    pairs = tuple(PairAgreement(names[two[0]], names[two[1]], compared[two], alike[two]) for two in sorted(compared))
     varied = np.count_nonzero(counts.sum(axis=0)) > 1
     alpha = float(krippendorff.alpha(value_counts=counts, level_of_measurement="ordinal")) if varied else None
-    return Agreement(alpha, len(shared), pairs)
+    return Agreement(alpha, len(counts), pairs, gwet_ac1(counts) if len(counts) else None)
+
+
+def gwet_ac1(counts: NDArray[np.int64]) -> float:
+    """Gwet's AC1 of ratings (2008, British Journal of Mathematical and Statistical Psychology 61, equations 5 to 7).
+
+    Agreement by chance is 1 / (q - 1) times the sum over the q categories of p (1 - p), where p is how often a category
+    is chosen: it falls where one is chosen nearly always, other than that of Cohen's kappa or Krippendorff's alpha.
+
+    Args:
+        counts: (U, q) how many raters chose each category, of U units with at least two raters each.
+    """
+    raters = counts.sum(axis=1)
+    agreeing = float(np.mean((counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))))
+    shares = (counts / raters[:, None]).mean(axis=0)
+    by_chance = float((shares * (1 - shares)).sum() / (counts.shape[1] - 1))
+    return (agreeing - by_chance) / (1 - by_chance)
 
 
 @dataclass(frozen=True)
@@ -167,17 +233,21 @@ class CycleFigures:
     shortest: tuple[Cycle, ...]
 
 
-def preference_cycles(answers: Iterable[LiveAnswer]) -> CycleFigures:
-    """Cycles in the preferences that answers express, the shortest first; for one annotator, give theirs.
+def preference_cycles(answers: Iterable[LiveAnswer] | Preferences, annotator: str | None = None) -> CycleFigures:
+    """Cycles in the preferences that answers express, the shortest first.
 
     Where a pair was answered several times, the majority counts, and an even split counts as no preference:
     contradictions about one pair are a matter of self-consistency and agreement. Through each preference that lies on a
-    cycle, one of the shortest cycles is found.
+    cycle, one of the shortest cycles is found; where there are many thousand segments, through some of them.
 
     Args:
         answers: live answers of any kind.
+        annotator: whose answers count; those of all where None.
     """
-    annotators, better, worse = _majority(pair_preferences(answers))
+    given = answers if isinstance(answers, Preferences) else Preferences(answers)
+    rows = slice(None) if annotator is None else np.flatnonzero(given.who == given.number_of(annotator))
+    said = _Said(given, rows)
+    better, worse = said.majority()
     ids, places = np.unique(np.concatenate([better, worse]), return_inverse=True)
     better, worse = places[: len(better)], places[len(better) :]
     graph = csr_array((np.ones(len(better)), (better, worse)), shape=(len(ids), len(ids)))
@@ -186,39 +256,66 @@ def preference_cycles(answers: Iterable[LiveAnswer]) -> CycleFigures:
     inside = component[better] == component[worse] if len(ids) else np.zeros(0, bool)
     found: dict[tuple[int, ...], None] = {}
     if inside.any():
-        cyclic, rows = np.unique(np.concatenate([better[inside], worse[inside]]), return_inverse=True)
-        for cycle in _shortest(rows[: inside.sum()], rows[inside.sum() :], len(cyclic), _MOST_CYCLES):
+        cyclic, ends = np.unique(np.concatenate([better[inside], worse[inside]]), return_inverse=True)
+        for cycle in _shortest(ends[: inside.sum()], ends[inside.sum() :], len(cyclic), _MOST_CYCLES):
             found.setdefault(tuple(int(ids[cyclic[row]]) for row in cycle))
     listed = sorted(found, key=lambda cycle: (len(cycle), cycle))[:_MOST_CYCLES]
-    return CycleFigures(
-        len(better), int(inside.sum()), tuple(Cycle(cycle, _annotators(cycle, annotators)) for cycle in listed)
-    )
+    return CycleFigures(len(better), int(inside.sum()), tuple(Cycle(cycle, said.annotators(cycle)) for cycle in listed))
 
 
-def _majority(
-    preferences: Iterable[PairPreference],
-) -> tuple[dict[tuple[int, ...], set[str]], NDArray[np.int64], NDArray[np.int64]]:
-    """Who prefers which (better, worse), and the better and the worse segment of each pair that is decided."""
-    balance: Counter[tuple[int, int]] = Counter()
-    annotators: dict[tuple[int, ...], set[str]] = defaultdict(set)
-    for preference in preferences:
-        balance[preference.pair] += preference.second_better
-        if preference.second_better:
-            annotators[preference.pair[:: -preference.second_better]].add(preference.annotator)
-    decided = [pair[::-1] if lead > 0 else pair for pair, lead in balance.items() if lead]
-    better, worse = np.array(decided, np.int64).reshape(-1, 2).T
-    return annotators, better, worse
+class _Said:
+    """Some of the preferences, in the order of their pairs.
+
+    Args:
+        given: all of them.
+        rows: which.
+    """
+
+    def __init__(self, given: Preferences, rows: Any) -> None:
+        self._names = given.names
+        first, second = given.pairs[0][rows], given.pairs[1][rows]
+        order = np.lexsort((second, first))
+        self._first, self._second = first[order], second[order]
+        self._who, self._second_better = given.who[rows][order], given.second_better[rows][order]
+
+    def majority(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The better and the worse segment of each pair that is decided, (E,) each."""
+        starts = np.flatnonzero(np.r_[True, (np.diff(self._first) != 0) | (np.diff(self._second) != 0)])
+        if not len(self._first):
+            return self._first, self._second
+        lead = np.add.reduceat(self._second_better, starts, dtype=np.int64)
+        first, second = self._first[starts], self._second[starts]
+        better, worse = np.where(lead < 0, first, second), np.where(lead < 0, second, first)
+        return better[lead != 0], worse[lead != 0]
+
+    def annotators(self, cycle: tuple[int, ...]) -> tuple[str, ...]:
+        """Who said so of any two segments that follow each other on a cycle, in alphabetical order."""
+        found: set[str] = set()
+        for better, worse in zip(cycle, cycle[1:] + cycle[:1], strict=True):
+            first, second = sorted((better, worse))
+            start, stop = (np.searchsorted(self._first, first, side) for side in ("left", "right"))
+            of_pair = slice(
+                *(start + np.searchsorted(self._second[start:stop], second, side) for side in ("left", "right"))
+            )
+            agree = self._second_better[of_pair] == (1 if better == second else -1)
+            found |= {self._names[who] for who in self._who[of_pair][agree].tolist()}
+        return tuple(sorted(found))
 
 
 def _shortest(better: NDArray[np.intp], worse: NDArray[np.intp], nodes: int, limit: int) -> Iterator[tuple[int, ...]]:
     """Cycles of nodes, each beginning with its smallest; the shortest ones are among them."""
     graph = csr_array((np.ones(len(better)), (better, worse)), shape=(nodes, nodes))
-    for start in range(0, nodes, _SOURCES_PER_SEARCH):
-        sources = np.arange(start, min(start + _SOURCES_PER_SEARCH, nodes))
+    # A search takes memory for all nodes from each of its sources.
+    at_once = max(min(_SOURCES_PER_SEARCH, _SEARCHED // nodes), 1)
+    starts = np.arange(0, nodes, at_once)
+    if len(starts) > _MOST_SEARCHES:
+        starts = starts[np.linspace(0, len(starts) - 1, _MOST_SEARCHES).round().astype(int)]
+    for start in starts.tolist():
+        sources = np.arange(start, min(start + at_once, nodes))
         distances, predecessors = dijkstra(
             graph, indices=sources, unweighted=True, limit=LONGEST_CYCLE - 1, return_predecessors=True
         )
-        closing = np.flatnonzero((worse >= start) & (worse < start + _SOURCES_PER_SEARCH))
+        closing = np.flatnonzero((worse >= start) & (worse < start + at_once))
         lengths = distances[worse[closing] - start, better[closing]]
         order = np.argsort(lengths, kind="stable")
         seen: set[tuple[int, ...]] = set()
@@ -236,8 +333,3 @@ def _path(predecessors: NDArray[np.int32], end: int) -> list[int]:
     while predecessors[path[-1]] >= 0:
         path.append(int(predecessors[path[-1]]))
     return path[::-1]
-
-
-def _annotators(cycle: tuple[int, ...], annotators: Mapping[tuple[int, ...], set[str]]) -> tuple[str, ...]:
-    edges = zip(cycle, cycle[1:] + cycle[:1], strict=True)
-    return tuple(sorted(set().union(*(annotators[edge] for edge in edges))))

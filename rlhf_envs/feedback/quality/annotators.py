@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
-from rlhf_envs.feedback.quality.agreement import Agreement, agreement
+from rlhf_envs.feedback.quality.agreement import Agreement, Preferences, agreement
 from rlhf_envs.kinds import KINDS, Comparison
 from rlhf_envs.queries import Choice, LiveAnswer, Purpose
 
 TOO_FAST = 0.7
 """Seconds in which nobody can watch two clips and decide."""
+
+_CODES: dict[Choice | None, int] = {Choice.LEFT: 0, Choice.RIGHT: 1, Choice.TIE: 2}
+_NOTHING = -1
+"""How choices are kept; a skip says nothing that could be repeated."""
 
 _UNSWAPPED = {Choice.LEFT: Choice.RIGHT, Choice.RIGHT: Choice.LEFT}
 
@@ -75,17 +80,95 @@ class AnnotatorFigures:
     agrees: Share
 
 
-def without_practice(answers: Iterable[LiveAnswer]) -> list[LiveAnswer]:
-    """All answers but those of the practice round."""
-    return [live for live in answers if live.purpose is not Purpose.PRACTICE]
+class AnswerStatistics:
+    """What is counted of answers as they are read one after another, in some tens of bytes for each.
+
+    Answers of the practice round are left out.
+
+    Args:
+        answers: live answers of all annotators (`PreferenceStore.each_live_answer`).
+
+    Attributes:
+        preferences: what they prefer of pairs of segments.
+    """
+
+    def __init__(self, answers: Iterable[LiveAnswer]) -> None:
+        self.preferences = Preferences()
+        self._people: dict[str, _Counted] = {}
+        for live in answers:
+            if live.purpose is not Purpose.PRACTICE:
+                self.preferences.add(live)
+                self._people.setdefault(live.annotator, _Counted()).add(live)
+
+    @property
+    def names(self) -> list[str]:
+        """Everybody who answered, in alphabetical order."""
+        return sorted(self._people)
+
+    def figures(self, agreed: Agreement) -> dict[str, AnnotatorFigures]:
+        """The figures of everybody who answered, by name in alphabetical order."""
+        return {name: self._people[name].figures(*agreed.with_others(name)) for name in self.names}
 
 
-def by_annotator(answers: Iterable[LiveAnswer]) -> dict[str, list[LiveAnswer]]:
-    """The answers of each annotator, by name in alphabetical order."""
-    found: dict[str, list[LiveAnswer]] = defaultdict(list)
-    for live in answers:
-        found[live.annotator].append(live)
-    return dict(sorted(found.items()))
+class _Counted:
+    """Counts the answers of one annotator."""
+
+    def __init__(self) -> None:
+        self._answers = self._other = 0
+        self._choices: Counter[Choice | None] = Counter()
+        self._first: Counter[Choice | None] = Counter()
+        self._seconds = array("d")
+        self._paces = self._too_fast = 0
+        self._queries, self._said = array("q"), array("b")
+        self._repeated, self._said_again = array("q"), array("b")
+
+    def add(self, live: LiveAnswer) -> None:
+        self._answers += 1
+        seconds = live.seconds
+        if seconds is not None:
+            self._seconds.append(seconds)
+        if not isinstance(KINDS.get(live.kind), Comparison):
+            self._other += 1
+            return
+        if seconds is not None:
+            self._paces += 1
+            self._too_fast += seconds < TOO_FAST
+        self._choices[live.choice] += 1
+        self._queries.append(live.query_id)
+        self._said.append(_CODES.get(live.choice, _NOTHING))
+        if live.purpose is not Purpose.CHECK:
+            self._first[live.choice] += 1
+            return
+        again = live.choice
+        if live.context.get("swapped") and again is not None:
+            again = _UNSWAPPED.get(again, again)
+        self._repeated.append(live.context.get("repeats", -1))
+        self._said_again.append(_CODES.get(again, _NOTHING))
+
+    def figures(self, compared: int, alike: int) -> AnnotatorFigures:
+        return AnnotatorFigures(
+            answers=self._answers,
+            choices={choice.value: self._choices[choice] for choice in Choice},
+            other=self._other,
+            consistent=self._consistent(),
+            left=Share(self._first[Choice.LEFT], self._first[Choice.LEFT] + self._first[Choice.RIGHT]),
+            seconds=_quartiles(self._seconds),
+            seconds_histogram=_histogram(self._seconds),
+            too_fast=Share(self._too_fast, self._paces),
+            agrees=Share(alike, compared),
+        )
+
+    def _consistent(self) -> Share:
+        """Repeated pairs that were answered as the first time; those without an answer, or skipped, do not count."""
+        queries, said = np.frombuffer(self._queries, np.int64), np.frombuffer(self._said, np.int8)
+        order = np.argsort(queries, kind="stable")
+        repeated, again = np.frombuffer(self._repeated, np.int64), np.frombuffer(self._said_again, np.int8)
+        places = np.searchsorted(queries[order], repeated, side="right") - 1
+        known = places >= 0
+        known[known] = queries[order[places[known]]] == repeated[known]
+        before, again = said[order[places[known]]], again[known]
+        counted = (before != _NOTHING) & (again != _NOTHING)
+        return Share(int((before == again)[counted].sum()), int(counted.sum()))
 
 
 def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = None) -> dict[str, AnnotatorFigures]:
@@ -95,45 +178,8 @@ def annotator_figures(answers: Iterable[LiveAnswer], agreed: Agreement | None = 
         answers: live answers of all annotators (`PreferenceStore.live_answers`).
         agreed: their agreement, where it was computed before.
     """
-    answers = without_practice(answers)
-    agreed = agreement(answers) if agreed is None else agreed
-    return {name: _figures(given, *agreed.with_others(name)) for name, given in by_annotator(answers).items()}
-
-
-def _figures(given: Sequence[LiveAnswer], compared: int, alike: int) -> AnnotatorFigures:
-    comparisons = [live for live in given if isinstance(KINDS.get(live.kind), Comparison)]
-    choices = Counter(str(live.choice) for live in comparisons)
-    first = Counter(live.choice for live in comparisons if live.purpose is not Purpose.CHECK)
-    left = Share(first[Choice.LEFT], first[Choice.LEFT] + first[Choice.RIGHT])
-    seconds = _seconds(given)
-    paces = _seconds(comparisons)
-    return AnnotatorFigures(
-        answers=len(given),
-        choices={choice.value: choices[choice.value] for choice in Choice},
-        other=len(given) - len(comparisons),
-        consistent=_consistent(comparisons),
-        left=left,
-        seconds=_quartiles(seconds),
-        seconds_histogram=_histogram(seconds),
-        too_fast=Share(sum(taken < TOO_FAST for taken in paces), len(paces)),
-        agrees=Share(alike, compared),
-    )
-
-
-def _consistent(comparisons: Sequence[LiveAnswer]) -> Share:
-    first_choice = {live.query_id: live.choice for live in comparisons}
-    alike = []
-    for live in comparisons:
-        before = first_choice.get(live.context.get("repeats", -1)) if live.purpose is Purpose.CHECK else None
-        if before is None or live.choice is None or Choice.SKIP in (before, live.choice):
-            continue
-        again = _UNSWAPPED.get(live.choice, live.choice) if live.context.get("swapped") else live.choice
-        alike.append(again is before)
-    return Share(sum(alike), len(alike))
-
-
-def _seconds(given: Sequence[LiveAnswer]) -> list[float]:
-    return [live.seconds for live in given if live.seconds is not None]
+    counted = AnswerStatistics(answers)
+    return counted.figures(agreement(counted.preferences) if agreed is None else agreed)
 
 
 def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float] | None:

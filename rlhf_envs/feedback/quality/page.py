@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from rlhf_envs.envs.palette import THEMES, Palette, css_colors, hex_color
 from rlhf_envs.feedback.quality.annotators import TOO_FAST, AnnotatorFigures, Share
 from rlhf_envs.feedback.quality.report import (
     COLUMNS,
-    MEANINGS,
     NO_ANSWERS,
     NO_WARNINGS,
     QualityReport,
@@ -30,6 +30,7 @@ from rlhf_envs.feedback.quality.report import (
     error_rate_sentence,
     errs_often,
     is_inconsistent,
+    meanings,
     percent,
     prefers_a_side,
     quality_warnings,
@@ -50,7 +51,7 @@ _DOTS_PER_INCH = 144
 
 
 def write_quality_report(report: QualityReport, path: str | os.PathLike[str]) -> Path:
-    """Write a report as a page (.html, in light and dark), or its picture alone (.png or .svg, light).
+    """Write a report as a page (.html, in light and dark), its picture alone (.png or .svg, light), or figures (.json).
 
     The file appears under its name only when it is complete.
 
@@ -62,10 +63,12 @@ def write_quality_report(report: QualityReport, path: str | os.PathLike[str]) ->
     """
     path = Path(path)
     kind = path.suffix.lower()
-    if kind not in (".html", ".png", ".svg"):
-        raise ValueError(f"A quality report is written as .html, .png or .svg, not as {path.name!r}.")
+    if kind not in (".html", ".png", ".svg", ".json"):
+        raise ValueError(f"A quality report is written as .html, .png, .svg or .json, not as {path.name!r}.")
     if not report.answers:
         raise ValueError(NO_ANSWERS)
+    if kind == ".json":
+        return write_atomically(path, json.dumps(report.to_json(), indent=2) + "\n")
     return write_atomically(path, _page(report) if kind == ".html" else _picture(report, THEMES["light"], kind[1:]))
 
 
@@ -83,7 +86,7 @@ def _page(report: QualityReport) -> str:
         agreement=agreement_sentence(report),
         cycles=cycle_sentence(report),
         cycle_lines=cycle_lines(report),
-        meanings=MEANINGS,
+        meanings=meanings(report),
         answers=report.answers,
     )
 

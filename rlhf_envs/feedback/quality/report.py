@@ -10,10 +10,8 @@ from rlhf_envs.feedback.quality.agreement import Agreement, Cycle, CycleFigures,
 from rlhf_envs.feedback.quality.annotators import (
     TOO_FAST,
     AnnotatorFigures,
+    AnswerStatistics,
     Share,
-    annotator_figures,
-    by_annotator,
-    without_practice,
 )
 from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.terminal import counted
@@ -25,37 +23,44 @@ if TYPE_CHECKING:
     from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 MEANINGS = {
-    "consistent": ("Share of repeated pairs answered as the first time, on whichever side. A coin reaches 50%."),
-    "left": (
+    "left share": (
         "Share of decided answers that are 'left'. Sides are shuffled, so it should be near 50%; p is how often chance "
         "alone is as uneven."
     ),
-    "seconds": (
-        "Median time from seeing a pair to answering it, with its quartiles. Expect about 3 seconds; "
-        f"an answer in less than {TOO_FAST} s was not given by looking at both."
-    ),
+    "consistent": ("Share of repeated pairs answered as the first time, on whichever side. A coin reaches 50%."),
     "agrees": (
         "Share of pairs answered as another annotator did. Two who are consistent and disagree have understood the "
         "question differently."
     ),
+    "seconds": "Median time from seeing a pair to answering it, with its quartiles. Expect about 3 seconds.",
+    "too fast": f"Share of answers in less than {TOO_FAST} s, which nobody can have given by looking at both.",
     "error rate": (
         "How often a clear difference is answered wrongly, with a 95% interval: maximum likelihood, from a reward that "
         "was fitted to the answers of all, and by its members that did not train on the answer. 0% is an oracle, 50% "
-        "teaches nothing."
+        "teaches nothing. There is none below 100 decided comparisons."
     ),
     "temperature": (
-        "How large a difference must be for this annotator to see it, relative to everybody's: above 1 is less sharp."
+        "How large a difference must be for this annotator to see it, relative to everybody's: above 1 is less sharp. "
+        "There is none below 100 decided comparisons."
     ),
+    "on cycles": (
+        "How many of an annotator's own preferences lie on cycles (A over B, B over C, C over A), which no reward can "
+        "satisfy. A few are to be expected where clips are alike."
+    ),
+}
+"""What each column of the table means, of those whose heading does not say all."""
+
+AGREEMENT_MEANINGS = {
     "alpha": (
         "Krippendorff's alpha: agreement beyond chance. 1 is full agreement, 0 is chance. Content analysis asks for "
         "0.67 to 0.8; below 0.4 the question itself may be unclear."
     ),
-    "cycles": (
-        "Cycles of preferences (A over B, B over C, C over A) that no reward can satisfy. A few are to be expected "
-        "where clips are alike."
+    "AC1": (
+        "Gwet's AC1: the same where one answer, such as a tie, is given nearly always. Chance agreement is then nearly "
+        "full for alpha, which falls although hardly anybody disagrees."
     ),
 }
-"""What each figure means, by the name it is shown under."""
+"""What the measures of agreement mean, which are of all annotators together."""
 
 COLUMNS = (
     "annotator",
@@ -141,17 +146,19 @@ def quality_report(
 ) -> QualityReport:
     """The quality of answers, practice left out.
 
+    Answers are read one after another, and take some tens of bytes each: a million of them fit into 150 MB.
+
     Args:
-        answers: that were not undone, of all annotators (`PreferenceStore.live_answers`).
+        answers: that were not undone, of all annotators (`PreferenceStore.each_live_answer`).
         reliability: estimates to show besides (`rlhf_envs.rewards.joint_fitting`).
     """
-    answers = without_practice(answers)
-    agreed = agreement(answers)
+    counted = AnswerStatistics(answers)
+    agreed = agreement(counted.preferences)
     return QualityReport(
-        annotators=annotator_figures(answers, agreed),
+        annotators=counted.figures(agreed),
         agreement=agreed,
-        cycles=preference_cycles(answers),
-        cycles_within={name: preference_cycles(given) for name, given in by_annotator(answers).items()},
+        cycles=preference_cycles(counted.preferences),
+        cycles_within={name: preference_cycles(counted.preferences, name) for name in counted.names},
         reliability=dict(reliability or {}),
     )
 
@@ -168,10 +175,11 @@ def quality_warnings(report: QualityReport) -> list[str]:
             effect = "these answers teach the reward next to nothing" if useless else "their weight is reduced"
             found.append(f"{name} is wrong about {_error_rate(estimate)} of clear differences: {effect}.")
     alpha, shared = report.agreement.alpha, report.agreement.shared
-    if alpha is not None and shared >= _FEWEST_CASES and alpha < _LOW_ALPHA:
+    ac1 = report.agreement.ac1
+    if alpha is not None and ac1 is not None and shared >= _FEWEST_CASES and max(alpha, ac1) < _LOW_ALPHA:
         found.append(
-            f"Annotators agree little about the {shared} pairs that several of them compared (alpha {alpha:.2f}): "
-            "check whether the rubric says clearly enough what is better."
+            f"Annotators agree little about the {shared} pairs that several of them compared (alpha {alpha:.2f}, AC1 "
+            f"{ac1:.2f}): check whether the rubric says clearly enough what is better."
         )
     cycles = report.cycles
     if cycles.decided >= _FEWEST_CASES and cycles.on_a_cycle > _MANY_ON_CYCLES * cycles.decided:
@@ -253,7 +261,7 @@ def table_rows(report: QualityReport) -> list[tuple[str, ...]]:
             low, middle, high = figures.seconds
             seconds = f"{middle:.1f} ({low:.1f} to {high:.1f})"
         estimate = report.reliability.get(name)
-        if estimate is not None:
+        if estimate is not None and _has_error_rate(estimate):
             error_rate = _error_rate(estimate)
             temperature = f"{estimate.temperature:.2f} ± {estimate.temperature_std_error:.2f}"
         rows.append(
@@ -304,8 +312,14 @@ def agreement_sentence(report: QualityReport) -> str:
     if not agreed.shared:
         return "No pair was compared by two annotators, so their agreement is not known."
     if agreed.alpha is None:
-        return f"All answers to the {agreed.shared} pairs that several compared are the same, so alpha is not defined."
-    return f"Krippendorff's alpha is {agreed.alpha:.2f} over {agreed.shared} pairs that several annotators compared."
+        return (
+            f"All answers to the {agreed.shared} pairs that several compared are the same, so alpha is not defined; "
+            f"Gwet's AC1 is {agreed.ac1:.2f}."
+        )
+    return (
+        f"Krippendorff's alpha is {agreed.alpha:.2f} and Gwet's AC1 {agreed.ac1:.2f} over {agreed.shared} pairs that "
+        "several annotators compared."
+    )
 
 
 def cycle_sentence(report: QualityReport) -> str:
@@ -351,8 +365,16 @@ def print_quality(report: QualityReport, console: Console | None = None) -> None
     for line in cycle_lines(report):
         say(f"  {escape(line)}")
     say()
-    for name, meaning in MEANINGS.items():
+    for name, meaning in meanings(report).items():
         say(f"[bold]{name}[/bold]  [dim]{escape(meaning)}[/dim]")
+
+
+def meanings(report: QualityReport) -> dict[str, str]:
+    """What the figures that a report has mean, by the names that they are shown under."""
+    figures = zip(COLUMNS, zip(*table_rows(report), strict=True), strict=True)
+    known = [name for name, cells in figures if any(cell != UNKNOWN for cell in cells)]
+    of_all = AGREEMENT_MEANINGS if report.agreement.shared else {}
+    return {name: MEANINGS[name] for name in known if name in MEANINGS} | of_all
 
 
 def _tables(report: QualityReport, width: int) -> Iterator[Table]:

@@ -3,6 +3,8 @@
 import io
 import json
 import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,7 +21,7 @@ from rlhf_envs.feedback.quality import (
     quality_warnings,
     write_quality_report,
 )
-from rlhf_envs.feedback.quality.report import COLUMNS, table_rows
+from rlhf_envs.feedback.quality.report import COLUMNS, MEANINGS, meanings, table_rows
 from rlhf_envs.rewards.reliability import ReliabilityEstimate
 
 ERRS = ReliabilityEstimate(1.0, 0.28, 0.5, 0.1, 120, measured_error_rate=0.3, error_interval=(0.24, 0.37))
@@ -149,7 +151,7 @@ def test_the_picture_is_written_alone_as_png_or_svg(report: QualityReport, tmp_p
 
 
 def test_other_file_types_are_refused(report: QualityReport, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"written as \.html, \.png or \.svg, not as 'quality\.pdf'"):
+    with pytest.raises(ValueError, match=r"written as \.html, \.png, \.svg or \.json, not as 'quality\.pdf'"):
         write_quality_report(report, tmp_path / "quality.pdf")
 
 
@@ -169,6 +171,12 @@ def test_the_report_is_plain_json(report: QualityReport) -> None:
     assert read_back["cycles"]["shortest"][0]["segments"] == [1, 3, 5]
 
 
+def test_the_figures_are_written_alone_as_json(report: QualityReport, tmp_path: Path) -> None:
+    written = json.loads(write_quality_report(report, tmp_path / "quality.json").read_text())
+    assert written == json.loads(json.dumps(report.to_json()))
+    assert written["agreement"]["ac1"] == pytest.approx(report.agreement.ac1)
+
+
 def test_ten_thousand_answers_are_reported_on_in_seconds(say: Any) -> None:
     rng = np.random.default_rng(0)
     answers = [
@@ -179,3 +187,39 @@ def test_ten_thousand_answers_are_reported_on_in_seconds(say: Any) -> None:
     started = time.perf_counter()
     assert quality_report(answers).answers == 10_000
     assert time.perf_counter() - started < 6
+
+
+def test_every_heading_that_does_not_say_all_is_explained_and_nothing_else(report: QualityReport, say: Any) -> None:
+    plain = {"annotator", "answers", "left", "right", "tie", "skip"}
+    assert set(COLUMNS) - plain == set(MEANINGS)
+    text = printed(report, 80)
+    explained = set(meanings(report))
+    assert {"left share", "seconds", "too fast", "error rate", "alpha", "AC1"} <= explained
+    assert "consistent" not in explained and "Share of repeated pairs" not in " ".join(text.split())
+    alone = quality_report([say("ann", "left") for _ in range(3)])
+    assert set(meanings(alone)) == {"left share", "on cycles"}
+
+
+def test_skewed_answers_are_told_with_ac1_and_give_no_reason_to_worry(say: Any) -> None:
+    ties = [say(name, "tie", (2 * n, 2 * n + 1)) for n in range(30) for name in ("ann", "bob")]
+    other = [say(name, side, (100, 101)) for name, side in (("ann", "left"), ("bob", "tie"))]
+    report = quality_report(ties + other)
+    assert "Krippendorff's alpha is 0.00 and Gwet's AC1 0.97 over 31 pairs" in " ".join(printed(report, 80).split())
+    assert not [line for line in quality_warnings(report) if "agree little" in line]
+
+
+def test_a_report_takes_some_tens_of_bytes_for_each_answer(say: Any) -> None:
+    def answers(count: int) -> Iterator[Any]:
+        rng = np.random.default_rng(0)
+        for number in range(count):
+            pair = tuple(rng.choice(400, 2, replace=False).tolist())
+            yield say(f"annotator {number % 20}", ("left", "right")[int(rng.integers(2))], pair, seconds=2.0)
+
+    quality_report(answers(100))
+    tracemalloc.start()
+    try:
+        quality_report(answers(20_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000 * 400
