@@ -75,7 +75,7 @@ def sees_a_feed(frame: Drawn, weights: Weights) -> float:
     _, top, width = ENJOYED
     filled = [box for box in frame.boxes if box.y == top and box.width < width and box.color != frame.colors.ink]
     enjoyed = sum(2 * box.width / width * (1 if box.color == frame.colors.good else -1) for box in filled)
-    regret = frame.says("clicked, left at once")
+    regret = frame.says("left at once")
     return float(np.dot(list(weights.values()), [enjoyed, 2 * mood - 1, variety, fatigue, regret]))
 
 

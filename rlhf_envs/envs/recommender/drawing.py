@@ -25,7 +25,7 @@ GAUGE_LEFT, GAUGE_WIDTH = 394, 160
 GAUGES = {"mood": 186, "variety": 222, "fatigue": 258}
 """The bars of the reader's panel, and their upper edges."""
 
-ENJOYED = (238, 251, 96)
+ENJOYED = (264, 251, 72)
 """The bar of how much the item was enjoyed: left edge, upper edge and width; its middle is neither way."""
 
 _BAR_HEIGHT = 10
@@ -38,7 +38,7 @@ _MOODS = ((-0.4, "fed up"), (-0.1, "bored"), (0.1, "so-so"), (0.4, "content"), (
 _TOPICS = {
     "Science": (
         ("A new moon for Saturn", "Bees can count to five", "Warmest March on record"),
-        ("How whales name each other", "The ice that remembers", "A clock made of light"),
+        ("How whales name friends", "The ice that remembers", "A clock made of light"),
     ),
     "Sport": (
         ("Home side wins at last", "Marathon route changed", "Cup draw: who meets whom"),
@@ -68,7 +68,7 @@ _TEASERS = (
     "Doctors HATE this trick!",
     "Number 7 will SHOCK you!",
     "What she did NEXT...!",
-    "This changes EVERYTHING!",
+    "You need to see THIS!",
 )
 
 
@@ -102,7 +102,7 @@ def _draw_card(row: SimpleNamespace, form: int, topic: int, canvas: Canvas) -> N
     title = _headline(topic, form, row.story)
     color = colors.bad if bait else colors.ink
     place = (x + 18, y + 126, width - 36, 26)
-    write = partial(canvas.text, x + 18, y + 139, title, color, 19, bold=True)
+    write = partial(canvas.text, x + 18, y + 139, title, color, 17, bold=True)
     canvas.cached(f"words {title}", place, write, colors.surface)
     lines = _text_lines(form)
     for line, (left, top, length) in enumerate(lines):
@@ -153,7 +153,7 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
     if not row.clicked:
         words, color = "scrolled past", colors.muted
     elif bait:
-        words, color = "clicked, left at once", colors.bad
+        words, color = "left at once", colors.bad
     else:
         words = f"clicked, read {round(row.share_read * 10) * 10}%"
         color = colors.good if row.share_read >= _WELL_READ else colors.warning
@@ -162,7 +162,7 @@ def _draw_response(row: SimpleNamespace, bait: bool, x: float, y: float, canvas:
         canvas.circle(x + 6, y, 6, color, outline=0 if row.clicked else 2)
         canvas.text(x + 20, y, words, color, size=15, bold=bool(row.clicked))
 
-    canvas.cached(f"words {words}", (x - 1, y - 11, 196, 22), paint, colors.surface)
+    canvas.cached(f"words {words}", (x - 1, y - 11, 220, 22), paint, colors.surface)
     left, top, length = ENJOYED
     middle, reach = left + length / 2, row.satisfaction * length / 2
     canvas.rectangle(left, top, length, _BAR_HEIGHT, colors.surface_strong)
@@ -222,7 +222,7 @@ def _draw_face(canvas: Canvas, x: float, y: float, radius: float, mood: float, f
         eye = x + side * radius * 0.36
         canvas.circle(eye, y - radius * 0.14, radius * 0.14, dark)
         canvas.rectangle(eye - radius * 0.18, y - radius * 0.3, radius * 0.36, radius * 0.3 * min(fatigue, 0.7), skin)
-        tilt = side * 0.4 * min(shade, 0.0)
+        tilt = side * 0.6 * min(shade + 0.5, 0.0)
         canvas.turned_rectangle(eye, y - radius * 0.43, radius * 0.36, radius * 0.09, tilt, dark)
     bend = radius * 0.34 * shade
     upper = [(x + radius * 0.44 * at, y + radius * 0.42 + bend * (0.5 - at * at) - 2) for at in _ACROSS]

@@ -53,7 +53,7 @@ _BROWS = ((0.5, 0.5), (0.5, 0.5), (0.42, 0.54), (0.36, 0.6))
 """How high the inner and the outer ends of the brows lie in each mood, likewise."""
 
 _SMALL = 20
-BAR_LEFT, _BAR_WIDTH, _BAR_HEIGHT = 460, 108, 12
+BAR_LEFT, _BAR_WIDTH, _BAR_HEIGHT = 472, 96, 12
 ANGER_BAR, WAITING_BAR = 114, 362
 """The upper edges of the bars that show the anger of the customer at the desk, and of those who wait."""
 
@@ -70,12 +70,12 @@ def draw(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:
 def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CHAT, _CUSTOMER, _EVIDENCE, LINE):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
-    x, y, width, _ = _EVIDENCE
+    x, y, _, _ = _EVIDENCE
     canvas.text(x + 16, y + 18, "likely issue", canvas.colors.ink, size=16, bold=True)
     for number, issue in enumerate(ISSUES):
         middle = y + 41 + 21 * number
         canvas.text(x + 16, middle, issue.name, canvas.colors.ink, size=16)
-        canvas.rectangle(x + 92, middle - 5, width - 108, 10, canvas.colors.surface_strong)
+        canvas.rectangle(BAR_LEFT, middle - 5, _BAR_WIDTH, 10, canvas.colors.surface_strong)
     for label, top in (("anger", ANGER_BAR), ("waiting", WAITING_BAR)):
         canvas.text(x + 16, top + _BAR_HEIGHT / 2, label, canvas.colors.ink, size=16)
         _draw_bar(top, 1.0, canvas.colors.surface_strong, canvas)
@@ -198,15 +198,15 @@ def _draw_customer(row: SimpleNamespace, canvas: Canvas) -> None:
 
 def _draw_evidence(row: SimpleNamespace, canvas: Canvas) -> None:
     colors = canvas.colors
-    x, y, width, _ = _EVIDENCE
+    y = _EVIDENCE[1]
     likeliest = int(row.desk[: len(ISSUES)].argmax())
     for number, issue in enumerate(ISSUES):
         middle = y + 41 + 21 * number
         likely = number == likeliest
         color = colors.good if row.desk[SOLVED] else colors.others[_HUES[issue.remedy]]
-        share = round(float(row.desk[number]), 2) * (width - 108)
+        share = round(float(row.desk[number]), 2) * _BAR_WIDTH
         if share >= 1:
-            canvas.rectangle(x + 92, middle - 5, share, 10, color if likely else colors.muted)
+            canvas.rectangle(BAR_LEFT, middle - 5, share, 10, color if likely else colors.muted)
 
 
 def _draw_line(task: Support, row: SimpleNamespace, canvas: Canvas) -> None:

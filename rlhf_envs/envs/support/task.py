@@ -393,14 +393,14 @@ DESK_LINES = (
     "It arrives on Friday.",
     "Hold the button for 5 s.",
     "I am sorry about that.",
-    "We refund your money.",
-    "A specialist takes over.",
+    "We refund you.",
+    "Over to a specialist.",
     "closed, not solved",
     "closed, solved",
     "closed, fraud missed",
     "gave up and left",
-    "We refund your money.",
-    "A specialist takes over.",
+    "We refund you.",
+    "Over to a specialist.",
 )
 ASKED, ANSWERED, SORRY, REFUNDED, ESCALATED, CLOSED = 0, 2, 5, 6, 7, 8
 CLOSED_SOLVED, FRAUD_MISSED, GIVEN_UP, WASTED = 9, 10, 11, 12

@@ -19,13 +19,13 @@ _BEFORE = (16, 14, 568, 96)
 _PAGE = (16, 120, 568, 206)
 _MARGIN = (16, 336, 568, 50)
 _GAP = 0.28
-_CHIPS, _CHIP_PITCH, _CHIP_WIDTH, _CHIP_HEIGHT = 26, 110, 104, 32
-_LENGTH = (474, 366, 98, 10)
+_CHIPS, _CHIP_PITCH, _CHIP_WIDTH, _CHIP_HEIGHT = 24, 112, 108, 32
+_LENGTH = (480, 366, 92, 10)
 
 SIGNS = {
-    "fluency": {1: "fits", -1: "does not fit"},
+    "fluency": {1: "fits", -1: "misfit"},
     "topic": {1: "on topic", -1: "off topic"},
-    "tone": {1: "in tone", -1: "wrong tone"},
+    "tone": {1: "in tone", -1: "off tone"},
     "repetition": {-1: "repeated"},
 }
 """What the signs below the page say of the last word, by how it is judged."""
@@ -190,7 +190,7 @@ def _paint_sign(area: Area, sign: str, mark: int, canvas: Canvas) -> None:
     else:
         canvas.line((left - 4, middle - 4), (left + 4, middle + 4), colors.surface, 2)
         canvas.line((left - 4, middle + 4), (left + 4, middle - 4), colors.surface, 2)
-    canvas.text(left + 10, middle, SIGNS[sign][mark], colors.surface, size=14, bold=True)
+    canvas.text(left + 9, middle, SIGNS[sign][mark], colors.surface, size=14, bold=True)
 
 
 def _draw_length(task: Writing, length: int, canvas: Canvas) -> None:
