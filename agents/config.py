@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from agents.presets import SettingsSource, feedback_for, preset_for, settings_for
+from agents.presets import (
+    TIMESTEPS,
+    SettingsSource,
+    ensemble_for,
+    feedback_for,
+    preset_for,
+    settings_for,
+    timesteps_for,
+)
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
 from rlhf_envs.feedback.web import checked_url
@@ -174,7 +182,7 @@ class RunConfig:
     environment: tyro.conf.Suppress[Annotated[EnvironmentRef | None, _NO_FLAG]] = None
     reward: Reward = "learned"
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices(*ASK_PEOPLE))] = "oracle"
-    timesteps: int = 500_000
+    timesteps: int = TIMESTEPS
     seed: int = 0
     labels: Annotated[tyro.conf.OmitArgPrefixes[FeedbackConfig], tyro.conf.arg(name="feedback")] = field(
         default_factory=FeedbackConfig
@@ -220,7 +228,14 @@ class RunConfig:
         cls, environment: EnvironmentRef | None, learner: str = "ppo", settings: SettingsSource = "auto"
     ) -> RunConfig:
         """The settings before any is chosen: the environment's preset."""
-        return cls(environment, learner=learner, settings=settings, labels=feedback_for(environment))
+        return cls(
+            environment,
+            learner=learner,
+            settings=settings,
+            labels=feedback_for(environment),
+            ensemble=ensemble_for(environment),
+            timesteps=timesteps_for(environment),
+        )
 
     def about_settings(self) -> str:
         """Where the settings of the learner come from, in one line."""

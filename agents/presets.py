@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from rlhf_envs.environment import EnvironmentRef
@@ -10,6 +10,7 @@ from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.learners.zoo import sb3_defaults, tuned_settings, zoo_is_installed
 from rlhf_envs.loop import FeedbackConfig
+from rlhf_envs.rewards import EnsembleConfig
 
 PPO_PRESETS: dict[str, PPOConfig] = {
     "Pendulum-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=128, n_epochs=10, gamma=0.95),
@@ -19,6 +20,18 @@ PPO_PRESETS: dict[str, PPOConfig] = {
     "rlhf/Headset-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
     "rlhf/Support-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
     "rlhf/Rival-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=8, gamma=0.92, activation="relu"),
+    # One batch of whole episodes: a text is then passed through the network once for all its steps.
+    "rlhf/Prose-v0": PPOConfig(
+        num_envs=64,
+        n_steps=32,
+        batch_size=2048,
+        n_epochs=6,
+        learning_rate=3e-4,
+        anneal=False,
+        gamma=1.0,
+        gae_lambda=0.95,
+        language_model="prose",
+    ),
     "rlhf/Writing-v1": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
     "rlhf/Glimpse-v1": PPOConfig(
         num_envs=256,
@@ -45,10 +58,16 @@ THIRD_PARTY = PPOConfig(
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # A policy that has settled on whole sentences learns late what they should be about.
     "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4),
+    # A continuation is judged as a whole.
+    "rlhf/Prose-v0": FeedbackConfig(segment_length=32),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
     "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
+
+
+TIMESTEPS, PROSE_TIMESTEPS = 500_000, 160_000
+"""Steps of a training: of most environments, and of the one whose policy is a language model."""
 
 
 SettingsSource = Literal["auto", "zoo", "defaults"]
@@ -89,7 +108,10 @@ def preset_for(environment: EnvironmentRef | None, learner: str = "ppo", source:
         return Preset(sb3_defaults(learner), f"Settings of {learner}: the defaults of Stable-Baselines3.")
     if source == "auto":
         if learner == "ppo" and id in PPO_PRESETS:
-            return Preset(PPO_PRESETS[id], f"Settings of ppo: ours for {id}.")
+            settings = PPO_PRESETS[id]
+            if settings.language_model and environment is not None:
+                settings = replace(settings, language_model=environment.kwargs.get("model", settings.language_model))
+            return Preset(settings, f"Settings of ppo: ours for {id}.")
         if environment is None or id.startswith("rlhf/"):
             return Preset(defaults, f"Settings of {learner}: ours for the environments of the suite.")
     tuned = tuned_settings(id, learner)
@@ -122,3 +144,16 @@ def settings_for(environment: EnvironmentRef | None, learner: str = "ppo", sourc
 def feedback_for(environment: EnvironmentRef | None) -> FeedbackConfig:
     """What is asked when in an environment."""
     return FEEDBACK_PRESETS.get(environment.id.rpartition(":")[2] if environment else "", FeedbackConfig())
+
+
+def ensemble_for(environment: EnvironmentRef | None) -> EnsembleConfig:
+    """The reward model in an environment."""
+    id = environment.id.rpartition(":")[2] if environment else ""
+    if environment is None or id not in PPO_PRESETS or not PPO_PRESETS[id].language_model:
+        return EnsembleConfig()
+    return EnsembleConfig(language_model=environment.kwargs.get("model", PPO_PRESETS[id].language_model))
+
+
+def timesteps_for(environment: EnvironmentRef | None) -> int:
+    """How long a training in an environment is."""
+    return PROSE_TIMESTEPS if ensemble_for(environment).language_model else TIMESTEPS

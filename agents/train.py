@@ -298,7 +298,7 @@ def kl_penalty(config: RunConfig, model: BaseAlgorithm) -> KLPenalty | None:
     if not config.run.kl_coef:
         return None
     penalty = KLPenalty(model, config.run.kl_coef, config.run.kl_target)
-    if not config.run.pretrain:
+    if not config.run.pretrain and not getattr(model.policy, "is_pretrained", False):
         raise ValueError(
             "--kl-coef keeps the policy near a pretrained one, and none is pretrained here; --pretrain N imitates N "
             "demonstrations first."

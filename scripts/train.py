@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shlex
 import sys
 from dataclasses import dataclass, field, replace
@@ -167,7 +168,12 @@ def _defaults(words: list[str]) -> RunConfig:
     # Another word than these is told by the parser.
     known: Any = source if source in get_args(SettingsSource) else "auto"
     learner, model = _value_of("--learner", words) or "ppo", _value_of("--reward-model", words)
-    config = RunConfig.for_environment(EnvironmentRef(id) if id else None, learner, known)
+    try:
+        kwargs = json.loads(_value_of("--env-kwargs", words) or "{}")
+    except ValueError:
+        kwargs = {}
+    environment = EnvironmentRef(id, kwargs if isinstance(kwargs, dict) else {}) if id else None
+    config = RunConfig.for_environment(environment, learner, known)
     return replace(config, reward_model=model, labels=labels_with(model, config.labels)) if model else config
 
 

@@ -23,6 +23,7 @@ ENVIRONMENTS = {
     "rlhf/Glimpse-v1": "rlhf_envs.envs.glimpse.task:Glimpse",
     "rlhf/Overlay-v1": "rlhf_envs.envs.overlay.task:Overlay",
     "rlhf/Writing-v1": "rlhf_envs.envs.writing.task:Writing",
+    "rlhf/Prose-v0": "rlhf_envs.envs.prose.task:Prose",
 }
 """Every id of the suite, and where its task is. It is imported when the first environment is made."""
 

@@ -10,6 +10,7 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from rlhf_envs.learners.language import LanguageModelPolicy
 from rlhf_envs.learners.learner import FOR_BOX, NamedLearner
 from rlhf_envs.learners.settings import LearnerConfig, falling
 
@@ -32,6 +33,9 @@ class OnPolicyConfig(LearnerConfig):
         log_std_init: how widely a Box policy explores at the start (logarithm of the deviation).
         use_sde: explore with state-dependent noise.
         sde_sample_freq: steps between two draws of that noise; once a rollout where -1.
+        language_model: the causal language model that the policy is, where actions are tokens: "prose" for this
+            package's own, "prose-untrained" for one that has learned nothing yet, or the folder of one of Hugging Face.
+            `net_arch` is then the value head's. Empty for a policy without one.
     """
 
     num_envs: int = 8
@@ -45,6 +49,7 @@ class OnPolicyConfig(LearnerConfig):
     log_std_init: float = 0.0
     use_sde: bool = False
     sde_sample_freq: int = -1
+    language_model: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +62,10 @@ class OnPolicyConfig(LearnerConfig):
         """Those that these algorithms have in common."""
         arguments = super().arguments(env)
         arguments["policy_kwargs"] |= self.taken("ortho_init", "log_std_init")
+        if self.language_model:
+            arguments["policy"] = LanguageModelPolicy
+            arguments["policy_kwargs"].pop("features_extractor_class", None)
+            arguments["policy_kwargs"] |= self.taken("language_model")
         return arguments | self.taken(
             *("n_steps", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "normalize_advantage"),
             *("use_sde", "sde_sample_freq"),
@@ -168,6 +177,7 @@ class RecurrentPPOConfig(PPOConfig):
 
     def arguments(self, env: VecEnv) -> dict[str, Any]:
         """Those of RecurrentPPO."""
+        _refuse_language_model(self, "recurrent-ppo")
         arguments = super().arguments(env)
         arguments["policy"] = arguments["policy"].replace("Policy", "LstmPolicy")
         arguments["policy_kwargs"] |= self.taken("lstm_hidden_size", "n_lstm_layers", "enable_critic_lstm")
@@ -204,6 +214,7 @@ class MaskablePPOConfig(PPOConfig):
 
     def arguments(self, env: VecEnv) -> dict[str, Any]:
         """Those of MaskablePPO."""
+        _refuse_language_model(self, "maskable-ppo")
         arguments = super().arguments(env)
         del arguments["use_sde"], arguments["sde_sample_freq"], arguments["policy_kwargs"]["log_std_init"]
         return arguments
@@ -227,3 +238,8 @@ class MaskablePPOLearner(NamedLearner[MaskablePPOConfig]):
                 "ppo does without, and the wrapper ActionMasker of sb3-contrib adds one."
             )
         return super().build(env, settings, seed, device)
+
+
+def _refuse_language_model(settings: OnPolicyConfig, learner: str) -> None:
+    if settings.language_model:
+        raise ValueError(f"{learner} has a policy of its own kind, which cannot be a language model; ppo and a2c can.")

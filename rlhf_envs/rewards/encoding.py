@@ -29,6 +29,11 @@ _SMALL_SIDE, _LARGE_SIDE = 14, 28
 _PICTURES_AT_ONCE = 64
 """That are turned into floats at a time, which take four times the memory of bytes."""
 
+_WORD_COLUMNS = 32
+"""Principal components of a token's embedding that the reward network sees."""
+
+_LONG_TOKEN, _LEAST_LIKELY, _TEXTS_AT_ONCE = 4, -12.0, 4096
+
 _SUPPORTED_OBSERVATIONS = "Box, Discrete, MultiDiscrete, MultiBinary and flat Dict of these"
 _SUPPORTED_ACTIONS = "Box, Discrete, MultiDiscrete and MultiBinary"
 
@@ -87,6 +92,7 @@ class InputEncoder:
         absorbing: whether it terminates episodes. The last column then says which steps come after a termination, an
             indicator of the absorbing state (Kostrikov et al. 2019, "Discriminator-actor-critic", section 4.1), and
             everything else is 0 in these.
+        language_model: reads observations that are windows of tokens, see `EnsembleConfig`; empty for others.
 
     Attributes:
         columns: width of `Encoded.vector`.
@@ -104,12 +110,17 @@ class InputEncoder:
     """
 
     def __init__(
-        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], absorbing: bool = False
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        absorbing: bool = False,
+        language_model: str = "",
     ) -> None:
         self.absorbing = absorbing
         self.observation_space = observation_space
         self.action_space = action_space
-        self._parts = list(_observation_parts(observation_space))
+        self._text = TokenReader(language_model, observation_space, action_space) if language_model else None
+        self._parts = [] if self._text else list(_observation_parts(observation_space))
         self._action_part = _part("actions", action_space, _SUPPORTED_ACTIONS, is_action=True)
         self.pictures = [key or "" for key, part in self._parts if part.image_shapes]
         normalised: list[bool] = []
@@ -125,6 +136,9 @@ class InputEncoder:
             source = key or "", part is self._action_part
             self.column_sources += [InputSource(source[0], index, source[1]) for index in part.columns]
             self.table_sources += [InputSource(source[0], index, source[1]) for index in part.tables]
+        if self._text is not None:
+            normalised += self._text.normalised
+            self.column_sources += self._text.columns
         if absorbing:
             normalised.append(False)
         self.normalised = np.array(normalised, dtype=bool)
@@ -152,6 +166,8 @@ class InputEncoder:
         encoded = [part.encode(_pick(observations, key), batch) for key, part in self._parts]
         encoded.append(self._action_part.encode(actions, batch))
         vectors = [part.vector for part in encoded]
+        if self._text is not None:
+            vectors.append(self._text.read(np.asarray(observations), actions))
         if self.absorbing:
             vectors.append(np.zeros((batch, 1), np.float32))
         return Encoded(
@@ -209,6 +225,83 @@ class InputEncoder:
         for image, seen in zip(encoded.images, before.images, strict=True):
             image[lived] = seen
         return encoded
+
+
+class TokenReader:
+    """What a frozen language model makes of tokens, as columns for the reward network.
+
+    These are the logarithm of the token's probability after what is there, whether it repeats a token of several
+    letters or a pair of tokens, and the first principal components of its embedding.
+
+    Args:
+        language_model: as `EnsembleConfig` names it.
+        observation_space, action_space: a window of its tokens, and the next token.
+
+    Attributes:
+        normalised: which of the columns are of unknown scale, see `InputEncoder`.
+        columns: what each of them is.
+
+    Raises:
+        ValueError: if there is no such model, or the spaces are not those of its tokens.
+    """
+
+    def __init__(
+        self, language_model: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> None:
+        # Imported here, so that rewards of other environments load no language model.
+        from rlhf_envs.envs.prose.language_model import frozen_model, lengths_of, pieces_of, read_ends
+
+        self._model, self._read_ends, self._lengths_of = frozen_model(language_model), read_ends, lengths_of
+        self._count = self._model.vocabulary
+        self._shape = observation_space.shape
+        window = (
+            isinstance(observation_space, spaces.MultiDiscrete) and (observation_space.nvec == self._count + 1).all()
+        )
+        if not window or action_space != spaces.Discrete(self._count):
+            raise ValueError(
+                f"The language model {language_model} reads windows of {self._count:,} tokens, not observations in "
+                f"{observation_space} and actions in {action_space}; leave --ensemble.language-model out."
+            )
+        letters = [piece.strip() for piece in pieces_of(language_model)]
+        self._is_long = np.array([len(word) >= _LONG_TOKEN and word.isalpha() for word in letters])
+        vectors = self._model.word_vectors().double().numpy()
+        vectors = vectors - vectors.mean(axis=0)
+        _, deviations, axes = np.linalg.svd(vectors, full_matrices=False)
+        kept = min(_WORD_COLUMNS, len(deviations))
+        self._words = (vectors @ axes[:kept].T).astype(np.float32)
+        self.normalised = [True, False, False, *[True] * kept]
+        self.columns = [
+            *(InputSource("likelihood", 0), InputSource("repetition", 0), InputSource("repetition", 1)),
+            *[InputSource("embedding", 0)] * kept,
+        ]
+
+    def read(self, observations: NDArray[Any], actions: NDArray[Any]) -> NDArray[np.float32]:
+        """The columns (B, columns) of B steps; observations (B, window), actions (B,).
+
+        Raises:
+            ValueError: if the arrays are not of the spaces.
+        """
+        expected = (len(actions), *(self._shape or ()))
+        if observations.shape != expected:
+            raise ValueError(
+                f"A batch of {len(actions)} steps needs observations of shape {expected}, not {observations.shape}."
+            )
+        columns = np.empty((len(actions), len(self.normalised)), np.float32)
+        for start in range(0, len(actions), _TEXTS_AT_ONCE):
+            some = slice(start, start + _TEXTS_AT_ONCE)
+            columns[some] = self._read_some(observations[some], actions[some].astype(np.int64))
+        return columns
+
+    def _read_some(self, windows: NDArray[Any], actions: NDArray[np.int64]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            scores = torch.log_softmax(self._model.logits(self._read_ends(self._model, windows)), dim=1)
+            likelihood = scores[torch.arange(len(actions)), torch.from_numpy(actions)].numpy()
+        last = windows[np.arange(len(windows)), self._lengths_of(windows, self._count) - 1]
+        again = windows == actions[:, None]
+        pair = (again[:, 1:] & (windows[:, :-1] == last[:, None])).any(axis=1)
+        word = again.any(axis=1) & self._is_long[actions]
+        dense = np.stack([np.maximum(likelihood, _LEAST_LIKELY), pair, word], axis=1)
+        return np.concatenate([dense, self._words[actions]], axis=1, dtype=np.float32)
 
 
 class _Part:

@@ -78,6 +78,10 @@ class EnsembleConfig:
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
+        language_model: reads the tokens of a window that the observation is, for the reward: "prose" for this package's
+            own, or the folder of one of Hugging Face. The reward is then one of how likely the model finds each token,
+            of whether it repeats what is there, and of which token it is, through the model's embeddings and ones of
+            its own. Empty where observations are read as they are.
         objective: how returns become the probability of an answer: by a logistic curve ("bradley_terry"), by the normal
             distribution ("probit"), or by an objective of one's own, as "module:Name".
     """
@@ -87,6 +91,7 @@ class EnsembleConfig:
     additive: bool = True
     potential: bool = True
     pessimism: float = 1.0
+    language_model: str = ""
     objective: str = "bradley_terry"
 
     def __post_init__(self) -> None:
@@ -154,7 +159,7 @@ class RewardEnsemble:
         self.labels_at_fresh_start = 0
         self.labels_at_choice_of_form = 0
         self.resampling = ""
-        self.encoder = InputEncoder(observation_space, action_space, absorbing)
+        self.encoder = InputEncoder(observation_space, action_space, absorbing, self.config.language_model)
         self.anchored = False
         self.input_mean = torch.zeros(self.encoder.columns)
         self.input_std = torch.ones(self.encoder.columns)
