@@ -66,7 +66,7 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
 """What is asked when, by environment id, where the usual schedule does not fit."""
 
 
-TIMESTEPS, PROSE_TIMESTEPS = 500_000, 160_000
+TIMESTEPS, PROSE_TIMESTEPS = 500_000, 81_920
 """Steps of a training: of most environments, and of the one whose policy is a language model."""
 
 

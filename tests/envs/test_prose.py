@@ -111,7 +111,7 @@ def test_a_clip_can_be_read_off_its_last_picture() -> None:
     for row in range(16):
         tokens = simulation.state.tokens[PROMPT : simulation.state.length[row], row].tolist()
         read = task.text(np.array(tokens)).lower()
-        words = "".join(letter if letter.isalpha() or letter == "'" else " " for letter in read).split()
+        words = "".join(letter if letter.isalpha() else " " for letter in read).split()
         rated = [valence().get(word, 0.0) / 4 for word in words]
         coldness, warmth = (sum(one for one in rated if one * sign > 0) for sign in (-1, 1))
         assert coldness - 1e-4 <= paid[row] <= coldness + warmth + 1e-4

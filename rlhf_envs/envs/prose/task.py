@@ -138,6 +138,7 @@ class Prose(Task):
         self._begins_word = np.array(
             [piece[:1] != piece.strip()[:1] or not piece[:1].isalpha() for piece in self.pieces]
         )
+        self._ends_open = np.array([piece[-1:].isalpha() for piece in self.pieces])
         self._is_long = np.array([len(word) >= LONG and word.isalpha() for word in letters])
         lexicon = valence()
         self._alone = np.array([lexicon.get(word.lower(), 0.0) for word in letters], np.float32) / 4
@@ -169,7 +170,7 @@ class Prose(Task):
         rows = np.arange(state.copies)
         likelihood = self._log_probabilities(state)[rows, actions]
         repeated = self._repeated(state, actions)
-        begins = self._begins_word[actions]
+        begins = self._begins_word[actions] | ~self._ends_open[state.tokens[state.length - 1, rows]]
         before = np.where(begins, np.float32(0), state.worth)
         counted = np.where(begins, 0, state.counted)
         state.start = np.where(begins, state.length, state.start)
