@@ -184,6 +184,12 @@ def test_the_files_are_small_and_the_judge_knows_more_than_the_writer() -> None:
     assert losses[JUDGE] < losses[OWN] < losses[UNTRAINED] - 2
 
 
+def test_steps_beyond_the_end_write_over_the_last_token() -> None:
+    _, _, env = written([" the"] * 34 + [" sea"])
+    task, state = env.unwrapped.task, env.unwrapped.simulation.state  # type: ignore[attr-defined]
+    assert task.text(task.observe(state)[0]).endswith("the sea")
+
+
 def test_prompts_of_the_splits_differ() -> None:
     train, test = ({tuple(row) for row in prompts(OWN, split).tolist()} for split in ("train", "test"))
     assert len(train) > 500 and not train & test

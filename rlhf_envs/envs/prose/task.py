@@ -174,8 +174,9 @@ class Prose(Task):
         before = np.where(begins, np.float32(0), state.worth)
         counted = np.where(begins, 0, state.counted)
         state.start = np.where(begins, state.length, state.start)
-        state.tokens[state.length, rows] = actions
-        state.length += 1
+        # Who steps on beyond the end writes over the last token.
+        state.tokens[np.minimum(state.length, self.window - 1), rows] = actions
+        state.length = np.minimum(state.length + 1, self.window)
         read = self._read_words(state)
         warm = (read > 0) & ~repeated & ((state.start - state.warmed >= APART) | (state.start == state.warmed))
         state.warmed = np.where(warm, state.start, state.warmed)
