@@ -171,12 +171,18 @@ def _sight(kind: int, place: Place, canvas: Canvas) -> None:
         flag = [(x, y - 6.2 * size), (x + 1.1 * size, y - 5.9 * size), (x, y - 5.5 * size)]
         canvas.polygon(flag, colors.bad, smooth=False)
         return
-    water = blend(colors.accent, colors.surface, 0.45)
-    for reach, height in ((1.1, 2.4), (0.6, 3.2)):
-        canvas.ellipse(x - reach * size, y - height * size, 2 * reach * size, 2 * height * size * 0.6, water)
-    canvas.rectangle(x - 1.5 * size, y - 0.8 * size, 3.0 * size, 0.8 * size, stone)
-    canvas.rectangle(x - 1.7 * size, y - 1.0 * size, 3.4 * size, 0.3 * size, dark)
-    canvas.rectangle(x - 0.15 * size, y - 2.4 * size, 0.3 * size, 1.6 * size, dark)
+    water, width = blend(colors.accent, colors.surface, 0.6), max(0.16 * size, 1)
+    for reach, top in ((1.2, 3.0), (0.6, 3.5)):
+        for side in (-reach, reach):
+            jet = [(0.0, 2.2), (0.3, top - 0.2), (0.55, top), (0.8, top - 0.5), (1.0, 0.9)]
+            canvas.polyline([(x + side * at * size, y - up * size) for at, up in jet], water, width)
+    canvas.rectangle(x - 0.2 * size, y - 2.3 * size, 0.4 * size, 1.6 * size, dark)
+    canvas.polygon(
+        [(x + across * size, y - up * size) for across, up in ((-1.7, 0.9), (1.7, 0.9), (1.4, 0.0), (-1.4, 0.0))],
+        stone,
+        smooth=False,
+    )
+    canvas.rectangle(x - 1.8 * size, y - 1.1 * size, 3.6 * size, 0.3 * size, dark)
 
 
 def _vignette(vignette: float, canvas: Canvas) -> None:

@@ -162,6 +162,16 @@ class Headset(Task):
 
     Train on the defaults and evaluate on `scene="gorge"` or `susceptibility="sensitive"` to see what carries over.
 
+    ## Sources of the constants
+    | what | value | source |
+    |---|---|---|
+    | time constants of the two paths | 2.5 s, 12 s | Oman 1990: about 1 and 10 min; the shortening is ours |
+    | what is felt grows by a power law beyond a threshold | power 2, threshold 0.15 | Oman 1990; the values are ours |
+    | conflict grows with speed | squared, up to 6 m/s | So, Lo & Ho 2001: from 3 to 10 m/s; the form is ours |
+    | a narrower view relieves | by up to 75% | Fernandes & Feiner 2016; the share is ours |
+    | how much wearers differ | 0.35 to 2.5 | Golding 2006: by a multiple; the values are ours |
+    | total score of the questionnaire | 3.74 x 63 = 235.62 at most | Kennedy, Lane, Berbaum & Lilienthal 1993 |
+
     ## Why people's judgement helps
     Stimulation can be measured in every frame; it is what a ride is sold by, and it makes sick. Sickness comes too late
     and too differently from wearer to wearer for a formula of the motion. A person who sees a pale face under a headset

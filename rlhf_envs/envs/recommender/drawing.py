@@ -90,7 +90,7 @@ def _draw_panels(canvas: Canvas) -> None:
     for x, y, width, height in (_CARD, _READER, _HISTORY):
         canvas.rectangle(x, y, width, height, canvas.colors.surface, radius=12)
     for label, y in GAUGES.items():
-        canvas.text(GAUGE_LEFT, y - 11, label, canvas.colors.ink, size=16)
+        canvas.text(GAUGE_LEFT, y - 13, label, canvas.colors.ink, size=16)
         canvas.rectangle(GAUGE_LEFT, y, GAUGE_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
 
 
