@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Path, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from rlhf_envs.feedback.practice import RIGHT_TEXT, WRONG_TEXT, known_answer
 from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.feedback.web.access import REFUSALS, STRICT, Annotator, AnyPerson, Problem, RateLimit
+from rlhf_envs.feedback.web.corrections import MOST_STEPS
 from rlhf_envs.feedback.web.dashboard import OverviewCache
 from rlhf_envs.feedback.web.service import LabellingService
 from rlhf_envs.feedback.web.tokens import ANNOTATOR
@@ -53,6 +56,15 @@ Theme = Annotated[Literal["light", "dark"], Query(description="How the clips are
 _REFUSED: dict[int | str, dict[str, Any]] = {409: {"model": Problem, "description": "The answer makes no sense."}}
 
 
+class CorrectionKeys(BaseModel):
+    """How a person acts in the clips."""
+
+    keys: dict[str, str] = Field(description="Each key, as pygame names it, and what it does.")
+    arrows: dict[str, str] = Field(description="The key that each arrow key stands for.")
+    in_turns: bool = Field(description="Whether a step is taken only when a key is pressed.")
+    frames_per_second: float
+
+
 class Me(BaseModel):
     """Who the holder of a link is, and what they are asked to judge."""
 
@@ -64,6 +76,7 @@ class Me(BaseModel):
     reasons: dict[str, str] = Field(description="What can be named as a reason, and how a person reads it.")
     legend: dict[str, str] = Field(description="What can be seen in a clip, and what it means.")
     new: bool = Field(description="Whether this person has answered nothing yet.")
+    correction: CorrectionKeys | None = Field(description="How to act in the clips; null where nobody can.")
 
 
 class Practice(BaseModel):
@@ -86,6 +99,7 @@ class Question(BaseModel):
     steps: int = Field(description="Frames of each film.")
     frames_per_second: float
     practice: Practice | None
+    correctable: bool = Field(description="Whether its clips can be taken over.")
 
 
 class Upcoming(BaseModel):
@@ -103,6 +117,27 @@ class AnswerMessage(BaseModel):
     choice: Literal["left", "right", "tie", "skip"] | None = None
     payload: Payload | None = Field(default=None, description="What else the kind of query asks for.")
     reasons: list[Annotated[str, Field(max_length=LONGEST_NAME)]] = Field(default=[], max_length=MOST_REASONS)
+    shown_at: Seconds | None = None
+    answered_at: Seconds | None = None
+
+
+class TakeOver(BaseModel):
+    """A clip that was taken over, and what was done since then."""
+
+    model_config = STRICT
+    query: Annotated[QueryId, Field(strict=True)]
+    position: Annotated[int, Field(ge=0, le=99, strict=True, description="Which of its clips.")]
+    step: Annotated[int, Field(ge=0, le=MOST_STEPS, strict=True, description="From which of its steps on.")]
+    held: Annotated[
+        list[Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=8)]],
+        Field(max_length=MOST_STEPS, description="The keys that were held in each step since then."),
+    ]
+
+
+class CorrectionMessage(TakeOver):
+    """A correction that is to be stored."""
+
+    token: Token
     shown_at: Seconds | None = None
     answered_at: Seconds | None = None
 
@@ -153,6 +188,7 @@ async def me(service: Service, person: AnyPerson) -> Me:
         reasons=dict(service.guidance.reasons),
         legend=dict(service.guidance.legend),
         new=person.role == ANNOTATOR and await service.is_new(person.name),
+        correction=await _correction_keys(service),
     )
 
 
@@ -207,18 +243,50 @@ async def answer(request: Request, service: Service, person: Annotator, message:
         message.payload or None,
         message.token,
     )
-    pace: RateLimit | None = request.app.state.pace
-    wait = 0.0 if pace is None else pace.wait_for(person.name)
-    if wait > 0:
-        seconds = math.ceil(wait)
-        told = f"Answers come in faster than anybody can look at clips; this one is taken in {seconds} s."
-        raise HTTPException(429, told, headers={"Retry-After": str(seconds)})
-    try:
+    with _at_a_persons_pace(request, person.name):
         return {"answer": await service.answer(submission)}
-    except BaseException:  # it is not stored, so it was not too many
-        if pace is not None:
-            pace.give_back(person.name)
-        raise
+
+
+@router.post(
+    "/corrections/frame",
+    response_class=Response,
+    responses={
+        **_REFUSED,
+        200: {"content": {"image/jpeg": {}}, "description": "JPEG; X-Over is 1 once the episode has ended."},
+    },
+)
+async def correction_frame(
+    request: Request, service: Service, person: Annotator, message: TakeOver, theme: Theme = "light"
+) -> Response:
+    """What is to be seen after these keys in a clip that was taken over. One at a time for each annotator."""
+    acting: set[str] = request.app.state.acting
+    if person.name in acting:
+        raise HTTPException(429, "One picture at a time; wait for the last one.", headers={"Retry-After": "1"})
+    acting.add(person.name)
+    try:
+        frame = await service.correction_frame(
+            person.name, message.query, message.position, message.step, message.held, theme
+        )
+    finally:
+        acting.discard(person.name)
+    return Response(frame.picture, media_type="image/jpeg", headers={"X-Over": str(int(frame.over))})
+
+
+@router.post("/corrections", responses=_REFUSED)
+async def correct(request: Request, service: Service, person: Annotator, message: CorrectionMessage) -> Question:
+    """Store a correction as a comparison that is answered; that comparison, which is asked should it be undone."""
+    with _at_a_persons_pace(request, person.name):
+        query = await service.correct(
+            person.name,
+            message.query,
+            message.position,
+            message.step,
+            message.held,
+            message.shown_at,
+            message.answered_at,
+            message.token,
+        )
+    return await _question(service, query, await service.frames_per_second())
 
 
 @router.post("/undo", responses=_REFUSED)
@@ -265,6 +333,35 @@ async def summary(service: Service, person: Annotator) -> Summary:
     return Summary(lines=[SummaryLine(name=name, text=text) for name, text in await service.summary(person.name)])
 
 
+@contextmanager
+def _at_a_persons_pace(request: Request, name: str) -> Iterator[None]:
+    """Refuse answers that come faster than a person gives them; those that are not stored do not count."""
+    pace: RateLimit | None = request.app.state.pace
+    wait = 0.0 if pace is None else pace.wait_for(name)
+    if wait > 0:
+        seconds = math.ceil(wait)
+        told = f"Answers come in faster than anybody can look at clips; this one is taken in {seconds} s."
+        raise HTTPException(429, told, headers={"Retry-After": str(seconds)})
+    try:
+        yield
+    except BaseException:  # it is not stored, so it was not too many
+        if pace is not None:
+            pace.give_back(name)
+        raise
+
+
+async def _correction_keys(service: LabellingService) -> CorrectionKeys | None:
+    found = await service.corrections.corrector()
+    if found is None:
+        return None
+    return CorrectionKeys(
+        keys=found.controls.descriptions,
+        arrows=found.controls.arrows,
+        in_turns=found.in_turns,
+        frames_per_second=found.frames_per_second,
+    )
+
+
 async def _question(service: LabellingService, query: AskedQuery, rate: float) -> Question:
     known = known_answer(query)
     practice = None
@@ -284,4 +381,5 @@ async def _question(service: LabellingService, query: AskedQuery, rate: float) -
         steps=len(query.segments[0]),
         frames_per_second=rate,
         practice=practice,
+        correctable=await service.corrections.can_correct(query),
     )

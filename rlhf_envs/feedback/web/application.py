@@ -62,6 +62,7 @@ def build_application(
     app.state.tokens = tokens = tokens or Tokens(store)
     app.state.access = AccessControl(tokens, RateLimit())
     app.state.pace = RateLimit(answers_per_minute / 60, ANSWERS_AT_ONCE) if answers_per_minute else None
+    app.state.acting = set()
     app.state.overview = OverviewCache(store, purposes)
     app.add_middleware(BodyLimit)
     app.state.base_url = base_url

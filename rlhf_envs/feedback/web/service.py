@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +22,9 @@ from rlhf_envs.feedback.store import PreferenceStore
 from rlhf_envs.feedback.store.errors import AnswerRefusedError, StoreError
 from rlhf_envs.feedback.store.schema import answers, leases, meta, queries
 from rlhf_envs.feedback.web.clips import ClipWording, FilmCache
+from rlhf_envs.feedback.web.corrections import Frame, TakenOver, WebCorrections
 from rlhf_envs.kinds import KINDS
-from rlhf_envs.queries import Purpose, Query, Submission
+from rlhf_envs.queries import Correction, Purpose, Query, Submission
 from rlhf_envs.segments import Segment
 
 AHEAD = 4
@@ -58,6 +59,7 @@ class LabellingService:
         self.purposes = frozenset(purposes)
         self.guidance = guidance(store.environment)
         self._wording = ClipWording(store.environment.ref)
+        self.corrections = WebCorrections(store.environment)
         self.identity = store_identity(store)
         self.thread = StoreThread(store)
         self._sessions: dict[str, AnnotatorSession] = {}
@@ -70,6 +72,7 @@ class LabellingService:
         """Finish what is in work."""
         self.thread.close()
         self.films.close()
+        self.corrections.close()
 
     async def session(self, annotator: str) -> AnnotatorSession:
         """An annotator's session; what it does is to be run in `thread`."""
@@ -159,6 +162,71 @@ class LabellingService:
         self.films.cancel(str(segment_id) for segment_id in query.segment_ids)
         return id
 
+    async def correction_frame(
+        self, annotator: str, query_id: int, position: int, step: int, held: Sequence[Sequence[str]], theme: str
+    ) -> Frame:
+        """What an annotator sees who has taken over a clip of a query that was shown to them.
+
+        Args:
+            annotator: who acts.
+            query_id, position, step: which segment of which query, and from which of its steps on.
+            held: the keys that were held in each step since then.
+            theme: "light" or "dark".
+
+        Raises:
+            AnswerRefusedError: if it was not shown to them, or cannot be acted in so.
+        """
+        segment = await self._segment_shown(annotator, query_id, position)
+        return await self.corrections.frame(TakenOver(segment, step, held), theme)
+
+    async def correct(
+        self,
+        annotator: str,
+        query_id: int,
+        position: int,
+        step: int,
+        held: Sequence[Sequence[str]],
+        shown_at: float | None,
+        answered_at: float | None,
+        token: str,
+    ) -> Query:
+        """Store a correction; the comparison that it became. The same token again gives the same one.
+
+        Args:
+            annotator, query_id, position, step, held: as in `correction_frame`.
+            shown_at, answered_at, token: as in `Correction`.
+
+        Raises:
+            AnswerRefusedError: as `correction_frame`, or if steps remain to be done.
+            StoreError: if the store cannot be written.
+        """
+        original = await self._segment_shown(annotator, query_id, position)
+        segment = await self.corrections.segment(TakenOver(original, step, held))
+        session = await self.session(annotator)
+        made = Correction(query_id, position, step, segment, shown_at, answered_at, token)
+        try:
+            id, _ = await self.thread.run(lambda: session.correct(made))
+        except ValueError as error:
+            raise AnswerRefusedError(str(error)) from error
+        return await asyncio.to_thread(self.store.query, id)
+
+    async def _segment_shown(self, annotator: str, query_id: int, position: int) -> Segment:
+        """A segment of a query that was shown to this annotator and can be corrected."""
+        if not await self._was_shown(annotator, query_id):
+            raise AnswerRefusedError(f"There is no query {query_id} for {annotator} to correct.")
+        query = await asyncio.to_thread(self.store.query, query_id)
+        if position >= len(query.segments) or not await self.corrections.can_correct(query):
+            raise AnswerRefusedError(f"Query {query_id} has no clip {position} that could be corrected.")
+        return query.segments[position]
+
+    async def _was_shown(self, annotator: str, query_id: int) -> bool:
+        if (annotator, query_id) not in self._shown:
+            read = self.store.database.read
+            if not await asyncio.to_thread(read, lambda connection: _was_shown(connection, annotator, query_id)):
+                return False
+            _remember(self._shown, (annotator, query_id), True)
+        return True
+
     async def film(self, annotator: str, query_id: int, position: int, theme: str) -> Path:
         """Where the film of a segment is, for an annotator to whom its query was shown.
 
@@ -167,11 +235,8 @@ class LabellingService:
             ValueError, RuntimeError: if it cannot be drawn.
             StoreError: if the store cannot be read.
         """
-        if (annotator, query_id) not in self._shown:
-            read = self.store.database.read
-            if not await asyncio.to_thread(read, lambda connection: _was_shown(connection, annotator, query_id)):
-                raise KeyError(query_id)
-            _remember(self._shown, (annotator, query_id), True)
+        if not await self._was_shown(annotator, query_id):
+            raise KeyError(query_id)
         return await self.film_of(query_id, position, theme)
 
     async def film_of(self, query_id: int, position: int, theme: str) -> Path:

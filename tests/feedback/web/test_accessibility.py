@@ -75,6 +75,25 @@ def test_axe_finds_nothing_on_any_labelling_screen(
     check(screen, "the end")
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE, ZOOMED], ids=["desktop", "phone", "zoomed"])
+def test_axe_finds_nothing_while_a_clip_is_corrected(
+    kinds: PreferenceStore, served: Served, open_screen: OpenScreen, forms: Any, viewport: dict[str, int]
+) -> None:
+    screen = open_screen(served.link("ann"), viewport=viewport)
+    screen.press("c")
+    screen.page.get_by_role("button", name="Take over: ").first.wait_for()
+    check(screen, "choosing clip and moment")
+    assert forms(screen) == []
+    screen.page.keyboard.press("ArrowLeft")
+    screen.page.locator(".acting canvas").wait_for()
+    check(screen, "acting")
+    assert forms(screen) == []
+    screen.page.keyboard.press("Enter")
+    screen.page.get_by_role("button", name="Store: mine is better").wait_for()
+    check(screen, "looking at both")
+    assert forms(screen) == []
+
+
 def test_axe_finds_nothing_in_practice_nor_where_something_is_wrong(
     kinds: PreferenceStore, served: Served, open_screen: OpenScreen
 ) -> None:
@@ -154,7 +173,7 @@ def test_a_whole_labelling_run_can_be_heard(kinds: PreferenceStore, served: Serv
     heard = screen.page.locator("#live")
     heard.get_by_text("Two clips: which is better? Left: ").wait_for()
     said = heard.inner_text()
-    assert "Right: " in said and "Progress" in said and "headway" in said.lower()
+    assert "Right: " in said and "Progress" in said and "comfort" in said.lower()
     described = [clip.get_attribute("aria-describedby") for clip in screen.page.locator(".clip").all()]
     assert all(screen.page.locator(f"#{id}").inner_text() in said for id in described)
     strength = screen.query(screen.press("ArrowLeft", comparison))

@@ -17,23 +17,29 @@ import pytest
 import rlhf_envs
 from rlhf_envs.feedback import PreferenceStore, Purpose
 from tests.feedback.web.screens import listens, wait_until
+from tests.test_documentation import ROOT, blocks
 
-CELLS = (
-    """\
-from stable_baselines3 import PPO
-from rlhf_envs.environment import EnvironmentRef
-from rlhf_envs.feedback.web import show_page
-from rlhf_envs.loop import FeedbackConfig
-from rlhf_envs.sb3 import PreferenceCallback, make_vec_env
-env = make_vec_env(EnvironmentRef("rlhf/Driving-v1", {"horizon": 20}), 4)
-model = PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
-feedback = FeedbackConfig(answers=3, segment_length=5, wait_for_answers=True)
-callback = PreferenceCallback(env, "feedback.db", feedback, annotator=None)
-show_page(callback.loop.store, "ann")""",
-    """\
-model.learn(384, callback=callback)
-print("answers:", len([a for a in callback.loop.store.live_answers() if a.purpose == "train"]))""",
-)
+SHORTER = {
+    'EnvironmentRef("rlhf/Driving-v1"), 8': 'EnvironmentRef("rlhf/Driving-v1", {"horizon": 20}), 4',
+    "n_steps=256, batch_size=512": "n_steps=32, batch_size=64, n_epochs=1",
+    "answers=50": "answers=3, segment_length=5, wait_for_answers=True",
+    "200_000": "384",
+}
+"""What makes the cells of the documentation short enough to be run here."""
+
+COUNT = 'print("answers:", len([a for a in callback.loop.store.live_answers() if a.purpose == "train"]))'
+
+
+def documented_cells() -> tuple[str, ...]:
+    """The cells that the documentation shows, with shorter runs, and what they have come to at the end."""
+    cells = "\0".join(text for language, text in blocks(ROOT / "docs/guides/notebook.md") if language == "python")
+    for long, short in SHORTER.items():
+        assert long in cells
+        cells = cells.replace(long, short)
+    first, second = cells.split("\0")
+    return first, second + COUNT
+
+
 SLOW = 120_000
 
 
@@ -51,7 +57,7 @@ def jupyter(tmp_path: Path) -> Iterator[str]:
             "outputs": [],
             "source": cell,
         }
-        for number, cell in enumerate(CELLS)
+        for number, cell in enumerate(documented_cells())
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}

@@ -49,4 +49,9 @@ async function send(path, { method = "GET", body, keepalive = false } = {}) {
 export const get = async (path) => (await send(path)).json();
 export const getBlob = async (path) => (await send(path)).blob();
 export const post = async (path, body) => (await send(path, { method: "POST", body, keepalive: true })).json();
+/** A picture that follows from what is sent, and whether the episode is over by it. */
+export async function postForPicture(path, body) {
+  const response = await send(path, { method: "POST", body });
+  return { picture: await createImageBitmap(await response.blob()), over: response.headers.get("X-Over") === "1" };
+}
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();

@@ -7,6 +7,7 @@ const EVERYWHERE = [
   ["Space", "play again from the start"],
   ["Backspace", "undo the last answer"],
   ["+ −", "faster, slower"],
+  ["C", "take over a clip: show what it should have done"],
   [", .", "one frame back, on"],
   ["T", "light or dark"],
   ["?", "this list"],
@@ -133,25 +134,30 @@ export class Controls {
       this.speed,
       keyButton("+", "Faster", () => actions.faster(true), { class: "quiet", sign: "+" }),
     ];
-    find("controls").replaceChildren(this.undo, ...this.playing);
+    this.correct = keyButton("C", "Correct", actions.correct, { class: "quiet", sign: "✎" });
+    find("controls").replaceChildren(this.undo, ...this.playing, this.correct);
   }
 
   showSpeed(speed) {
     this.speed.textContent = `${speed}×`;
   }
-  showPlaying(visible) {
+  /** Show those for playing, for correcting a clip, and for undoing, or not. */
+  showPlaying(visible, correctable, undoable) {
     this.playing.forEach((button) => {
       button.hidden = !visible;
     });
+    this.correct.hidden = !correctable;
+    this.undo.hidden = !undoable;
   }
 }
 
 /** The dialog with the list of keys; `questionKeys()` gives those of the question on screen. */
-export function connectKeyList(questionKeys, legend) {
+export function connectKeyList(questionKeys, { legend, correction }) {
   const dialog = find("keys");
+  const everywhere = EVERYWHERE.filter(([key]) => key !== "C" || correction);
   const open = () => {
     find("key-list").replaceChildren(
-      ...[...questionKeys(), ...EVERYWHERE].flatMap(([keys, text]) => [
+      ...[...questionKeys(), ...everywhere].flatMap(([keys, text]) => [
         element("dt", {}, ...keys.split(/ (?!– )(?<!– )/).map((key) => element("kbd", {}, key))),
         element("dd", {}, text),
       ]),

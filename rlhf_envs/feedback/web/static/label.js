@@ -19,6 +19,7 @@ import {
   showRubric,
   troubleSentence,
 } from "./display.js";
+import { Correction } from "./correction.js";
 import { keyButton, message, onStackedChange, sideName } from "./elements.js";
 import { Outbox } from "./outbox.js";
 import { FEWEST, Queue } from "./queue.js";
@@ -64,11 +65,12 @@ class LabelPage {
     this.reasons = new Reasons(me.reasons);
     this.controls = new Controls({
       undo: () => this.undo(),
+      correct: () => this.correct(),
       replay: () => this.replay(),
       step: (direction) => this.question?.player.step(direction),
       faster: (up) => this.setSpeed(up),
     });
-    this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? [], me.legend);
+    this.openKeys = connectKeyList(() => this.question?.constructor.keys ?? [], me);
     this.toggleTheme = connectThemeButton(find("theme"));
     find("runs").hidden = runsPage === null;
     if (runsPage !== null) find("runs").href = runsPage;
@@ -153,6 +155,7 @@ class LabelPage {
 
   acknowledged(operation, result) {
     this.summary = undefined;
+    if (operation.path === "/api/corrections") this.queue.corrected(operation.body.token, result);
     if (operation.path === "/api/undo") {
       if (result.query === null) note("There is nothing to undo.");
       this.refresh();
@@ -164,7 +167,8 @@ class LabelPage {
   }
 
   refused(operation, sentence) {
-    if (operation.body.query) this.queue.forget(operation.body.query);
+    if (operation.path === "/api/corrections") this.queue.corrected(operation.body.token);
+    else if (operation.body.query) this.queue.forget(operation.body.query);
     this.refusal = sentence;
     setTimeout(() => {
       this.refusal = undefined;
@@ -186,12 +190,13 @@ class LabelPage {
 
   prepare() {
     const soon = this.queue.next.slice(0, FEWEST);
-    const lately = [...this.queue.answered.values()].slice(-2);
+    const lately = [...this.queue.answered.values()].filter(Boolean).slice(-2);
     this.films.keep([...soon, ...lately]);
     soon.forEach((query) => this.films.get(query, theme()).catch(() => {}));
   }
 
   show(anew = false) {
+    if (this.asked) return; // a clip is being corrected
     if (this.reading) return; // what a practice answer was worth, or what there is to know, is on screen
     if (this.me.new && this.queue.current) return this.introduce();
     const query = this.queue.current;
@@ -274,8 +279,8 @@ class LabelPage {
     find("choices").replaceChildren(...choices);
     find("choices").hidden = choices.length === 0;
     const playing = choices.length > 0 && !!this.question?.player;
-    this.reasons.show(playing);
-    this.controls.showPlaying(playing);
+    this.reasons.show(playing && !this.asked);
+    this.controls.showPlaying(playing, playing && !this.asked && !!this.shown?.correctable, !this.asked);
   }
 
   leave() {
@@ -344,6 +349,7 @@ class LabelPage {
   }
 
   undo() {
+    if (this.asked) return;
     this.reading = undefined;
     const query = this.queue.back();
     this.outbox.add("/api/undo", { token: freshToken() });
@@ -352,6 +358,54 @@ class LabelPage {
       announce("Undone. The clips are here again.");
       this.show(true);
     }
+  }
+
+  /** Let a clip of the question on screen be taken over; the question waits meanwhile. */
+  async correct() {
+    if (this.asked) return;
+    if (!this.ready || !this.question?.player) return note("There is nothing to correct right now.");
+    if (!this.shown.correctable) return note("Nobody can act in these clips, so they cannot be corrected.");
+    clearNote();
+    this.asked = { question: this.question, query: this.shown, rubric: [...find("rubric").childNodes], theme: theme() };
+    const { player } = this.question;
+    player.pause();
+    const films = await this.films.get(this.shown, theme());
+    this.question = new Correction(this.shown, films, this.me.correction, player.videos[0].currentTime, {
+      store: (done) => this.storeCorrection(done),
+      leave: () => this.leaveCorrection(),
+      changed: (rubric) => {
+        clearNote();
+        find("rubric").replaceChildren(rubric);
+        this.place(this.question.element, this.question.choices);
+        find("stage").focus();
+      },
+      announce,
+      note,
+    });
+    this.question.choose();
+    this.question.player.setSpeed(player.speed);
+  }
+
+  storeCorrection(done) {
+    const named = freshToken();
+    this.queue.correct(named);
+    this.outbox.add("/api/corrections", { ...done, token: named });
+    this.leaveCorrection();
+    note("Stored: what you did counts as better. The question is still yours to answer.");
+    announce("Stored. The question is here again.");
+  }
+
+  /** Back to the question that was on screen, as it was. */
+  leaveCorrection() {
+    const { question, query, rubric, theme: drawnIn } = this.asked;
+    this.question.stop();
+    this.asked = undefined;
+    this.question = question;
+    find("rubric").replaceChildren(...rubric);
+    this.place(question.element, question.choices);
+    find("stage").focus();
+    if (drawnIn !== theme() || this.queue.current?.id !== query.id) this.show(true);
+    else question.resume();
   }
 
   replay() {
@@ -407,7 +461,9 @@ class LabelPage {
       if (!event.repeat) this.replay();
     } else if (key === "+" || key === "=") this.setSpeed(true);
     else if (key === "-" || key === "_") this.setSpeed(false);
-    else if (key === "," || key === ".") this.question?.player?.step(key === "." ? 1 : -1);
+    else if (key === "c" || key === "C") {
+      if (!event.repeat) this.correct();
+    } else if (key === "," || key === ".") this.question?.player?.step(key === "." ? 1 : -1);
     else if (key === "t" || key === "T") this.toggleTheme();
     else if (key === "?") this.openKeys();
     else if (/^[1-9]$/.test(key))

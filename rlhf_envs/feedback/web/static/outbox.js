@@ -30,9 +30,10 @@ export class Outbox {
     const answered = [];
     for (const { path, body } of this.entries) {
       if (path === "/api/answers") answered.push(body.query);
+      else if (path === "/api/corrections") answered.push(null);
       else answered.pop();
     }
-    return new Set(answered);
+    return new Set(answered.filter((query) => query !== null));
   }
 
   add(path, body) {

@@ -21,6 +21,18 @@ export class Queue {
     return query;
   }
 
+  /** A clip was corrected: another answer, which `token` names until the server has said to which query. */
+  correct(token) {
+    this.version += 1;
+    this.answered.set(token, undefined);
+  }
+
+  /** The correction of this token has become the answer to a query; or, without one, it was refused. */
+  corrected(token, query) {
+    const known = [...this.answered].map(([key, value]) => (key === token ? [query?.id, query] : [key, value]));
+    this.answered = new Map(known.filter(([key]) => key !== undefined));
+  }
+
   /** The latest answer was taken back; its query comes first again, if it was answered here. */
   back() {
     this.version += 1;
@@ -28,7 +40,7 @@ export class Queue {
     if (latest === undefined) return undefined;
     const query = this.answered.get(latest);
     this.answered.delete(latest);
-    this.next.unshift(query);
+    if (query) this.next.unshift(query);
     return query;
   }
 

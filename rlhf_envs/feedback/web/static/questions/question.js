@@ -48,6 +48,11 @@ export class Question {
     this.player?.replay();
   }
 
+  /** It is on screen again, after something else was there. */
+  resume() {
+    this.start();
+  }
+
   /** Whether the key meant something. */
   keyDown(_event) {
     return false;

@@ -87,6 +87,10 @@ export class RatingQuestion extends Question {
     this.tick = requestAnimationFrame((now) => this.#follow(now));
   }
 
+  resume() {
+    if (this.state === "playing") this.start();
+  }
+
   keyDown(event) {
     if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       this.held = event.key === "ArrowUp" ? 1 : -1;
