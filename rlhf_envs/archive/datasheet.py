@@ -1,7 +1,7 @@
-"""DATASHEET.md: what a person should know before using an archive, as far as it can be counted.
+"""DATASHEET.md and README.md: what a person, and a library, should know before using an archive.
 
-The questions are those of Gebru et al. 2018, Datasheets for Datasets (arXiv 1803.09010), shortened. The text is in the
-template `datasheet.md` and says what people have to add.
+The questions of the datasheet are those of Gebru et al. 2018, Datasheets for Datasets (arXiv 1803.09010), shortened.
+The texts are in the templates `datasheet.md` and `card.md`, and say what people have to add.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ from __future__ import annotations
 import time
 from array import array
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+import rlhf_envs
 from rlhf_envs.archive.manifest import Manifest
 from rlhf_envs.archive.records import QueryRecord
+from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.queries import Answer, Purpose
 from rlhf_envs.templates import render
+
+_SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+"""How Hugging Face writes how large a data set is, by the first number of rows that is too many."""
 
 
 @dataclass
@@ -131,6 +136,30 @@ def datasheet(manifest: Manifest, statistics: Statistics) -> str:
         first_answer=_minute(min(times)) if times else None,
         last_answer=_minute(max(times)) if times else None,
         seconds=statistics.seconds_per_answer,
+    )
+
+
+def dataset_card(
+    environment: StoredEnvironment, configs: Mapping[str, Mapping[str, str]], answers: int, pairs: bool = False
+) -> str:
+    """README.md of a data set: a card with a YAML header, by which Hugging Face's `datasets` finds the tables.
+
+    Args:
+        environment: what the data are about.
+        configs: the path of each split, by configuration; the first one is the default.
+        answers: how many there are.
+        pairs: whether they are labelled pairs, or everything that was asked and answered.
+    """
+    size = next((name for limit, name in _SIZES.items() if answers < limit), "1M<n<10M")
+    return render(
+        "rlhf_envs.archive",
+        "card.md",
+        environment=environment.id,
+        configs=configs,
+        answers=answers,
+        pairs=pairs,
+        size=size,
+        version=rlhf_envs.__version__,
     )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from rlhf_envs.archive.datasheet import Statistics, datasheet
-from rlhf_envs.archive.manifest import ANSWERS, CLIPS, DATASHEET, QUERIES, SEGMENTS, Manifest, describe_file
+from rlhf_envs.archive.datasheet import Statistics, dataset_card, datasheet
+from rlhf_envs.archive.manifest import ANSWERS, CARD, CLIPS, DATASHEET, QUERIES, SEGMENTS, Manifest, describe_file
 from rlhf_envs.archive.records import QueryRecord, StoreSnapshot
 from rlhf_envs.archive.tables import (
     SegmentWriter,
@@ -73,7 +73,7 @@ def export_store(
     target = Path(folder)
     if target.exists():
         raise ValueError(f"{target} is there already; name a new folder for the export.")
-    with StoreSnapshot(store, patience) as source, _complete_or_absent(target) as unfinished:
+    with StoreSnapshot(store, patience) as source, complete_or_absent(target) as unfinished:
         statistics = Statistics(source.taken_back())
         queries, answers = source.queries(), source.answers()
         if pseudonyms:
@@ -96,6 +96,9 @@ def export_store(
         manifest = Manifest(source.environment, *spaces, kinds, statistics.counts(), pseudonyms, files)
         manifest.write(unfinished)
         (unfinished / DATASHEET).write_text(datasheet(manifest, statistics), encoding="utf-8")
+        tables = {Path(name).stem: {"train": name} for name in (ANSWERS, QUERIES, SEGMENTS)}
+        card = dataset_card(source.environment, tables, manifest.counts["standing_answers"])
+        (unfinished / CARD).write_text(card, encoding="utf-8")
     return manifest
 
 
@@ -176,7 +179,7 @@ def _described_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def _complete_or_absent(target: Path) -> Iterator[Path]:
+def complete_or_absent(target: Path) -> Iterator[Path]:
     """A folder to write into, which takes the name of the target once everything in it is on the disk."""
     target.parent.mkdir(parents=True, exist_ok=True)
     around = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".unfinished", dir=target.parent))
@@ -212,21 +215,22 @@ class Pseudonyms:
     def query(self, query: QueryRecord) -> QueryRecord:
         """A query without names: neither in its context, nor in its key, nor in whom it is for."""
         # Names stand between slashes in keys, as in "check/NAME/12".
-        key = self._in_keys.sub(lambda found: self._alias(found[1]), f"/{query.key}/")[1:-1]
-        only_for = None if query.only_for is None else self._alias(query.only_for)
+        key = self._in_keys.sub(lambda found: self.alias(found[1]), f"/{query.key}/")[1:-1]
+        only_for = None if query.only_for is None else self.alias(query.only_for)
         return replace(query, key=key, context=self._in_json(query.context), only_for=only_for)
 
     def answer(self, answer: Answer) -> Answer:
         """An answer without names."""
         payload = self._in_json(answer.payload)
-        return replace(answer, annotator=self._alias(answer.annotator), payload=payload, token=None)
+        return replace(answer, annotator=self.alias(answer.annotator), payload=payload, token=None)
 
-    def _alias(self, name: str) -> str:
+    def alias(self, name: str) -> str:
+        """The name that stands for a person's."""
         return self._aliases.get(name, name)
 
     def _in_json(self, value: Any) -> Any:
         if isinstance(value, dict):
-            return {self._alias(name): self._in_json(part) for name, part in value.items()}
+            return {self.alias(name): self._in_json(part) for name, part in value.items()}
         if isinstance(value, list):
             return [self._in_json(part) for part in value]
-        return self._alias(value) if isinstance(value, str) else value
+        return self.alias(value) if isinstance(value, str) else value

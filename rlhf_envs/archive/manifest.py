@@ -23,6 +23,7 @@ QUERIES = "queries.parquet"
 ANSWERS = "answers.parquet"
 SEGMENTS = "segments.parquet"
 DATASHEET = "DATASHEET.md"
+CARD = "README.md"
 TABLES = (QUERIES, ANSWERS, SEGMENTS)
 CLIPS = "clips"
 

@@ -36,7 +36,7 @@ except ImportError:
 SEGMENT_COLUMNS = ("id", "length", "digest", "clip", "layout", "true_rewards", "absorbing")
 """Columns of segments.parquet besides the arrays that `layout` describes."""
 
-_COMPRESSION = "zstd"
+COMPRESSION = "zstd"
 _ROWS_PER_GROUP = 10_000
 _LARGEST_ROW_GROUP = 2**29
 """Bytes, once it is decoded. Exports write groups twenty times smaller; a file with more could fill the memory."""
@@ -123,7 +123,7 @@ def write_answers(path: Path, records: Iterable[Answer], columns: Mapping[str, s
 
 
 def _write_rows(path: Path, schema: Any, rows: Iterable[Mapping[str, Any]]) -> None:
-    with pq.ParquetWriter(path, schema, compression=_COMPRESSION) as writer:
+    with pq.ParquetWriter(path, schema, compression=COMPRESSION) as writer:
         for group in batches(rows, _ROWS_PER_GROUP):
             writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
 
@@ -207,7 +207,7 @@ class SegmentWriter:
         self._writer = pq.ParquetWriter(
             path,
             self._schema,
-            compression=_COMPRESSION,
+            compression=COMPRESSION,
             # Dictionaries would take 0.0 and -0.0, and different NaNs, for the same number.
             use_dictionary=False,
             # Fractions are packed byte plane by byte plane, which halves them.
@@ -226,7 +226,7 @@ class SegmentWriter:
         Raises:
             ValueError: if a segment has other arrays than the first one, or of another type.
         """
-        arrays = [_arrays(segment) for _, segment in numbered]
+        arrays = [segment_arrays(segment) for _, segment in numbered]
         for (id, segment), held in zip(numbered, arrays, strict=True):
             if _segment_schema(segment) != self._schema:
                 described = ", ".join(f"{name} of {array.dtype}" for name, array in held.items())
@@ -239,8 +239,8 @@ class SegmentWriter:
             "length": pa.array([len(segment) for _, segment in numbered], pa.int32()),
             "digest": [segment.digest for _, segment in numbered],
             "clip": pa.array(clips, pa.string()),
-            "layout": [json.dumps(_layout(held)) for held in arrays],
-            "true_rewards": _lists([np.asarray(segment.true_rewards, np.float32) for _, segment in numbered]),
+            "layout": [json.dumps(layout_of(held)) for held in arrays],
+            "true_rewards": lists([np.asarray(segment.true_rewards, np.float32) for _, segment in numbered]),
             "absorbing": pa.array(
                 [None if segment.absorbing is None else segment.absorbing.tolist() for _, segment in numbered],
                 pa.list_(pa.bool_()),
@@ -249,15 +249,13 @@ class SegmentWriter:
         for name in self._schema.names[len(columns) :]:
             is_bytes = pa.types.is_binary(self._schema.field(name).type.value_type)
             column = [held.get(name) for held in arrays]
-            columns[name] = (
-                _lists_of_bytes(column) if is_bytes else _lists_of_lists([a for a in column if a is not None])
-            )
+            columns[name] = lists_of_bytes(column) if is_bytes else lists_of_lists([a for a in column if a is not None])
         self._writer.write_batch(pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema))
 
 
 def byte_size(segment: Segment) -> int:
     """How much memory the arrays of a segment take."""
-    return sum(array.nbytes for array in _arrays(segment).values())
+    return sum(array.nbytes for array in segment_arrays(segment).values())
 
 
 def segment_from_row(batch: Any, row: int) -> tuple[int, Segment]:
@@ -268,7 +266,7 @@ def segment_from_row(batch: Any, row: int) -> tuple[int, Segment]:
         KeyError: if a column is missing.
     """
     layout = json.loads(batch.column("layout")[row].as_py())
-    arrays = {name: _array(batch.column(name)[row], described) for name, described in layout.items()}
+    arrays = {name: array_of(batch.column(name)[row], described) for name, described in layout.items()}
     absorbing = batch.column("absorbing")[row]
     segment = Segment(
         _with_prefix(arrays, "observations/") or arrays["observations"],
@@ -290,7 +288,7 @@ def _with_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, N
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _arrays(segment: Segment) -> dict[str, NDArray[Any]]:
+def segment_arrays(segment: Segment) -> dict[str, NDArray[Any]]:
     """The arrays of a segment by the names of their columns."""
     seen = sorted(named_arrays(segment.observations))
     held = {f"observations/{key}" if key else "observations": np.asarray(array) for key, array in seen}
@@ -299,7 +297,7 @@ def _arrays(segment: Segment) -> dict[str, NDArray[Any]]:
 
 
 def _segment_schema(segment: Segment) -> Any:
-    arrays = {name: array for name, array in _arrays(segment).items() if name not in _RAW}
+    arrays = {name: array for name, array in segment_arrays(segment).items() if name not in _RAW}
     return pa.schema(
         [
             *_schema(
@@ -310,14 +308,15 @@ def _segment_schema(segment: Segment) -> Any:
                 layout=pa.string(),
                 true_rewards=pa.list_(pa.float32()),
                 absorbing=(pa.list_(pa.bool_()),),
-                **{name: pa.list_(_step_type(array)) for name, array in arrays.items()},
+                **{name: pa.list_(step_type(array)) for name, array in arrays.items()},
                 **{name: (pa.list_(pa.binary()),) for name in _RAW},
             )
         ]
     )
 
 
-def _step_type(array: NDArray[Any]) -> Any:
+def step_type(array: NDArray[Any]) -> Any:
+    """The type of the entry of a step in the column of an array (T, ...)."""
     return pa.binary() if array.dtype == np.uint8 else pa.list_(pa.from_numpy_dtype(array.dtype))
 
 
@@ -333,7 +332,8 @@ def _float_columns(schema: Any) -> list[str]:
     return paths
 
 
-def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def layout_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """What `array_of` needs to know of arrays, by their names."""
     return {name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in arrays.items()}
 
 
@@ -345,22 +345,25 @@ def _offsets(lengths: Sequence[int]) -> Any:
     return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
-def _lists(arrays: Sequence[NDArray[Any]]) -> Any:
+def lists(arrays: Sequence[NDArray[Any]]) -> Any:
+    """A column with the numbers of each array as a list."""
     return pa.ListArray.from_arrays(_offsets([array.size for array in arrays]), pa.array(_flat(arrays)))
 
 
-def _lists_of_lists(arrays: Sequence[NDArray[Any]]) -> Any:
+def lists_of_lists(arrays: Sequence[NDArray[Any]]) -> Any:
+    """A column with a list for each array (T, ...), of a list of numbers for each step."""
     sizes = [math.prod(array.shape[1:]) for array in arrays for _ in range(len(array))]
     steps = pa.ListArray.from_arrays(_offsets(sizes), pa.array(_flat(arrays)))
     return pa.ListArray.from_arrays(_offsets([len(array) for array in arrays]), steps)
 
 
-def _lists_of_bytes(arrays: Sequence[NDArray[Any] | None]) -> Any:
+def lists_of_bytes(arrays: Sequence[NDArray[Any] | None]) -> Any:
+    """A column with a list for each array (T, ...), of the bytes of each step."""
     steps = [None if array is None else [np.ascontiguousarray(step).tobytes() for step in array] for array in arrays]
     return pa.array(steps, pa.list_(pa.binary()))
 
 
-def _array(cell: Any, described: Mapping[str, Any]) -> NDArray[Any]:
+def array_of(cell: Any, described: Mapping[str, Any]) -> NDArray[Any]:
     """The array of a cell, as `layout` describes it."""
     dtype, shape = described["dtype"], tuple(described["shape"])
     if dtype not in _DTYPES or not shape or not all(type(size) is int and size >= 0 for size in shape):
