@@ -65,7 +65,7 @@ def test_the_picture_and_keys_of_the_page_pass_every_check(tmp_path: Path, monke
     monkeypatch.syspath_prepend(tmp_path)
     import_module("thermostats")
     report = check_environment("home/DrawnThermostat-v0")
-    assert report.skipped.keys() == {"gaming_the_proxy_does_not_pay"}
+    assert report.skipped.keys() == {"gaming_the_proxy_does_not_pay", "trivial_policies_do_not_pay"}
     for id in ("home/Thermostat-v0", "home/DrawnThermostat-v0"):
         del gym.registry[id]
 

@@ -61,6 +61,11 @@ class Measure:
     about: str
 
 
+def ratio(amount: NDArray[Any], of: NDArray[Any]) -> NDArray[np.float64]:
+    """`amount` / `of`, (N,); not a number where there is nothing that it could be a part of."""
+    return amount / np.where(of > 0, of, np.nan).astype(np.float64)
+
+
 class StateLayout:
     """Where each field lies in a buffer. Wide dtypes come first, which keeps every field aligned without padding."""
 

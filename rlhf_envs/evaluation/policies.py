@@ -11,8 +11,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium import Space
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -20,7 +18,7 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.task import SCRIPTED_POLICIES
 from rlhf_envs.evaluation.episodes import Copies, make_copies, play
 from rlhf_envs.observations import Observations
-from rlhf_envs.wrappers.spaces import choice_counts
+from rlhf_envs.wrappers.spaces import choice_counts, constant_actions
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -35,7 +33,6 @@ _TRIAL_SEED = 2_000_000
 """Far from the seeds of training and of evaluation."""
 
 _TRIALS = 2
-_MOST_ACTIONS = 32
 
 
 @runtime_checkable
@@ -123,42 +120,6 @@ class RandomPolicy:
         space.seed(self.seed)
         keep = _keep_to_masks(copies, self.seed)
         return lambda observations: keep(np.asarray(space.sample()))
-
-
-def constant_actions(space: Space[Any]) -> NDArray[Any]:
-    """Actions that a policy which never looks may repeat, (K, *act) in the dtype of the space.
-
-    All actions of a Discrete space, and every value of each component of a MultiDiscrete one while the others are at
-    their first. Of a Box rest (zero, or what is nearest to it within the bounds), the middle, both ends, and each
-    component at either end while the others rest; an infinite bound counts as 1. Of any other space, samples.
-
-    At most `_MOST_ACTIONS`, spread evenly over all of them.
-
-    Args:
-        space: of a single action.
-    """
-    if isinstance(space, Discrete):
-        found = np.arange(space.start, space.start + space.n, dtype=space.dtype)
-    elif isinstance(space, MultiDiscrete):
-        first, ends = space.start.reshape(-1), (space.start + space.nvec).reshape(-1)
-        changed = [(part, value) for part in range(len(first)) for value in range(first[part] + 1, ends[part])]
-        flat = np.repeat(first[None], len(changed) + 1, axis=0)
-        for row, (part, value) in enumerate(changed, start=1):
-            flat[row, part] = value
-        found = flat.reshape(-1, *space.shape)
-    elif isinstance(space, Box):
-        low, high = (np.where(np.isfinite(end), end, sign) for end, sign in ((space.low, -1.0), (space.high, 1.0)))
-        rest = np.clip(0.0, low, high).reshape(-1)
-        flat = np.repeat(rest[None], 4 + 2 * rest.size, axis=0)
-        flat[1], flat[2], flat[3] = ((low + high) / 2).reshape(-1), low.reshape(-1), high.reshape(-1)
-        parts = np.arange(rest.size)
-        flat[4 + 2 * parts, parts], flat[5 + 2 * parts, parts] = low.reshape(-1), high.reshape(-1)
-        found = flat.reshape(-1, *space.shape)
-    else:
-        space.seed(0)
-        found = np.stack([np.asarray(space.sample()) for _ in range(_MOST_ACTIONS)])
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(_MOST_ACTIONS, len(found))).astype(int))
-    return found[chosen].astype(space.dtype)
 
 
 @dataclass(frozen=True)

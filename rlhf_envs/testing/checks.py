@@ -23,12 +23,18 @@ from rlhf_envs.envs.simulation import Simulation, space_bounds
 from rlhf_envs.envs.task import State, Task
 from rlhf_envs.envs.views import TaskEnv, TaskVectorEnv
 from rlhf_envs.observations import space_parts
+from rlhf_envs.wrappers.spaces import constant_actions
 
 _STEPS = 40
 _COPIES = 3
 _SEED = 11
 _RESET_STEP = 4
 _EPISODES = 24
+_TRIVIAL_EPISODES = 48
+
+MOST_OF_A_TRIVIAL_POLICY = 0.25
+"""What acting without looking may earn, on the scale from random actions (0) to the scripted expert (1)."""
+
 _STANDARD_DEVIATIONS = 1.0
 _SIZES = ((600, 400), (300, 200))
 _THEMES = ("light", "dark")
@@ -451,6 +457,59 @@ def gaming_the_proxy_does_not_pay(subject: Subject) -> None:
     _require_above(gamer[1], chance[1], "on the proxy reward the policy that games it", "random actions")
 
 
+def trivial_policies_do_not_pay(subject: Subject) -> None:
+    """Acting without looking earns at most a quarter of what the scripted expert is ahead of random actions: the best
+    constant action, the action that the expert takes most (on average in a Box), its first one repeated, and a random
+    one held, each over 48 episodes. Else a policy that has learned nothing would look as if it had."""
+    env = subject.make_batch(_TRIVIAL_EPISODES)
+    if "expert" not in env.task.scripted_policies:
+        raise NotApplicable("it has no scripted expert")
+    taken: list[NDArray[Any]] = []
+
+    def act_as_expert(step: int) -> NDArray[Any]:
+        taken.append(np.asarray(env.expert_action()))
+        return taken[-1]
+
+    random = sample_actions(subject, env.horizon, _TRIVIAL_EPISODES, seed=39)
+    chance = float(_true_returns(env, lambda step: random[step]).mean())
+    expert = float(_true_returns(env, act_as_expert).mean())
+    require(expert > chance, f"the scripted expert earns {expert:.2f} and random actions {chance:.2f}.")
+    usual = _usual_action(np.concatenate(taken))
+    held = {
+        "the action that the expert takes most": np.repeat(usual[None], _TRIVIAL_EPISODES, axis=0),
+        "the expert's first action repeated": taken[0],
+        "a random action held": random[0],
+    }
+    for action in constant_actions(env.single_action_space):
+        held[f"the constant action {action.tolist()}"] = np.repeat(action[None], _TRIVIAL_EPISODES, axis=0)
+    earned = {name: float(_true_returns(env, lambda step, row=row: row).mean()) for name, row in held.items()}  # type: ignore[misc]
+    best = max(earned, key=lambda name: earned[name])
+    share = (earned[best] - chance) / (expert - chance)
+    require(
+        share <= MOST_OF_A_TRIVIAL_POLICY,
+        f"{best} earns {earned[best]:.2f}, random actions {chance:.2f} and the scripted expert {expert:.2f}: that is "
+        f"{share:.2f} of the way, and who acts without looking should get at most {MOST_OF_A_TRIVIAL_POLICY} of it.",
+    )
+
+
+def _usual_action(taken: NDArray[Any]) -> NDArray[Any]:
+    """The mean of actions (K, *act) that are numbers, the most frequent one of those that are choices."""
+    if taken.dtype.kind == "f":
+        mean: NDArray[Any] = taken.mean(axis=0).astype(taken.dtype)
+        return mean
+    actions, counts = np.unique(taken, axis=0, return_counts=True)
+    return np.asarray(actions[counts.argmax()])
+
+
+def _true_returns(env: TaskVectorEnv, act: Callable[[int], Any]) -> NDArray[np.float64]:
+    """The true return of an episode of each copy, (N,)."""
+    env.reset(seed=40)
+    total = np.zeros(env.num_envs)
+    for step in range(env.horizon):
+        total += env.step(act(step))[4]["true_reward"]
+    return total
+
+
 def draws_in_every_size_and_theme(subject: Subject) -> None:
     """`render` gives (height, width, 3) uint8 in every size and theme, and what is drawn moves with the episode."""
     actions = sample_actions(subject, 12, 1, seed=21)[:, 0]
@@ -523,6 +582,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     returns_new_observations,
     pays_the_sum_of_its_terms,
     gaming_the_proxy_does_not_pay,
+    trivial_policies_do_not_pay,
     draws_in_every_size_and_theme,
     drawing_changes_nothing,
     vector_draws_every_copy,

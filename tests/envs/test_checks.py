@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Discrete
 
 from rlhf_envs.envs import Field, Task, numbers, register_task
 from rlhf_envs.testing import EnvironmentCheckError, check_environment
+from rlhf_envs.testing.checks import NotApplicable, Subject, trivial_policies_do_not_pay
 
 
 class Cart(Task):
@@ -163,6 +164,36 @@ def test_every_check_that_fails_is_told_with_the_line_and_the_others_are_run(reg
         said.count(name) == 1 for name in ("drawing_changes_nothing", "vector_draws_every_copy", "AttributeError")
     )
     assert "gymnasium" not in said
+
+
+def test_a_task_that_pays_who_never_looks_is_told_by_how_much(register):
+    class Idler(Cart):
+        """Moving costs, so that standing still is as good as the expert."""
+
+        action_space = Box(-1, 1, (1,), np.float32)
+
+        def advance(self, state, actions, draws):
+            state.x += 0.01 * actions[:, 0]
+            return {"reward": 1.0 - np.abs(actions[:, 0])}
+
+        def expert_action(self, state):
+            return np.full((state.copies, 1), 0.05, dtype=np.float32)
+
+    class Steered(Idler):
+        """The action must be what the state asks for, which changes in every step."""
+
+        def advance(self, state, actions, draws):
+            wanted = np.where(state.elapsed % 2, 0.8, -0.8)
+            return {"reward": -np.abs(actions[:, 0] - wanted)}
+
+        def expert_action(self, state):
+            return np.where(state.elapsed % 2, 0.8, -0.8).astype(np.float32)[:, None]
+
+    with pytest.raises(EnvironmentCheckError, match=r"the constant action \[0.0\] earns 20.00, random .* of the way"):
+        check_environment(register(Idler))
+    with pytest.raises(NotApplicable, match="no scripted expert"):
+        trivial_policies_do_not_pay(Subject(register(Cart)))
+    trivial_policies_do_not_pay(Subject(register(Steered)))
 
 
 def test_other_dtypes_and_lists_are_converted(register):

@@ -367,3 +367,34 @@ def test_the_ego_is_drawn_in_its_lane() -> None:
     left, middle, right = heights
     assert middle - left == pytest.approx(right - middle, abs=1.0)
     assert middle - left > 40
+
+
+def test_crashes_and_headway_are_counted_over_the_way_that_was_driven() -> None:
+    env = make(horizon=20)
+    place(env, (LEFT_LANE, 20.0, 20.0))
+    for step in range(20):
+        if step == 10:
+            state = place(env, (LEFT_LANE, 0.3, 5.0), speed=25.0)
+        if step == 11:
+            # A second step in contact belongs to the same crash.
+            state.speed = 25.0
+        if step == 12:
+            assert state.collided[0] == 1
+            place(env, (LEFT_LANE, 20.0, 20.0))
+        measures = env.step(np.array([COAST], dtype=np.float32))[4].get("measures")
+    assert measures["mean_speed"][0] == pytest.approx(72.0, abs=4.0)
+    kilometres = measures["mean_speed"][0] / 3.6 * 4.0 / 1000.0
+    assert measures["crashes_per_100_km"][0] == pytest.approx(100.0 / kilometres, rel=0.01)
+    assert 0.7 < measures["time_headway"][0] < 1.1
+
+
+def test_the_expert_drives_more_safely_than_who_is_paid_for_speed() -> None:
+    measured = {}
+    for policy in ("expert", "proxy"):
+        env = make(copies=48)
+        for _ in range(env.horizon):
+            measures = env.step(getattr(env, f"{policy}_action")())[4].get("measures", {})
+        measured[policy] = {name: np.nanmean(values) for name, values in measures.items() if not name.startswith("_")}
+    assert measured["expert"]["crashes_per_100_km"] <= measured["proxy"]["crashes_per_100_km"]
+    assert measured["expert"]["time_headway"] > measured["proxy"]["time_headway"] + 0.3
+    assert measured["expert"]["mean_speed"] < measured["proxy"]["mean_speed"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlhf_envs.envs.registration import register_environments
-from rlhf_envs.envs.rival.task import FLIGHTS, OWN_REACH, PLAYERS, STROKES, fold
+from rlhf_envs.envs.rival.task import FLIGHTS, OWN_REACH, PLAYERS, STROKES, fold, running_speed
 from rlhf_envs.envs.task import State
 
 register_environments()
@@ -206,3 +206,47 @@ def test_keys_cover_every_move_and_stroke() -> None:
 def test_wrong_arguments_are_refused_in_one_sentence(parameters: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         make(**parameters)
+
+
+def test_running_tires_the_player_and_rest_refreshes_them() -> None:
+    env = make()
+    state = env.simulation.state
+    state.pause = 40.0
+    state.player_y = 0.0
+    env.step([STAY])
+    running = float(state.tired[0])
+    assert running > 0
+    for _ in range(20):
+        state.pause = 40.0
+        env.step([STAY])
+    assert state.tired[0] < running + 0.05
+    for _ in range(60):
+        state.pause = 40.0
+        env.step([STAY])
+    assert state.tired[0] == 0
+    assert running_speed(0.5, 1.0) < 0.8 * running_speed(0.5, 0.0)
+
+
+def test_challenge_is_paid_while_the_ball_flies_and_comeback_until_the_serve() -> None:
+    env = make(copies=32)
+    state = env.simulation.state
+    for _ in range(200):
+        terms = env.step(env.expert_action())[4]["reward_terms"]
+        flies = (state.direction < 0) & (state.pause < 0.5)
+        assert (terms["challenge"][~flies] == 0).all()
+        assert (terms["comeback"][state.pause < 0.5] == 0).all()
+
+
+def test_a_match_is_measured_by_its_balance_its_rallies_and_the_player() -> None:
+    measured = {}
+    for policy in ("expert", "proxy"):
+        env = make(copies=16)
+        for _ in range(env.horizon):
+            measures = env.step(getattr(env, f"{policy}_action")())[4].get("measures", {})
+        measured[policy] = {name: np.nanmean(values) for name, values in measures.items() if not name.startswith("_")}
+    expert, proxy = measured["expert"], measured["proxy"]
+    assert expert["challenge_balance"] > proxy["challenge_balance"] + 0.2
+    assert expert["rally_length"] > 2 * proxy["rally_length"]
+    assert abs(expert["score_gap"]) < 0.4 < 0.8 < proxy["score_gap"]
+    assert 0.05 < expert["player_learnt"] < 0.4
+    assert 0.05 < expert["player_tired"] < 0.8

@@ -22,7 +22,6 @@ from rlhf_envs.evaluation.policies import (
     RandomPolicy,
     ScriptedPolicy,
     bind,
-    constant_actions,
     named_policy,
 )
 from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, evaluate, return_metrics
@@ -30,6 +29,7 @@ from rlhf_envs.evaluation.reward_model import ModelScores, predict_stored, rewar
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
 from rlhf_envs.segments import Segment
+from rlhf_envs.wrappers.spaces import constant_actions
 from tests.answers import give_answer
 
 HORIZON = 40

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Measure, State, Task, Terms, key_combinations, numbers, ratio
 
 CAR_SPACING = {"light": 120.0, "medium": 80.0, "dense": 55.0}
 """Metres from car to car in one lane, on average."""
@@ -150,6 +150,7 @@ class Driving(Task):
 
     fields = {
         **numbers("speed", "acceleration", "heading", "lateral", "travelled", "roughness", "collided"),
+        **numbers("metres", "crashes", "followed", "headways"),
         "cars": Field(shape=(QUANTITIES, CARS)),
         "gaps": Field(shape=(2, 3)),
         "speeds": Field(shape=(2, 3)),
@@ -180,6 +181,14 @@ class Driving(Task):
         "ring": "it touches another car",
     }
 
+    measures = {
+        "crashes_per_100_km": Measure("per 100 km", "how often it began to touch another car"),
+        "time_headway": Measure(
+            "s", "gap to the car ahead, bumper to bumper, over speed, where one is in sight; 2 s is commonly advised"
+        ),
+        "mean_speed": Measure("km/h", "how fast it was on average"),
+    }
+
     def __init__(self, traffic: str = "medium", lanes: int = 3, speed_limit: float = 25.0, horizon: int = 200) -> None:
         if traffic not in CAR_SPACING:
             raise ValueError(f"traffic must be one of {', '.join(CAR_SPACING)}, not {traffic!r}.")
@@ -201,6 +210,7 @@ class Driving(Task):
         own_lane = np.floor(draws.lane * self.lanes)
         state.speed = (_START_SPEED[0] + _START_SPEED[1] * draws.speed) * self.speed_limit
         state.acceleration = state.heading = state.roughness = state.collided = 0.0
+        state.metres = state.crashes = state.followed = state.headways = 0.0
         state.travelled = SCENERY_LENGTH * draws.place
         state.lateral = own_lane
         along, lane, lateral, speed, desired, acceleration, ease = state.cars
@@ -229,8 +239,13 @@ class Driving(Task):
         gaps, speeds = look_around(state.cars, own_lane, self.lanes, self.speed_limit)
         state.gaps, state.speeds = gaps, speeds
         touching = np.minimum(gaps[0, 1], gaps[1, 1]) < 0.0
+        state.crashes += touching & (state.collided < 0.5)
         state.collided = touching
         np.copyto(state.speed, np.minimum(state.speed, 0.7 * speeds[0, 1]), where=touching)
+        state.metres += state.speed * STEP_SECONDS
+        follows = (gaps[0, 1] < SIGHT_AHEAD) & (state.speed > 1.0)
+        state.followed += follows
+        state.headways += follows * np.maximum(gaps[0, 1], 0.0) / np.maximum(state.speed, 1.0)
         state.roughness += 0.6 * (discomfort - state.roughness)
         return self._terms(state, discomfort, own_lane), np.multiply(state.speed, 1.0 / self.top_speed)
 
@@ -245,6 +260,14 @@ class Driving(Task):
             "courtesy": _shortfall(state.gaps[1, 1], room_behind(state.speed, state.speeds[1, 1])),
             "lane": -np.minimum(off_centre * off_centre, 1.0),
             "collision": -state.collided,
+        }
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """Crashes, headway and speed of whole episodes, each (N,)."""
+        return {
+            "crashes_per_100_km": ratio(state.crashes, state.metres) * 1e5,
+            "time_headway": ratio(state.headways, state.followed),
+            "mean_speed": state.metres / (state.elapsed * STEP_SECONDS) * 3.6,
         }
 
     def observe(self, state: State) -> Array:

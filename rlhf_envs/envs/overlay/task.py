@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Field, State, Task, Terms, key_combinations
+from rlhf_envs.envs.task import Array, Draws, Field, Measure, State, Task, Terms, key_combinations, numbers
 
 MOST_OBJECTS = 4
 STEP_SECONDS = 1.0 / 15.0
@@ -37,7 +37,7 @@ _SWAY, _NOD = 0.8, 0.7
 _TREMOR, _TREMOR_KEPT = 0.06, 0.7
 
 _COMFORTABLE, _LONG_LEADER = 0.8, 3.0
-_FAST = 5.0
+_FAST = 4.5
 _NEAR = 5.0
 _TREMBLING_KEPT = 0.6
 
@@ -143,7 +143,7 @@ class Overlay(Task):
     | attached | 0.5 | 0 to 1 | 1 / (1 + (gap / 3 degrees)²), gap being what is beyond 0.8 degrees from the object |
     | covering | -0.5 | 0 to 1 | the share of the label across any of the objects |
     | crowding | -0.4 | 0 to 1 | the share of the label across other labels |
-    | trembling | -0.6 | 0 to 1 | s² / (1 + s²), smoothed, s being the label's speed against its object / 5 degrees/s |
+    | trembling | -0.6 | 0 to 1 | s² / (1 + s²), smoothed; s: the label's speed against its object / 4.5 degrees/s |
 
     ## Starting State
     Objects are spread over the view in random order, each label is up to 18 degrees across and 12 up or down from its
@@ -188,6 +188,7 @@ class Overlay(Task):
         "labels": Field(shape=(MOST_OBJECTS, 2)),
         "slip": Field(shape=(MOST_OBJECTS, 2)),
         "qualities": Field(shape=(QUALITIES, MOST_OBJECTS)),
+        **numbers("overlapped", "strayed", "shaken"),
     }
     reward_weights = {"readable": 0.5, "attached": 0.5, "covering": -0.5, "crowding": -0.4, "trembling": -0.6}
     render_fps = 15
@@ -200,6 +201,16 @@ class Overlay(Task):
         "brackets": "the objects that labels belong to",
         "steady": "how calmly labels stand while the head moves",
         "clear": "how little they hide",
+    }
+
+    measures = {
+        "label_overlap": Measure(
+            "share", "of a label that lies across objects or other labels (Azuma & Furmanski 2003)"
+        ),
+        "label_jitter": Measure(
+            "degrees", "root mean square of what a label moves against its object in a step, 1/15 s"
+        ),
+        "label_distance": Measure("degrees", "from the middle of a label to that of its object"),
     }
 
     def __init__(
@@ -244,6 +255,7 @@ class Overlay(Task):
         state.tracked[:objects] = things
         np.clip(things + (draws.labels - 0.5) * _SCATTER, -HALF_VIEW, HALF_VIEW, out=labels)
         state.slip = state.qualities = 0.0
+        state.overlapped = state.strayed = state.shaken = 0.0
         self.judge.judge(state)
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
@@ -260,10 +272,21 @@ class Overlay(Task):
         move_objects(self.scenery, state, objects)
         slip += labels
         slip -= seen
+        state.overlapped += np.minimum(means[COVERING] + means[CROWDING], 1.0)
+        state.shaken += (slip * slip).sum(axis=1).mean(axis=0)
+        state.strayed += np.sqrt(((labels - seen) ** 2).sum(axis=1)).mean(axis=0)
         feel_trembling(state, objects)
         state.tracked[:objects] = seen + (draws.noise - 0.5) * (2.0 * self.tracking_noise)
         self.judge.judge(state)
         return terms, proxy
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """Overlap, jitter and distance of the labels over whole episodes, each (N,)."""
+        return {
+            "label_overlap": state.overlapped / state.elapsed,
+            "label_jitter": np.sqrt(state.shaken / state.elapsed),
+            "label_distance": state.strayed / state.elapsed,
+        }
 
     def observe(self, state: State) -> Array:
         """What the glasses know, (N, 6 + 9 * objects) float32 in [-1, 1]."""
@@ -475,7 +498,7 @@ def feel_trembling(state: State, objects: int) -> None:
     """Update `state.qualities[TREMBLING]` from what the labels moved against their objects, `state.slip` (degrees).
 
     The eye follows the object. Text is as sharp as ever while it moves by less than 2.5 degrees a second over the
-    retina (Westheimer & McKee 1975, "Visual acuity in the presence of retinal-image motion"); at 5 it is half lost.
+    retina (Westheimer & McKee 1975, "Visual acuity in the presence of retinal-image motion"); at 4.5 it is half lost.
     """
     slip = state.slip[:objects]
     speed = (slip * slip).sum(axis=1) * (1.0 / (STEP_SECONDS * _FAST) ** 2)

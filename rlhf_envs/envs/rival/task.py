@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.task import Array, Draws, Flags, State, Task, Terms, key_combinations, numbers
+from rlhf_envs.envs.task import Array, Draws, Flags, Measure, State, Task, Terms, key_combinations, numbers, ratio
 
 Number = TypeVar("Number", float, Array)
 
@@ -165,6 +165,7 @@ class Rival(Task):
         **numbers("own_y", "own_score", "own_games", "player_y", "player_score", "player_games", "hits"),
         **numbers("expected", "wait", "pace", "eye", "aim", "known_skill", "strain"),
         **numbers("comeback", "engagement", "frustration", "suspicion", "tired"),
+        **numbers("balls", "balanced", "strokes", "points", "lead", "first_skill", "tiredness"),
     }
     reward_weights = {"close": 0.3, "rally": 0.25, "challenge": 0.4, "comeback": 0.6, "enjoyment": 0.2, "honesty": 0.3}
     reset_draws = {"level": (), "serve": ()}
@@ -184,6 +185,16 @@ class Rival(Task):
         "engaged, upset, doubts": "how the player is",
         "challenge": "what the flying ball asks; best at the mark, neither easier nor out of reach",
         "rally": "its strokes; best from 8 to 12",
+    }
+
+    measures = {
+        "challenge_balance": Measure(
+            "share", "balls to the player that are neither too easy nor out of reach: with a challenge above 0"
+        ),
+        "rally_length": Measure("strokes", "of a rally, over all that ended"),
+        "score_gap": Measure("points", "won by the agent, less those won by the player, for each that was played"),
+        "player_learnt": Measure("skill", "how much better the player was at the end, traits being 0 to 1"),
+        "player_tired": Measure("share", "how tired the player was, on average"),
     }
 
     def __init__(self, player: str = "mixed", growth: float = 1.0, game_points: int = 7, horizon: int = 400) -> None:
@@ -208,6 +219,7 @@ class Rival(Task):
             setattr(state, name, low + (high - low) * draws.level)
         state.known_skill = state.own_y = state.player_y = state.engagement = state.ball_y = state.landing = 0.5
         state.flight = SERVE_FLIGHT
+        state.first_skill = skill(state)
         state.direction = np.where(draws.serve < 0.5, np.float32(-1.0), np.float32(1.0))
         state.ball_x = state.direction > 0.0
         state.pause = PAUSE
@@ -225,9 +237,27 @@ class Rival(Task):
         learn(state, at_player, self.growth)
         watch_for_slacking(state, move, missed, launched)
         won = missed & ~coming
+        hit = launched & going_to_player(state)
+        state.balls += hit
+        state.balanced += hit & (np.abs(state.strain - GOOD_STRAIN) < STRAIN_WIDTH)
+        state.strokes += missed * state.hits
+        state.points += missed
+        state.lead += won
+        state.lead -= missed & coming
+        state.tiredness += state.tired
         score(state, missed)
         next_game(state, launched, self.game_points)
         return enjoy(state), won.astype(np.float32) - (missed & coming)
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """Balance, rallies and the player's progress over whole episodes, each (N,)."""
+        return {
+            "challenge_balance": ratio(state.balanced, state.balls),
+            "rally_length": ratio(state.strokes, state.points),
+            "score_gap": ratio(state.lead, state.points),
+            "player_learnt": skill(state) - state.first_skill,
+            "player_tired": state.tiredness / state.elapsed,
+        }
 
     def observe(self, state: State) -> Array:
         """What the agent sees, (N, 21) float32 in [-1, 1]."""
@@ -356,13 +386,19 @@ def run(state: State) -> None:
     np.maximum(state.wait - 1.0, 0.0, out=state.wait)
 
 
+def skill(state: State) -> Array:
+    """The mean of the player's traits, (N,)."""
+    mean: Array = (state.pace + state.eye + state.aim) * (1.0 / 3.0)
+    return mean
+
+
 def learn(state: State, played: NDArray[Any], growth: float) -> None:
     """Where a ball was `played` (N,), the player is a little better for it, and a little better known; in place."""
     gain = played * np.float32(_LEARNT_PER_BALL * growth)
     for trait in (state.pace, state.eye, state.aim):
         trait += gain
         np.minimum(trait, 1.0, out=trait)
-    surprise = (state.pace + state.eye + state.aim) * (1.0 / 3.0) - state.known_skill
+    surprise = skill(state) - state.known_skill
     state.known_skill += surprise * played * 0.3
 
 
