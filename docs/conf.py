@@ -19,7 +19,7 @@ copyright = author
 version = release = _settings["metadata"]["version"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["examples"]
+exclude_patterns = ["examples", "example_dataset"]
 
 html_theme = "furo"
 html_title = f"rlhf-envs {version}"

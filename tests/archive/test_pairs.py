@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from rlhf_envs.archive import PairsFile, export_pairs, export_store, import_pairs
+from rlhf_envs.archive import PairsFile, export_pairs, export_store, import_archive, import_pairs
 from rlhf_envs.cli import archive as command
+from rlhf_envs.evaluation.reward_model import agreement_with_truth
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import PreferenceDataset, RewardEnsemble
 from rlhf_envs.segments import Segment
@@ -180,3 +181,18 @@ def test_what_cannot_be_written_or_read_is_refused_in_one_sentence(
         assert sentence in error and error.startswith("Error: ") and error.count("\n") == 1
     assert not (tmp_path / "back.db").exists() and not (tmp_path / "none").exists()
     assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_the_example_of_the_documentation_is_read_and_says_that_it_is_no_study_of_people(
+    tmp_path: Path, offline: Any
+) -> None:
+    example = Path(__file__).resolve().parents[2] / "docs" / "example_dataset"
+    import_archive(example, tmp_path / "example.db")
+    assert export_pairs(tmp_path / "example.db", tmp_path / "pairs") == {"train": 38}
+    answers = offline.load_dataset(str(example), "answers", split="train")
+    assert set(answers["annotator"]) == {"example-script"} and len(answers) == 44
+    # By a rule that reads the truth, so that a reader of the format sees what can be learned from it.
+    with PreferenceStore.open(tmp_path / "example.db") as store:
+        assert agreement_with_truth(store.each_live_answer(Purpose.TRAIN), store) == {"example-script": (34, 34)}
+    sheet = " ".join((example / "DATASHEET.md").read_text().split())
+    assert "no study of people" in sheet and "Add:" not in sheet + (example / "README.md").read_text()
