@@ -75,7 +75,7 @@ class Arguments:
         seeds: how many runs of each kind.
         first_seed: of the runs; the others follow.
         timesteps: environment steps of a run; by default those of `scripts.benchmark learning`.
-        episodes: on new seeds in which each policy is evaluated.
+        evaluation_episodes: on new seeds in which each policy is evaluated.
         baselines: train on the true reward and in the suite on the proxy as well, which scores need.
         feedback: who answers, as `scripts.train` takes it; people answer "elsewhere", with --store.
         store: the URL of a PostgreSQL database that all runs share, each in a schema of its own, named after its
@@ -97,7 +97,7 @@ class Arguments:
     seeds: int = 5
     first_seed: int = 0
     timesteps: int | None = None
-    episodes: int = 100
+    evaluation_episodes: int = 100
     baselines: bool = True
     feedback: Annotated[str, tyro.conf.arg(metavar=ANNOTATORS.choices("elsewhere"))] = "oracle"
     store: str | None = None
@@ -110,7 +110,7 @@ class Arguments:
     retries: int = 3
 
     def __post_init__(self) -> None:
-        require_positive(self, "seeds", "episodes")
+        require_positive(self, "seeds", "evaluation_episodes")
         if self.first_seed < 0:
             raise ValueError(f"first_seed must be 0 or more, not {self.first_seed}.")
         for name in ("env", "learner", "answers"):
@@ -168,7 +168,7 @@ class Arguments:
             labels=config.labels if answers is None else replace(config.labels, answers=answers),
             feedback=config.feedback if answers is None else self.feedback,
             # Runs side by side use the cores already.
-            run=replace(config.run, evaluation_episodes=self.episodes, processes=False),
+            run=replace(config.run, evaluation_episodes=self.evaluation_episodes, processes=False),
         )
 
     def _with_store(self, config: RunConfig, environment: str, name: str) -> RunConfig:

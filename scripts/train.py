@@ -158,7 +158,7 @@ def _parse(words: list[str], defaults: RunConfig) -> tuple[Path, RunConfig, bool
         # The wrappers on the command line are all of them; tyro would add them to those of the defaults.
         flags = replace(flags, wrapper=())
     default = Arguments(Path(_RUN_DIR), flags, replace(defaults, environment=None))
-    parsed = parse(Arguments, words, _PROGRAM, default=default)
+    parsed = parse(Arguments, words, _PROGRAM, "--help-all", default=default)
     return parsed.run_dir, replace(parsed.run, environment=parsed.environment.environment()), parsed.resume
 
 

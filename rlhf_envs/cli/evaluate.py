@@ -39,7 +39,7 @@ class Arguments:
         against: what to compare it with: folders of other runs in the same environment, and the policies that need no
             training: random, idle (the constant action that earns most), and where the environment defines them
             expert and proxy.
-        episodes: how many each policy plays; all play the same ones.
+        evaluation_episodes: how many each policy plays; all play the same ones.
         seed: episode i begins with seed + i.
         env_kwargs: arguments of the environment that differ from those of training, as JSON, such as
             '{"traffic": "dense"}', to see how the policy does where it has not been trained.
@@ -47,7 +47,7 @@ class Arguments:
 
     run_dir: Path
     against: tuple[str, ...] = ("random",)
-    episodes: int = 50
+    evaluation_episodes: int = 50
     seed: int = FIRST_SEED
     env_kwargs: JSONArguments = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ def _table(args: Arguments) -> Table:
     environment = replace(trained_in, kwargs={**trained_in.kwargs, **args.env_kwargs})
     if args.env_kwargs:
         check_same_spaces(trained_in, environment)
-    played: dict[str, Any] = {"episodes": args.episodes, "seed": args.seed}
+    played: dict[str, Any] = {"episodes": args.evaluation_episodes, "seed": args.seed}
     scores = baselines(environment, **played)
     for name in args.against:
         if name in POLICY_NAMES and name not in scores:
@@ -78,7 +78,7 @@ def _table(args: Arguments) -> Table:
     shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
     scale = _scale(scores, str(args.run_dir), runs)
     changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())
-    return _rich_table(shown, scale, f"{environment.id}{changed}, {counted(args.episodes, 'episode')}")
+    return _rich_table(shown, scale, f"{environment.id}{changed}, {counted(args.evaluation_episodes, 'episode')}")
 
 
 def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) -> Scale:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import getpass
 import importlib.util
+import io
 import json
 import math
+import re
+import sys
 from collections.abc import Collection
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
@@ -52,20 +56,28 @@ name, `dict[str, Any]`, are one JSON object.
 Flags = TypeVar("Flags")
 
 
-def parse(flags: type[Flags], words: list[str] | None, prog: str, **settings: Any) -> Flags:
+def parse(flags: type[Flags], words: list[str] | None, prog: str, help_flag: str = "--help", **settings: Any) -> Flags:
     """Read a command line.
 
     Args:
         flags: the dataclass, or union of them, that the flags fill.
         words: the command line; that of this process where None.
         prog: what its user calls the command.
+        help_flag: what lists all flags, which is what a wrong one points to.
         **settings: others of `tyro.cli`.
 
     Raises:
         ValueError: if a value is out of range.
         SystemExit: if there is no such flag, or help was asked for.
     """
-    parsed = tyro.cli(flags, args=words, prog=prog, registry=FLAG_TYPES, **settings)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said) if help_flag != "--help" else nullcontext():
+            parsed = tyro.cli(flags, args=words, prog=prog, registry=FLAG_TYPES, **settings)
+    finally:
+        # What frames the sentence stays as wide as it was.
+        footer = rf"--help {{{len(help_flag) - 6}}}(?= *\S?$)"
+        sys.stderr.write(re.sub(footer, help_flag, said.getvalue(), flags=re.MULTILINE))
     check_sizes(parsed)
     return parsed
 

@@ -63,7 +63,7 @@ class Learning:
         first_seed: of the runs; the others follow.
         seeds: how many runs of each kind.
         jobs: how many runs at a time, each in a process of its own.
-        episodes: on new seeds in which each policy is evaluated.
+        evaluation_episodes: on new seeds in which each policy is evaluated.
         set: NAME=VALUE for settings of the runs on preferences that differ from the defaults, by their names in
             config.json, such as ensemble.members=5 or labels.selection=uniform.
     """
@@ -75,7 +75,7 @@ class Learning:
     first_seed: int = 0
     seeds: int = 5
     jobs: int = 1
-    episodes: int = 100
+    evaluation_episodes: int = 100
     set: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Learning:
         Raises:
             ValueError: if a setting is not possible.
         """
-        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.episodes}
+        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.evaluation_episodes}
         planned = self.changes().items()
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             for environment_id in dict.fromkeys(self.env):
@@ -231,7 +231,7 @@ class ThirdParty:
         first_seed: of the runs; the others follow.
         seeds: how many runs of each kind.
         jobs: how many runs at a time, each in a process of its own.
-        episodes: on new seeds in which each policy is evaluated.
+        evaluation_episodes: on new seeds in which each policy is evaluated.
     """
 
     name: ClassVar[str] = "third-party"
@@ -243,10 +243,10 @@ class ThirdParty:
     first_seed: int = 0
     seeds: int = 3
     jobs: int = 1
-    episodes: int = 100
+    evaluation_episodes: int = 100
 
     def __post_init__(self) -> None:
-        require_positive(self, "seeds", "jobs", "episodes")
+        require_positive(self, "seeds", "jobs", "evaluation_episodes")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """Do every run that has not been done yet; the figures of all.
@@ -320,7 +320,7 @@ class ThirdParty:
             reward=reward,
             timesteps=self.timesteps or case.timesteps,
             seed=seed,
-            run=RunOptions(evaluation_episodes=self.episodes, processes=False),
+            run=RunOptions(evaluation_episodes=self.evaluation_episodes, processes=False),
         )
 
 
@@ -344,16 +344,16 @@ class Variants:
     Attributes:
         runs: the folder of the learning benchmark; by default the one that --out names.
         seeds: how many of its seeds.
-        episodes: in which each policy is evaluated.
+        evaluation_episodes: in which each policy is evaluated.
     """
 
     name: ClassVar[str] = "variants"
     runs: str | None = None
     seeds: int = 5
-    episodes: int = 100
+    evaluation_episodes: int = 100
 
     def __post_init__(self) -> None:
-        require_positive(self, "seeds", "episodes")
+        require_positive(self, "seeds", "evaluation_episodes")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
         """True returns of all policies on all variants.
@@ -365,10 +365,10 @@ class Variants:
         rows = []
         for variant in VARIANTS:
             log(f"{variant.id} with {variant.kwargs}")
-            untrained = baselines(variant, episodes=self.episodes)
+            untrained = baselines(variant, episodes=self.evaluation_episodes)
             returns = {
                 reward: [
-                    evaluate(SB3Policy(run.directory.load_policy()), variant, episodes=self.episodes).mean
+                    evaluate(SB3Policy(run.directory.load_policy()), variant, episodes=self.evaluation_episodes).mean
                     for run in trained
                     if (run.config.required_environment.id, run.config.reward) == (variant.id, reward)
                 ]

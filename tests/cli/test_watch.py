@@ -203,7 +203,7 @@ def test_closing_the_window_ends_the_command(monkeypatch: pytest.MonkeyPatch) ->
 
 def evaluation(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, list[str]], str]:
     """The cells of the table by policy, and all that was printed."""
-    assert evaluate.main(["--episodes", "6", *arguments]) == 0
+    assert evaluate.main(["--evaluation-episodes", "6", *arguments]) == 0
     said = capsys.readouterr().out
     rows = [line.split("│")[1:-1] for line in said.splitlines() if line.startswith("│")]
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row[0].strip()}, said
@@ -237,7 +237,7 @@ def test_a_run_on_the_true_reward_is_the_reference_and_one_on_the_proxy_may_be_t
 
 
 def test_a_run_is_judged_where_things_go_otherwise(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--run-dir", str(run.path), "--episodes", "20", "--against", "expert", "--env-kwargs"]
+    arguments = ["--run-dir", str(run.path), "--evaluation-episodes", "20", "--against", "expert", "--env-kwargs"]
     expert = []
     for tiring in ("0.0", "2.0"):
         assert evaluate.main([*arguments, f'{{"tiring": {tiring}}}']) == 0
@@ -269,7 +269,7 @@ def test_bad_input_is_refused_in_one_sentence(
     assert "holds no run" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(tmp_path))
     nobody = refused(capsys, evaluate.main, "--run-dir", path, "--against", "nobody")
     assert "nobody holds no run" in nobody and "none of random, idle, expert, proxy either" in nobody
-    assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--episodes", "0")
+    assert "At least 1 episode" in refused(capsys, evaluate.main, "--run-dir", path, "--evaluation-episodes", "0")
     other = RunDirectory(tmp_path / "other")
     other.create(RunConfig(EnvironmentRef("CartPole-v1")).to_json())
     assert "only runs of one task" in refused(capsys, evaluate.main, "--run-dir", path, "--against", str(other.path))

@@ -51,7 +51,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("learned")
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch)
-        assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 0
+        assert benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--out", str(out)]) == 0
     return out
 
 
@@ -94,7 +94,7 @@ def test_a_finished_benchmark_is_not_done_again(learned: Path, tmp_path: Path, m
         raise AssertionError("a finished run was trained again")
 
     monkeypatch.setattr(runs, "train", train)
-    assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 0
+    assert benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--out", str(out)]) == 0
     assert results(out)["learning"]["runs"] == results(learned)["learning"]["runs"]
 
 
@@ -115,11 +115,11 @@ def test_an_interrupted_benchmark_goes_on_with_the_run_that_was_not_finished(
         return real(*run, resume=resume, **switches)
 
     monkeypatch.setattr(runs, "train", interrupted)
-    assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 130
+    assert benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--out", str(out)]) == 130
     assert f"--out {out} continues" in capsys.readouterr().err
     assert results(out) == before
     monkeypatch.setattr(runs, "train", noted)
-    assert benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out)]) == 0
+    assert benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--out", str(out)]) == 0
     assert resumed == [True]
     kept = before["learning"]["runs"][-1]["metrics"]["true_return_mean"]
     assert directory.read_metrics()["true_return_mean"] == kept
@@ -129,7 +129,7 @@ def test_a_folder_of_other_runs_is_refused_before_anything_is_trained(
     learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = copied(learned, tmp_path / "out")
-    said = refused(capsys, *LEARNING, "--episodes", "5", "--out", str(out))
+    said = refused(capsys, *LEARNING, "--evaluation-episodes", "5", "--out", str(out))
     assert "holds a run with other settings; choose another --out" in said
     assert results(out) == results(learned)
 
@@ -139,7 +139,7 @@ def test_two_jobs_do_what_one_does(learned: Path, tmp_path: Path, monkeypatch: p
     out = copied(learned, tmp_path / "out")
     for name in ("true-0", "true-1"):
         RunDirectory(out / "learning" / "rlhf-Recommender-v1" / name).metrics_path.unlink()
-    assert benchmark.main([*LEARNING, "--episodes", "3", "--jobs", "2", "--out", str(out)]) == 0
+    assert benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--jobs", "2", "--out", str(out)]) == 0
     one, two = (
         [run["metrics"]["true_return_mean"] for run in results(folder)["learning"]["runs"]] for folder in (learned, out)
     )
@@ -152,7 +152,7 @@ def test_trained_policies_are_evaluated_on_a_variant_of_their_environment(
     out = copied(learned, tmp_path / "out")
     monkeypatch.setattr(learning, "VARIANTS", (EnvironmentRef(ENVIRONMENT, {"tiring": 2.0}),))
     monkeypatch.setitem(runs.BUDGETS, ENVIRONMENT, runs.Budget(256, (4,)))
-    assert benchmark.main(["variants", "--seeds", "2", "--episodes", "2", "--out", str(out)]) == 0
+    assert benchmark.main(["variants", "--seeds", "2", "--evaluation-episodes", "2", "--out", str(out)]) == 0
     [row] = results(out)["variants"]["rows"]
     assert (row["env"], row["changed"]) == (ENVIRONMENT, {"tiring": 2.0})
     assert len(row["true"]) == len(row["learned"]) == 2
@@ -166,7 +166,7 @@ def test_the_table_of_a_benchmark_stands_between_its_markers(
 ) -> None:
     before = documentation.read_text()
     out = copied(learned, tmp_path / "out")
-    benchmark.main([*LEARNING, "--episodes", "3", "--out", str(out), "--write-docs"])
+    benchmark.main([*LEARNING, "--evaluation-episodes", "3", "--out", str(out), "--write-docs"])
     after = documentation.read_text()
     table = after.partition("<!-- learning -->\n")[2].partition("<!-- /learning -->")[0]
     assert f"| `{ENVIRONMENT}`, 256 steps | 4 |" in table

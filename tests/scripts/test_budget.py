@@ -199,7 +199,18 @@ def test_a_benchmark_of_budgets_runs_and_writes_tables_and_pictures(
     # So short a training on the true reward need not be better than the real ones.
     monkeypatch.setattr(train, "baselines", lambda *where, **how: {"random": Evaluation(np.array([-1e4]), None, {})})
     out = tmp_path / "out"
-    common = ["--env", "Pendulum-v1", "--timesteps", "256", "--seeds", "2", "--episodes", "2", "--out", str(out)]
+    common = [
+        "--env",
+        "Pendulum-v1",
+        "--timesteps",
+        "256",
+        "--seeds",
+        "2",
+        "--evaluation-episodes",
+        "2",
+        "--out",
+        str(out),
+    ]
     assert benchmark.main(["budget", "--answers", "4", "8", *common, "--write-docs"]) == 0
     assert "![Score over the number of answers" in page.read_text() and "| `Pendulum-v1` |" in page.read_text()
     assert {path.name for path in (page.parent / "images").iterdir()} == {"budget.svg", "profile.svg"}

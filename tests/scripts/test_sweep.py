@@ -34,7 +34,19 @@ SMALL = [
     *("learner_settings.num_envs=4", "learner_settings.n_steps=32", "learner_settings.batch_size=128"),
     *("learner_settings.n_epochs=1", "ensemble.hidden=[8]", "fit.steps=10", "run.checkpoint_seconds=0"),
 ]
-GRID = ["--env", ENVIRONMENT, "--answers", "8", "--seeds", "2", "--episodes", "2", "--no-baselines", "--set", *SMALL]
+GRID = [
+    "--env",
+    ENVIRONMENT,
+    "--answers",
+    "8",
+    "--seeds",
+    "2",
+    "--evaluation-episodes",
+    "2",
+    "--no-baselines",
+    "--set",
+    *SMALL,
+]
 LONG = ["--timesteps", "6400"]
 PLACE = Path("runs", "rlhf-Recommender-v1-horizon=20")
 
