@@ -398,3 +398,14 @@ def test_the_expert_drives_more_safely_than_who_is_paid_for_speed() -> None:
     assert measured["expert"]["crashes_per_100_km"] <= measured["proxy"]["crashes_per_100_km"]
     assert measured["expert"]["time_headway"] > measured["proxy"]["time_headway"] + 0.3
     assert measured["expert"]["mean_speed"] < measured["proxy"]["mean_speed"]
+
+
+@pytest.mark.parametrize("size", [(569, 379), (320, 240), (900, 400), (300, 200)])
+def test_a_frame_of_any_shape_is_filled(size: tuple[int, int]) -> None:
+    env = make(render_mode="rgb_array", frame_size=size)
+    place(env)
+    frame = env.render()[0]
+    assert frame.shape == (size[1], size[0], 3)
+    # What is not painted is black, which the light theme has nowhere.
+    assert frame.max(axis=2).min() > 10
+    assert (frame[:, -1].max(axis=1) > 10).all() and (frame[-1].max(axis=1) > 10).all()

@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from rlhf_envs.envs.canvas import Canvas
-from rlhf_envs.envs.palette import LEAST_CONTRAST, THEMES, Color, contrast, text_colors
+from rlhf_envs.envs.overlay.drawing import OBJECT_MARGIN, PER_DEGREE, VIEW
+from rlhf_envs.envs.palette import LEAST_CONTRAST, LIGHT, THEMES, Color, contrast, text_colors
 from rlhf_envs.envs.registration import ENVIRONMENTS, register_environments
+from tests.envs.drawn import Drawn
 
 register_environments()
 
@@ -114,3 +116,44 @@ def test_letters_are_as_far_apart_wherever_they_stand() -> None:
         one, many = canvas.text_width(letter, 12), canvas.text_width(letter * 20, 12)
         assert many == pytest.approx(20 * one, rel=0.05)
     assert canvas.text_width("", 12) == 0
+
+
+def drawn(name: str, **fields: Any) -> Drawn:
+    """What is drawn of an environment with these fields of its state changed."""
+    env: Any = gym.make_vec(name, num_envs=1).unwrapped
+    env.reset(seed=3)
+    for field, value in fields.items():
+        setattr(env.simulation.state, field, value)
+    canvas = Drawn()
+    env.task.draw(env.simulation.state.row(0), canvas)
+    return canvas
+
+
+@pytest.mark.parametrize(("metres", "marks"), [(60.0, []), (22.0, ["!"]), (8.0, ["!!"])])
+def test_too_little_room_on_the_road_is_marked_by_a_sign_besides_its_colour(metres: float, marks: list[str]) -> None:
+    gaps = np.array([[65.0, metres, 65.0], [32.0, 32.0, 32.0]])[..., None]
+    frame = drawn("rlhf/Driving-v1", speed=20.0, gaps=gaps)
+    assert [text.words for text in frame.texts if set(text.words) == {"!"}] == marks
+
+
+@pytest.mark.parametrize(("strain", "lines"), [(0.6, 0), (1.2, 2)])
+def test_a_ball_out_of_reach_is_marked_by_a_cross_besides_its_colour(strain: float, lines: int) -> None:
+    frame = drawn("rlhf/Rival-v1", direction=-1.0, pause=0.0, strain=strain, left=5.0)
+    assert len(frame.lines) == lines
+
+
+def test_an_object_that_a_label_hides_has_a_closed_frame_and_not_only_another_colour() -> None:
+    env: Any = gym.make_vec("rlhf/Overlay-v1", num_envs=1, render_mode="rgb_array").unwrapped
+    env.reset(seed=3)
+    state = env.simulation.state
+    closed = []
+    for distance in (6.0, 0.0):
+        state.seen[1:4] = np.array([[-13.0, 0.0], [0.0, 4.0], [13.0, 0.0]])[..., None]
+        state.labels[:3] = state.seen[1:4] + np.array([[0.0], [distance]])
+        # The middle of the upper edge, where brackets leave a gap and a frame does not.
+        x = VIEW[0] + VIEW[2] / 2 + PER_DEGREE * float(state.seen[1, 0, 0])
+        half = env.task.scenery.halves[0][1]
+        y = VIEW[1] + VIEW[3] / 2 + PER_DEGREE * (float(state.seen[1, 1, 0]) - half) - OBJECT_MARGIN
+        above = env.render()[0][round(y) - 2 : round(y) + 6, round(x)]
+        closed.append(bool((above == LIGHT.bad).all(axis=1).any()))
+    assert closed == [False, True]

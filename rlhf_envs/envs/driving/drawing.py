@@ -30,7 +30,7 @@ CAR_X = 210.0
 """Where the middle of the ego is drawn."""
 CAR_PIXELS, _CAR_WIDTH = CAR_LENGTH * _PER_METRE, 17.0
 _HEADER = 84.0
-_AREA = (0.0, _HEADER, 600.0, 400.0 - _HEADER)
+_WIDTH, _HEIGHT = 600.0, 400.0
 _ROAD_MIDDLE = 242.0
 _LANE_HEIGHT = {2: 62.0, 3: 58.0, 4: 50.0}
 _VERGE = 8.0
@@ -100,11 +100,22 @@ def draw(task: Driving, row: SimpleNamespace, canvas: Canvas) -> None:
     lane_height = _LANE_HEIGHT[task.lanes]
     top = _ROAD_MIDDLE - lane_height * task.lanes / 2
     course = _course(int(row.travelled))
-    name, (_, _, width, height) = f"driving {task.lanes} {task.speed_limit}", _AREA
+    # A frame of another shape than 3:2 is a little larger on one side, or much, and then plain there.
+    width, height = canvas.width / canvas.scale, canvas.height / canvas.scale
+    if width > _WIDTH + _COLUMN or height > _HEIGHT + 1:
+        canvas.background("driving", lambda: None)
+        width, height = min(width, _WIDTH), min(height, _HEIGHT)
+    name = f"driving {task.lanes} {task.speed_limit}"
     canvas.cached(f"{name} header", (0, 0, width, _HEADER), lambda: _captions(task, canvas))
-    shift = (row.travelled - CAR_X / _PER_METRE) * _PER_METRE
     canvas.backdrop(
-        name, _AREA, _ROADSIDE * _PER_METRE, shift, lambda: _scenery(task, canvas, height), course, _COLUMN, _MOST_BEND
+        name,
+        (0, _HEADER, width, height + 1 - _HEADER),
+        _ROADSIDE * _PER_METRE,
+        (row.travelled - CAR_X / _PER_METRE) * _PER_METRE,
+        lambda: _scenery(task, canvas, height + 1 - _HEADER),
+        course,
+        _COLUMN,
+        _MOST_BEND,
     )
     ego_y = top + (row.lateral + 0.5) * lane_height
     _room(row, seen, canvas, course, ego_y, lane_height * 0.6)
@@ -122,7 +133,7 @@ def _course(metre: int) -> tuple[float, ...]:
 
     The road's curvature is that whose pull a driver has to steer against; its sideways place is the double integral.
     """
-    x = (np.arange(0.0, _AREA[2] + 1.0, _COLUMN) - CAR_X) / _PER_METRE
+    x = (np.arange(0.0, _WIDTH + 1.0, _COLUMN) - CAR_X) / _PER_METRE
     return tuple(_sideways(metre + x, float(metre)).tolist())
 
 
@@ -140,7 +151,7 @@ def _integrals() -> tuple[float, NDArray[Any], NDArray[Any], NDArray[Any]]:
     curve = -bend_pull(grid).astype(np.float64)
     once = np.cumsum(curve) * 0.5
     twice = np.cumsum(once) * 0.5
-    ahead = (_AREA[2] - CAR_X) / _PER_METRE
+    ahead = (_WIDTH - CAR_X) / _PER_METRE
     most = np.abs(
         np.interp(grid + ahead, grid, twice) - np.interp(grid, grid, twice) - ahead * np.interp(grid, grid, once)
     )[200 : 200 + int(2 * SCENERY_LENGTH)].max()

@@ -152,12 +152,15 @@ def _glare(place: Point, half: Point, canvas: Canvas) -> None:
 
 
 def _object(scene: str, number: int, place: Point, half: Point, hidden: bool, canvas: Canvas) -> None:
-    """An object's sign within brackets, which are red where a label hides it."""
+    """An object's sign within brackets, which close to a red frame where a label hides it."""
     across, down = half[0] + OBJECT_MARGIN, half[1] + OBJECT_MARGIN
     color = canvas.colors.bad if hidden else canvas.colors.ink
 
     def paint() -> None:
         _SIGNS[scene][number](canvas, across, down, *half)
+        if hidden:
+            canvas.rectangle(1, 1, 2 * across - 2, 2 * down - 2, color, outline=3)
+            return
         for x, along in ((0.0, 0.0), (2 * across - _ARM, 2 * across - 2)):
             for y, upright in ((0.0, 0.0), (2 * down - 2, 2 * down - _ARM)):
                 canvas.rectangle(x, y, _ARM, 2, color)

@@ -198,7 +198,7 @@ class Overlay(Task):
     )
     legend = {
         "blue labels": "the ones to judge",
-        "brackets": "the objects that labels belong to",
+        "brackets": "the objects that labels belong to; a closed red frame: a label hides it",
         "steady": "how calmly labels stand while the head moves",
         "clear": "how little they hide",
     }
