@@ -144,7 +144,7 @@ class LabellingScreen:
         self.clips = self._cache.clips(self.query) or self.clips
         if self.clips is not None and self._playback is None:
             frames = max([len(clip.frames) for clip in self.clips] + [1])
-            rate = self.clips[0].frames_per_second
+            rate = self.clips[0].frames_per_second * self.question.pace
             self._playback = Playback(frames, rate, self._speed, now, self.question.loops)
             self._began, self._began_at = now, time.time()
         if self._playback is not None and not any(self._problems()):
@@ -240,7 +240,7 @@ class LabellingScreen:
             problems=self._problems(),
             chips=tuple(replace(chip, on=n in self._reasons) for n, chip in enumerate(base.chips)),
             feedback=self._feedback,
-            speed=self._speed,
+            speed=self._speed * (1.0 if question is None else question.pace),
             paused=self._playback is not None and self._playback.paused,
             lit=self._lit(now),
             pointed=self._pointed[0],

@@ -150,6 +150,11 @@ def test_a_rating_has_a_value_for_every_step_and_follows_the_held_key(ask: Ask, 
 def test_stepping_through_a_rated_clip_mends_single_steps(ask: Ask, open_for_user: Any) -> None:
     ask("a", kind="rating")
     user = open_for_user("a")
+    user.ticks(30)
+    assert user.window.screen.question.ratings == []  # nothing plays before the person is ready
+    user.press(pygame.K_RETURN)
+    assert "Space starts the clip" in user.view.hint
+    user.press(pygame.K_SPACE)
     user.until(lambda: user.view.ready)
     user.press(pygame.K_COMMA, pygame.K_COMMA)
     bar = user.window.layout.arrangement.boxes["level"]

@@ -96,6 +96,7 @@ def test_a_resized_window_shows_clips_of_its_new_size(ask: Ask, open_for_user: A
 def test_a_window_where_nothing_changes_draws_nothing(ask: Ask, open_for_user: Any) -> None:
     ask("a", kind="rating")
     user = open_for_user("a")
+    user.press(pygame.K_SPACE)
     user.until(lambda: user.view.ready)
     user.until(lambda: user.view.progress)
     user.ticks(5)

@@ -103,6 +103,7 @@ class Question:
     keys: KeyTable = {}  # what keys mean when they go down, in addition to those that always mean the same
     released: KeyTable = {}  # what keys mean when they come up again
     controls: tuple[Control, ...] = (CANNOT_TELL, UNDO_CONTROL, AGAIN)  # what stands below the clips and the reasons
+    pace = 1.0  # how many times as fast as natural the clips play where the person has not changed the speed
     loops = True  # whether the clips begin again after their end
     reason_keys = True  # whether the number keys give reasons; otherwise they are the question's own
     columns: int | None = None  # how many clips stand side by side; None for as many as makes them largest

@@ -11,12 +11,14 @@ from rlhf_envs.envs.palette import Palette
 from rlhf_envs.feedback.outbox import Response
 from rlhf_envs.feedback.window.clips import Playback
 from rlhf_envs.feedback.window.questions import (
+    AGAIN,
     CONFIRM,
     DONE,
     MOVE,
     PRESS,
     REPLAY,
     SKIP,
+    UNDO_CONTROL,
     Action,
     Arrangement,
     Control,
@@ -28,12 +30,14 @@ from rlhf_envs.feedback.window.questions import (
 from rlhf_envs.kinds import rating_payload
 from rlhf_envs.queries import Query
 
+_START = Control(("Space",), "start", REPLAY)
+_SKIP = Control(("S",), "cannot tell", SKIP)
 _LEVELS_PER_SECOND = 2.0
 """How fast a held key moves a rating, which goes from -1 to 1."""
 
 
 class RatingQuestion(Question):
-    """A rating from -1 to 1 for each step.
+    """A rating from -1 to 1 for each step. The clip waits for the first key, and plays at half its natural speed.
 
     Attributes:
         level: what is being said.
@@ -42,8 +46,9 @@ class RatingQuestion(Question):
 
     keys = {pygame.K_UP: Action("rate", 1), pygame.K_DOWN: Action("rate", -1), pygame.K_r: REPLAY, pygame.K_s: SKIP}
     released = dict.fromkeys((pygame.K_UP, pygame.K_DOWN), Action("rate", 0))
-    controls = (DONE, Control(("S",), "cannot tell", SKIP), *Question.controls[1:])
+    controls: tuple[Control, ...] = (_START, _SKIP, UNDO_CONTROL)
     loops = False
+    pace = 0.5
 
     def __init__(self, query: Query) -> None:
         super().__init__(query)
@@ -52,6 +57,7 @@ class RatingQuestion(Question):
         self.ratings: list[float] = []
         self._direction = 0
         self._dragging = False
+        self._started = False
         self._shown = -1
         self._then: float | None = None
 
@@ -70,6 +76,8 @@ class RatingQuestion(Question):
         return None
 
     def refusal(self, action: Action) -> str:
+        if not self._started:
+            return "Space starts the clip; hold up or down while it plays."
         if action == CONFIRM:
             return "Rate the clip to its end first: hold up or down while it plays."
         return "Hold up or down while the clip plays; Enter keeps the rating."
@@ -84,6 +92,12 @@ class RatingQuestion(Question):
 
     def follow(self, playback: Playback, now: float) -> None:
         """A held key moves the level; the steps passed since the last call get it. Steps seen again show their own."""
+        if not self._started:
+            if not self._direction and not self._dragging:
+                if not playback.paused:
+                    playback.step(0, now)
+                return
+            self._start(playback, now)
         passed = 0.0 if self._then is None else now - self._then
         self._then = now
         frame = playback.index(now)
@@ -98,13 +112,22 @@ class RatingQuestion(Question):
 
     def replay(self, playback: Playback, now: float) -> None:
         """From a pause the clip goes on; otherwise it is rated again from the start."""
+        if not self._started:
+            self._start(playback, now)
+            return
         if not playback.paused:
             self.level, self.ratings, self._shown = 0.0, [], -1
         playback.replay(now)
 
+    def _start(self, playback: Playback, now: float) -> None:
+        self._started = True
+        self.controls = (DONE, _SKIP, UNDO_CONTROL, AGAIN, *self.controls[3:])
+        playback.paused = False
+        playback.replay(now)
+
     @property
     def look(self) -> Hashable:
-        return self.ready
+        return self.ready, self._started
 
     @property
     def motion(self) -> Hashable:
