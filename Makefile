@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,docs,mujoco,minari,web,data,postgres,contrib,zoo,cluster,explain,prose,transformers
+EXTRAS ?= dev,docs,mujoco,minari,web,data,postgres,contrib,zoo,cluster,explain,wandb,trackio,prose,transformers
 # Where torch comes from. The default holds CPU builds, which spares Linux gigabytes of CUDA; for a GPU, `make clean` and
 # name one of the indexes at https://download.pytorch.org/whl instead. Where it is empty or cannot be reached, pip's own
 # configuration decides.

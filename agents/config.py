@@ -17,6 +17,7 @@ from agents.presets import (
     settings_for,
     timesteps_for,
 )
+from agents.tracking import Tracker
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import ANNOTATORS, Annotator, ScriptedTeacher, TeacherConfig, make_annotator
 from rlhf_envs.feedback.web import checked_url
@@ -111,6 +112,8 @@ class RunOptions:
         threads: threads of PyTorch; small networks run fastest on one.
         device: where policy and reward model compute: "cpu", "cuda", or "auto" for a GPU where there is one. Networks
             as small as the usual ones run fastest on the CPU.
+        tracker: where the run's curves are shown besides TensorBoard: "wandb" (Weights & Biases), "trackio", or "none".
+        tracker_project: in which project.
 
     Raises:
         ValueError: if a value is out of range.
@@ -126,6 +129,8 @@ class RunOptions:
     checkpoint_seconds: float = 15.0
     threads: int = 1
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    tracker: Tracker = "none"
+    tracker_project: str = "rlhf-envs"
 
     def __post_init__(self) -> None:
         for name, least in (("pretrain", 0), ("evaluation_episodes", 1), ("threads", 1)):
@@ -344,6 +349,7 @@ class RunConfig:
 _CHANGEABLE = (
     *(f"page.{name}" for name in ("host", "port", "url", "annotators")),
     *("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device"),
+    *("tracker", "tracker_project"),
 )
 """The flags of a run that may be changed while it lasts, as they say how long and by what means, and not what it is."""
 

@@ -21,6 +21,7 @@ from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
 from agents.reuse import initial_model, load_reward_model
+from agents.tracking import check_tracker, tracking
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -111,8 +112,11 @@ def train(
             progress.before = _pretrain(config, model)
             if scoring.kl is not None:
                 scoring.kl.freeze()
+        tracked = cleanup.enter_context(
+            tracking(config.run.tracker, config.run.tracker_project, directory, config.to_json())
+        )
         saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
-        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving]
+        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving, *tracked.callbacks]
         for note in env.notes:
             progress.message(f"{environment.id}: {note}")
         if _leaves_masks_unused(config.learner, env):
@@ -129,6 +133,7 @@ def train(
             screen = open_screen(config.feedback, directory.path, console, stop.also_when, config.page)
             wait_until_read = cleanup.enter_context(screen)
         model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
+        model.logger.output_formats += tracked.writers
         cleanup.callback(model.logger.close)
         with stop.listening(), progress.shown(directory.progress_path, model.num_timesteps), suppress(Converged):
             remaining = config.timesteps - model.num_timesteps
@@ -140,6 +145,7 @@ def train(
         model.save(directory.policy_path)
         metrics = _metrics(config, directory, model, scoring, progress.state())
         write_json(directory.metrics_path, metrics)
+        tracked.finish(metrics)
         if report:
             write_report(directory)
         if wait_until_read is not None:
@@ -164,6 +170,7 @@ def check_settings(config: RunConfig) -> None:
     """
     environment = config.required_environment
     config = config.settled()
+    check_tracker(config.run.tracker)
     if config.run.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "--device cuda needs a GPU that PyTorch can use, and it finds none; --device auto asks it first."

@@ -82,6 +82,7 @@ _COMMON = (
     ("--pretrain N", "imitate so many demonstrations first ({pretrain})"),
     ("--kl-coef C", "what a nat of KL from the pretrained policy costs; --kl-target adapts it ({kl_coef})"),
     ("--store URL", "a PostgreSQL database that several machines share"),
+    ("--tracker NAME", "show the curves in wandb or trackio ({tracker}); see also --tracker-project"),
     ("--device WHERE", "cpu, cuda or auto ({device})"),
 )
 """What `--help` lists: flags that most runs need, with what they are for; names in braces are defaults."""
@@ -197,6 +198,8 @@ def _start(config: RunConfig, directory: RunDirectory, command: str) -> RunConfi
     config = config.settled()
     if config.reward_model is not None:
         config = begin_with_model(config)
+    if config.environment is None and config.run.tracker != "none":
+        raise ValueError("Without --env no policy is trained, so there are no curves to show; leave --tracker out.")
     if config.environment is not None:
         check_settings(config)
     with directory.starting(config.to_json(), command):

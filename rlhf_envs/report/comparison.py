@@ -44,6 +44,7 @@ _HOW = (
         "run.processes",
         "run.evaluation_episodes",
     ),
+    *("run.tracker", "run.tracker_project"),
     *("page.host", "page.port", "page.url", "page.annotators"),
 )
 """Settings that say how a run is carried out; runs that differ in nothing else are repetitions of each other."""
