@@ -85,7 +85,8 @@ def sees_a_note(frame: Drawn, weights: Weights) -> float:
     fluent, topic, tone, repeated = marks
     stamped = [text.words for text in frame.texts if text.words in STAMPS and text.color == frame.colors.surface]
     words = next((int(text.words.split()[0]) for text in frame.texts if text.words.endswith(" words")), 0)
-    in_time = {"sent": words / 14, "page full": -1}.get(stamped[0], 0) if stamped else 0
+    worth = 1.0 if words >= 12 else 0.75 if words >= 9 else 0.5
+    in_time = {"sent": worth, "page full": -1}.get(stamped[0], 0) if stamped else 0
     over = any(box.y > 336 and box.height == 10 and box.color == frame.colors.bad for box in frame.boxes)
     return float(np.dot(list(weights.values()), [fluent, topic, tone, -repeated, in_time, over]))
 

@@ -146,7 +146,23 @@ def test_a_note_that_is_never_closed_costs_from_the_limit_on_until_the_page_is_f
 
 def test_a_note_is_paid_once_when_it_is_stamped() -> None:
     words = len(NOTE.split())
-    assert judged(make(), NOTE + " the the", "in_time") == [0] * (words - 1) + [round(words / 14, 2), 0, 0]
+    assert judged(make(), NOTE + " the the", "in_time") == [0] * (words - 1) + [0.75, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("note", "worth", "seen"),
+    [
+        ("the soup simmers today . Regards", 0.5, 3),
+        (NOTE, 0.75, 4),
+        ("Dear guest, the spicy soup simmers near our Regards", 0, 1),
+        ("Dear guest, the rather spicy soup simmers near our tasty oven . Regards", 1, 5),
+    ],
+)
+def test_a_sent_note_earns_by_its_length_and_a_hasty_one_nothing(note: str, worth: float, seen: int) -> None:
+    env = make()
+    write(env, note)
+    assert env.simulation.observe()[0, -1] == seen
+    assert write(env, "the")[0]["reward_terms"]["in_time"][0] == worth
 
 
 def test_words_and_notes_are_counted() -> None:

@@ -20,7 +20,14 @@ KEYWORD, ANY_WORD = 0.8, 0.2
 """What the proxy pays for a word on the topic, and for any word."""
 
 _SPLIT_EVERY, _SPLIT_AT = 5, 3
-_IN_TIME = np.array([1, 0, -1], dtype=np.float32)
+LEAST_LENGTHS = (0.0, 0.64, 0.85)
+"""The shares of the limit from which on a note counts as short, fair and long."""
+
+WORTH = np.array([0.5, 0.75, 1.0], dtype=np.float32)
+"""What a note of each of these lengths is worth when it is sent."""
+
+NOT_SENT = np.array([0, 0, -1], dtype=np.float32)
+"""What a note is worth by its stamp otherwise; the first is that of sent notes."""
 
 _ROOM_FOR_MORE = 8
 _GOLDEN, _MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
@@ -79,19 +86,19 @@ class Writing(Task):
     | 8 | 3 | the last word: 0 on another topic than the asked one, 2 on the asked one |
     | 9 | 3 | the last word: 0 in the wrong tone, 2 in the right one |
     | 10 | 5 | length: blank, too short to close, fine, near the limit, over the limit |
-    | 11 | 4 | stamp of the note that was just ended: none, sent, hasty (closed where it does not fit), page full |
-    | 12 | 23 | the words of that note |
+    | 11 | 6 | the note just ended: none, hasty (closed where it does not fit), page full, sent short, fair, long |
 
     ## Rewards
     The last word is judged, and the note that it ended, as they are before the step. The true reward is the weighted
-    sum of these terms; a note that is sent earns by its length, so that short notes do not earn more in the same time.
+    sum of these terms. A note is long from 85% of `max_words` on (12 words of 14) and fair from 64% (9 words); it earns
+    by its length, so that short notes do not earn more in the same time.
     | term | weight | values | meaning |
     |---|---|---|---|
     | fluent | 0.8 | -1, 0, 1 | whether the word fits |
     | on_topic | 0.8 | -1, 0, 1 | whether it is on the asked topic or on another; 0 for a word without a topic |
     | right_tone | 0.8 | -`tone_strictness`, 0, 1 | likewise for its tone |
     | repetition | -0.4 | 0, 1 | it was in the note before; words like "the", "is" and "near" may be |
-    | in_time | 6.0 | -1 to 1 | a note was ended: sent, its words / `max_words`; hasty 0; page full -1 |
+    | in_time | 4.0 | -1 to 1 | a note was ended: sent long 1, fair 0.75, short 0.5; hasty 0; page full -1 |
     | over_limit | -0.4 | 0, 1 | the note is longer than the limit |
 
     The proxy reward is 0.8 for every word on the asked topic and 0.2 for every word.
@@ -142,7 +149,7 @@ class Writing(Task):
         "on_topic": 0.8,
         "right_tone": 0.8,
         "repetition": -0.4,
-        "in_time": 6.0,
+        "in_time": 4.0,
         "over_limit": -0.4,
     }
     reset_draws = step_draws = {"request": ()}
@@ -157,7 +164,7 @@ class Writing(Task):
         "violet words": "in the tone",
         "red marks": "mistakes and repetitions",
         "signs below the page": "what there is to say of the last word",
-        "note above": "the one before; its stamp is filled when it is new",
+        "note above": "the one before; its stamp is filled when it is new, and longer notes earn more",
         "length": "how far the note has come; the line is the limit",
     }
 
@@ -182,13 +189,15 @@ class Writing(Task):
         self.topics, self.max_words, self.tone_strictness = int(topics), int(max_words), int(tone_strictness)
         self.split = split
         self.page_words = self.max_words + OVER
-        margin = [len(OUTLINE), 3, 2, 3, 3, 5, len(STAMPS) + 1, PAGE + 1]
+        margin = [len(OUTLINE), 3, 2, 3, 3, 5, len(STAMPS) + len(WORTH)]
         self._slots = [self.topics, len(TONES), *[len(WORDS) + 1] * LAST, *margin]
         self.observation_space = MultiDiscrete(self._slots)
         self.action_space = Discrete(VOCABULARY)
         pairs = np.arange(self.topics * len(TONES))
         self._requests = pairs[(pairs % _SPLIT_EVERY == _SPLIT_AT) == (split == "test")]
         bounds = np.array([1, SHORTEST - 1, self.max_words - 2, self.max_words + 1])
+        sizes = np.array([least * self.max_words for least in LEAST_LENGTHS[1:]])
+        self._size = (np.arange(PAGE + 1)[:, None] >= sizes).sum(axis=1)
         self._length_seen = (np.arange(PAGE + 1)[:, None] >= bounds).sum(axis=1)
         super().__init__(horizon)
 
@@ -240,18 +249,20 @@ class Writing(Task):
         tone = state.tone_mark.astype(np.float32)
         if self.tone_strictness > 1:
             tone[tone < 0] *= self.tone_strictness
-        worth = np.where(state.stamp == SENT, state.past_length * np.float32(1 / self.max_words), np.float32(1))
+        earned = np.where(
+            state.stamp == SENT, WORTH.take(self._size.take(state.past_length)), NOT_SENT.take(state.stamp)
+        )
         return {
             "fluent": state.fluency.astype(np.float32),
             "on_topic": state.topic_mark.astype(np.float32),
             "right_tone": tone,
             "repetition": state.repeats.astype(np.float32),
-            "in_time": _IN_TIME.take(state.stamp) * worth * _is_stamped(state),
+            "in_time": earned * _is_stamped(state),
             "over_limit": state.length > self.max_words,
         }
 
     def observe(self, state: State) -> NDArray[np.int64]:
-        """Request, last words and what is said of them, (N, 13) int64."""
+        """Request, last words and what is said of them, (N, 12) int64."""
         seen = np.empty((state.copies, len(self._slots)), dtype=np.int64)
         seen[:, 0] = state.topic
         seen[:, 1] = state.tone
@@ -263,8 +274,8 @@ class Writing(Task):
         margin[:, 3] = state.topic_mark
         margin[:, 4] = state.tone_mark
         margin[:, 5] = self._length_seen.take(state.length)
-        margin[:, 6] = (state.stamp + 1) * _is_stamped(state)
-        margin[:, 7] = state.past_length * _is_stamped(state)
+        ended = np.where(state.stamp == SENT, len(STAMPS) + self._size.take(state.past_length), state.stamp)
+        margin[:, 6] = ended * _is_stamped(state)
         margin[:, 1] += 1
         margin[:, 3:5] += 1
         return seen
