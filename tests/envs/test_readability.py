@@ -136,6 +136,14 @@ def test_too_little_room_on_the_road_is_marked_by_a_sign_besides_its_colour(metr
     assert [text.words for text in frame.texts if set(text.words) == {"!"}] == marks
 
 
+@pytest.mark.parametrize(("metres", "stretches"), [(32.0, 1), (6.0, 2)])
+def test_room_behind_is_drawn_only_where_a_car_is_behind(metres: float, stretches: int) -> None:
+    # So slow that a car at the limit would need all the room that is in sight.
+    gaps = np.array([[65.0, 65.0, 65.0], [32.0, metres, 32.0]])[..., None]
+    frame = drawn("rlhf/Driving-v1", speed=5.0, gaps=gaps)
+    assert sum(kind == "polygon" for kind, _ in frame.shapes) == stretches
+
+
 @pytest.mark.parametrize(("strain", "lines"), [(0.6, 0), (1.2, 2)])
 def test_a_ball_out_of_reach_is_marked_by_a_cross_besides_its_colour(strain: float, lines: int) -> None:
     frame = drawn("rlhf/Rival-v1", direction=-1.0, pause=0.0, strain=strain, left=5.0)
