@@ -86,7 +86,7 @@ def agreement_sentence(found: Judgement) -> str:
     if not agreed.shared:
         return "No two annotators judged the same clips, so their agreement is not known (--overlap 2)."
     alike, compared = sum(pair.alike for pair in agreed.pairs), sum(pair.compared for pair in agreed.pairs)
-    alpha = "" if agreed.alpha is None else f" Krippendorff's alpha is {agreed.alpha:.2f}."
+    alpha = "" if agreed.alpha is None else f" Krippendorff's alpha is {agreed.alpha:.2f}, Gwet's AC1 {agreed.ac1:.2f}."
     return f"Where two annotators judged the same clips, they said the same in {alike} of {compared} cases.{alpha}"
 
 
@@ -138,7 +138,7 @@ def _tables(found: Judgement) -> dict[str, TextTable]:
         rows.append(["expected calibration error", *(f"{one.calibration.expected_error:.3f}" for one in every)])
         counts = [f"{one.scores.decided}, {one.scores.ties}, {one.scores.skips}" for one in every]
         rows.append(["decided, ties, skips", *counts])
-        tables["model"] = TextTable("The preference model", 1, ["", *found.model], rows)
+        tables["model"] = TextTable("The preference model", 1, ["figure", *found.model], rows)
         columns = ["on", "predicted “right”", "mean", "answered “right”", "answers"]
         tables["bins"] = TextTable("Its reliability", 2, columns, list(_bin_rows(found)))
     return tables

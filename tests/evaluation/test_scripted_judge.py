@@ -201,3 +201,17 @@ def test_clips_of_another_length_are_not_mixed_with_those_there_are(run: Path) -
     judge(run, ("expert",), ORACLE, SIX)
     with pytest.raises(ValueError, match="clips of 20 steps and not of 10"):
         judge(run, ("expert",), ORACLE, JudgingConfig(clip_seconds=1.0))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_on_the_page_of_a_judgement(run: Path, browser: Any, theme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    place = write_judgement(judge(run, ("expert", "random"), ORACLE, SIX), run / PAGE)
+    context = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(place.as_uri())
+    found = axe.Axe().run(page).response["violations"]
+    assert not [(one["id"], [node["html"][:160] for node in one["nodes"]]) for one in found]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()

@@ -14,6 +14,7 @@ import pytest
 from rlhf_envs.feedback import PreferenceStore
 from tests.feedback.postgresql import empty_database
 from tests.feedback.web.screens import ENVIRONMENT, PATIENCE, Screen, practised, wait_until
+from tests.feedback.web.test_accessibility import check
 
 ROOT = Path(__file__).parents[3]
 
@@ -110,3 +111,12 @@ def test_people_choose_a_run_and_answer_its_questions(shared: Shared, open_scree
     screen.page.get_by_role("link", name="run_a").click()
     screen.press("ArrowRight")
     wait_until(lambda: len(shared.stores["run_a"].live_answers()) == 2)
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_axe_finds_nothing_on_the_list_of_runs(shared: Shared, open_screen: Callable[..., Screen], width: int) -> None:
+    for name in ("ann", "dashboard"):
+        link, token = next(found for person, found in shared.links.items() if (person == "ann") == (name == "ann"))
+        screen = open_screen(f"{link}#token={token}", viewport={"width": width, "height": 844})
+        screen.page.get_by_role("link", name="run_b").wait_for()
+        check(screen, f"the list of runs of {name}")
