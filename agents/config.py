@@ -13,6 +13,7 @@ from agents.presets import (
     SettingsSource,
     ensemble_for,
     feedback_for,
+    kl_coef_for,
     preset_for,
     settings_for,
     timesteps_for,
@@ -240,6 +241,7 @@ class RunConfig:
             labels=feedback_for(environment),
             ensemble=ensemble_for(environment),
             timesteps=timesteps_for(environment),
+            run=RunOptions(kl_coef=kl_coef_for(environment, learner, settings)),
         )
 
     def about_settings(self) -> str:

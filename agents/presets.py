@@ -66,8 +66,11 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
 """What is asked when, by environment id, where the usual schedule does not fit."""
 
 
-TIMESTEPS, PROSE_TIMESTEPS = 500_000, 81_920
+TIMESTEPS, PROSE_TIMESTEPS = 500_000, 40_960
 """Steps of a training: of most environments, and of the one whose policy is a language model."""
+
+PROSE_KL_COEF = 0.5
+"""What a nat of KL costs a language model, where the learned reward has a standard deviation of 1."""
 
 
 SettingsSource = Literal["auto", "zoo", "defaults"]
@@ -157,3 +160,9 @@ def ensemble_for(environment: EnvironmentRef | None) -> EnsembleConfig:
 def timesteps_for(environment: EnvironmentRef | None) -> int:
     """How long a training in an environment is."""
     return PROSE_TIMESTEPS if ensemble_for(environment).language_model else TIMESTEPS
+
+
+def kl_coef_for(environment: EnvironmentRef | None, learner: str = "ppo", source: SettingsSource = "auto") -> float:
+    """What a nat of KL from the pretrained policy costs: something where the preset is a pretrained language model."""
+    is_language_model = bool(getattr(settings_for(environment, learner, source), "language_model", ""))
+    return PROSE_KL_COEF if is_language_model else 0.0

@@ -308,7 +308,7 @@ def kl_penalty(config: RunConfig, model: BaseAlgorithm) -> KLPenalty | None:
     if not config.run.pretrain and not getattr(model.policy, "is_pretrained", False):
         raise ValueError(
             "--kl-coef keeps the policy near a pretrained one, and none is pretrained here; --pretrain N imitates N "
-            "demonstrations first."
+            "demonstrations first, and --kl-coef 0 does without."
         )
     return penalty
 
