@@ -163,7 +163,12 @@ def over_kl(rows: Sequence[Row]) -> Figure:
             axes.set_axis_off()
             continue
         axes.spines["right"].set_visible(axes is not left)
-        axes.plot(np.sqrt(kl[known]), values[known], "o-", color=color, markersize=2.5, linewidth=0.7)
+        # Every fit gives the learned return another scale.
+        changed = np.flatnonzero(np.diff(np.nan_to_num(_column(rows, "labels")[known]))) + 1
+        parts = np.split(np.arange(known.sum()), changed if name == "learned" else [])
+        for part in parts:
+            distance, value = np.sqrt(kl[known])[part], values[known][part]
+            axes.plot(distance, value, "o-", color=color, markersize=2.5, linewidth=0.7)
         axes.set_ylabel(f"{name} return", color=color)
     left.set_xlabel("√KL from the pretrained policy, nats per step")
     right.plot(steps, kl, color=_COLORS["ink"])
