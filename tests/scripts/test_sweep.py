@@ -136,7 +136,7 @@ def test_runs_that_share_a_database_have_a_schema_each(tmp_path: Path) -> None:
         env=("rlhf/Driving-v1",), answers=(4,), seeds=2, store="postgresql://there/labels", out=tmp_path / "mine"
     )
     stores = [run.config.store for run in arguments.plan() if run.config.reward == "learned"]
-    assert stores == [f"postgresql://there/labels?schema=run_mine_rlhf_driving_v0_ppo_4_{seed}" for seed in (0, 1)]
+    assert stores == [f"postgresql://there/labels?schema=run_mine_rlhf_driving_v1_ppo_4_{seed}" for seed in (0, 1)]
     assert {run.config.store for run in arguments.plan() if run.config.reward != "learned"} == {None}
     long = replace(arguments, out=tmp_path / ("long" * 20))
     schemas = {run.config.store.partition("=")[2] for run in long.plan() if run.config.store}

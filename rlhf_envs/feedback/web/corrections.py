@@ -81,6 +81,8 @@ class WebCorrections:
 
     async def corrector(self) -> Corrector | None:
         """What acts, of which only the controls and the pace may be read; None where nobody can act."""
+        if self._looked:  # nobody who only asks waits for those who act
+            return self._corrector
         return await self._run(self._made)
 
     async def can_correct(self, query: Query) -> bool:
