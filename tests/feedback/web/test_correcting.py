@@ -99,8 +99,11 @@ def test_by_touch_buttons_act_and_an_undone_correction_is_asked(
             assert place["y"] + place["height"] <= size[1]
     pad.tap()
     page.get_by_role("button", name="Store: mine is better").wait_for()
+    page.wait_for_timeout(500)  # what has just appeared is not tapped by the finger that acted
     page.get_by_role("button", name="Act again").tap()
     act.get_by_role("button", name="faster").tap()
+    page.get_by_role("button", name="Store: mine is better").wait_for()
+    page.wait_for_timeout(500)
     page.get_by_role("button", name="Store: mine is better").tap()
     answer, _, own = the_correction(store)
     step = answer.context["step"]

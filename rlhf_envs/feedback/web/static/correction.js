@@ -6,6 +6,7 @@ import { capital, clipFrame, element, fitClips, isStacked, keyButton, sideName }
 import { Question } from "./questions/question.js";
 import { theme } from "./theme.js";
 
+const UNSEEN = 350; // milliseconds in which a finger that is lifted from a button cannot mean what took its place
 const PAUSE = 500; // milliseconds, before a picture is asked for again that did not come
 const ARROWS = { ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", " ": "space" };
 const SIDES = ["left", "right"];
@@ -167,10 +168,25 @@ export class Correction extends Question {
       else if (agent.video.readyState >= 2) own.draw(agent.video);
       requestAnimationFrame(follow);
     };
+    const since = performance.now();
+    const seen = (act) => (event) => (event.detail === 0 || performance.now() - since > UNSEEN) && act();
     this.choices = [
-      keyButton("Enter", "Store: mine is better", () => this.store(), { class: "strong" }),
-      keyButton("Bksp", "Act again", () => this.begin(position, step)),
-      this.#leaveButton("Discard"),
+      keyButton(
+        "Enter",
+        "Store: mine is better",
+        seen(() => this.store()),
+        { class: "strong" },
+      ),
+      keyButton(
+        "Bksp",
+        "Act again",
+        seen(() => this.begin(position, step)),
+      ),
+      keyButton(
+        "Esc",
+        "Discard",
+        seen(() => this.host.leave()),
+      ),
     ];
     this.host.changed("Store it, and what you did counts as better than what the agent did.");
     this.host.announce("Done. Enter stores what you did as better, Backspace acts again, Escape discards it.");
