@@ -151,7 +151,7 @@ def test_the_sdist_installs_the_same_files_as_the_wheel(built: Path, installed: 
 def test_both_say_under_which_licences_they_are(built: Path) -> None:
     [wheel] = built.glob("*.whl")
     [described] = importlib.metadata.distributions(path=[str(wheel)])
-    assert described.metadata["License-Expression"] == "MIT AND CC-BY-4.0"
+    assert described.metadata["License-Expression"] == "MIT AND CC-BY-4.0 AND CC0-1.0"
     assert described.metadata.get_all("License-File") == ["LICENSE"]
     [archive] = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:

@@ -495,7 +495,9 @@ def fuzz_folders(sound: Path, folder: Path, count: int, seed: int = 0) -> Tried:
 def damage_folder(folder: Path, rng: np.random.Generator) -> str:
     """Change a file of a run's folder, or what is inside one that is an archive of others."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".html", ".mp4", ".db"))
-    files = [path for path in files if path.name != "lock" and not {"tensorboard", "checkpoints"} & set(path.parts)]
+    files = [
+        path for path in files if path.name != "lock" and not {"tensorboard", "checkpoints", "report"} & set(path.parts)
+    ]
     path = files[int(rng.integers(len(files)))]
     way = str(rng.choice(["inside"] * 5 + ["bytes", "cut", "gone", "pickle"]))
     if way == "gone":

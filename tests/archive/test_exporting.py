@@ -78,7 +78,7 @@ def test_segments_can_be_read_without_this_library(source: Path, exported: Path)
 
 
 def test_the_example_of_the_documentation_reads_an_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
     monkeypatch.chdir(exported.parent)
     names: dict[str, Any] = {}
     exec(compile(example, "data.md", "exec"), names)

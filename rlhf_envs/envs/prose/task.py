@@ -115,7 +115,12 @@ class Prose(Task):
         "Which continuation would you rather read: fluent, warm, and saying nothing twice? If both are alike, take the "
         "more fluent one."
     )
-    legend = {"grey text": "the prompt", "dark text": "what is written", "line": "how much of it there is to come"}
+    legend = {
+        "grey text": "the prompt",
+        "dark text": "what is written",
+        "cursor": "where it goes on",
+        "line": "how much of it there is to come",
+    }
     in_turns = True
 
     drawing = "rlhf_envs.envs.prose.drawing:draw"

@@ -186,7 +186,8 @@ def test_the_interface_shows_stores_once_and_refuses_what_makes_no_sense(
     store: PreferenceStore,
     request_: Interface,  # noqa: F811
 ) -> None:
-    token = request_.tokens.create("ann")
+    token, other = request_.tokens.create("ann"), request_.tokens.create("bob")
+    owner = request_.tokens.create("owner", "owner")
     me = request_("GET", "/api/me", token).json()
     assert me["correction"]["keys"]["w"] == "faster" and me["correction"]["arrows"]["up"] == "w"
     [first, *_] = request_("GET", "/api/queries", token).json()["queries"]
@@ -202,7 +203,6 @@ def test_the_interface_shows_stores_once_and_refuses_what_makes_no_sense(
     assert again.json()["id"] == stored.json()["id"]
     answer, _, own = the_correction(store)
     assert answer.query_id == stored.json()["id"] and len(own) == 6
-    other = request_.tokens.create("bob")
     for who, change, status in (
         (token, {"held": [["w"]] * 3}, 409),  # steps remain
         (token, {"held": [["w"]] * 5}, 409),
@@ -214,7 +214,7 @@ def test_the_interface_shows_stores_once_and_refuses_what_makes_no_sense(
         (token, {"held": [["x" * 17]] * 4}, 422),
         (token, {"position": True}, 422),
         (None, {}, 401),
-        (request_.tokens.create("owner", "owner"), {}, 403),
+        (owner, {}, 403),
     ):
         refused = request_("POST", "/api/corrections", who, json={**whole, "token": "another-token", **change})
         assert refused.status_code == status, (change, refused.text)

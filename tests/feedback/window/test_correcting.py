@@ -70,7 +70,7 @@ def test_by_keys_alone_a_clip_is_taken_over_acted_looked_at_and_stored(
     assert 0 < answer.answered_at - answer.shown_at < 30
     assert "Stored" in user.view.hint
     user.until(lambda: user.window.screen.view(0.0).progress.own_answers == 1)
-    user.ticks(12)
+    user.sees("a")
     user.press(pygame.K_LEFT)
     user.sees("b")
     assert [each.purpose for each in user.stored(2)] == [Purpose.TRAIN] * 2
@@ -122,7 +122,7 @@ def test_backspace_acts_again_from_the_same_moment_and_undo_asks_the_pair(ask: A
     user.press(pygame.K_BACKSPACE)
     user.until(lambda: (user.query or "").startswith("correction/ann/"))
     assert user.answers() == []
-    user.ticks(12)
+    user.sees(user.query)
     user.press(pygame.K_DOWN)
     user.sees("a")
 
