@@ -106,14 +106,12 @@ def preset_for(environment: EnvironmentRef | None, learner: str = "ppo", source:
     if source not in get_args(SettingsSource):
         raise ValueError(f"settings must be one of {', '.join(get_args(SettingsSource))}, not {source!r}.")
     defaults = find_learner(learner).settings_class()
-    id = environment.id.rpartition(":")[2] if environment is not None else ""
+    id = _id(environment)
     if source == "defaults":
         return Preset(sb3_defaults(learner), f"Settings of {learner}: the defaults of Stable-Baselines3.")
     if source == "auto":
         if learner == "ppo" and id in PPO_PRESETS:
-            settings = PPO_PRESETS[id]
-            if settings.language_model and environment is not None:
-                settings = replace(settings, language_model=environment.kwargs.get("model", settings.language_model))
+            settings = replace(PPO_PRESETS[id], language_model=_language_model(environment))
             return Preset(settings, f"Settings of ppo: ours for {id}.")
         if environment is None or id.startswith("rlhf/"):
             return Preset(defaults, f"Settings of {learner}: ours for the environments of the suite.")
@@ -146,23 +144,33 @@ def settings_for(environment: EnvironmentRef | None, learner: str = "ppo", sourc
 
 def feedback_for(environment: EnvironmentRef | None) -> FeedbackConfig:
     """What is asked when in an environment."""
-    return FEEDBACK_PRESETS.get(environment.id.rpartition(":")[2] if environment else "", FeedbackConfig())
+    return FEEDBACK_PRESETS.get(_id(environment), FeedbackConfig())
 
 
 def ensemble_for(environment: EnvironmentRef | None) -> EnsembleConfig:
     """The reward model in an environment."""
-    id = environment.id.rpartition(":")[2] if environment else ""
-    if environment is None or id not in PPO_PRESETS or not PPO_PRESETS[id].language_model:
-        return EnsembleConfig()
-    return EnsembleConfig(language_model=environment.kwargs.get("model", PPO_PRESETS[id].language_model))
+    return EnsembleConfig(language_model=_language_model(environment))
 
 
 def timesteps_for(environment: EnvironmentRef | None) -> int:
     """How long a training in an environment is."""
-    return PROSE_TIMESTEPS if ensemble_for(environment).language_model else TIMESTEPS
+    return PROSE_TIMESTEPS if _language_model(environment) else TIMESTEPS
 
 
 def kl_coef_for(environment: EnvironmentRef | None, learner: str = "ppo", source: SettingsSource = "auto") -> float:
     """What a nat of KL from the pretrained policy costs: something where the preset is a pretrained language model."""
     is_language_model = bool(getattr(settings_for(environment, learner, source), "language_model", ""))
     return PROSE_KL_COEF if is_language_model else 0.0
+
+
+def _id(environment: EnvironmentRef | None) -> str:
+    """The id without the module that registers it; empty for no environment."""
+    return "" if environment is None else environment.id.rpartition(":")[2]
+
+
+def _language_model(environment: EnvironmentRef | None) -> str:
+    """The language model that an environment is written with; empty where none is."""
+    preset = PPO_PRESETS.get(_id(environment))
+    if environment is None or preset is None or not preset.language_model:
+        return ""
+    return str(environment.kwargs.get("model", preset.language_model))

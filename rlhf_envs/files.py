@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
@@ -31,6 +35,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
         raise
     sync_to_disk(path.parent)
     return path
+
+
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows as CSV in the same way; the first one has the columns, and None is an empty field.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
+    written = io.StringIO()
+    writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_atomically(path, written.getvalue())
 
 
 def sync_to_disk(path: str | os.PathLike[str]) -> None:

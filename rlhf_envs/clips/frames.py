@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -73,6 +74,16 @@ def _write(film: Path, frames: NDArray[np.uint8], rate: Fraction) -> None:
             target: Any = {"dst_colorspace": Colorspace.ITU709, "dst_color_range": ColorRange.MPEG}
             container.mux(stream.encode(picture.reformat(format="yuv420p", **target)))
         container.mux(stream.encode())
+
+
+def encode_picture(pixels: NDArray[np.uint8], kind: str) -> bytes:
+    """A picture (height, width, 3) uint8 as a file of this kind: "png" or "jpg"."""
+    import pygame
+
+    written = io.BytesIO()
+    size = pixels.shape[1], pixels.shape[0]
+    pygame.image.save(pygame.image.frombuffer(pixels.tobytes(), size, "RGB"), written, f"frame.{kind}")
+    return written.getvalue()
 
 
 def letterbox(picture: NDArray[np.uint8], frame_size: tuple[int, int], background: Sequence[int]) -> NDArray[np.uint8]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import Space, spaces
+from gymnasium import Space
 from numpy.typing import NDArray
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from rlhf_envs.envs.prose.language_model import OWN, UNTRAINED, GrowingTexts, load_model, read_ends
+from rlhf_envs.envs.prose.language_model import OWN, UNTRAINED, GrowingTexts, are_of_tokens, load_model, read_ends
 
 
 class LanguageModelPolicy(ActorCriticPolicy):
@@ -61,10 +61,7 @@ class LanguageModelPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         model = load_model(self.language_model)
         count, space = model.vocabulary, self.observation_space
-        fits = (
-            isinstance(space, spaces.MultiDiscrete) and bool((space.nvec == count + 1).all()) and space.nvec.ndim == 1
-        )
-        if not fits or self.action_space != spaces.Discrete(count):
+        if not are_of_tokens(space, self.action_space, count):
             raise ValueError(
                 f"The language model {self.language_model} writes in {count:,} tokens, and the environment has "
                 f"actions in {self.action_space}; it needs Discrete({count}) and a window of as many values and one."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from rlhf_envs.evaluation.scores import (
     probability_of_improvement,
     scale_of,
 )
-from rlhf_envs.files import write_atomically
+from rlhf_envs.files import write_atomically, write_csv
 from rlhf_envs.report import charts
 from rlhf_envs.report.charts import decimals, rounded
 from rlhf_envs.report.judgement import TextTable
@@ -281,12 +279,7 @@ def write_comparison(groups: Sequence[ComparedGroup], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "comparison.json", {"groups": [_as_json(group) for group in groups]})
-    written = io.StringIO()
-    rows = list(_rows(groups))
-    writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "comparison.csv", written.getvalue())
+    write_csv(folder / "comparison.csv", list(_rows(groups)))
     environments = []
     for number, environment in enumerate(dict.fromkeys(group.environment_id for group in groups)):
         here = [group for group in groups if group.environment_id == environment]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import pygame
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.clips import ClipPainter, clip_painter, encode_picture
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.kinds import KINDS
@@ -199,15 +196,8 @@ def _shown(painter: ClipPainter, segment: Segment, name: str) -> Markup:
     moments = np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int)
     images = [
         Markup('<img src="data:image/png;base64,{}" alt="step {}">').format(
-            base64.b64encode(_png(frames[moment])).decode(), moment + 1
+            base64.b64encode(encode_picture(frames[moment], "png")).decode(), moment + 1
         )
         for moment in moments
     ]
     return Markup('<div class="strip">{}</div>').format(Markup().join(images))
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    height, width = pixels.shape[:2]
-    written = io.BytesIO()
-    pygame.image.save(pygame.image.frombuffer(pixels.tobytes(), (width, height), "RGB"), written, "frame.png")
-    return written.getvalue()

@@ -7,7 +7,6 @@ which inputs it goes, what was asked of whom, and where the time went.
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +41,7 @@ from rlhf_envs.evaluation.reward_model import (
 from rlhf_envs.feedback import ANNOTATORS, PreferenceStore
 from rlhf_envs.feedback.guidance import Guidance, guidance
 from rlhf_envs.feedback.quality import QualityReport, Share, quality_report, write_quality_report
-from rlhf_envs.files import write_atomically
+from rlhf_envs.files import write_atomically, write_csv
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.observations import Transitions, concatenate_observations
 from rlhf_envs.queries import DEMONSTRATOR, Purpose
@@ -388,11 +387,7 @@ def _write_figures(
     write_json(folder / "figures.json", figures)
     for name, rows in tables.items():
         if rows:
-            written = io.StringIO()
-            writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-            write_atomically(folder / f"{name}.csv", written.getvalue())
+            write_csv(folder / f"{name}.csv", rows)
     names = ["figures.json", *(f"{name}.csv" for name, rows in tables.items() if rows)]
     return [f"{folder.name}/{name}" for name in names]
 

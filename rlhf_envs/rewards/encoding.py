@@ -249,15 +249,12 @@ class TokenReader:
         self, language_model: str, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> None:
         # Imported here, so that rewards of other environments load no language model.
-        from rlhf_envs.envs.prose.language_model import frozen_model, lengths_of, pieces_of, read_ends
+        from rlhf_envs.envs.prose.language_model import are_of_tokens, frozen_model, lengths_of, pieces_of, read_ends
 
         self._model, self._read_ends, self._lengths_of = frozen_model(language_model), read_ends, lengths_of
         self._count = self._model.vocabulary
         self._shape = observation_space.shape
-        window = (
-            isinstance(observation_space, spaces.MultiDiscrete) and (observation_space.nvec == self._count + 1).all()
-        )
-        if not window or action_space != spaces.Discrete(self._count):
+        if not are_of_tokens(observation_space, action_space, self._count):
             raise ValueError(
                 f"The language model {language_model} reads windows of {self._count:,} tokens, not observations in "
                 f"{observation_space} and actions in {action_space}; leave --ensemble.language-model out."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.distributions import kl_divergence
+from stable_baselines3.common.distributions import Distribution, kl_divergence
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
@@ -76,42 +76,37 @@ class KLPenalty:
         Args:
             observations: (B, *obs), or a dict of such arrays, as the policy sees them.
         """
-        self._policy.set_training_mode(False)
-        batch, found = len(next(array for _, array in named_arrays(observations))), []
-        for start in range(0, batch, _AT_ONCE):
-            some: Any = map_observations(lambda part, start=start: part[start : start + _AT_ONCE], observations)
-            seen = obs_as_tensor(some, self._policy.device)
-            with torch.no_grad():
-                apart = kl_divergence(self._policy.get_distribution(seen), self._reference.get_distribution(seen))
-            # Rounding makes that of two equal distributions slightly negative.
-            found.append(apart.reshape(apart.shape[0], -1).sum(dim=1).clamp(min=0).cpu().numpy())
-        return np.concatenate(found).astype(np.float32, copy=False)
+        return np.concatenate([_nats(own, reference) for _, own, reference in self._both(observations)])
 
     def charge(self, buffer: RolloutBuffer | DictRolloutBuffer) -> NDArray[np.float32]:
         """What the steps of a full rollout buffer cost, (steps, copies) float32; adapts the coefficient afterwards."""
         lead = buffer.buffer_size, buffer.n_envs
-        observations = merge_leading_axes(buffer.observations)
-        self.mean = float(self.divergence(observations).mean())
-        actions = buffer.actions.reshape(lead[0] * lead[1], -1)
-        likelihood = self._reference_likelihood(observations, actions).reshape(lead)
+        actions: NDArray[Any] = buffer.actions.reshape(lead[0] * lead[1], -1)
+        if isinstance(self._policy.action_space, spaces.Discrete):
+            actions = actions.reshape(-1)
+        apart, likely = [], []
+        for some, own, reference in self._both(merge_leading_axes(buffer.observations)):
+            apart.append(_nats(own, reference))
+            likely.append(reference.log_prob(torch.from_numpy(actions[some]).to(self._policy.device)).cpu().numpy())
+        self.mean = float(np.concatenate(apart).mean())
+        likelihood = np.concatenate(likely).reshape(lead)
         cost = (np.float32(self.coefficient) * (buffer.log_probs - likelihood)).astype(np.float32)
         if self.target is not None:
             error = max(-_MOST_ERROR, min(self.mean / self.target - 1, _MOST_ERROR))
             self.coefficient *= 1 + _GAIN * error
         return cost
 
-    def _reference_likelihood(self, observations: Any, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The logarithm of the reference's probability or density of B actions, (B,)."""
-        if isinstance(self._policy.action_space, spaces.Discrete):
-            actions = actions.reshape(-1)
-        found = []
-        for start in range(0, len(actions), _AT_ONCE):
-            some: Any = map_observations(lambda part, start=start: part[start : start + _AT_ONCE], observations)
-            seen = obs_as_tensor(some, self._policy.device)
-            taken = torch.from_numpy(actions[start : start + _AT_ONCE]).to(self._policy.device)
+    def _both(self, observations: Any) -> Iterator[tuple[slice, Distribution, Distribution]]:
+        """Which of the states, and the distributions of actions there: of the policy, and of the reference."""
+        self._policy.set_training_mode(False)
+        batch = len(next(array for _, array in named_arrays(observations)))
+        for start in range(0, batch, _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            part: Any = map_observations(lambda array, some=some: array[some], observations)
+            seen = obs_as_tensor(part, self._policy.device)
             with torch.no_grad():
-                found.append(self._reference.get_distribution(seen).log_prob(taken).cpu().numpy())
-        return np.concatenate(found)
+                both = self._policy.get_distribution(seen), self._reference.get_distribution(seen)
+            yield some, *both
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the reference into a checkpoint's folder, and return JSON values for `restore`."""
@@ -130,6 +125,13 @@ class KLPenalty:
         coefficient, mean = float(state["coefficient"]), state["mean"]
         check_penalty(coefficient, self.target)
         self.coefficient, self.mean = coefficient, None if mean is None else float(mean)
+
+
+def _nats(own: Distribution, reference: Distribution) -> NDArray[np.float32]:
+    apart = kl_divergence(own, reference)
+    # Rounding makes that of two equal distributions slightly negative.
+    nats: NDArray[np.float32] = apart.reshape(apart.shape[0], -1).sum(dim=1).clamp(min=0).cpu().numpy()
+    return nats.astype(np.float32, copy=False)
 
 
 def check_penalty(coefficient: float, target: float | None) -> None:

@@ -6,7 +6,7 @@ import inspect
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -448,9 +448,10 @@ def gaming_the_proxy_does_not_pay(subject: Subject) -> None:
     if len(env.task.scripted_policies) < 2 or not env.simulation.has_proxy():
         raise NotApplicable("it does not have all of a proxy reward, a scripted expert and a scripted proxy policy")
     random = sample_actions(subject, env.horizon, _EPISODES, seed=35)
-    expert = _returns(env, lambda step: env.expert_action())
-    gamer = _returns(env, lambda step: env.proxy_action())
-    chance = _returns(env, lambda step: random[step])
+    both = ("true_reward", "proxy_reward")
+    expert = _returns(env, lambda step: env.expert_action(), 36, both)
+    gamer = _returns(env, lambda step: env.proxy_action(), 36, both)
+    chance = _returns(env, lambda step: random[step], 36, both)
     _require_above(expert[0], gamer[0], "on the true reward the expert", "the policy that games the proxy")
     _require_above(expert[0], chance[0], "on the true reward the expert", "random actions")
     _require_above(gamer[1], expert[1], "on the proxy reward the policy that games it", "the expert")
@@ -471,8 +472,8 @@ def trivial_policies_do_not_pay(subject: Subject) -> None:
         return taken[-1]
 
     random = sample_actions(subject, env.horizon, _TRIVIAL_EPISODES, seed=39)
-    chance = float(_true_returns(env, lambda step: random[step]).mean())
-    expert = float(_true_returns(env, act_as_expert).mean())
+    chance = float(_returns(env, lambda step: random[step], 40)[0].mean())
+    expert = float(_returns(env, act_as_expert, 40)[0].mean())
     require(expert > chance, f"the scripted expert earns {expert:.2f} and random actions {chance:.2f}.")
     usual = _usual_action(np.concatenate(taken))
     held = {
@@ -482,7 +483,7 @@ def trivial_policies_do_not_pay(subject: Subject) -> None:
     }
     for action in constant_actions(env.single_action_space):
         held[f"the constant action {action.tolist()}"] = np.repeat(action[None], _TRIVIAL_EPISODES, axis=0)
-    earned = {name: float(_true_returns(env, lambda step, row=row: row).mean()) for name, row in held.items()}  # type: ignore[misc]
+    earned = {name: float(_returns(env, lambda step, row=row: row, 40)[0].mean()) for name, row in held.items()}  # type: ignore[misc]
     best = max(earned, key=lambda name: earned[name])
     share = (earned[best] - chance) / (expert - chance)
     require(
@@ -499,15 +500,6 @@ def _usual_action(taken: NDArray[Any]) -> NDArray[Any]:
         return mean
     actions, counts = np.unique(taken, axis=0, return_counts=True)
     return np.asarray(actions[counts.argmax()])
-
-
-def _true_returns(env: TaskVectorEnv, act: Callable[[int], Any]) -> NDArray[np.float64]:
-    """The true return of an episode of each copy, (N,)."""
-    env.reset(seed=40)
-    total = np.zeros(env.num_envs)
-    for step in range(env.horizon):
-        total += env.step(act(step))[4]["true_reward"]
-    return total
 
 
 def draws_in_every_size_and_theme(subject: Subject) -> None:
@@ -626,14 +618,17 @@ def _without_warning(subject: Subject, checker: str, run: Callable[[], None]) ->
     require(not messages, complaint)
 
 
-def _returns(env: TaskVectorEnv, act: Callable[[int], Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    env.reset(seed=36)
-    true, proxy = np.zeros(env.num_envs), np.zeros(env.num_envs)
+def _returns(
+    env: TaskVectorEnv, act: Callable[[int], Any], seed: int, rewards: Sequence[str] = ("true_reward",)
+) -> list[NDArray[np.float64]]:
+    """The sums of these rewards, by their names in `info`, over an episode of each copy, (N,) each."""
+    env.reset(seed=seed)
+    totals = [np.zeros(env.num_envs) for _ in rewards]
     for step in range(env.horizon):
         info = env.step(act(step))[4]
-        true += info["true_reward"]
-        proxy += info["proxy_reward"]
-    return true, proxy
+        for total, name in zip(totals, rewards, strict=True):
+            total += info[name]
+    return totals
 
 
 def _require_above(higher: NDArray[np.float64], lower: NDArray[np.float64], who: str, whom: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -142,6 +143,16 @@ class Block(nn.Module):
         values = values + self.attend_out(found.transpose(1, 2).reshape(batch, length, width))
         values = values + self.network_out(functional.gelu(self.network(self.network_norm(values))))
         return values, (key, value)
+
+
+def are_of_tokens(observation_space: spaces.Space[Any], action_space: spaces.Space[Any], vocabulary: int) -> bool:
+    """Whether observations are windows of so many tokens and their padding, and actions the next token."""
+    return (
+        isinstance(observation_space, spaces.MultiDiscrete)
+        and observation_space.nvec.ndim == 1
+        and bool((observation_space.nvec == vocabulary + 1).all())
+        and bool(action_space == spaces.Discrete(vocabulary))
+    )
 
 
 def lengths_of(windows: NDArray[Any], vocabulary: int) -> NDArray[np.intp]:

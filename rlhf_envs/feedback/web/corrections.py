@@ -7,16 +7,12 @@ server that was restarted goes on, and a correction that a browser kept while it
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.clips import ClipPainter, clip_painter, encode_picture
 from rlhf_envs.clips.painting import draw_over
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback.correcting import Corrector, can_be_corrected, corrector
@@ -119,7 +115,7 @@ class WebCorrections:
         if theme not in self._painters:
             self._painters[theme] = clip_painter(self._environment.required, FRAME_SIZE, theme)
         pixels = self._painters[theme].frame(acted.state)
-        return Frame(_jpeg(draw_over(pixels, theme) if acted.over else pixels), acted.over)
+        return Frame(encode_picture(draw_over(pixels, theme) if acted.over else pixels, "jpg"), acted.over)
 
 
 def _acted(acting: Corrector | None, taken: TakenOver, to_its_end: bool = False) -> Corrector:
@@ -135,12 +131,3 @@ def _acted(acting: Corrector | None, taken: TakenOver, to_its_end: bool = False)
     except ValueError as error:
         raise AnswerRefusedError(str(error)) from error
     return acting
-
-
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    import pygame
-
-    written = io.BytesIO()
-    size = (pixels.shape[1], pixels.shape[0])
-    pygame.image.save(pygame.image.frombuffer(pixels.tobytes(), size, "RGB"), written, "frame.jpg")
-    return written.getvalue()
