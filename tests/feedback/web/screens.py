@@ -16,7 +16,7 @@ from rlhf_envs.feedback.web.connections import ConnectionLimits, limited_config
 from rlhf_envs.feedback.web.tokens import OWNER, Tokens
 
 ENVIRONMENT = StoredEnvironment(EnvironmentRef("rlhf/Driving-v1"), 6)
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds to wait for what should happen."""
 
 

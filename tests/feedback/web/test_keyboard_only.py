@@ -88,8 +88,9 @@ def test_policies_are_judged(store: PreferenceStore, tmp_path: Any, open_screen:
     practised(store, "ann")
     served = Served(store, tmp_path / "judged", purposes=(Purpose.JUDGE,))
     screen = open_screen(served.link("ann"))
+    first = screen.query()
     assert screen.page.get_by_role("button", name="Correct").count() == 0
-    first = screen.press("ArrowLeft")
+    screen.press("ArrowLeft", first)
     screen.query(first)
     screen.page.keyboard.press("ArrowUp")
     wait_until(lambda: [str(live.choice) for live in store.live_answers(Purpose.JUDGE)] == ["left", "tie"])

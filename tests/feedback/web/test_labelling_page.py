@@ -1,5 +1,6 @@
 """Comparisons on the page, in a real browser on a real server: keys, reload, lost connections, several people."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -29,6 +30,24 @@ def given(store: PreferenceStore, *names: str) -> list[LiveAnswer]:
         for live in store.live_answers(Purpose.TRAIN)
         if live.annotator in (names or ("ann", "bob")) and not store.query(live.query_id).only_for
     ]
+
+
+def test_what_belongs_to_a_question_is_not_on_the_page_before_there_is_one(
+    ready: PreferenceStore, served: Served, open_screen: OpenScreen
+) -> None:
+    screen = open_screen("about:blank")
+    held: list[Any] = []
+    screen.page.route(re.compile("/api/(queries|progress)"), lambda route: held.append(route))
+    screen.page.goto(served.link("ann"))
+    screen.wait_until(lambda: len(held) == 2)
+    buttons = screen.page.locator("#controls button, #choices button, #reasons button")
+    assert buttons.count() > 5 and not any(button.is_visible() for button in buttons.all())
+    screen.page.unroute_all()
+    screen.page.reload()
+    screen.query()
+    assert screen.page.get_by_role("button", name="Correct").is_visible()
+    assert screen.page.get_by_role("button", name="Undo").is_visible()
+    assert screen.page.locator("#reasons button").first.is_visible()
 
 
 def test_keys_answer_and_the_store_has_it_all(ready: PreferenceStore, served: Served, open_screen: OpenScreen) -> None:

@@ -18,7 +18,7 @@ from rlhf_envs.feedback.window import open_window
 from rlhf_envs.segments import Segment
 
 LENGTH = 5
-PATIENCE = 20.0
+PATIENCE = 60.0
 CLIPS = {"comparison": 2, "ranking": 4, "rating": 1, "strength": 2}
 
 

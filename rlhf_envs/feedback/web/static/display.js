@@ -98,6 +98,7 @@ export class Reasons {
     });
     if (this.chips.length)
       find("reasons").replaceChildren(element("span", { class: "unseen" }, "Because of:"), ...this.chips);
+    this.show(false);
   }
 
   #toggle(chip) {
@@ -136,6 +137,7 @@ export class Controls {
     ];
     this.correct = keyButton("C", "Correct", actions.correct, { class: "quiet", sign: "✎" });
     find("controls").replaceChildren(this.undo, ...this.playing, this.correct);
+    this.showPlaying(false, false, false); // until it is known what is asked
   }
 
   showSpeed(speed) {
