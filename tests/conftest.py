@@ -1,8 +1,12 @@
-"""Every test runs without a screen, and on one thread, so that tests run side by side do not slow one another."""
+"""Every test runs without a screen, and on one thread, so that tests run side by side do not slow one another.
+
+Ray reads its settings when it is imported and its token once in each process, so all tests of a process share them.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +16,13 @@ os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Ray listens on loopback alone, and only to who has the token. Machines that run tests are busy.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_agent_register_timeout_ms"] = "120000"  # noqa: SIM112 - Ray writes it so
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 import pytest
 import torch

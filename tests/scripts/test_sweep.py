@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -50,14 +49,6 @@ GRID = [
 LONG = ["--timesteps", "6400"]
 PLACE = Path("runs", "rlhf-Recommender-v1-horizon=20")
 
-# Before Ray is imported: on loopback alone, and only for who has the token.
-RAY = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_agent_register_timeout_ms": "120000",  # machines that run tests are busy
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-}
 OBJECT_STORE_BYTES = 80 * 2**20
 
 
@@ -82,9 +73,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own, which has ended when the context does."""
+    """The command in a process of its own, which has ended when the context does.
+
+    It knows the token of a cluster whose address it has; on this machine alone, it is to protect Ray by itself.
+    """
     command = [sys.executable, "-m", "scripts.sweep", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **RAY})
+    settings = {name: value for name, value in os.environ.items() if "--address" in arguments or name[:4] != "RAY_"}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=settings)
     try:
         yield process
     finally:
@@ -202,10 +197,8 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     # The names of sockets must be short.
     folder = tempfile.mkdtemp(prefix="ray-")
     (Path(folder) / "ray").mkdir()
-    for name, value in {**RAY, "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)}.items():
-        # A process that has used Ray before goes on with the token from then.
-        if name != "RAY_AUTH_TOKEN" or name not in os.environ:
-            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
