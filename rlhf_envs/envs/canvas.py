@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import pairwise
 from math import cos, sin
@@ -22,7 +22,7 @@ _OVERSAMPLED = 4
 """Text is drawn so many times larger and scaled down: at its own size each letter would be moved to a whole pixel,
 which spaces small letters unevenly."""
 
-_MOST_CACHED_TEXTS, _MOST_CACHED_BENDS = 2000, 500
+_MOST_CACHED_TEXTS, _MOST_CACHED_BENDS = 4000, 500
 
 _STRIP = 8
 
@@ -59,6 +59,8 @@ class Canvas:
         self._target = self.surface
         self._fonts: dict[tuple[int, bool], pygame.font.Font] = {}
         self._texts: dict[tuple[str, int, Color, bool], pygame.Surface] = {}
+        self._labels: dict[tuple[str, float, Color, Color], pygame.Surface] = {}
+        self._widths: dict[tuple[str, float, bool], float] = {}
         self._backgrounds: dict[str, pygame.Surface] = {}
         self._newest: dict[str, str] = {}
         self._bends: dict[tuple[tuple[float, ...], int, int], list[tuple[int, int, int]]] = {}
@@ -269,10 +271,35 @@ class Canvas:
         left = round(x * self.scale - drawn.get_width() * shift)
         self._target.blit(drawn, (left, round(y * self.scale - drawn.get_height() / 2)))
 
+    def texts_on(self, ground: Color, places: Iterable[tuple[float, float, str, Color]], size: float) -> None:
+        """Many short texts, (x, y, text, colour), each as `text` draws it, on a ground of one colour.
+
+        Each is painted with the ground once, wherever it stands, since blitting with transparency is slow.
+        """
+        scale, parts = self.scale, []
+        for x, y, text, color in places:
+            key = (text, size, color, ground)
+            label = self._labels.get(key)
+            if label is None:
+                if len(self._labels) >= _MOST_CACHED_TEXTS:
+                    self._labels.clear()
+                shown, pixels = self._text_colors.get(color, color), max(round(size * scale), _SMALLEST_TEXT)
+                width, height = self._drawn(text, pixels, shown, bold=False).get_size()
+                paint = partial(self.text, 0, height / 2 / scale, text, color, size)
+                label = self._labels[key] = self._painted(paint, width, height, ground)
+            parts.append((label, (round(x * scale), round(y * scale - label.get_height() / 2))))
+        self._target.blits(parts, doreturn=False)
+
     def text_width(self, text: str, size: float = 14, bold: bool = False) -> float:
         """How wide a line of text comes out."""
-        font = self._font(max(round(size * self.scale), _SMALLEST_TEXT), bold)
-        return font.size(text)[0] / (_OVERSAMPLED * self.scale)
+        key = (text, size, bold)
+        width = self._widths.get(key)
+        if width is None:
+            if len(self._widths) >= _MOST_CACHED_TEXTS:
+                self._widths.clear()
+            font = self._font(max(round(size * self.scale), _SMALLEST_TEXT), bold)
+            width = self._widths[key] = font.size(text)[0] / (_OVERSAMPLED * self.scale)
+        return width
 
     def gauge(
         self, x: float, y: float, width: float, label: str, share: float, color: Color, height: float = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from rlhf_envs.envs.canvas import Area, Canvas, Point
@@ -115,6 +115,10 @@ class Drawn(Canvas):
         self, x: float, y: float, text: str, color: Color, size: float = 14, anchor: str = "left", bold: bool = False
     ) -> None:
         self.texts.append(Text(x, y, text, color))
+
+    def texts_on(self, ground: Color, places: Iterable[tuple[float, float, str, Color]], size: float) -> None:
+        for x, y, text, color in places:
+            self.text(x, y, text, color, size)
 
     def image(self, x: float, y: float, width: float, height: float, pixels: Any) -> None:
         self.shapes.append(("image", (x, y, width, height)))

@@ -118,6 +118,25 @@ def test_letters_are_as_far_apart_wherever_they_stand() -> None:
     assert canvas.text_width("", 12) == 0
 
 
+@pytest.mark.parametrize("size", [(600, 400), (300, 200)])
+def test_texts_on_a_ground_look_as_if_written_one_by_one(size: tuple[int, int]) -> None:
+    written, blitted = Canvas(*size), Canvas(*size)
+    ground, colors = written.colors.surface, written.colors
+    places = [
+        (40.4, 58.0, "pillow", colors.ink),
+        (131.7, 58.0, "fight", colors.muted),
+        (40.4, 96.3, "ago", colors.good),
+    ]
+    for canvas in (written, blitted):
+        canvas.surface.fill(ground)
+    for _ in range(2):
+        blitted.texts_on(ground, places, 30)
+    for x, y, words, color in places:
+        written.text(x, y, words, color, 30)
+    assert (written.pixels() != np.array(ground)).any()
+    np.testing.assert_array_equal(blitted.pixels(), written.pixels())
+
+
 def drawn(name: str, **fields: Any) -> Drawn:
     """What is drawn of an environment with these fields of its state changed."""
     env: Any = gym.make_vec(name, num_envs=1).unwrapped

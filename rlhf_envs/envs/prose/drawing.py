@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rlhf_envs.envs.prose.language_model import text_of
 from rlhf_envs.envs.prose.task import PROMPT
 
 if TYPE_CHECKING:
@@ -36,31 +33,40 @@ def draw(task: Prose, row: SimpleNamespace, canvas: Canvas) -> None:
     while len(lines) * pitch > _LINES_HIGH and (size, pitch) != _SIZES[-1]:
         size, pitch = _SIZES[_SIZES.index((size, pitch)) + 1]
         lines = _lines(words, size, canvas)
-    end = (float(_LEFT), float(_TOP))
-    for number, line in enumerate(lines):
-        middle = _TOP + number * pitch
-        for left, text, color, width in line:
-            area = (left, middle - 2 * round(0.34 * size), width + 1, 4 * round(0.34 * size))
-            paint = partial(canvas.text, left, middle, text, color, size)
-            canvas.cached(f"{text} {color} {size} {left:.2f} {middle}", area, paint, canvas.colors.surface)
-            end = (left + width, middle)
-    canvas.rectangle(end[0] + 3, end[1] - 0.5 * size, 2, size, canvas.colors.accent)
+    places = [
+        (left, float(_TOP + number * pitch), text, color, width)
+        for number, line in enumerate(lines)
+        for left, text, color, width in line
+    ]
+    canvas.texts_on(canvas.colors.surface, [place[:4] for place in places], size)
+    left, middle, _, _, width = places[-1] if places else (float(_LEFT), float(_TOP), "", canvas.colors.ink, 0.0)
+    canvas.rectangle(left + width + 3, middle - 0.5 * size, 2, size, canvas.colors.accent)
     _draw_line(task, row.length - PROMPT, canvas)
 
 
 def _words(task: Prose, row: SimpleNamespace) -> list[list[tuple[str, bool]]]:
     """Words as their parts, each with whether it is of the continuation; a word may begin in the prompt."""
     words: list[list[tuple[str, bool]]] = []
-    for place, token in enumerate(np.asarray(row.tokens)[: row.length].tolist()):
-        piece, written = text_of([token], task.pieces), place >= PROMPT
-        for part in piece.replace(" ", "\0 ").split("\0"):
-            shown = "".join(letter if letter.isprintable() else "?" for letter in part.strip())
-            long = words and sum(len(text) for text, _ in words[-1]) + len(shown) > _MOST_LETTERS
-            if part.startswith(" ") or not words or long:
+    pieces, letters = task.pieces, 0
+    for place, token in enumerate(row.tokens[: row.length].tolist()):
+        for begins, shown in _parts(pieces[token]) if token < len(pieces) else ():
+            if begins or not words or letters + len(shown) > _MOST_LETTERS:
                 words.append([])
+                letters = 0
             if shown:
-                words[-1].append((shown, written))
+                words[-1].append((shown, place >= PROMPT))
+                letters += len(shown)
     return [word for word in words if word]
+
+
+@lru_cache(maxsize=100_000)
+def _parts(piece: str) -> tuple[tuple[bool, str], ...]:
+    """What a token adds to a text: whether a word begins, and what is shown of it."""
+    parts = piece.replace(" ", "\0 ").split("\0")
+    return tuple(
+        (part.startswith(" "), "".join(letter if letter.isprintable() else "?" for letter in part.strip()))
+        for part in parts
+    )
 
 
 def _lines(
