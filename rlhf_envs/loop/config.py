@@ -134,7 +134,11 @@ class FeedbackConfig:
         queries_per_round: how many queries are asked at a time after the first ones; a tenth of all where None.
         schedule: how the rate of queries falls over training: not at all ("constant"), or quickly at first and then
             ever more slowly ("hyperbolic").
-        initial_share: the part of the budget that is asked after the first rollout.
+        initial_share: the part of the budget that is asked after the first rollout, or after `explore_share`.
+        explore_share: the part of training, from 0 to below `ask_until`, that comes before the first question.
+            Meanwhile the policy is paid for states that are unlike those it has visited (`loop.exploration`; PEBBLE,
+            Lee et al. 2021, arXiv 2106.05091), so that the first questions show behaviour that differs. 0 asks after
+            the first rollout.
         ask_until: the part of training by which the whole budget has been asked. Late questions are about what the
             policy has made of the reward by then, which is where the reward is wrong.
         reliability: estimate how often each annotator errs, and trust them accordingly; of use where several answer.
@@ -171,6 +175,7 @@ class FeedbackConfig:
     queries_per_round: int | None = None
     schedule: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SCHEDULES)}}}")] = "hyperbolic"
     initial_share: float = 0.25
+    explore_share: float = 0.0
     ask_until: float = 0.8
     reliability: bool = False
     demonstration_comparisons: int = 0
@@ -221,6 +226,11 @@ class FeedbackConfig:
         SELECTION_RULES.resolve(self.selection)
         self.resolved_kinds()
         due(self.schedule, 0, 1, self.answers, self.initial_share, self.ask_until)
+        if not 0 <= self.explore_share < self.ask_until:
+            raise ValueError(
+                f"explore_share is a part of training from 0 to below ask_until, {self.ask_until}, by when everything "
+                f"has been asked, not {self.explore_share}."
+            )
 
     @property
     def queries(self) -> int:

@@ -204,6 +204,11 @@ class FeedbackLoop:
         """Answers to ask for in all: what the configuration says, and what the owner of the run requested besides."""
         return self.config.answers + self._requests.extra_answers
 
+    def explores(self, timesteps: int, total_timesteps: int) -> bool:
+        """Whether it is too early for the first question: the policy is to explore, and there is no reward yet."""
+        early = timesteps < self.config.explore_share * total_timesteps
+        return early and not self.has_reward and not self.progress.asked
+
     @property
     def finished_asking(self) -> bool:
         """Whether no more queries will be asked: the budget is spent, or the target accuracy reached."""
@@ -436,6 +441,8 @@ class FeedbackLoop:
         if self.finished_asking:
             return []
         first = progress.asked == 0
+        if self.explores(timesteps, total_timesteps):
+            return []
         at = 0 if first else timesteps
         due_by_now = self._requests.extra_answers + due(
             config.schedule, at, total_timesteps, config.answers, config.initial_share, config.ask_until

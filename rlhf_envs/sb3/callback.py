@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment
 from rlhf_envs.feedback import Annotator, PreferenceStore, TeacherConfig, make_annotator
 from rlhf_envs.json_values import settings_from_json
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop, LoopState, RoundReport, SideSource, about_clips, frame_rate
+from rlhf_envs.loop.exploration import StateEntropy
 from rlhf_envs.observations import Observations, Transitions, map_observations
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
@@ -37,7 +40,8 @@ class PreferenceCallback(ScoringCallback):
     """After every round: asks about it, reads answers, fits the reward, and pays the algorithm by it.
 
     On-policy algorithms (PPO, A2C, ...) are paid at the end of each rollout. The replay buffer of off-policy ones (SAC,
-    TD3, DQN, ...) is paid anew after each fit; before the first one they act at random and learn nothing.
+    TD3, DQN, ...) is paid anew after each fit; before the first one they act at random and learn nothing, unless
+    `FeedbackConfig.explore_share` wants them to explore.
 
     Args:
         env: the environment that the algorithm trains on, from `make_vec_env`.
@@ -112,6 +116,7 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
             on_stage,
         )
+        self._exploration = StateEntropy(self.loop.ensemble.encoder, seed) if feedback.explore_share else None
         self._variants: list[SideRollouts] = []
         for arguments in feedback.variant if feedback.answers else ():
             variant = SideRollouts(env, feedback.steps, seed, variant=arguments)
@@ -124,6 +129,8 @@ class PreferenceCallback(ScoringCallback):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the reward model; how far the feedback loop has come."""
         save(self.loop.ensemble, folder / _REWARD_MODEL)
+        if self._exploration is not None:
+            self._exploration.save(folder)
         return {**super().save(folder), "loop": asdict(self.loop.state())}
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -133,6 +140,8 @@ class PreferenceCallback(ScoringCallback):
         before = self.loop.ensemble
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=before.objective).to(before.device)
         self.loop.restore(loop)
+        if self._exploration is not None:
+            self._exploration.restore(folder)
 
     def save_result(self, path: Path) -> None:
         """Write the reward model.
@@ -227,23 +236,46 @@ class PreferenceCallback(ScoringCallback):
             self.logger.record("alarm/disagreement", disagreement)
             self.logger.record("alarm/distance", distance)
         self._stop_requested = report.stop_requested
+        if self._exploration is not None and report.fit is not None and self.loop.ensemble.fits == 1:
+            _forget_values(self.model)
         self._hold_or_release()
         if self.on_round is not None:
             self.on_round(report)
         return report.fit is not None
 
     def score(self, transitions: Transitions) -> NDArray[np.float32]:
-        """The learned reward; 0 as long as there is none."""
+        """The learned reward; as long as there is none, what exploration is worth, or 0."""
+        if self._exploring:
+            assert self._exploration is not None
+            return self._exploration.pay(transitions)
         if not self.loop.has_reward:
             return np.zeros(len(transitions.actions), dtype=np.float32)
         return self.loop.ensemble.transition_reward(transitions)
+
+    @property
+    def _exploring(self) -> bool:
+        """Whether the policy is paid for exploring."""
+        total = getattr(self.model, "_total_timesteps", 0)
+        return self._exploration is not None and self.loop.explores(self.num_timesteps, total)
 
     def _play(self, side: SideRollouts, round: int) -> SegmentRecorder:
         return side.play(self.model, round)
 
     def _hold_or_release(self) -> None:
         assert self.rewards is not None
-        if self.loop.has_reward:
+        if self.loop.has_reward or self._exploring:
             self.rewards.release()
         else:
             self.rewards.hold()
+
+
+def _forget_values(model: BaseAlgorithm) -> None:
+    """Give an on-policy algorithm a fresh value head: what it expected was paid for exploring.
+
+    PEBBLE resets the critic there as well (Lee et al. 2021, algorithm 2). That of an off-policy algorithm learns from
+    the whole buffer, which is paid anew by the first reward.
+    """
+    head = getattr(model.policy, "value_net", None)
+    if isinstance(head, nn.Linear):
+        nn.init.orthogonal_(head.weight)
+        nn.init.zeros_(head.bias)
