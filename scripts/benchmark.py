@@ -23,6 +23,8 @@ from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.budget import Ablation, BudgetCurves
 from scripts.benchmarks.copies import Copies
 from scripts.benchmarks.environments import Environments
+from scripts.benchmarks.fits import Fits
+from scripts.benchmarks.kinds import Kinds
 from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning, ThirdParty, Variants
 from scripts.benchmarks.overhead import Inference, Overhead
@@ -36,7 +38,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but budget, ablation, copies, robustness, scale, variants and third-party, the quick ones first."""
+    """All of them but budget, ablation, kinds, fits, copies, robustness, scale, variants and third-party."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -67,6 +69,8 @@ class Arguments:
         | Learning
         | Annotated[BudgetCurves, tyro.conf.subcommand(name=BudgetCurves.name)]
         | Ablation
+        | Kinds
+        | Fits
         | Variants
         | ThirdParty
         | Annotators
