@@ -116,7 +116,8 @@ class StateEntropy:
             if not source.is_action:
                 category = encoded.categories[:, table].astype(np.uint64)[:, None]
                 places = np.arange(_HASHED, dtype=np.uint64)[None, :]
-                columns.append(uniforms_by_integers(np.full((1, 1), table, np.uint64), category, places))
+                points = uniforms_by_integers(np.full((1, 1), table, np.uint64), category, places)
+                columns.append(points.astype(np.float32))
         return np.concatenate([np.zeros((count, 0), np.float32), *columns], axis=1).astype(np.float32)
 
     def _remember(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
