@@ -20,7 +20,7 @@ import traceback
 import uuid
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +42,8 @@ FAILURE = "failure.txt"
 _ROOT = Path(__file__).parents[2]
 _OBJECT_STORE_BYTES = 80 * 2**20
 """Almost the least that Ray takes; nothing large is sent."""
+
+_AGENT_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 _SECONDS_FOR_PROBES = 180.0
 _STARTS = 3
@@ -264,42 +266,72 @@ def _connected(workers: Workers) -> Iterator[Any]:
     """Ray, connected to the cluster, or started on this machine for as long as the context lasts."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
-    folder = None
-    options: dict[str, Any] = {"address": workers.address, "log_to_driver": False, "logging_level": logging.ERROR}
-    if workers.address is None:
-        # With the first, Ray listens on loopback alone. Whoever else is on this machine lacks the token.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        jobs = workers.jobs or usable_cores()
-        folder = tempfile.mkdtemp(prefix="ray-")
-        options |= {
-            "address": "local",
-            "num_cpus": math.ceil(jobs * workers.cpus),
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": folder,
-        }
-    else:
-        _require_listener(workers.address)
-    import ray
+    with ExitStack() as cleanup:
+        address = workers.address
+        if address is None:
+            # With the first, Ray listens on loopback alone. Whoever else is on this machine lacks the token.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            jobs = workers.jobs or usable_cores()
+            address = cleanup.enter_context(_local_node(math.ceil(jobs * workers.cpus)))
+        else:
+            _require_listener(address)
+        import ray
 
+        cleanup.callback(ray.shutdown)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray raises all kinds
+            raise ValueError(f"Ray cannot be used on {workers.address or 'this machine'}: {_brief(error)}.") from error
+        yield ray
+
+
+@contextmanager
+def _local_node(cpus: int) -> Iterator[str]:
+    """A Ray cluster of this machine alone; its address.
+
+    Raises:
+        ValueError: if it does not start.
+    """
+    folder = tempfile.mkdtemp(prefix="ray-")
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = folder
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster()
     try:
         # Where a machine is busy, Ray's processes may take longer to start than Ray waits.
-        for left in reversed(range(1 if workers.address is not None else _STARTS)):
+        for left in reversed(range(_STARTS)):
             try:
-                ray.init(**options)
+                nodes.add_node(**node_settings(cpus))
                 break
             except Exception as error:  # Ray raises all kinds
-                ray.shutdown()
+                nodes.shutdown()
                 if not left:
-                    where = "this machine" if workers.address is None else workers.address
-                    raise ValueError(f"Ray cannot be used on {where}: {_brief(error)}.") from error
-        yield ray
+                    raise ValueError(f"Ray cannot be used on this machine: {_brief(error)}.") from error
+        yield nodes.address
     finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        nodes.shutdown()
+        if before is None:
+            del os.environ["RAY_TMPDIR"]
+        else:
+            os.environ["RAY_TMPDIR"] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def node_settings(cpus: int) -> dict[str, Any]:
+    """What a node with so many CPUs, and the GPUs of this machine, is started with.
+
+    With the ports of its agents given, it does not wait for these to start, which takes many seconds on a busy machine.
+    """
+    import torch
+
+    with ExitStack() as held:
+        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in _AGENT_PORTS]
+    ports = dict(zip(_AGENT_PORTS, free, strict=True))
+    sizes = {"num_cpus": cpus, "num_gpus": torch.cuda.device_count(), "object_store_memory": _OBJECT_STORE_BYTES}
+    return {**sizes, "include_dashboard": False, **ports}
 
 
 def _require_listener(address: str) -> None:

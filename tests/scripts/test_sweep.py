@@ -8,13 +8,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,6 @@ GRID = [
 ]
 LONG = ["--timesteps", "6400"]
 PLACE = Path("runs", "rlhf-Recommender-v1-horizon=20")
-
-OBJECT_STORE_BYTES = 80 * 2**20
 
 
 def table(out: Path) -> str:
@@ -208,8 +205,8 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         for left in reversed(range(3)):
             try:
                 soon = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-                nodes.add_node(**node(), _system_config=soon)
-                nodes.add_node(**node())
+                nodes.add_node(**cluster.node_settings(1), _system_config=soon)
+                nodes.add_node(**cluster.node_settings(1))
                 break
             except Exception:
                 if not left:
@@ -220,15 +217,6 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     finally:
         nodes.shutdown()
         shutil.rmtree(folder)
-
-
-def node() -> dict[str, Any]:
-    """A node with room for one run. It need not wait for its agents to say their ports."""
-    agents = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    with ExitStack() as held:
-        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in agents]
-    ports = dict(zip(agents, free, strict=True))
-    return {"num_cpus": 1, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False, **ports}
 
 
 def workers_of(node: Any) -> list[int]:
