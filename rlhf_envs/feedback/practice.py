@@ -64,7 +64,7 @@ def ask_practice(store: PreferenceStore, annotator: str, count: int = PRACTICE_R
     if count < 1:
         raise ValueError(f"A practice round has at least 1 comparison, not {count}.")
     task = native_task(store.environment.ref)
-    if task is None or "expert" not in task.scripted_policies or store.live_answers(annotator=annotator):
+    if task is None or "expert" not in task.scripted_policies or store.tally(annotator).given:
         return 0
     pairs = draw_practice(store.environment, annotator, count)
     return len(store.ask([_query(annotator, number, pair) for number, pair in enumerate(pairs)]))

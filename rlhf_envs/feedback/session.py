@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from rlhf_envs.feedback.practice import ask_practice
@@ -15,7 +16,7 @@ from rlhf_envs.feedback.progress import (
     remaining_answers,
     session_progress,
 )
-from rlhf_envs.feedback.quality.annotators import annotator_figures
+from rlhf_envs.feedback.quality.annotators import Share, annotator_figures
 from rlhf_envs.feedback.store import QUEUE, PreferenceStore
 from rlhf_envs.feedback.store.errors import StoreError
 from rlhf_envs.queries import CORRECTION, Answer, Choice, Correction, Purpose, Query, Submission, check_name
@@ -225,8 +226,13 @@ class AnnotatorSession:
 
     def summary(self) -> tuple[tuple[str, str], ...]:
         """What this annotator has done and what became of it, to be read at the end; see `closing_summary`."""
-        answered = [live for live in self.store.live_answers() if live.purpose in self.purposes]
-        return closing_summary(annotator_figures(answered).get(self.annotator), self.progress())
+        answered = self.store.each_live_answer(annotator=self.annotator)
+        figures = annotator_figures(live for live in answered if live.purpose in self.purposes).get(self.annotator)
+        tally = self.store.tallies(purposes=self.purposes).get(self.annotator)
+        if figures is not None and tally is not None:
+            # Counted as answers come in, so that nobody has to read those of all others.
+            figures = replace(figures, agrees=Share(tally.agreed, tally.compared))
+        return closing_summary(figures, self.progress())
 
     def _take(self, purposes: Collection[Purpose], kinds: Collection[str] | None, showing: int | None) -> list[Query]:
         return self.store.take_many(

@@ -83,7 +83,7 @@ class Scale:
             seconds of the dashboard, and those of the export and the quality report with the most memory that their
             processes take, in MB.
         """
-        from rlhf_envs.feedback.web.dashboard import OverviewCache
+        from rlhf_envs.feedback.web.dashboard import OverviewCache, read_asked
 
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
@@ -97,7 +97,7 @@ class Scale:
                 takes = [_taking(store, f"annotator {number % self.annotators}") for number in range(self.takes)]
                 diligent = [_taking(store, _DILIGENT) for _ in range(20)]
                 log("reading the dashboard")
-                dashboard = _seconds(OverviewCache(store, QUEUE).read)
+                dashboard = _seconds(OverviewCache(store, QUEUE).read) + _seconds(lambda: read_asked(store, QUEUE))
             log("exporting")
             exported = _in_process(_EXPORT, place, str(Path(folder, "exported")))
             log("reporting")

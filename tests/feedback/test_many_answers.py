@@ -239,6 +239,26 @@ def test_live_answers_come_in_pages(store: PreferenceStore, make_query: Any, mon
     assert [live.query_id for live in store.live_answers()] == [*ids[:-1], late]
 
 
+def test_the_latest_answers_and_a_sample_of_what_was_shown(store: PreferenceStore, make_query: Any) -> None:
+    asked = store.ask(
+        [make_query(str(number), purpose=Purpose("test" if number == 3 else "train")) for number in range(9)]
+    )
+    for id in asked[:8]:
+        give_answer(store, id, "ann", "left")
+    store.undo("ann")
+    trained = [id for place, id in enumerate(asked[:7]) if place != 3]
+    latest = store.latest_answers([Purpose.TRAIN], 3)
+    assert [live.query_id for live in latest] == trained[:-4:-1]
+    assert latest == list(reversed(store.live_answers(Purpose.TRAIN)))[:3]
+
+    def shown(*ids: int) -> list[int]:
+        return list(dict.fromkeys(segment for id in ids for segment in store.query(id).segment_ids))
+
+    for most, chosen in ((100, trained), (6, trained), (3, trained[::2]), (1, trained[:1])):
+        assert store.sample_of_shown([Purpose.TRAIN], most) == shown(*chosen)
+    assert store.sample_of_shown([Purpose.JUDGE], 5) == []
+
+
 def test_a_take_passes_what_others_hold_in_steps_that_grow_with_their_number_alone(
     tmp_path: Path, make_query: Any
 ) -> None:

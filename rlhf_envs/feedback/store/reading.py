@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from operator import eq
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, case, func, select
+from sqlalchemy import BindParameter, Connection, Row, bindparam, case, func, or_, select
 
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import content_digest
@@ -179,6 +179,39 @@ def load_live_answers(
     found = connection.execute(given).all()
     shown = load_shown(connection, {row.query_id for row in found})
     return [rows.live_answer(row, shown.get(row.query_id, ())) for row in found]
+
+
+def load_latest_answers(connection: Connection, purposes: Collection[Purpose], limit: int) -> list[LiveAnswer]:
+    """The answers to queries of these purposes that stand and arrived last, the newest first."""
+    given = (
+        select(answers, queries.c.round, queries.c.kind, queries.c.purpose, queries.c.context)
+        .join(queries, queries.c.id == answers.c.query_id)
+        .where(is_live(answers), queries.c.purpose.in_([purpose.value for purpose in purposes]))
+        .order_by(answers.c.id.desc())
+        .limit(limit)
+    )
+    found = connection.execute(given).all()
+    shown = load_shown(connection, {row.query_id for row in found})
+    return [rows.live_answer(row, shown.get(row.query_id, ())) for row in found]
+
+
+def sample_shown(connection: Connection, purposes: Collection[Purpose], most: int) -> list[int]:
+    """The segments that answered queries of these purposes show, in the order in which they were asked about.
+
+    Those of at most so many queries, evenly chosen among all.
+    """
+    place = func.row_number().over(order_by=queries.c.id) - 1
+    answered = (
+        select(queries.c.id, place.label("place"), func.count().over().label("all"))
+        .where(queries.c.given > 0, queries.c.purpose.in_([purpose.value for purpose in purposes]))
+        .subquery()
+    )
+    # Of n queries those at whose places floor(place * most / n) rises; all of them where n is no larger.
+    step, before = (((answered.c.place + shift) * most) // answered.c.all for shift in (0, -1))
+    chosen = select(answered.c.id).where(or_(answered.c.all <= most, answered.c.place == 0, step > before))
+    ids = connection.execute(chosen.order_by(answered.c.id)).scalars().all()
+    shown = load_shown(connection, ids)
+    return list(dict.fromkeys(segment_id for id in ids for segment_id in shown.get(id, ())))
 
 
 def look_alike(connection: Connection, name: str) -> str | None:

@@ -187,6 +187,14 @@ class PreferenceStore:
                 return
             last = page[-1].id
 
+    def latest_answers(self, purposes: Collection[Purpose], limit: int) -> list[LiveAnswer]:
+        """The answers to queries of these purposes that stand and arrived last, the newest first."""
+        return self.database.read(reading.load_latest_answers, purposes, limit)
+
+    def sample_of_shown(self, purposes: Collection[Purpose], most: int) -> list[int]:
+        """Ids of the segments of at most `most` answered queries of these purposes, evenly chosen, oldest first."""
+        return self.database.read(reading.sample_shown, purposes, most)
+
     def tally(self, annotator: str, latest: int = 20, *, purposes: Collection[Purpose] = tuple(Purpose)) -> Tally:
         """How many queries of these purposes an annotator has answered, and when they answered the latest of them."""
         return self.database.read(load_tally, annotator, latest, purposes)

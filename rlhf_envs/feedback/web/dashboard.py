@@ -209,7 +209,7 @@ async def dashboard(request: Request, person: Owner) -> Dashboard:
 async def asked(request: Request, person: Owner) -> Asked:
     """The latest answers, and a map of the segments that were asked about."""
     state = request.app.state
-    return await asyncio.to_thread(_read_asked, state.store, state.overview.read().purposes)
+    return await asyncio.to_thread(read_asked, state.store, state.service.purposes)
 
 
 @router.get(
@@ -278,9 +278,8 @@ async def end_link(
     return {"name": name}
 
 
-def _read_asked(store: PreferenceStore, purposes: Collection[Purpose]) -> Asked:
-    live = [each for each in store.live_answers() if each.purpose in purposes]
-    latest = sorted(live, key=lambda each: each.answered_at or 0.0)[-_LATEST_ANSWERS:]
+def read_asked(store: PreferenceStore, purposes: Collection[Purpose]) -> Asked:
+    """The latest answers to queries of these purposes, and a map of what was asked about."""
     answers = [
         GivenAnswer(
             query=each.query_id,
@@ -292,10 +291,9 @@ def _read_asked(store: PreferenceStore, purposes: Collection[Purpose]) -> Asked:
             answered_at=each.answered_at,
             clips=[f"/api/asked/{each.query_id}/{position}.mp4" for position in range(len(each.segment_ids))],
         )
-        for each in reversed(latest)
+        for each in store.latest_answers(purposes, _LATEST_ANSWERS)
     ]
-    ids = list(dict.fromkeys(id for each in live for id in each.segment_ids))
-    return Asked(answers=answers, points=_map_of(store, ids))
+    return Asked(answers=answers, points=_map_of(store, store.sample_of_shown(purposes, _MAP_POINTS // 2)))
 
 
 def _map_of(store: PreferenceStore, ids: Sequence[int]) -> list[tuple[float, float, float]]:
