@@ -112,6 +112,11 @@ class AnnotatorSession:
             taken = [query for query in taken if query.purpose is not Purpose.CHECK or query.id == showing]
         return taken
 
+    @property
+    def is_in_queue(self) -> bool:
+        """Whether all that `upcoming` has to do is to take from the queue: practice is over, nothing to be prepared."""
+        return self._prepared and not self._practising
+
     def answer(self, query_id: int, choice: Choice | str | None, **details: Any) -> int:
         """Store an answer and return its id; `details` are further fields of `Submission`. See `submit`."""
         choice = None if choice is None else Choice(choice)

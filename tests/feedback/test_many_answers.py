@@ -137,6 +137,62 @@ def assert_counted(store: PreferenceStore) -> None:
             assert store.tally(name, purposes=[purpose]).given == len(own)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_screens_are_given_together_what_each_would_take_by_itself(
+    store: PreferenceStore, make_query: Any, seed: int
+) -> None:
+    rng, now = np.random.default_rng(seed), 1000.0
+    ids = store.ask([make_query(f"{number}", only_for="cyd" if number == 7 else None) for number in range(30)])
+    together = alone = 0
+    for _ in range(25):
+        now += float(rng.uniform(0, 8))
+        names = [str(name) for name in rng.permutation(["ann", "bob", "cyd", "dan", "eve"])]
+        held = {
+            name: [query.id or 0 for query in store.take_many(name, 2, lease_seconds=20, now=now)] for name in names[:2]
+        }
+        showing = {
+            name: (int(rng.choice(held[name])) if held.get(name) and rng.random() < 0.7 else None) for name in names
+        }
+        with pytest.raises(Taken) as found, store.database.together():
+            raise Taken(store.take_for_screens(showing, 3, lease_seconds=20, now=now), leases_of(store))
+        given, leased = found.value.args
+        with pytest.raises(Taken) as expected, store.database.together():
+            one_by_one = {
+                name: store.take_many(name, 3, lease_seconds=20, now=now, for_screen=True, showing=showing[name])
+                for name in given
+            }
+            raise Taken(one_by_one, leases_of(store))
+        assert {name: [query.id for query in queries] for name, queries in given.items()} == {
+            name: [query.id for query in queries] for name, queries in expected.value.args[0].items()
+        }
+        assert {lease[:3] for lease in leased} == {lease[:3] for lease in expected.value.args[1]}
+        assert all(
+            until >= now + 10 for id, name, _, until in leased if id in [query.id for query in given.get(name, ())]
+        )
+        together, alone = together + len(given), alone + len(names) - len(given)
+        for name in names[2:4]:
+            taken = store.take_many(name, 2, lease_seconds=20, now=now)
+            if taken and rng.random() < 0.6:
+                store.answer(taken[0].id or 0, name, "left")
+        if rng.random() < 0.1:
+            store.undo(str(rng.choice(names)), lease_seconds=20, now=now)
+    assert together > 20 and alone > 5
+    assert store.take_for_screens({}, 3) == {}
+    [wanted_twice] = store.ask([make_query("of two")], wanted=2)
+    assert wanted_twice > ids[-1]
+    assert store.take_for_screens(dict.fromkeys(["fay", "gil"]), 30, now=now) == {}
+
+
+class Taken(Exception):
+    """Ends a transaction so that it leaves no trace, and says what was taken in it."""
+
+
+def leases_of(store: PreferenceStore) -> set[tuple[Any, ...]]:
+    """All leases: query, annotator, whether it is held ahead, and until when."""
+    statement = text("SELECT query_id, annotator, ahead, expires_at FROM leases WHERE expires_at > 0")
+    return set(store.database.read(lambda connection: [tuple(row) for row in connection.execute(statement)]))
+
+
 def test_answers_that_are_added_together_are_counted(store: PreferenceStore, place: str, make_query: Any) -> None:
     ids = store.ask([make_query(str(number)) for number in range(6)], wanted=3)
     for id in ids[:5]:

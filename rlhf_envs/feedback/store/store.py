@@ -269,6 +269,39 @@ class PreferenceStore:
             found = self.database.write_soon(taking.take, wanted, found, now + lease_seconds)
         return self.database.read(reading.load_queries, found.ids, self._cache) if found.ids else []
 
+    def take_for_screens(
+        self,
+        showing: Mapping[str, int | None],
+        limit: int,
+        *,
+        purposes: Collection[Purpose] = QUEUE,
+        kinds: Collection[str] | None = None,
+        lease_seconds: float = 60.0,
+        now: float | None = None,
+    ) -> dict[str, list[Query]]:
+        """The next queries of many annotators, taken in a few statements as `take_many` would for each screen in turn.
+
+        Args:
+            showing: by annotator, the id of the query that their screen shows already, if any.
+            limit, purposes, kinds, lease_seconds, now: as in `take_many`.
+
+        Returns:
+            The queries by annotator. Those whose case is not the usual one, as where a query wants several answers or
+            they have questions of their own, are left out: `take_many` does it for them.
+        """
+        now = time.time() if now is None else now
+        of_kinds = None if kinds is None else tuple(kinds)
+        wanted = [
+            taking.Wanted(name, limit, tuple(purposes), of_kinds, now, True, shown or 0)
+            for name, shown in showing.items()
+        ]
+        if not wanted:
+            return {}
+        taken = self.database.write_soon(taking.take_for_screens, wanted, now + lease_seconds)
+        ids = sorted({id for found in taken.values() for id in found})
+        loaded = {query.id: query for query in self.database.read(reading.load_queries, ids, self._cache)}
+        return {name: [loaded[id] for id in found if id in loaded] for name, found in taken.items()}
+
     def assign(
         self, annotator: str, query_ids: Collection[int], *, lease_seconds: float = 60.0, now: float | None = None
     ) -> None:

@@ -194,6 +194,45 @@ _END_LEASE = (
     .values(expires_at=ENDED)
 )
 
+_names: BindParameter[str] = bindparam("names", expanding=True)
+_with_questions_of_their_own = union_all(
+    sql_select(queries.c.only_for.label("name")).where(queries.c.only_for.in_(_names), *_of_selection),
+    sql_select(answers.c.annotator.label("name"))
+    .join(queries, queries.c.id == answers.c.query_id)
+    .where(answers.c.annotator.in_(_names), answers.c.undoes.is_not(None), is_open),
+)
+_also_held = and_(
+    _others_leases.c.query_id == leases.c.query_id,
+    _others_leases.c.annotator != leases.c.annotator,
+    _others_leases.c.expires_at > literal_column(str(ENDED)),
+    _others_leases.c.expires_at > _now,
+    _others_leases.c.expires_at <= _now + 2 * LONGEST_LEASE,
+)
+_HELD_BY_THESE = (
+    sql_select(leases.c.annotator, leases.c.query_id, leases.c.expires_at, leases.c.ahead)
+    .join(queries, queries.c.id == leases.c.query_id)
+    .where(
+        leases.c.annotator.in_(_names),
+        has_not_ended,
+        _in_force,
+        *_of_selection,
+        queries.c.only_for.is_(None),
+        ~exists().where(_also_held),
+    )
+)
+_HELD_BY_NOBODY = (
+    sql_select(queries.c.id, queries.c.wanted)
+    .where(
+        *_of_selection,
+        queries.c.only_for.is_(None),
+        or_(
+            queries.c.wanted > _one, queries.c.id.not_in(sql_select(leases.c.query_id).where(has_not_ended, _in_force))
+        ),
+    )
+    .order_by(queries.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -309,6 +348,61 @@ def take(connection: Connection, wanted: Wanted, found: Found | None, expires_at
         )
         connection.execute(insert(passed), place | {"query_id": found.reached})
     return found
+
+
+def take_for_screens(connection: Connection, wanted: Sequence[Wanted], expires_at: float) -> dict[str, tuple[int, ...]]:
+    """Lease queries to many screens in a few statements, as `take` would to one after the other.
+
+    That can be where each query wants one answer. Whoever took an answer back, has questions of their own, shows what
+    is not kept for them any more, or would get nothing is left out: `take` does it for them.
+
+    Args:
+        connection: in whose transaction nobody else writes.
+        wanted: what they would take: the same selection at the same moment, each for another annotator.
+        expires_at: until when they have it.
+
+    Returns:
+        The ids of what each has then, by annotator.
+    """
+    values: dict[str, Any] = {
+        "names": [each.annotator for each in wanted],
+        "now": wanted[0].now,
+        "limit": sum(each.limit for each in wanted),
+        "purposes": [purpose.value for purpose in wanted[0].purposes],
+    }
+    kinds = wanted[0].kinds
+
+    def found(statement: Any) -> Any:
+        if kinds is None:
+            return connection.execute(statement, values)
+        return connection.execute(statement.where(_of_kinds), values | {"kinds": list(kinds)})
+
+    nobodys = found(_HELD_BY_NOBODY).all()
+    if any(row.wanted != 1 for row in nobodys):
+        return {}
+    free = [int(row.id) for row in nobodys]
+    left_out = set(connection.execute(_with_questions_of_their_own, values).scalars())
+    held: dict[str, dict[int, tuple[float, int]]] = {each.annotator: {} for each in wanted}
+    for row in found(_HELD_BY_THESE):
+        held[row.annotator][row.query_id] = (row.expires_at, row.ahead)
+    taken: dict[str, tuple[int, ...]] = {}
+    changed = []
+    for each in wanted:
+        theirs = held[each.annotator]
+        if each.annotator in left_out or (each.showing and each.showing not in theirs):
+            continue
+        ids = sorted([*theirs, *free[: each.limit]], key=lambda id: (id != each.showing, id))[: each.limit]
+        if not ids:
+            continue
+        for id, ahead in zip(ids, each.ahead(len(ids)), strict=True):
+            until, before = theirs.get(id, (0.0, ahead))
+            if until < (each.now + expires_at) / 2 or before != ahead:
+                changed.append({"query_id": id, "annotator": each.annotator, "expires_at": expires_at, "ahead": ahead})
+        free = [id for id in free[: each.limit] if id not in ids] + free[each.limit :]
+        taken[each.annotator] = tuple(ids)
+    if changed:
+        connection.execute(_LEASE, changed)
+    return taken
 
 
 def _are_free(connection: Connection, wanted: Wanted, ids: Collection[int]) -> bool:

@@ -106,7 +106,7 @@ class LabellingService:
             StoreError: if the store cannot do it.
         """
         session = await self.session(annotator)
-        shown = await self.thread.run(lambda: session.upcoming(kinds, showing))
+        shown = await self.thread.run(NextQueries(session, None if kinds is None else tuple(kinds), showing))
         if shown:
             self._have_read.discard(annotator)
         if annotator not in self._have_read:
@@ -289,6 +289,19 @@ def store_identity(store: PreferenceStore) -> str:
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+@dataclass(frozen=True)
+class NextQueries:
+    """Work of a `StoreThread` that finds the next queries of a session; see `AnnotatorSession.upcoming`."""
+
+    session: AnnotatorSession
+    kinds: tuple[str, ...] | None
+    showing: int | None
+
+    def __call__(self) -> list[Query]:
+        """Find them for this session alone."""
+        return self.session.upcoming(self.kinds, self.showing)
+
+
 @dataclass
 class _Waiting:
     work: Callable[[], Any] | Submission
@@ -362,7 +375,34 @@ class StoreThread:
         with self._store.database.together():
             ids = self._answer_all([work for work in batch if isinstance(work, Submission)])
             # Answers come first: the queries that are leased next are those which they have left open.
-            return [next(ids) if isinstance(work, Submission) else _outcome(work) for work in batch]
+            taken = self._take_for_all([work for work in batch if isinstance(work, NextQueries)])
+            results: list[Any] = []
+            for work in batch:
+                if isinstance(work, Submission):
+                    results.append(next(ids))
+                elif isinstance(work, NextQueries) and work in taken:
+                    results.append(taken[work])
+                else:
+                    results.append(_outcome(work))
+            return results
+
+    def _take_for_all(self, asked: list[NextQueries]) -> dict[NextQueries, list[Query]]:
+        """The next queries of those for whom they are found together, in as many statements as for one."""
+        alike: dict[tuple[Any, ...], dict[str, NextQueries]] = {}
+        for each in asked:
+            session = each.session
+            if session.is_in_queue:
+                same = (session.ahead, session.purposes, each.kinds, session.lease_seconds)
+                alike.setdefault(same, {}).setdefault(session.annotator, each)
+        taken: dict[NextQueries, list[Query]] = {}
+        for (ahead, purposes, kinds, lease_seconds), sessions in alike.items():
+            if len(sessions) > 1:
+                showing = {name: each.showing for name, each in sessions.items()}
+                found = self._store.take_for_screens(
+                    showing, ahead, purposes=purposes, kinds=kinds, lease_seconds=lease_seconds
+                )
+                taken |= {sessions[name]: queries for name, queries in found.items()}
+        return taken
 
     def _answer_all(self, submissions: list[Submission]) -> Iterator[Any]:
         try:
