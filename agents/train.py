@@ -297,15 +297,17 @@ def build_scoring(
 
 
 def kl_penalty(config: RunConfig, model: BaseAlgorithm) -> KLPenalty | None:
-    """What each step is charged for the policy's distance from the pretrained one; None where nothing is.
+    """What each step is charged for the policy's distance from the pretrained one, which is measured and logged even if
+    it costs nothing; None where no policy is pretrained, and for baselines that are charged nothing.
 
     Raises:
         ValueError: if no policy is pretrained, or the learner's gives no distribution of actions.
     """
-    if not config.run.kl_coef:
+    is_pretrained = config.run.pretrain > 0 or getattr(model.policy, "is_pretrained", False)
+    if not config.run.kl_coef and not (is_pretrained and config.reward == "learned"):
         return None
     penalty = KLPenalty(model, config.run.kl_coef, config.run.kl_target)
-    if not config.run.pretrain and not getattr(model.policy, "is_pretrained", False):
+    if not is_pretrained:
         raise ValueError(
             "--kl-coef keeps the policy near a pretrained one, and none is pretrained here; --pretrain N imitates N "
             "demonstrations first, and --kl-coef 0 does without."

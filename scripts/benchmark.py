@@ -22,15 +22,17 @@ from scripts.benchmarks import Benchmark, Illustrated, around_markers, write_bet
 from scripts.benchmarks.annotators import Annotators
 from scripts.benchmarks.budget import Ablation, BudgetCurves
 from scripts.benchmarks.copies import Copies
-from scripts.benchmarks.environments import Environments
+from scripts.benchmarks.environments import Environments, Versions
 from scripts.benchmarks.fits import Fits
 from scripts.benchmarks.kinds import Kinds
 from scripts.benchmarks.labelling import Labelling
 from scripts.benchmarks.learning import Learning, ThirdParty, Variants
 from scripts.benchmarks.overhead import Inference, Overhead
+from scripts.benchmarks.prose import ProseBenchmark
 from scripts.benchmarks.robustness import Robustness
 from scripts.benchmarks.scale import Scale
 from scripts.benchmarks.screens import Page, Window
+from scripts.benchmarks.trivial import Trivial
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 RESULTS = "results.json"
@@ -38,7 +40,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class All:
-    """All of them but budget, ablation, kinds, fits, copies, robustness, scale, variants and third-party."""
+    """All that need no results of others and no hours: not ablation, budget, prose, third-party and such."""
 
     environments: Environments = field(default_factory=Environments)
     inference: Inference = field(default_factory=Inference)
@@ -72,7 +74,10 @@ class Arguments:
         | Kinds
         | Fits
         | Variants
+        | Trivial
+        | Versions
         | ThirdParty
+        | Annotated[ProseBenchmark, tyro.conf.subcommand(name=ProseBenchmark.name)]
         | Annotators
         | Copies
         | Window

@@ -37,7 +37,7 @@ class KLPenalty:
 
     Args:
         model: PPO or A2C; the reference is a copy of its policy, taken now and again by `freeze`.
-        coefficient: what a nat costs, in units of the reward.
+        coefficient: what a nat costs, in units of the reward; 0 only measures the divergence.
         target: nats per step that the coefficient is adapted to; None keeps it fixed.
 
     Attributes:
@@ -138,9 +138,11 @@ def check_penalty(coefficient: float, target: float | None) -> None:
     """Refuse numbers that cannot be.
 
     Raises:
-        ValueError: if the coefficient is not a positive number, or the target is none.
+        ValueError: if the coefficient is below 0, the target is not above it, or there is a target without coefficient.
     """
-    if not 0 < coefficient < math.inf:
-        raise ValueError(f"kl_coef is the cost of a nat and must be a number above 0, not {coefficient}.")
+    if not 0 <= coefficient < math.inf:
+        raise ValueError(f"kl_coef is the cost of a nat and must be a number of at least 0, not {coefficient}.")
     if target is not None and not 0 < target < math.inf:
         raise ValueError(f"kl_target is a number of nats per step above 0, not {target}.")
+    if target is not None and not coefficient:
+        raise ValueError("kl_target adapts kl_coef by factors, so that must begin above 0.")

@@ -475,7 +475,7 @@ def trivial_policies_do_not_pay(subject: Subject) -> None:
     chance = float(_returns(env, lambda step: random[step], 40)[0].mean())
     expert = float(_returns(env, act_as_expert, 40)[0].mean())
     require(expert > chance, f"the scripted expert earns {expert:.2f} and random actions {chance:.2f}.")
-    usual = _usual_action(np.concatenate(taken))
+    usual = usual_action(np.concatenate(taken))
     held = {
         "the action that the expert takes most": np.repeat(usual[None], _TRIVIAL_EPISODES, axis=0),
         "the expert's first action repeated": taken[0],
@@ -493,7 +493,7 @@ def trivial_policies_do_not_pay(subject: Subject) -> None:
     )
 
 
-def _usual_action(taken: NDArray[Any]) -> NDArray[Any]:
+def usual_action(taken: NDArray[Any]) -> NDArray[Any]:
     """The mean of actions (K, *act) that are numbers, the most frequent one of those that are choices."""
     if taken.dtype.kind == "f":
         mean: NDArray[Any] = taken.mean(axis=0).astype(taken.dtype)

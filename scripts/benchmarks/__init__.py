@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
+
 Log = Callable[[str], None]
 """Is called with a line of text now and then, about how far a measurement is."""
 
@@ -81,6 +83,13 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     columns = list(rows[0])
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *([row[name] for name in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def in_both_themes(svg: str) -> str:
+    """A picture of `to_svg` as a file of its own, light or dark as its reader's system is."""
+    light, dark = (";".join(f"--{name}:{value}" for name, value in css_colors(of).items()) for of in (LIGHT, DARK))
+    style = f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}svg{{background:var(--surface)}}"
+    return svg.replace(">", f"><style>{style}</style>", 1)
 
 
 def write_between_markers(path: Path, name: str, content: str) -> None:

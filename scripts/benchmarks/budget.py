@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
+from rlhf_envs.envs.palette import LIGHT, css_colors
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
 from rlhf_envs.evaluation.scores import (
     area_under_budgets,
@@ -27,7 +27,7 @@ from rlhf_envs.evaluation.scores import (
     true_returns,
 )
 from rlhf_envs.report.charts import STYLE, to_svg
-from scripts.benchmarks import NOTHING, figure, markdown_table, mean_and_spread
+from scripts.benchmarks import NOTHING, figure, in_both_themes, markdown_table, mean_and_spread
 from scripts.benchmarks.learning import Learning
 from scripts.benchmarks.runs import parse_changes
 
@@ -132,7 +132,7 @@ class BudgetCurves(Learning):
                 ),
             }
             for name, (drawn, description) in pictures.items():
-                svg = _in_both_themes(to_svg(drawn, name.partition(".")[0], description))
+                svg = in_both_themes(to_svg(drawn, name.partition(".")[0], description))
                 (folder / name).write_text(svg, encoding="utf-8")
         return {name: description for name, (_, description) in pictures.items()}
 
@@ -303,10 +303,3 @@ def _profile(samples: Sequence[NDArray[np.float64]]) -> Figure:
     axes.set_xlabel("score")
     axes.set_ylabel("runs above it")
     return drawn
-
-
-def _in_both_themes(svg: str) -> str:
-    """A picture of `to_svg` as a file of its own, light or dark as its reader's system is."""
-    light, dark = (";".join(f"--{name}:{value}" for name, value in css_colors(of).items()) for of in (LIGHT, DARK))
-    style = f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}svg{{background:var(--surface)}}"
-    return svg.replace(">", f"><style>{style}</style>", 1)

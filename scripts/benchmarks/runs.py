@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.config import Reward, RunConfig, RunOptions, read_config
-from agents.presets import feedback_for
+from agents.presets import PROSE_TIMESTEPS, feedback_for
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
@@ -43,6 +43,7 @@ BUDGETS: dict[str, Budget] = {
     "rlhf/Overlay-v1": Budget(timesteps=1_000_000),
     "rlhf/Glimpse-v1": Budget(timesteps=800_000),
     "rlhf/Writing-v1": Budget(timesteps=800_000),
+    "rlhf/Prose-v0": Budget(timesteps=PROSE_TIMESTEPS, answers=(200,)),
 }
 """Budgets by environment id; those of any other environment are the defaults of `Budget`."""
 

@@ -98,6 +98,24 @@ def test_fluency_is_the_judges_probability() -> None:
     assert terms[0]["fluent"] == pytest.approx(1 + float(likelihood) / 4, abs=1e-3)
 
 
+def test_measures_are_those_of_the_field() -> None:
+    words = [" great", " war", " the", " people", " of", " the", " people", " of", " the", " people"]
+    env = gym.make("rlhf/Prose-v0", horizon=len(words)).unwrapped
+    env.reset(seed=0)
+    likely = []
+    for word in words:
+        info = env.step(token(word))[4]
+        likely.append(4 * (float(info["reward_terms"]["fluent"]) - 1))
+    measures = info["measures"]
+    felt = valence()["great"] + valence()["war"]
+    assert measures["valence"] == pytest.approx(felt / (felt**2 + 15) ** 0.5)
+    assert min(likely) > -12  # so that no term is cut off
+    assert measures["cross_entropy"] == pytest.approx(-np.mean(likely), abs=1e-3)
+    assert measures["distinct_1"] == pytest.approx(5 / 10)
+    assert measures["distinct_2"] == pytest.approx(5 / 9)
+    assert measures["seq_rep_4"] == pytest.approx(2 / 7)
+
+
 def test_a_clip_can_be_read_off_its_last_picture() -> None:
     """The valence that was paid is that of the words that stand there."""
     env = gym.make_vec("rlhf/Prose-v0", num_envs=16)

@@ -148,6 +148,24 @@ def test_a_target_adapts_the_coefficient_as_ziegler_et_al_do() -> None:
     assert len(set(charged.coefficients)) > 2
 
 
+def test_what_costs_nothing_is_measured_and_changes_nothing() -> None:
+    env = make_vec_env(EnvironmentRef("CartPole-v1"), 4, seed=0, hide_reward=False)
+    policies = []
+    for coefficient in (None, 0.0):
+        env.seed(0)
+        model = PPO("MlpPolicy", env, n_steps=32, batch_size=64, seed=0, device="cpu", learning_rate=3e-3)
+        scoring = EnvironmentRewardCallback(env)
+        scoring.kl = None if coefficient is None else KLPenalty(model, coefficient)
+        model.learn(4 * 128, callback=scoring)
+        policies.append(model.policy)
+    env.close()
+    assert scoring.kl is not None and scoring.kl.mean is not None and scoring.kl.mean > 0
+    for free, measured in zip(policies[0].parameters(), policies[1].parameters(), strict=True):
+        torch.testing.assert_close(free, measured, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="must begin above 0"):
+        KLPenalty(model, 0.0, 0.5)
+
+
 def test_the_reference_is_kept_in_a_checkpoint(tmp_path: Path) -> None:
     model = model_for(spaces.Discrete(4))
     penalty = KLPenalty(model, 0.1, 0.5)

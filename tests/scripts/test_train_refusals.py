@@ -82,10 +82,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ([*DRIVING, "--pretrain", "2", "--demonstrations", "expertise"], "Demonstrations come from"),
         (["--env", "CartPole-v1", "--pretrain", "2"], "no scripted expert"),
         ([*DRIVING, "--kl-coef", "0.1"], "none is pretrained here; --pretrain N imitates N demonstrations first"),
-        ([*DRIVING, "--pretrain", "2", "--kl-coef", "-1"], "kl_coef is the cost of a nat and must be a number above 0"),
+        (
+            [*DRIVING, "--pretrain", "2", "--kl-coef", "-1"],
+            "kl_coef is the cost of a nat and must be a number of at least 0",
+        ),
         (
             [*DRIVING, "--pretrain", "2", "--kl-target", "1"],
-            "kl_coef is the cost of a nat and must be a number above 0",
+            "kl_target adapts kl_coef by factors, so that must begin above 0",
         ),
         ([*DRIVING, "--pretrain", "2", "--kl-coef", "1", "--kl-target", "0"], "kl_target is a number of nats per step"),
         (["--env", "Pendulum-v1", "--learner", "sac", "--kl-coef", "1"], "SAC cannot be held near a reference"),

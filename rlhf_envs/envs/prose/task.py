@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rlhf_envs.envs.prose.language_model import (
     text_of,
     tokens_of,
 )
-from rlhf_envs.envs.task import Array, Draws, Field, Flags, State, Task, Terms, numbers
+from rlhf_envs.envs.task import Array, Draws, Field, Flags, Measure, State, Task, Terms, numbers
 
 FOLDER = Path(__file__).parent
 SPLITS = ("train", "test")
@@ -40,6 +41,10 @@ USUAL = 4.0
 _ROUNDED = 1000.0
 _CANDIDATES = 24
 _MOST_WORDS = 100_000
+_VADER_ALPHA = 15.0
+"""By which VADER makes a sum of valences a number from -1 to 1."""
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 
 
 class Prose(Task):
@@ -101,11 +106,11 @@ class Prose(Task):
 
     # tokens: the text, filled up with the size of the vocabulary; length: of it; start: where its last word begins;
     # worth: what that word has been paid for so far; counted: whether the proxy has; warmed: where the last warm word
-    # that counted begins.
+    # that counted begins; surprise: -log p of all tokens of the continuation by the judging model.
     fields = {
         "tokens": Field(np.int32, (CONTEXT,)),
         **numbers("length", "start", "warmed", dtype=np.int16),
-        "worth": Field(),
+        **numbers("worth", "surprise"),
         "counted": Field(np.int8),
     }
     reward_weights = {"warm": 2.0, "fluent": 0.3, "repetition": -0.3}
@@ -122,6 +127,15 @@ class Prose(Task):
         "line": "how much of it there is to come",
     }
     in_turns = True
+    measures = {
+        "valence": Measure(
+            "-1 to 1", "sum s of what people feel about the words, as VADER's s / sqrt(s² + 15), without its rules"
+        ),
+        "cross_entropy": Measure("nats per token", "of the judging model, whose perplexity is e to that"),
+        "distinct_1": Measure("share", "different tokens, of all that were written (Li et al. 2016)"),
+        "distinct_2": Measure("share", "different pairs of tokens, of all that were written (Li et al. 2016)"),
+        "seq_rep_4": Measure("share", "runs of 4 tokens that were there before (Welleck et al. 2020)"),
+    }
 
     drawing = "rlhf_envs.envs.prose.drawing:draw"
 
@@ -168,12 +182,13 @@ class Prose(Task):
         state.tokens = self.vocabulary
         state.tokens[:PROMPT] = self._prompts[(draws.prompt * len(self._prompts)).astype(np.intp)].T
         state.length, state.start, state.warmed = PROMPT, PROMPT, -APART
-        state.worth, state.counted = 0, 0
+        state.worth, state.counted, state.surprise = 0, 0, 0
 
     def advance(self, state: State, actions: NDArray[Any], draws: Draws) -> tuple[Terms, Array]:
         """Judge the token, and write it."""
         rows = np.arange(state.copies)
         likelihood = self._log_probabilities(state)[rows, actions]
+        state.surprise -= likelihood
         repeated = self._repeated(state, actions)
         begins = self._begins_word[actions] | ~self._ends_open[state.tokens[state.length - 1, rows]]
         before = np.where(begins, np.float32(0), state.worth)
@@ -193,6 +208,28 @@ class Prose(Task):
             "repetition": repeated.astype(np.float32),
         }
         return terms, (state.counted - counted).astype(np.float32)
+
+    def measure(self, state: State) -> dict[str, NDArray[Any]]:
+        """How warm, likely and varied the continuations are, each (N,)."""
+        written = np.maximum(state.length - PROMPT, 1)
+        texts = [
+            tokens[PROMPT:length] for tokens, length in zip(state.tokens.T.tolist(), state.length.tolist(), strict=True)
+        ]
+        felt = np.array(
+            [self._felt(tokens, length) for tokens, length in zip(state.tokens.T, state.length, strict=True)]
+        )
+        return {
+            "valence": felt / np.sqrt(felt**2 + _VADER_ALPHA),
+            "cross_entropy": state.surprise / written,
+            "distinct_1": np.array([_distinct(text, 1) for text in texts]),
+            "distinct_2": np.array([_distinct(text, 2) for text in texts]),
+            "seq_rep_4": 1 - np.array([_distinct(text, 4) for text in texts]),
+        }
+
+    def _felt(self, tokens: NDArray[Any], length: int) -> float:
+        """The sum of the valences of a continuation's words."""
+        text = text_of(tokens[PROMPT:length].tolist(), self.pieces).lower()
+        return sum(valence().get(word, 0.0) for word in _WORD.findall(text))
 
     def _log_probabilities(self, state: State) -> NDArray[np.float64]:
         """Of every token as the next one, by the judging model, (N, vocabulary); rounded, see `_ROUNDED`."""
@@ -259,6 +296,12 @@ class Prose(Task):
     def describe_term(cls, name: str) -> str:
         """A reward term's name as a person reads it."""
         return {"warm": "warmth", "fluent": "fluency"}.get(name, name)
+
+
+def _distinct(text: list[int], count: int) -> float:
+    """The share of different runs of so many tokens; not a number where a text is shorter."""
+    runs = [tuple(text[place : place + count]) for place in range(len(text) - count + 1)]
+    return len(set(runs)) / len(runs) if runs else np.nan
 
 
 @lru_cache(maxsize=1)
