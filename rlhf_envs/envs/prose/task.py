@@ -129,7 +129,8 @@ class Prose(Task):
     in_turns = True
     measures = {
         "valence": Measure(
-            "-1 to 1", "sum s of what people feel about the words, as VADER's s / sqrt(s² + 15), without its rules"
+            "-1 to 1",
+            "sum s of what people feel about the words, as VADER's s / sqrt(s² + 15), without rules for negation",
         ),
         "cross_entropy": Measure("nats per token", "of the judging model, whose perplexity is e to that"),
         "distinct_1": Measure("share", "different tokens, of all that were written (Li et al. 2016)"),
