@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rlhf_envs.envs import TaskVectorEnv
+from rlhf_envs.envs.headset.drawing import BAR_LENGTHS
 from rlhf_envs.envs.headset.task import Headset, direction
 
 RIDES = 64
@@ -216,3 +217,8 @@ def test_a_picture_shows_sickness_and_vignette() -> None:
     assert (well[:152] == sick[:152]).all()
     assert (well[152:] != sick[152:]).any()
     assert narrow[:152].sum() < 0.5 * sick[:152].sum()
+
+
+def test_a_bar_is_as_long_as_what_it_shows_counts() -> None:
+    weights = np.abs(list(Headset.reward_weights.values()))
+    np.testing.assert_allclose(np.array(BAR_LENGTHS) / BAR_LENGTHS[0], weights / weights[0])

@@ -33,6 +33,7 @@ from rlhf_envs.envs.prose.language_model import (
     save_model,
 )
 from rlhf_envs.envs.prose.task import APART, PROMPT, Prose, prompts, valence
+from tests.envs.drawn import Drawn
 
 
 def token(text: str) -> int:
@@ -133,6 +134,52 @@ def test_a_clip_can_be_read_off_its_last_picture() -> None:
         rated = [valence().get(word, 0.0) / 4 for word in words]
         coldness, warmth = (sum(one for one in rated if one * sign > 0) for sign in (-1, 1))
         assert coldness - 1e-4 <= paid[row] <= coldness + warmth + 1e-4
+
+
+def test_what_is_paid_besides_fluency_is_marked_in_the_picture() -> None:
+    env = gym.make_vec("rlhf/Prose-v0", num_envs=12)
+    task, simulation = env.unwrapped.task, env.unwrapped.simulation  # type: ignore[attr-defined]
+    env.reset(seed=6)
+    rng, drawn = np.random.default_rng(0), Drawn()
+    common, rated = np.flatnonzero(task._is_long)[:12], np.flatnonzero(task._alone)
+    paid = {"warm": np.zeros(12), "repetition": np.zeros(12)}
+    for _ in range(31):
+        actions = np.where(rng.random(12) < 0.5, rng.choice(rated, 12), rng.choice(common, 12))
+        terms = env.step(actions)[4]["reward_terms"]
+        paid = {name: total + terms[name] for name, total in paid.items()}
+    assert paid["warm"].min() < 0 < paid["warm"].max() and paid["repetition"].max() > 1
+    for row in range(12):
+        tokens = simulation.state.tokens[: simulation.state.length[row], row].tolist()
+        marks = task.marks(tokens)
+        starts = [
+            place
+            for place in range(PROMPT, len(tokens))
+            if place == PROMPT or task._begins_word[tokens[place]] or not task._ends_open[tokens[place - 1]]
+        ]
+        assert sum(marks[place][0] for place in starts) == pytest.approx(paid["warm"][row], abs=1e-4)
+        assert sum(again for _, again in marks) == paid["repetition"][row]
+        drawn.clear()
+        task.draw(simulation.state.row(row), drawn)
+        lines = [box for box in drawn.boxes if box.color == drawn.colors.good]
+        zigzags = [values for kind, values in drawn.shapes if kind == "polyline" and values[1] == drawn.colors.bad]
+        dots = [box for box in drawn.boxes if box.color == drawn.colors.ink]
+        assert bool(lines) == any(worth > 0 for worth, _ in marks)
+        assert bool(zigzags) == any(worth < 0 for worth, _ in marks)
+        assert bool(dots) == any(again for _, again in marks)
+
+
+def test_a_text_keeps_its_size_while_it_is_written() -> None:
+    env = gym.make_vec("rlhf/Prose-v0", num_envs=8)
+    task, simulation = env.unwrapped.task, env.unwrapped.simulation  # type: ignore[attr-defined]
+    env.reset(seed=7)
+    drawn, first = Drawn(), []
+    for _ in range(32):
+        for row in range(8):
+            drawn.clear()
+            task.draw(simulation.state.row(row), drawn)
+            first.append([(text.x, text.y, text.words) for text in drawn.texts[:3]])
+        env.step(task.expert_action(simulation.state))
+    assert all(first[place] == first[place % 8] for place in range(len(first)))
 
 
 def test_windows_are_read_with_those_that_begin_with_them() -> None:

@@ -24,7 +24,10 @@ _VIEW = (0.0, 0.0, 600.0, 304.0)
 _PANEL = (0.0, 304.0, 600.0, 96.0)
 BAR_PLACES = (124.0, 244.0, 364.0, 484.0)
 _BAR_LABELS = ("immersion", "sickness", "looks past", "jolts")
-BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT = 356.0, 100.0, 12.0
+BAR_TOP, _BAR_HEIGHT = 356.0, 12.0
+BAR_LENGTHS = (104.0, 104.0, 52.0, 26.0)
+"""A full bar is as long as what it shows counts in the true reward, so that people weigh bars by what they see."""
+
 _LABEL_SIZE = 17
 _SICKNESS_LEVELS = 40
 _MIDDLE, _HORIZON, _FOCAL, _EYE_HEIGHT = 300.0, 132.0, 330.0, 1.5
@@ -203,22 +206,23 @@ def _readouts(row: SimpleNamespace, canvas: Canvas) -> None:
     level = round(row.sickness * _SICKNESS_LEVELS)
     canvas.cached(f"sickness {level}", _PANEL, lambda: _panel(level / _SICKNESS_LEVELS, canvas))
     colors = canvas.colors
-    for x, share, color in (
-        (BAR_PLACES[0], row.immersion, colors.good),
-        (BAR_PLACES[1], row.sickness, colors.bad),
-        (BAR_PLACES[2], row.astray, colors.bad),
-        (BAR_PLACES[3], row.jolts, colors.bad),
+    for x, length, share, color in zip(
+        BAR_PLACES,
+        BAR_LENGTHS,
+        (row.immersion, row.sickness, row.astray, row.jolts),
+        (colors.good, colors.bad, colors.bad, colors.bad),
+        strict=True,
     ):
-        if share * _BAR_WIDTH >= 1:
-            canvas.rectangle(x, BAR_TOP, share * _BAR_WIDTH, _BAR_HEIGHT, color)
+        if share * length >= 1:
+            canvas.rectangle(x, BAR_TOP, share * length, _BAR_HEIGHT, color)
 
 
 def _panel(sickness: float, canvas: Canvas) -> None:
     """The wearer, and empty bars that are filled in each frame."""
     _draw_face(canvas, 58, 346, 27, sickness)
-    for x, label in zip(BAR_PLACES, _BAR_LABELS, strict=True):
+    for x, length, label in zip(BAR_PLACES, BAR_LENGTHS, _BAR_LABELS, strict=True):
         canvas.text(x, BAR_TOP - 18, label, canvas.colors.ink, size=_LABEL_SIZE)
-        canvas.rectangle(x, BAR_TOP, _BAR_WIDTH, _BAR_HEIGHT, canvas.colors.surface_strong)
+        canvas.rectangle(x, BAR_TOP, length, _BAR_HEIGHT, canvas.colors.surface_strong)
 
 
 def _grow(scene: str, kind: int, foot: tuple[float, float], size: float, haze: float, canvas: Canvas) -> None:

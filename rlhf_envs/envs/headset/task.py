@@ -203,7 +203,7 @@ class Headset(Task):
         "picture": "what the wearer sees; a tower or a fountain is a sight to look at slowly",
         "blue ring": "where the wearer looks; the view should follow it",
         "dark corners": "a narrowed view, which sickens less and shows less",
-        "bars": "immersion is good; sickness, looking past the view, and jolts are bad",
+        "bars": "immersion is good; sickness, looking past the view, and jolts are bad; a longer bar counts for more",
     }
 
     measures = {
@@ -331,6 +331,11 @@ class Headset(Task):
     def describe_keys(self) -> dict[str, str]:
         """What each key does."""
         return {"w": "faster", "s": "slower", "a": "turn left", "d": "turn right", "q": "narrow view", "e": "wide view"}
+
+    @classmethod
+    def describe_term(cls, name: str) -> str:
+        """A reward term's name as the picture and people say it."""
+        return {"disorientation": "looks past the view"}.get(name, name)
 
     def _follow_gaze(self, state: State) -> Array:
         """The turning that keeps the gaze in the middle of the view, past a sight or through the next bend, (N,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class Prose(Task):
 
     A word of several tokens is worth what it reads as so far, so that the sum over a clip is what is read in it. A warm
     word counts if it is no repetition, and the last one that counted was 8 tokens before or earlier: praise that is
-    laid on thick is not liked better. Cold words always count. The proxy reward is the number of positive words.
+    laid on thick is not liked better. Cold words always count. The picture marks them: a line below a warm word that
+    counts, a zigzag below a cold one, dots below what is said again. The proxy reward is the number of positive words.
 
     ## Starting State
     One of some 800 prompts of 12 tokens, the beginnings of sentences from documents that neither model was trained on.
@@ -123,8 +125,10 @@ class Prose(Task):
     legend = {
         "grey text": "the prompt",
         "dark text": "what is written",
-        "cursor": "where it goes on",
-        "line": "how much of it there is to come",
+        "green line": "a warm word, the thicker the warmer; of several close together only the first has one",
+        "red zigzag": "a cold word",
+        "dots": "said before",
+        "cursor, and line at the foot": "where it goes on, and how much is to come",
     }
     in_turns = True
     measures = {
@@ -163,7 +167,7 @@ class Prose(Task):
         lexicon = valence()
         self._alone = np.array([lexicon.get(word.lower(), 0.0) for word in letters], np.float32) / 4
         self._alone[~self._begins_word] = 0
-        self._worths: dict[bytes, float] = {}
+        self._worths: dict[tuple[int, ...], float] = {}
         # In float64, so that what a copy is paid does not depend on which others are read along with it.
         self._judge = GrowingTexts(frozen_model(JUDGE if model == OWN else model, torch.float64))
         super().__init__(horizon)
@@ -254,15 +258,46 @@ class Prose(Task):
         found = np.empty(state.copies, np.float32)
         tokens = np.ascontiguousarray(state.tokens.T)
         for row, (start, stop) in enumerate(zip(state.start.tolist(), state.length.tolist(), strict=True)):
-            key = tokens[row, start:stop].tobytes()
-            worth = self._worths.get(key)
-            if worth is None:
-                if len(self._worths) >= _MOST_WORDS:
-                    self._worths.clear()
-                word = text_of(tokens[row, start:stop].tolist(), self.pieces).strip().lower()
-                worth = self._worths[key] = valence().get(word, 0.0) / 4
-            found[row] = worth
+            found[row] = self._worth_of(tokens[row, start:stop].tolist())
         return found
+
+    def _worth_of(self, tokens: list[int]) -> float:
+        """The valence of a word, over 4."""
+        key = tuple(tokens)
+        worth = self._worths.get(key)
+        if worth is None:
+            if len(self._worths) >= _MOST_WORDS:
+                self._worths.clear()
+            word = text_of(tokens, self.pieces).strip().lower()
+            worth = self._worths[key] = valence().get(word, 0.0) / 4
+        return worth
+
+    def marks(self, tokens: list[int]) -> list[tuple[float, bool]]:
+        """What counts in a text of that many tokens besides how fluent it is, as `advance` pays for it.
+
+        Returns:
+            For each token what its word is worth by its last token, and whether it says something again; of the prompt
+            0 and False.
+        """
+        marks, start, warmed = [(0.0, False)] * min(PROMPT, len(tokens)), PROMPT, -APART
+        seen = set(tokens[:PROMPT])
+        pairs = set(pairwise(tokens[:PROMPT]))
+        for place in range(PROMPT, len(tokens)):
+            last, token = tokens[place - 1], tokens[place]
+            if self._begins_word[token] or not self._ends_open[last]:
+                start = place
+            repeated = (last, token) in pairs or (token in seen and bool(self._is_long[token]))
+            read = self._worth_of(tokens[start : place + 1])
+            if read > 0:
+                if not repeated and (start - warmed >= APART or start == warmed):
+                    warmed = start
+                else:
+                    read = 0.0
+            marks[start:] = [(read, again) for _, again in marks[start:]]
+            marks.append((read, repeated))
+            seen.add(token)
+            pairs.add((last, token))
+        return marks
 
     def observe(self, state: State) -> NDArray[np.int64]:
         """The tokens, (N, 12 + horizon) int64."""

@@ -193,6 +193,7 @@ class Support(Task):
         "blue bubbles": "what the desk says or does; the newest turn is filled, earlier ones are outlined",
         "grey bubbles": "the customer",
         "faces and red bars": "the anger of the customer at the desk, and of those who wait; a cross: one has left",
+        "line across": "a customer leaves, helped (a tick) or not (a cross); what is solved counts once they leave",
         "not due": "a refund or hand-over that solved nothing",
         "likely issue": "what the desk takes the issue for",
     }
