@@ -47,7 +47,7 @@ class RewardAttributor:
         environment: what its documentation calls the inputs; they are numbered where it does not say.
 
     Attributes:
-        names: of the inputs, G of them; numbers that the documentation names together are one.
+        names: of the inputs that the model reads, G of them; numbers that the documentation names together are one.
 
     Raises:
         ValueError: if captum is not installed, or there are no segments.
@@ -61,7 +61,10 @@ class RewardAttributor:
         self.ensemble = ensemble
         encoder = ensemble.encoder
         pictures = [InputSource(key, 0) for key in encoder.pictures]
-        sources = [*encoder.column_sources, *pictures, *encoder.table_sources]
+        # The indicator of the absorbing state is no input that has a source.
+        self._columns = int((ensemble.columns < len(encoder.column_sources)).sum())
+        columns = [encoder.column_sources[column] for column in ensemble.columns[: self._columns].tolist()]
+        sources = [*columns, *pictures, *encoder.table_sources]
         named = input_names(environment, sources, set(pictures))
         ends = [_END] if "ending" in ensemble.network.event_weights else []
         self.names = (*dict.fromkeys(named), *ends)
@@ -83,7 +86,7 @@ class RewardAttributor:
         from captum.attr import IntegratedGradients
 
         inputs, baselines = self._inputs(transitions), [*self._reference]
-        observed = self.ensemble.encoder.observed
+        observed = self.ensemble.observed
         if self.ensemble.network.pays_events:
             # Without a potential and ends, what follows plays no part.
             inputs.append(self._following(transitions))
@@ -100,11 +103,10 @@ class RewardAttributor:
             internal_batch_size=_ROWS_AT_ONCE,
         )
         own = [part.detach().double().flatten(1).cpu().numpy() for part in parts]
-        columns = len(self.ensemble.encoder.column_sources)
         if self.ensemble.network.pays_events:
             # What the observation after the step adds counts with the same number of the observation before it.
             own[0][:, :observed] += own.pop()
-        shares = [own[0][:, :columns], *(part.sum(axis=1, keepdims=True) for part in own[1:])]
+        shares = [own[0][:, : self._columns], *(part.sum(axis=1, keepdims=True) for part in own[1:])]
         summed = np.zeros((batch, len(self.names)))
         np.add.at(summed.T, self._groups, np.concatenate(shares, axis=1).T)
         if self.names[-1] == _END:
@@ -122,7 +124,7 @@ class RewardAttributor:
         return [part.mean(dim=0) for part in self._inputs(segment.transitions)]
 
     def _inputs(self, transitions: Transitions) -> list[Tensor]:
-        """Of B steps: the normalised vector (B, columns), each picture, and each embedding, (B, K, width)."""
+        """Of B steps: the normalised vector (B, read), each picture, and each embedding, (B, K, width)."""
         ensemble = self.ensemble
         encoded = ensemble.encoder.encode(transitions.observations, transitions.actions)
         vector = ensemble.normalise_inputs(torch.from_numpy(encoded.vector).to(ensemble.device))
@@ -138,7 +140,7 @@ class RewardAttributor:
         numbers = torch.from_numpy(self.ensemble.encoder.encode_numbers(seen, batch)).to(self.ensemble.device)
         padded = torch.zeros(batch, self.ensemble.encoder.columns, device=self.ensemble.device)
         padded[:, : numbers.shape[1]] = numbers
-        return self.ensemble.normalise_inputs(padded)[:, : numbers.shape[1]]
+        return self.ensemble.normalise_inputs(padded)[:, : self.ensemble.observed]
 
     def _rewards(self, vector: Tensor, *rest: Tensor) -> Tensor:
         """The learned reward of B transitions, (B,), differentiable; see `RewardEnsemble.transition_reward`."""

@@ -3,7 +3,7 @@
 from rlhf_envs.objectives import OBJECTIVES, BradleyTerry, Objective, Probit
 from rlhf_envs.rewards.dataset import PreferenceDataset
 from rlhf_envs.rewards.encoding import InputEncoder
-from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit
 from rlhf_envs.rewards.joint_fitting import fit_with_reliability
 from rlhf_envs.rewards.metrics import (
@@ -13,6 +13,7 @@ from rlhf_envs.rewards.metrics import (
     predict_out_of_fold,
     preference_metrics,
 )
+from rlhf_envs.rewards.network import EnsembleConfig
 from rlhf_envs.rewards.reliability import Reliability
 from rlhf_envs.rewards.saving import load, save
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlhf_envs.kinds import KINDS, Comparison, LabelBatch
+from rlhf_envs.kinds import Comparison, LabelBatch
 from rlhf_envs.objectives import LEAST_ERROR
-from rlhf_envs.randomness import uniforms_by_integers
 from rlhf_envs.rewards.dataset import Labels, PreferenceDataset
 from rlhf_envs.rewards.encoding import Encoded
-from rlhf_envs.rewards.ensemble import MemberNetwork, RewardEnsemble, segment_events
+from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.rewards.network import MemberNetwork, segment_events
+from rlhf_envs.rewards.resampling import RESAMPLING, draw_samples
 from rlhf_envs.rewards.unlabelled import Dynamics, PseudoLabels, windows
 
 ALWAYS_FRESH_UP_TO = 400
@@ -36,39 +37,8 @@ _STANDARD_ERRORS = 2
 _STEPS_BETWEEN_CHECKS = 5
 _UNCHECKED = 1 / 3
 _FINAL_RATE = 0.1
-_SMALLEST_STD = 1e-6
 _CHUNK = 512
 _EVERY_STEP = _EVERY_LABEL = slice(None)
-
-Resampling = Callable[[int, NDArray[np.uint64], int], NDArray[np.float32]]
-"""From (seed, `Labels.keys`, members) to how often each member's sample holds each label, (members, labels). Where it
-is 0, the member holds the label out. Draws depend on (seed, key of the label, member) alone. So a member holds out the
-same labels in every fit, however many come later or are taken back, and all labels about the same segments alike."""
-
-_POISSON = np.cumsum([math.exp(-1) / math.factorial(count) for count in range(12)])
-
-
-def folds(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float32]:
-    """Each label is held out by exactly one member and trains all others, as in cross-validation.
-
-    With few labels this learns a better reward than a bootstrap, of which a member leaves out 1/e of all labels and
-    counts others twice. A single member has no other to rely on, and holds out a fifth of the labels.
-    """
-    parts = members if members > 1 else 5
-    holder = (_uniform(seed, keys, 1)[0] * parts).astype(np.int64)
-    return (holder[None, :] != np.arange(members)[:, None]).astype(np.float32)
-
-
-def bootstrap(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float32]:
-    """Each member has a bootstrap sample of its own and holds out the 1/e of all labels that it did not draw.
-
-    Counts are Poisson(1), the law of drawing n of n with replacement for large n (Oza and Russell 2001, online
-    bagging).
-    """
-    return np.searchsorted(_POISSON, _uniform(seed, keys, members), side="right").astype(np.float32)
-
-
-RESAMPLING: dict[str, Resampling] = {"folds": folds, "bootstrap": bootstrap}
 
 
 @dataclass(frozen=True)
@@ -205,8 +175,7 @@ def fit(
     ensemble.resampling = config.resampling
     if fresh:
         ensemble.labels_at_fresh_start = labels
-        # Only then: moving the normaliser under trained parameters would change the reward.
-        _fit_input_normaliser(ensemble, dataset)
+    ensemble.read_varying(dataset.flat_steps, fresh=fresh)
     unlabelled = unlabelled if config.uses_unlabelled else None
     forms: tuple[frozenset[str], ...] = (_fitted_parts(ensemble.network),)
     if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
@@ -261,37 +230,6 @@ def _fitted_parts(network: MemberNetwork) -> frozenset[str]:
     """What a reward that was fitted is made of."""
     weights = {_STEPS: network.weights[-1], **network.event_weights}
     return frozenset(name for name in (_STEPS, _POTENTIAL) if name in weights and bool(weights[name].any()))
-
-
-def held_out_by(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> dict[str, NDArray[np.bool_]]:
-    """Which labels of each kind each member has not trained on, (members, labels).
-
-    Args:
-        ensemble: fitted to this dataset, or to a part of it.
-        dataset: labels; what is not among those that it was fitted to is held out as it would be.
-    """
-    if not ensemble.resampling:
-        return {kind: np.zeros((ensemble.config.members, count), bool) for kind, count in dataset.counts.items()}
-    return {kind: sample == 0 for kind, sample in _samples(ensemble, dataset, ensemble.resampling)[0].items()}
-
-
-def _samples(
-    ensemble: RewardEnsemble, dataset: PreferenceDataset, resampling: str
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """How often each member's sample holds each label of each kind, and which members have a sample of their own.
-
-    A member that would have nothing to learn from learns from everything.
-    """
-    samples = {}
-    for kind in dataset.counts:
-        # Each kind has a stream of its own, so that an answer of one kind changes no draw for another.
-        stream = list(KINDS).index(kind) if kind in KINDS else len(KINDS)
-        keys = dataset.labels(kind).keys
-        samples[kind] = RESAMPLING[resampling](ensemble.seed + stream, keys, ensemble.config.members)
-    has_sample = np.any([sample.any(axis=1) for sample in samples.values()], axis=0)
-    for sample in samples.values():
-        sample[~has_sample] = 1
-    return samples, has_sample
 
 
 def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDArray[np.float64]:
@@ -376,7 +314,7 @@ class _Problem:
         self._vector = ensemble.normalise_inputs(torch.from_numpy(steps.vector).to(device))
         self._images = [torch.from_numpy(image).to(device) for image in steps.images]
         self._categories = torch.from_numpy(steps.categories).to(device)
-        samples, self.members_with_a_sample = _samples(ensemble, dataset, config.resampling)
+        samples, self.members_with_a_sample = draw_samples(ensemble, dataset, config.resampling)
         self._terms = [
             _Term(ensemble, dataset.labels(kind), sample, config.label_smoothing) for kind, sample in samples.items()
         ]
@@ -386,7 +324,7 @@ class _Problem:
         if config.dynamics:
             self._dynamics = Dynamics(
                 self._vector,
-                ensemble.encoder.observed,
+                ensemble.observed,
                 ensemble.encoder.absorbing,
                 self.members,
                 ensemble.config.hidden[-1],
@@ -633,17 +571,3 @@ def _joined(steps: Encoded, unlabelled: Encoded) -> Encoded:
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def _fit_input_normaliser(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> None:
-    columns = torch.from_numpy(ensemble.encoder.lived_steps(dataset.flat_steps).vector).double()
-    deviations = columns.std(dim=0, correction=0)
-    wanted = torch.from_numpy(ensemble.encoder.normalised)
-    ensemble.input_mean = torch.where(wanted, columns.mean(dim=0), 0.0).float().to(ensemble.device)
-    varied = wanted & (deviations > _SMALLEST_STD)
-    ensemble.input_std = torch.where(varied, deviations, 1.0).float().to(ensemble.device)
-
-
-def _uniform(seed: int, keys: NDArray[np.uint64], members: int) -> NDArray[np.float64]:
-    member = np.arange(members, dtype=np.uint64)
-    return uniforms_by_integers(np.full((1, 1), seed % 2**64, np.uint64), keys[None, :], member[:, None])

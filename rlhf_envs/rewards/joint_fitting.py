@@ -12,8 +12,9 @@ from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, held_out_by, segment_returns
+from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, segment_returns
 from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities
+from rlhf_envs.rewards.resampling import held_out_by
 
 ROUNDS = 2
 """Alternations of a joint fit from nothing: a third one costs as much again and finds no better reward."""

@@ -15,7 +15,8 @@ from rlhf_envs.kinds.kind import ImpliedComparison
 from rlhf_envs.queries import AccuracySource, LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fitting import held_out_by, segment_returns
+from rlhf_envs.rewards.fitting import segment_returns
+from rlhf_envs.rewards.resampling import held_out_by
 from rlhf_envs.segments import Segment
 
 Floats = NDArray[np.float64]

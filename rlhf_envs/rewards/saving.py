@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -19,9 +20,10 @@ from torch import Tensor
 from rlhf_envs.files import write_atomically
 from rlhf_envs.json_values import space_from_json, space_to_json
 from rlhf_envs.objectives import OBJECTIVES, Objective
-from rlhf_envs.rewards.ensemble import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards.ensemble import RewardEnsemble
+from rlhf_envs.rewards.network import EnsembleConfig
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 _NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
 _DESCRIPTION = "description"
@@ -53,9 +55,10 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
         "offset": ensemble.offset,
         "scale": ensemble.scale,
         **{name: getattr(ensemble, name).tolist() for name in _NORMALISERS},
+        "columns": ensemble.columns.tolist(),
     }
     tensors = {f"network.{name}": tensor for name, tensor in ensemble.network.state_dict().items()}
-    tensors |= {name: getattr(ensemble, name) for name in _NORMALISERS}
+    tensors |= {name: getattr(ensemble, name) for name in (*_NORMALISERS, "columns")}
     content = save_tensors(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
     )
@@ -123,6 +126,8 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
         objective,
         bool(description["absorbing"]),
     )
+    ensemble.columns = _columns(tensors["columns"], ensemble.encoder.columns)
+    ensemble.network = ensemble.fresh_network()
     prefix = "network."
     ensemble.network.load_state_dict(
         {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -137,6 +142,21 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
     ensemble.labels_at_choice_of_form = description["labels_at_choice_of_form"]
     ensemble.resampling = str(description["resampling"])
     return ensemble
+
+
+def _columns(given: Tensor, most: int) -> Tensor:
+    """The columns that a network reads.
+
+    Raises:
+        ValueError: if they are not among so many, in their order.
+    """
+    wanted = torch.zeros(most, dtype=torch.bool)
+    if given.dtype != torch.int64 or given.ndim != 1 or not bool(((given >= 0) & (given < most)).all()):
+        raise ValueError(f"columns are not some of {most}")
+    wanted[given] = True
+    if not torch.equal(wanted.nonzero()[:, 0], given):
+        raise ValueError("columns are not in their order")
+    return given
 
 
 def _tensor_path(path: str | os.PathLike[str]) -> Path:

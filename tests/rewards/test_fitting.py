@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from rlhf_envs.observations import Transitions
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, PreferenceDataset, RewardEnsemble, correlation, fit
-from rlhf_envs.rewards.fitting import RESAMPLING
+from rlhf_envs.rewards.resampling import RESAMPLING
 from rlhf_envs.segments import Segment
 from tests.rewards.learning import (
     ACTION_SPACE,

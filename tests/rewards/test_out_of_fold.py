@@ -18,7 +18,7 @@ from rlhf_envs.rewards import (
     predict_out_of_fold,
     save,
 )
-from rlhf_envs.rewards.fitting import held_out_by
+from rlhf_envs.rewards.resampling import held_out_by
 from rlhf_envs.segments import Segment
 from tests.rewards.learning import ACTION_SPACE, OBSERVATION_SPACE, pendulum_segments
 

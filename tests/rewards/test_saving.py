@@ -75,7 +75,7 @@ def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path: Path, monkeypatc
     monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", 99)
     path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99.*reads format 4; update"):
+    with pytest.raises(ValueError, match=r"format 99.*reads format 5; update"):
         load(path)
 
 

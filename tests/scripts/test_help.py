@@ -15,7 +15,7 @@ from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import SELECTION_RULES, FeedbackConfig
 from rlhf_envs.loop.config import SCHEDULES
 from rlhf_envs.rewards import OBJECTIVES, EnsembleConfig, FitConfig
-from rlhf_envs.rewards.fitting import RESAMPLING
+from rlhf_envs.rewards.resampling import RESAMPLING
 from scripts import train
 
 SETTINGS = [
