@@ -62,7 +62,8 @@ class ProseBenchmark:
     Attributes:
         answers: of each run.
         timesteps: tokens that each run is trained on.
-        longer: train the pretrained ones again, on so many times as many tokens, to see where that leads; 0 does not.
+        longer: train the pretrained ones again, on so many times as many tokens but with the answers as early as
+            before, to see where a reward leads that no answer mends any more; 0 does not.
         first_seed: of the runs; the others follow.
         seeds: how many runs of each kind.
         jobs: how many runs at a time, each in a process of its own.
@@ -119,12 +120,12 @@ class ProseBenchmark:
 
     def plan(self, folder: Path) -> Iterator[tuple[str, int, int, TrainingRun]]:
         """Every run with its arm, steps and seed, seed by seed, so that early results show all kinds."""
-        kinds = [(arm, self.timesteps) for arm in ARMS]
-        kinds += [(arm, self.longer * self.timesteps) for arm in ("kl", "no-kl") if self.longer]
+        kinds = [(arm, 1) for arm in ARMS]
+        kinds += [(arm, self.longer) for arm in ("kl", "no-kl") if self.longer]
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            for arm, steps in kinds:
-                run = TrainingRun(_configure(arm, steps, self.answers, seed), folder / f"{arm}-{steps}-{seed}")
-                yield arm, steps, seed, run
+            for arm, times in kinds:
+                config = _configure(arm, self.timesteps, self.answers, seed, times)
+                yield arm, config.timesteps, seed, TrainingRun(config, folder / f"{arm}-{config.timesteps}-{seed}")
 
     def _untouched(self, run: TrainingRun, seed: int) -> list[dict[str, Any]]:
         """What the model writes before any answer, and the best of several such texts by the learned reward of a run,
@@ -209,14 +210,21 @@ class ProseBenchmark:
         return {"prose_kl.svg": description}
 
 
-def _configure(arm: str, timesteps: int, answers: int, seed: int) -> RunConfig:
-    """The configuration of a run as `scripts.train` would make it from these flags."""
+def _configure(arm: str, timesteps: int, answers: int, seed: int, times: int = 1) -> RunConfig:
+    """The configuration of a run as `scripts.train` would make it from these flags.
+
+    Args:
+        arm: in `ARMS`.
+        timesteps: in which the answers are given as early as the preset says.
+        answers, seed: of the run.
+        times: how many times as long it goes on.
+    """
     config = RunConfig.for_environment(EnvironmentRef(ENVIRONMENT))
-    settings = config.learner_settings
+    settings, labels = config.learner_settings, config.labels
     return replace(
         config,
-        labels=replace(config.labels, answers=answers),
-        timesteps=timesteps,
+        labels=replace(labels, answers=answers, ask_until=labels.ask_until / times),
+        timesteps=times * timesteps,
         seed=seed,
         run=replace(config.run, processes=False, kl_coef=config.run.kl_coef if arm == "kl" else 0.0),
         learner_settings=replace(settings, language_model=UNTRAINED) if arm == "scratch" else settings,
@@ -355,7 +363,7 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> Figure:
                 )
     panels[1, 0].set_xlabel("tokens")
     panels[1, 0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}k"))
-    panels[1, 1].set_xlabel("√KL from before, nats a token")
+    panels[1, 1].set_xlabel("√KL, nats a token")
     drawn.legend(loc="outside upper center", ncols=2)
     return drawn
 
