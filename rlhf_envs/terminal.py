@@ -1,4 +1,4 @@
-"""What is written to a terminal (safe text, counts, times, paths), and what is done when it has gone."""
+"""What is written to a terminal (safe text, counts, times, paths, tables), and what is done when it has gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import re
 import signal
 import stat
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _STDOUT, _STDERR = 1, 2
 
@@ -46,18 +52,82 @@ def time_left(seconds: float, done: int, total: int) -> str:
 
 
 def at_separators(text: str, width: int) -> str:
-    """A path or a name on as many lines as it takes, broken after separators only, so that words stay whole.
+    """A path or a name on as many lines as it takes, broken after separators and spaces only, so that words stay whole.
 
     Args:
         text: what to break.
         width: characters that a line has where a word is not longer than that.
     """
     lines = [""]
-    for piece in re.findall(r"[^/_.\-]*[/_.\-]*", text):
-        if lines[-1] and len(lines[-1]) + len(piece) > width:
+    for piece in re.findall(r"[^ /_.\-]*[ /_.\-]*", text):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table for terminal and page.
+
+    Attributes:
+        title: what it holds.
+        texts: how many of the first columns hold text instead of numbers.
+        columns: their headings.
+        rows: the cells.
+    """
+
+    title: str
+    texts: int
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def fitted(self, width: int) -> list[Table]:
+        """For printing on so many characters: as many tables as it takes, each with the columns that hold text.
+
+        Words and numbers stay whole, and a name goes on in the next line after a separator. Where a single word is
+        wider than there is room for, it is folded.
+        """
+        from rich.markup import escape
+        from rich.table import Table
+
+        columns = [list(column) for column in zip(self.columns, *self.rows, strict=True)]
+        wrapped = [
+            [at_separators(cell, _NAME_WIDTH if n < self.texts or cell is column[0] else width) for cell in column]
+            for n, column in enumerate(columns)
+        ]
+        tables: list[Table] = []
+        for numbers in self._groups([max(map(_width, column)) for column in wrapped], width):
+            table = Table(title=self.title if not tables else None, title_justify="left")
+            for n in (*range(self.texts), *numbers):
+                table.add_column(escape(wrapped[n][0]), justify="left" if n < self.texts else "right", overflow="fold")
+            for row in zip(*(wrapped[n][1:] for n in (*range(self.texts), *numbers)), strict=True):
+                table.add_row(*map(escape, row))
+            tables.append(table)
+        return tables
+
+    def _groups(self, widths: Sequence[int], width: int) -> Iterator[range]:
+        """Ranges of columns of numbers that fit beside those of text, at least one each."""
+        frame = 3  # of a column: two spaces and a line
+        room = width - 1 - sum(each + frame for each in widths[: self.texts])
+        first = self.texts
+        while True:
+            end, taken = first, 0
+            while end < len(widths) and (end == first or taken + widths[end] + frame <= room):
+                taken += widths[end] + frame
+                end += 1
+            yield range(first, end)
+            if end == len(widths):
+                return
+            first = end
+
+
+_NAME_WIDTH = 16
+"""Of a name in a table, where its words are not longer."""
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def show_what_can_be_shown() -> None:

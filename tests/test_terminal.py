@@ -7,7 +7,7 @@ from rich.console import Console
 
 from agents import callbacks
 from rlhf_envs.queries import AccuracySource
-from rlhf_envs.terminal import at_separators, counted, time_left
+from rlhf_envs.terminal import TextTable, at_separators, counted, time_left
 
 
 def test_one_is_singular_and_everything_else_plural() -> None:
@@ -62,3 +62,26 @@ def test_a_run_whose_output_goes_to_a_file_says_how_long_it_still_takes(monkeypa
         " 20% 200 of 1,000 steps: collecting",
         " 60% 600 of 1,000 steps, 0:40 left: 3 answers",
     ]
+
+
+PATHS = ("/home/somebody/experiments/2026-11/driving-curiosity-seed3", "runs/a_fairly_long_name.with.dots", "random")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_tables_fit_their_terminal_and_break_no_word(width: int) -> None:
+    columns = ["policy", "true return", "std", "95% interval", "normalised", f"{PATHS[0]} over {PATHS[1]}"]
+    cells = ["-12345.67", "1234.50", "-12345.67 to -11000.25", "104%", "67% of 12"]
+    tables = TextTable("rlhf/Driving-v1, 50 episodes", 1, columns, [[path, *cells] for path in PATHS]).fitted(width)
+    console = Console(width=width, file=StringIO(), record=True)
+    console.print(*tables, sep="\n")
+    text = console.export_text()
+    assert all(len(line) <= width for line in text.splitlines()) and "…" not in text
+    assert text.count("rlhf/Driving-v1") == 1 and (len(tables) == 1) == (width == 200)
+    words = set(text.replace("┃", " ").replace("│", " ").split())
+    for path in PATHS:
+        lines = at_separators(path, 16).split("\n")
+        assert words.issuperset(lines)
+        assert all(len(line) <= 16 for line in lines)
+    assert words.issuperset({"-12345.67", "1234.50", "104%", "normalised", "interval"})
+    if width > 40:  # where a number and a name stand beside each other
+        assert "-12345.67 to -11000.25" in text

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rlhf_envs.cli import one_sentence_errors
 from rlhf_envs.cli.flags import JSONArguments, parse
@@ -19,9 +17,7 @@ from rlhf_envs.evaluation.judging.session import check_same_environment
 from rlhf_envs.evaluation.policies import POLICY_NAMES, SB3Policy, named_policy
 from rlhf_envs.evaluation.returns import UNTRAINED, Evaluation, Scale, baselines, evaluate
 from rlhf_envs.runs import RunDirectory, check_same_spaces
-from rlhf_envs.terminal import at_separators, counted
-
-_NAME_WIDTH = 14  # of a policy, so that the table fits into 80 columns
+from rlhf_envs.terminal import TextTable, counted
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,8 @@ class Arguments:
     The normalised score is 0% for the best policy that knows nothing of what people want: random actions, the constant
     action that earns most, the environment's scripted proxy policy, and runs that were trained on the proxy. It is
     100% for the first run that was trained by the same learner on the true reward; without one for the environment's
-    scripted expert, or where it has none for the first other run. The caption says which. The last column is the proxy
-    return, where the environment has one.
+    scripted expert, or where it has none for the first other run. The line below the table says which. The last column
+    is the proxy return, where the environment has one.
 
     Attributes:
         run_dir: the run to evaluate.
@@ -56,11 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     torch.set_num_threads(1)
     with one_sentence_errors():
-        Console().print(_table(parse(Arguments, arguments, prog="rlhf-envs evaluate")))
+        _print_table(parse(Arguments, arguments, prog="rlhf-envs evaluate"), Console())
     return 0
 
 
-def _table(args: Arguments) -> Table:
+def _print_table(args: Arguments, console: Console) -> None:
     trained_in = RunDirectory(args.run_dir).read_environment()
     runs = [name for name in args.against if name not in POLICY_NAMES]
     for name in runs:
@@ -78,7 +74,10 @@ def _table(args: Arguments) -> Table:
     shown = {name: scores[name] for name in (str(args.run_dir), *args.against)}
     scale = _scale(scores, str(args.run_dir), runs)
     changed = "".join(f", {name}={value}" for name, value in args.env_kwargs.items())
-    return _rich_table(shown, scale, f"{environment.id}{changed}, {counted(args.evaluation_episodes, 'episode')}")
+    title = f"{environment.id}{changed}, {counted(args.evaluation_episodes, 'episode')}"
+    console.print(*_text_table(shown, scale, title).fitted(console.width), sep="\n")
+    if sentence := _scale_sentence(scale):
+        console.print(sentence, highlight=False, markup=False)
 
 
 def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) -> Scale:
@@ -95,25 +94,22 @@ def _scale(scores: Mapping[str, Evaluation], run: str, others: Sequence[str]) ->
     return scale
 
 
-def _rich_table(scores: Mapping[str, Evaluation], scale: Scale, title: str) -> Table:
+def _text_table(scores: Mapping[str, Evaluation], scale: Scale, title: str) -> TextTable:
     has_proxy = any(score.proxy_mean is not None for score in scores.values())
-    table = Table(title=title)
-    table.add_column("policy", no_wrap=True)
-    for column in ("true return", "std", "95% interval", *(["normalised"] if scale.one_policy else [])):
-        table.add_column(column, justify="right", no_wrap=True)
-    if has_proxy:
-        table.add_column("proxy", justify="right", no_wrap=True)
+    columns = ["policy", "true return", "std", "95% interval", *(["normalised"] if scale.one_policy else [])]
+    rows = []
     for name, score in scores.items():
         low, high = score.interval()
-        cells = [at_separators(name, _NAME_WIDTH), f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
+        cells = [name, f"{score.mean:.2f}", f"{score.std:.2f}", f"{low:.2f} to {high:.2f}"]
         if scale.one_policy:
             share = scale.score(score.mean)
             cells.append("" if share is None else f"{share:.0%}")
-        if has_proxy:
-            cells.append(f"{score.proxy_mean:.2f}")
-        table.add_row(*cells)
-    if scale.one is not None:
-        table.caption = Text(
-            f"0% is {scale.zero_policy}, {scale.zero:.2f}; 100% is {scale.one_policy}, {scale.one:.2f}."
-        )
-    return table
+        rows.append([*cells, f"{score.proxy_mean:.2f}"] if has_proxy else cells)
+    return TextTable(title, 1, [*columns, "proxy"] if has_proxy else columns, rows)
+
+
+def _scale_sentence(scale: Scale) -> str:
+    """What 0% and 100% are, where that is known."""
+    if scale.one is None:
+        return ""
+    return f"0% is {scale.zero_policy}, {scale.zero:.2f}; 100% is {scale.one_policy}, {scale.one:.2f}."

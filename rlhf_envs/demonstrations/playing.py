@@ -22,6 +22,7 @@ KeysToAction = Mapping[tuple[str, ...], Any]
 """Key combinations, as pygame names their keys, and the action of each; the form of `gymnasium.utils.play`."""
 
 _DEAD_ZONE = 0.08
+_AT_AN_END = 0.99  # where triggers rest, and no stick
 _KEY_NAMES = {" ": "space"}
 _ARROWS = {
     "up": ("w", {"up", "faster"}),
@@ -49,7 +50,7 @@ class Controls:
         keys_to_action: which keys mean which action; the environment's own `get_keys_to_action()` where None.
         gamepad: whether the axes of a gamepad are the numbers of a Box action, when any of them is moved: the first
             stick moves sideways what the keys for left and right do, and upright what those for up and down do; the
-            other axes are the other numbers, in order.
+            other axes are the other numbers, in order. A trigger that is not pressed is the middle of its number.
 
     Attributes:
         keys_to_action: what is held down, and the action of it.
@@ -106,6 +107,7 @@ class Controls:
         self._gamepad = gamepad
         self._held: list[str] = []
         self._axes: dict[int, float] = {}
+        self._rests: dict[int, float] = {}
 
     @property
     def keys(self) -> list[str]:
@@ -116,7 +118,7 @@ class Controls:
     @property
     def held(self) -> bool:
         """Whether anything is held down or moved at the moment."""
-        return bool(self._held) or any(self._axes.values())
+        return bool(self._held) or self._steered
 
     def press(self, key: str) -> None:
         """A key went down."""
@@ -131,8 +133,10 @@ class Controls:
             self._held.remove(key)
 
     def move_axis(self, axis: int, value: float) -> None:
-        """An axis of the gamepad stands at a value from -1 to 1."""
-        self._axes[axis] = 0.0 if abs(value) < _DEAD_ZONE else float(np.clip(value, -1, 1))
+        """An axis of the gamepad stands at a value from -1 to 1; what is first heard of it is where it rests."""
+        rest = self._rests.setdefault(axis, float(np.sign(value)) if abs(value) >= _AT_AN_END else 0.0)
+        away = (value - rest) / 2 if rest else value
+        self._axes[axis] = 0.0 if abs(away) < _DEAD_ZONE else float(np.clip(away, -1, 1))
 
     def release_all(self) -> None:
         """Forget all keys and axes that are held."""
@@ -144,7 +148,7 @@ class Controls:
 
         If more keys are held than any combination has, those pressed last count.
         """
-        if self._gamepad and isinstance(self._space, spaces.Box) and any(self._axes.values()):
+        if isinstance(self._space, spaces.Box) and self._steered:
             return self._from_axes(self._space)
         for first in range(len(self._held)):
             action = self.keys_to_action.get(frozenset(self._held[first:]))
@@ -152,12 +156,15 @@ class Controls:
                 return action
         return None
 
+    @property
+    def _steered(self) -> bool:
+        """Whether an axis that means something is moved."""
+        return self._gamepad and any(value for axis, value in self._axes.items() if axis in self._axis_numbers)
+
     def _from_axes(self, space: spaces.Box) -> Any:
         flat = np.zeros(int(np.prod(space.shape)), dtype=space.dtype)
-        for axis, value in self._axes.items():
-            number, sign = self._axis_numbers.get(axis, (len(flat), 0.0))
-            if number < len(flat):
-                flat[number] = sign * value
+        for axis, (number, sign) in self._axis_numbers.items():
+            flat[number] = sign * self._axes.get(axis, 0.0)
         low, high = space.low.reshape(-1), space.high.reshape(-1)
         # A stick at rest is the middle of the range, at its end the end.
         return ((low + high) / 2 + flat * (high - low) / 2).astype(space.dtype).reshape(space.shape)

@@ -24,10 +24,10 @@ from rlhf_envs.evaluation.scores import (
 from rlhf_envs.files import write_atomically, write_csv
 from rlhf_envs.report import charts
 from rlhf_envs.report.charts import decimals, rounded
-from rlhf_envs.report.judgement import TextTable
 from rlhf_envs.report.run_report import flat_settings
 from rlhf_envs.runs import RunDirectory, read_progress, write_json
 from rlhf_envs.templates import render
+from rlhf_envs.terminal import TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -311,7 +311,7 @@ def print_comparison(groups: Sequence[ComparedGroup], console: Console) -> None:
     """Print the tables, with a column for each setting, which are fewer than the figures."""
     for table in comparison_tables(groups):
         heading, *columns = zip(table.columns, *table.rows, strict=True)
-        console.print(TextTable(table.title, 1, heading, columns).to_rich())
+        console.print(*TextTable(table.title, 1, heading, columns).fitted(console.width), sep="\n")
     for sentence in dict.fromkeys(_scale_sentence(group.scale) for group in groups):
         if sentence:
             console.print(sentence, highlight=False)

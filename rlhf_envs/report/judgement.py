@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from markupsafe import Markup
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from rlhf_envs.envs.palette import DARK, LIGHT, css_colors
 from rlhf_envs.evaluation.judging.scores import Judgement
 from rlhf_envs.files import write_atomically
 from rlhf_envs.report import charts
 from rlhf_envs.templates import render
-from rlhf_envs.terminal import at_separators, counted
+from rlhf_envs.terminal import TextTable, counted
 
 
 def print_judgement(found: Judgement, console: Console | None = None) -> None:
@@ -28,7 +25,7 @@ def print_judgement(found: Judgement, console: Console | None = None) -> None:
         return
     sentences = {"scores": scale_sentence(found), "annotators": agreement_sentence(found)}
     for name, table in _tables(found).items():
-        console.print(table.to_rich())
+        console.print(*table.fitted(console.width), sep="\n")
         if name in sentences:
             console.print(sentences[name], highlight=False)
 
@@ -88,41 +85,6 @@ def agreement_sentence(found: Judgement) -> str:
     alike, compared = sum(pair.alike for pair in agreed.pairs), sum(pair.compared for pair in agreed.pairs)
     alpha = "" if agreed.alpha is None else f" Krippendorff's alpha is {agreed.alpha:.2f}, Gwet's AC1 {agreed.ac1:.2f}."
     return f"Where two annotators judged the same clips, they said the same in {alike} of {compared} cases.{alpha}"
-
-
-_NAME_WIDTH = 16
-"""Of a policy in a table of the terminal; so that words of a path stay whole, it goes on in the next line."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table for terminal and page.
-
-    Attributes:
-        title: what it holds.
-        texts: how many of the first columns hold text instead of numbers.
-        columns: their headings.
-        rows: the cells.
-    """
-
-    title: str
-    texts: int
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def to_rich(self) -> Table:
-        """For printing."""
-        table = Table(title=self.title, title_justify="left")
-        for number, column in enumerate(self.columns):
-            if number < self.texts:
-                table.add_column(escape(column), no_wrap=True)
-            else:
-                table.add_column(escape(column), justify="right")
-        for row in self.rows:
-            table.add_row(
-                *(escape(at_separators(cell, _NAME_WIDTH) if n < self.texts else cell) for n, cell in enumerate(row))
-            )
-        return table
 
 
 def _tables(found: Judgement) -> dict[str, TextTable]:

@@ -16,6 +16,7 @@ from rlhf_envs.cli import demonstrate
 from rlhf_envs.demonstrations import load_demonstrations
 from rlhf_envs.demonstrations.playing import Controls, PlayWindow
 from tests.cli.test_watch import refused
+from tests.gamepad import plugged_in
 
 rlhf_envs.register_environments()
 
@@ -112,6 +113,47 @@ def test_a_gamepad_steers_a_box_action() -> None:
     controls.move_axis(0, 0.0)
     controls.press("w")
     assert np.allclose(controls.action(), [0.6, 0.0])
+
+
+def test_a_trigger_at_rest_and_an_axis_without_meaning_move_nothing() -> None:
+    controls = Controls(gym.make("rlhf/Driving-v1"), gamepad=True)
+    controls.move_axis(4, -1.0)
+    controls.move_axis(4, 0.5)
+    assert not controls.held and controls.action() is None
+    controls.press("w")
+    assert np.allclose(controls.action(), [0.6, 0.0])
+    unplayed = Controls(gym.make("rlhf/Driving-v1"))
+    unplayed.move_axis(0, 0.5)
+    assert not unplayed.held and unplayed.action() is None
+    three = gym.spaces.Box(-1, 1, (3,))
+    env = gym.wrappers.TransformAction(gym.make("Pendulum-v1"), lambda action: action[:1], three)
+    triggered = Controls(env, gamepad=True)
+    triggered.move_axis(2, -1.0)
+    assert not triggered.held
+    triggered.move_axis(2, 1.0)
+    assert triggered.action().tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_demonstration_is_played_with_a_gamepad_that_rests_until_it_is_moved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, get = tmp_path / "d.safetensors", pygame.event.get
+    with plugged_in() as pad:
+        moves = iter([None] * 5 + [(1, -1.0), (0, 0.5)] + [None] * 30)
+        looks = []
+
+        def events() -> list[pygame.event.Event]:
+            looks.append(len(looks))
+            if (move := next(moves, None)) is not None:
+                pad.move(*move)
+            found = get()
+            return [*found, pygame.event.Event(pygame.KEYDOWN, key=pygame.K_RETURN)] if looks[-1] >= 20 else found
+
+        monkeypatch.setattr(pygame.event, "get", events)
+        assert play(path, "--episodes", "1", "--gamepad") == 0
+    actions = load_demonstrations(path).actions
+    assert (actions[:, 0] > 0.99).all()  # the stick is forward from the first step on: nothing had moved before
+    assert np.allclose(actions[1:, 1], 0.5, atol=0.01)
 
 
 def test_keys_that_are_held_too_many_leave_those_pressed_last() -> None:

@@ -14,7 +14,7 @@ from rlhf_envs.feedback.quality.annotators import (
     Share,
 )
 from rlhf_envs.queries import LiveAnswer
-from rlhf_envs.terminal import counted
+from rlhf_envs.terminal import at_separators, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -390,7 +390,7 @@ def _tables(report: QualityReport, width: int) -> Iterator[Table]:
         shown = slice(first, first + per_table)
         table = Table(heading[0])
         for name in heading[shown]:
-            table.add_column(escape(name), justify="right", overflow="fold")
+            table.add_column(escape(at_separators(name, _NARROWEST_COLUMN)), justify="right", overflow="fold")
         for figure in known:
             table.add_row(figure[0], *(escape(cell) for cell in figure[shown]))
         yield table

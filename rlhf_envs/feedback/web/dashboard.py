@@ -128,6 +128,7 @@ class AnnotatorFigures(BaseModel):
     skipped: int
     seconds_per_answer: float | None
     left_share: float | None = Field(description="Of the answers that say left or right.")
+    left_over: int = Field(description="How many say left or right.")
     agreement: float | None = Field(description="With others, over pairs on which both said left or right.")
     agreement_over: int
     practice_right: int
@@ -348,6 +349,7 @@ def _figures(overview: Overview, name: str, has_link: bool) -> AnnotatorFigures:
         skipped=0 if said is None else said.skipped,
         seconds_per_answer=overview.progress(name).seconds_per_answer,
         left_share=said.lefts / sides if said and sides else None,
+        left_over=sides,
         agreement=said.agreed / said.compared if said and said.compared else None,
         agreement_over=0 if said is None else said.compared,
         practice_right=right,

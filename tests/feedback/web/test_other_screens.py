@@ -186,8 +186,8 @@ def test_the_dashboard_shows_who_did_what_and_how_training_goes(
     screen.page.get_by_text("3 of 40 answered").wait_for()
     assert screen.text("#rest") == "1 open, 36 not asked yet"
     rows = [" ".join(row.split()) for row in screen.page.locator("#people tr").all_inner_texts()]
-    assert rows[0].startswith("ann 3 0 3.0 s 100% 33% of 3")
-    assert rows[1].startswith("bob 3 0 3.0 s 33% 33% of 3")
+    assert rows[0].startswith("ann 3 0 3.0 s 100% of 3 33% of 3")
+    assert rows[1].startswith("bob 3 0 3.0 s 33% of 3 33% of 3")
     assert "7,000 of 10,000" in screen.text("#training")
     assert screen.page.locator("#curves svg").count() == 2
     store.post_status(TRAINING, {**state, "timesteps": 8000, "curve": [*curve, [8000, 99.0, None]]})

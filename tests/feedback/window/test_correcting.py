@@ -11,6 +11,7 @@ from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose, Query
 from tests.feedback.test_correcting import recorded
 from tests.feedback.window.conftest import LENGTH, WindowUser
+from tests.gamepad import plugged_in
 
 Ask = Callable[..., list[int]]
 
@@ -74,6 +75,22 @@ def test_by_keys_alone_a_clip_is_taken_over_acted_looked_at_and_stored(
     user.press(pygame.K_LEFT)
     user.sees("b")
     assert [each.purpose for each in user.stored(2)] == [Purpose.TRAIN] * 2
+
+
+def test_with_a_gamepad_a_clip_is_taken_over_and_acted(ask: Ask, open_for_user: Any, drives: list[Any]) -> None:
+    with plugged_in() as pad:
+        ask("a")
+        user = open_for_user("a")
+        chooses(user, pygame.K_LEFT)
+        user.until(lambda: phase(user) == "ready")
+        user.ticks(20)
+        assert phase(user) == "ready"  # triggers that are not pressed move nothing
+        pad.move(1, -1.0)
+        user.until(lambda: phase(user) == "review")
+        user.press(pygame.K_RETURN)
+        answer, original, own = stored_correction(user)
+    step = answer.context["step"]
+    assert original.digest == drives[0].digest and (own.actions[step:, 0] > 0.99).all()
 
 
 def test_the_mouse_chooses_stores_and_discards(ask: Ask, open_for_user: Any) -> None:

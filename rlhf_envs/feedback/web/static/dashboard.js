@@ -119,7 +119,7 @@ const COLUMNS = [
   ["Answers", (person) => String(person.answers)],
   ["Skipped", (person) => String(person.skipped)],
   ["Pace", (person) => (person.seconds_per_answer === null ? "–" : `${person.seconds_per_answer.toFixed(1)} s`)],
-  ["Left", (person) => percent(person.left_share)],
+  ["Left", (person) => (person.left_share === null ? "–" : `${percent(person.left_share)} of ${person.left_over}`)],
   [
     "Agrees with others",
     (person) => (person.agreement === null ? "–" : `${percent(person.agreement)} of ${person.agreement_over}`),

@@ -165,8 +165,9 @@ export function connectKeyList(questionKeys, { legend, correction }) {
       ]),
     );
     find("legend").replaceChildren(...legendRows(legend));
-    find("legend-title").hidden = Object.keys(legend).length === 0;
+    find("in-clips").hidden = Object.keys(legend).length === 0;
     dialog.showModal();
+    dialog.scrollTop = 0; // the button that has the focus stands at the end
   };
   find("help").addEventListener("click", open);
   return open;
@@ -187,9 +188,7 @@ export function introduction({ rubric, legend }, practice) {
   const first = practice
     ? "Some pairs for practice come first; they do not count, and you read how they are meant. "
     : "";
-  shown.append(
-    element("p", {}, `${first}Answer as you see it: there is no hurry, and Backspace takes an answer back.`),
-  );
+  shown.append(element("p", {}, `${first}Answer as you see it: there is no hurry, and Undo takes an answer back.`));
   return shown;
 }
 

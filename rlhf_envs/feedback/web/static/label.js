@@ -329,6 +329,7 @@ class LabelPage {
       class: "strong",
     });
     this.place(introduction(this.me, this.queue.current.practice), [button]);
+    this.controls.showPlaying(false, false, false); // whoever is new here has nothing to take back
     find("rubric").hidden = true;
     button.focus();
     announce(find("stage").textContent);
@@ -430,7 +431,7 @@ class LabelPage {
       if (["Enter", " ", "ArrowLeft", "ArrowRight"].includes(event.key) && !onButton && !event.repeat) {
         event.preventDefault();
         this.reading();
-      } else if (event.key === "Backspace") this.undo();
+      } else if (event.key === "Backspace" && !this.me.new) this.undo();
       else if (isMeant(event) && !onButton) note("Enter goes on.");
       return;
     }
