@@ -152,11 +152,15 @@ def test_the_script_of_the_tutorial_is_answered_from_another_process(tmp_path: P
     [script] = [text for language, text in blocks(ROOT / "docs/tutorial.md") if language == "python"]
     short = script.replace("100_000", "4_096").replace("answers=60", "answers=8")
     assert "4_096" in short and "answers=8" in short
-    settings = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    label = ["-m", "rlhf_envs", "label", "--store", "feedback.db", "--feedback", "oracle", "--until-finished"]
+    installed = tmp_path / "bin/rlhf-envs"  # as pip writes it: the folder that Python looks into first is that of it
+    installed.parent.mkdir()
+    installed.write_text("import sys\nfrom rlhf_envs.cli import main\nsys.exit(main())\n")
+    (tmp_path / "people.py").write_text(short)
+    label = [str(installed), "label", "--store", "feedback.db", "--feedback", "oracle", "--until-finished"]
+    settings = os.environ | {"PYTHONPATH": str(ROOT)}
     both = [
         subprocess.Popen([sys.executable, *words], cwd=tmp_path, env=settings, stderr=subprocess.PIPE, text=True)
-        for words in (["-c", short], label)
+        for words in (["people.py"], label)
     ]
     said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

@@ -47,6 +47,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the first argument names with the others; the exit status."""
     args = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and not sys.flags.safe_path and "" not in sys.path:
+        # An environment in the current folder is found, as by `python -m`, but what is installed comes first.
+        sys.path.append("")
     prepare_start()
     if not args or args[0] in ("-h", "--help"):
         print(_usage())
