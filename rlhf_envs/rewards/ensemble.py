@@ -20,7 +20,7 @@ from rlhf_envs.observations import (
     stack_observations,
 )
 from rlhf_envs.rewards.encoding import Encoded, InputEncoder
-from rlhf_envs.rewards.network import EnsembleConfig, MemberNetwork, segment_events
+from rlhf_envs.rewards.network import PROJECTED_ABOVE, EnsembleConfig, MemberNetwork, segment_events
 from rlhf_envs.segments import Segment
 
 INPUT_CLIP = 5.0
@@ -125,7 +125,7 @@ class RewardEnsemble:
             steps: encoded ones; those after a termination do not count.
             fresh: whether the parameters are about to be replaced by `fresh_network`. Otherwise what the network reads
                 already stays as it is, since a reward would change with its normaliser, and columns that have begun to
-                vary come in with weights of 0.
+                vary come in with weights of 0, up to `PROJECTED_ABOVE` of the observation unless it is more already.
         """
         if not fresh and len(self.columns) == self.encoder.columns:
             return
@@ -144,6 +144,9 @@ class RewardEnsemble:
             known = torch.zeros_like(read)
             known[self.columns.cpu()] = True
             read |= known
+            if self.network.projection is None and int(read[: self.encoder.observed].sum()) > PROJECTED_ABOVE:
+                # As many need another network.
+                read = known
             mean = torch.where(known, self.input_mean.cpu(), mean)
             std = torch.where(known, self.input_std.cpu(), std)
         before, self.columns = self.columns, read.nonzero()[:, 0].to(self.device)

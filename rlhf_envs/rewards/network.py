@@ -33,6 +33,11 @@ SQUARE_CLIP = 4.0
 """Squares of normalised inputs are cut here, two standard deviations from the mean: a policy seeks out extremes, and a
 parabola that goes on rising beyond what was judged would pay it for them."""
 
+PROJECTED_ABOVE, PROJECTIONS = 512, 64
+"""With more numbers of an observation than that, the network reads so many random mixtures of them (Johnson and
+Lindenstrauss 1984) in their place, and the curves of single inputs read the numbers themselves. Otherwise nearly all of
+the time would go into first layers of which a few hundred answers determine next to nothing."""
+
 EVENT_SCALE = 20.0
 """How fast potentials and worths of an end learn. A reward counts at every step of a segment, and these once in it."""
 
@@ -99,7 +104,11 @@ class MemberNetwork(nn.Module):
         members: K.
         width: how many numbers the last layer reads.
         has_potential, has_events: whether there are weights of a potential; or of any events.
+        projection: (observed, PROJECTIONS), the mixtures of a wide observation that the network reads; None where it
+            reads the numbers themselves.
     """
+
+    projection: Tensor | None
 
     def __init__(
         self, encoder: InputEncoder, config: EnsembleConfig, generator: torch.Generator, columns: int, observed: int
@@ -116,7 +125,13 @@ class MemberNetwork(nn.Module):
         self.embeddings = nn.ParameterList(
             _normal((members, count, EMBEDDING_WIDTH), EMBEDDING_SCALE, generator) for count in encoder.vocabularies
         )
-        width = columns + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
+        inputs, projection = columns, None
+        if observed > PROJECTED_ABOVE:
+            # Of unit variance again, as the numbers are.
+            projection = torch.randn(observed, PROJECTIONS, generator=generator) / math.sqrt(observed)
+            inputs = PROJECTIONS + columns - observed
+        self.register_buffer("projection", projection)
+        width = inputs + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for layer, outputs in enumerate((*hidden, 1)):
@@ -150,8 +165,11 @@ class MemberNetwork(nn.Module):
         """
         before, seen = self._columns, self._observed
         width = self.weights[-1].shape[1] - 3 * before
-        behind = torch.arange(self.weights[0].shape[1] - before, device=places.device)
-        self.weights[0] = _moved(self.weights[0], torch.cat([places, columns + behind]), columns + len(behind))
+        if self.projection is None:
+            behind = torch.arange(self.weights[0].shape[1] - before, device=places.device)
+            self.weights[0] = _moved(self.weights[0], torch.cat([places, columns + behind]), columns + len(behind))
+        else:
+            self.projection = _moved(self.projection[None], places[:seen], observed).detach()[0]
         if self._additive:
             hidden = torch.arange(width, device=places.device)
             rows = torch.cat([hidden, *(width + curve * columns + places for curve in range(3))])
@@ -177,6 +195,12 @@ class MemberNetwork(nn.Module):
         Returns:
             (K, B).
         """
+        if self._additive and self.projection is not None:
+            # One product for all members: copies of the curves for each would take most of the time and memory.
+            hidden = self.hidden(vector, images, categories, embedded)
+            network, curved = self.weights[-1].split([hidden.shape[2], 3 * self._columns], dim=1)
+            rewards = torch.baddbmm(self.biases[-1], self._network_scale * hidden, network).squeeze(2)
+            return rewards + ADDITIVE_SCALE * _curves_times(vector, curved.squeeze(2))
         values = self.features(vector, images, categories, embedded)
         return torch.baddbmm(self.biases[-1], values, self.weights[-1]).squeeze(2)
 
@@ -201,8 +225,13 @@ class MemberNetwork(nn.Module):
         Args:
             vector: (B, columns), normalised; only the observation's columns are read.
         """
+        nothing = vector.new_zeros(self.members, len(vector))
+        if self.projection is not None and self.event_weights:
+            weights = torch.cat([*self.event_weights.values()], dim=0).squeeze(2)
+            values = _curves_times(vector[:, : self._observed], weights[:, :-1]) + weights[:, -1:]
+            found = dict(zip(self.event_weights, (EVENT_SCALE * values).split(self.members), strict=True))
+            return found.get("potential", nothing), found.get("ending", nothing)
         curves = self.event_curves(vector)
-        nothing = curves.new_zeros(self.members, len(curves))
         potential, ending = (
             (curves @ self.event_weights[name]).squeeze(2) if name in self.event_weights else nothing
             for name in ("potential", "ending")
@@ -222,6 +251,9 @@ class MemberNetwork(nn.Module):
         self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None
     ) -> Tensor:
         """Activations of the last hidden layer of each member, (K, B, width); arguments as in `forward`."""
+        if self.projection is not None:
+            observed = vector[:, : self._observed] @ self.projection
+            vector = torch.cat([observed, vector[:, self._observed :]], dim=1)
         shared = vector.expand(self.members, *vector.shape)
         features = [encode(pixels) for encode, pixels in zip(self.image_encoders, images, strict=True)]
         features += self.embed(categories) if embedded is None else embedded
@@ -251,6 +283,13 @@ def segment_events(potential: Tensor, ending: Tensor, absorbing: Tensor | None) 
 
 def _curves(vector: Tensor) -> Tensor:
     return torch.cat([vector, vector.square().clamp(max=SQUARE_CLIP), vector.abs()], dim=1)
+
+
+def _curves_times(vector: Tensor, weights: Tensor) -> Tensor:
+    """What weights (N, 3 * columns) make of `_curves`, (N, B), without putting the curves of many columns together."""
+    plain, square, absolute = weights.chunk(3, dim=1)
+    summed: Tensor = vector @ plain.T + vector.square().clamp_(max=SQUARE_CLIP) @ square.T + vector.abs() @ absolute.T
+    return summed.T
 
 
 class _ImageEncoder(nn.Module):

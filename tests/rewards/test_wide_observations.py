@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation.attribution import RewardAttributor
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, PreferenceDataset, RewardEnsemble, fit, load, save
+from rlhf_envs.rewards.network import PROJECTIONS
 from rlhf_envs.segments import Segment
 from tests.rewards.learning import ACTION_SPACE, OBSERVATION_SPACE, pendulum_segments
 
@@ -174,3 +175,84 @@ def test_shares_are_those_of_the_numbers_that_are_read() -> None:
     assert np.ptp(rewards - shares.sum(axis=1)) < 0.05 * np.ptp(rewards)
     spread = ensemble.spread(segments[0].observations, segments[0].actions)
     assert spread.shape == (25,) and spread.min() > 0
+
+
+MIXED = 600
+"""Numbers of an observation that all vary, more than the network reads by themselves."""
+
+
+def mixtures(segments: list[Segment]) -> list[Segment]:
+    """The segments with `MIXED` numbers, each a mixture of those that they have."""
+    mixing = np.random.default_rng(4).normal(size=(3, MIXED)).astype(np.float32)
+    return [Segment(np.asarray(each.observations) @ mixing, each.actions, each.true_rewards) for each in segments]
+
+
+@pytest.fixture(scope="module")
+def of_mixtures() -> tuple[RewardEnsemble, PreferenceDataset]:
+    space = spaces.Box(-np.inf, np.inf, (MIXED,), np.float32)
+    return fitted(space, mixtures(pendulum_segments(80, seed=0)), absorbing=True)
+
+
+def test_of_hundreds_of_numbers_the_network_reads_mixtures_and_learns(
+    of_mixtures: tuple[RewardEnsemble, PreferenceDataset], tmp_path: Path
+) -> None:
+    ensemble, _ = of_mixtures
+    assert ensemble.network.weights[0].shape[1] == PROJECTIONS + 2 < len(ensemble.columns) == MIXED + 2
+    fresh = mixtures(pendulum_segments(200, seed=5))
+    right = ensemble.probability_right(fresh[:100], fresh[100:]) > 0.5
+    returns = np.array([each.true_rewards.sum() for each in fresh])
+    better = returns[100:] > returns[:100]
+    assert (right == better).mean() > 0.7
+    loaded = load(save(ensemble, tmp_path / "model"))
+    np.testing.assert_array_equal(reward_of(loaded, fresh[0]), reward_of(ensemble, fresh[0]))
+
+
+def test_mixtures_and_curves_add_up_to_what_the_last_layer_reads(
+    of_mixtures: tuple[RewardEnsemble, PreferenceDataset],
+) -> None:
+    ensemble, dataset = of_mixtures
+    network = ensemble.network
+    saved = {name: weights.detach().clone() for name, weights in network.event_weights.items()}
+    with torch.no_grad():
+        for weights in network.event_weights.values():
+            weights.normal_(0, 0.02, generator=torch.Generator().manual_seed(3))
+        vector = ensemble.normalise_inputs(torch.from_numpy(dataset.flat_steps.vector[:20]))
+        none = torch.zeros(20, 0, dtype=torch.int64)
+        read = network.features(vector, [], none)
+        expected = torch.baddbmm(network.biases[-1], read, network.weights[-1]).squeeze(2)
+        torch.testing.assert_close(network(vector, [], none), expected, rtol=1e-4, atol=1e-4)
+        curves = network.event_curves(vector)
+        for found, weights in zip(network.events(vector), network.event_weights.values(), strict=True):
+            torch.testing.assert_close(found, (curves @ weights).squeeze(2), rtol=1e-4, atol=1e-3)
+        for name, weights in saved.items():
+            network.event_weights[name].copy_(weights)
+
+
+def test_mixtures_take_in_what_begins_to_vary_without_a_change_of_the_reward() -> None:
+    def shown(segments: list[Segment], last: float) -> list[Segment]:
+        mixed = mixtures(segments)
+        for segment in mixed:
+            np.asarray(segment.observations)[:, 10] = last * np.arange(25)
+        return mixed
+
+    space = spaces.Box(-np.inf, np.inf, (MIXED,), np.float32)
+    ensemble, dataset = fitted(space, shown(pendulum_segments(20, seed=0), 0.0))
+    assert len(ensemble.columns) == MIXED and ensemble.network.projection is not None
+    probe = shown(pendulum_segments(1, seed=2), 0.0)[0]
+    before = reward_of(ensemble, probe)
+    add_answers(dataset, shown(pendulum_segments(4, seed=1), 0.1))
+    ensemble.read_varying(dataset.flat_steps, fresh=False)
+    assert len(ensemble.columns) == MIXED + 1
+    np.testing.assert_allclose(reward_of(ensemble, probe), before, atol=1e-4)
+    fit(ensemble, dataset, SHORT, fresh=False)
+
+
+def test_a_fit_that_goes_on_takes_in_no_more_numbers_than_its_network_can_read() -> None:
+    narrow, dataset = fitted(WIDE_SPACE, [widened(each) for each in pendulum_segments(4, seed=0)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rlhf_envs.rewards.ensemble.PROJECTED_ABOVE", 3)
+        add_answers(dataset, [widened(each, c90=np.arange(25)) for each in pendulum_segments(2, seed=1)])
+        narrow.read_varying(dataset.flat_steps, fresh=False)
+        assert 90 not in narrow.columns.tolist()
+    narrow.read_varying(dataset.flat_steps, fresh=False)
+    assert 90 in narrow.columns.tolist()
