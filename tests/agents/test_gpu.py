@@ -27,6 +27,19 @@ def test_a_policy_is_built_on_the_gpu() -> None:
 
 
 @needs_gpu
+def test_a_language_model_learns_on_a_gpu_and_stays_near_what_it_was(tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    arguments = [
+        *("--env", "rlhf/Prose-v0", "--run-dir", run, "--device", "cuda", "--answers", "8", "--timesteps", "256"),
+        *("--kl-coef", "0.1", "--evaluation-episodes", "2", "--segment-length", "5", "--learner.num-envs", "4"),
+        *("--learner.n-steps", "32", "--learner.batch-size", "64", "--fit.steps", "10", "--checkpoint-seconds", "0"),
+    ]
+    assert train.main(arguments) == 0
+    assert train.main(["--run-dir", run, "--resume", "--timesteps", "512"]) == 0
+    assert RunDirectory(run).read_metrics()["timesteps"] >= 512
+
+
+@needs_gpu
 @pytest.mark.parametrize("kind, members", [("image", "3"), ("vector", "64")])
 def test_pictures_and_large_ensembles_are_learned_on_a_gpu_and_resumed(kind: str, members: str, tmp_path: Path) -> None:
     run = str(tmp_path / "run")

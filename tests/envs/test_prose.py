@@ -319,3 +319,17 @@ def test_a_folder_that_is_no_model_is_refused(tiny_model: Path, tmp_path: Path) 
     torch.save({"weights": 1}, broken / "pytorch_model.bin")
     with pytest.raises(ValueError, match="cannot be read as a causal language model"):
         gym.make("rlhf/Prose-v0", model=str(broken))
+
+
+def test_texts_are_read_where_their_model_is() -> None:
+    # On the device "meta" nothing is computed, but what lies elsewhere is refused as on a GPU.
+    model = LanguageModel(20, 8, 2, 2, 12).to("meta")
+    windows = np.full((3, 7), 20)
+    windows[:, :2] = 1
+    growing = GrowingTexts(model)
+    for change in ((slice(None), 2), (0, 3), (slice(1, 3), slice(0, 3))):
+        assert growing.read(windows).device.type == "meta"
+        windows = windows.copy()
+        windows[change] = 5
+    assert growing.read(windows).shape == (3, 8)
+    assert read_ends(model, windows).device.type == "meta"

@@ -135,10 +135,10 @@ class Block(nn.Module):
         if before is None or places is None:
             found = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
-            rows = torch.arange(batch)
+            rows = torch.arange(batch, device=values.device)
             before[0][rows, :, places], before[1][rows, :, places] = key[:, :, 0], value[:, :, 0]
             key, value = before
-            seen = torch.arange(key.shape[2]) <= places[:, None]
+            seen = torch.arange(key.shape[2], device=places.device) <= places[:, None]
             found = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
         values = values + self.attend_out(found.transpose(1, 2).reshape(batch, length, width))
         values = values + self.network_out(functional.gelu(self.network(self.network_norm(values))))
@@ -245,26 +245,26 @@ class GrowingTexts:
             same = ((windows == self._windows) | ~before).all(axis=1)
             grown = same & (lengths == self._lengths + 1)
         self._windows, self._lengths, self._version = windows.copy(), lengths, version
-        features = torch.empty(len(windows), model.width, dtype=model.word_vectors().dtype)
+        features = model.word_vectors().new_empty((len(windows), model.width))
         if (rows := np.flatnonzero(grown)).size:
-            features[torch.from_numpy(rows)] = self._read_newest(rows, windows, lengths)
+            features[self._there(rows)] = self._read_newest(rows, windows, lengths)
         if (rows := np.flatnonzero(~grown)).size:
-            features[torch.from_numpy(rows)] = self._read_whole(rows, windows, lengths)
+            features[self._there(rows)] = self._read_whole(rows, windows, lengths)
         self._features = features
         return features
 
     def _read_newest(self, rows: NDArray[np.intp], windows: NDArray[Any], lengths: NDArray[np.intp]) -> Tensor:
         model = self.model
         assert isinstance(model, LanguageModel)
-        places = torch.from_numpy(lengths[rows] - 1)
-        newest = torch.from_numpy(windows[rows, lengths[rows] - 1].astype(np.int64))
+        places = self._there(lengths[rows] - 1)
+        newest = self._there(windows[rows, lengths[rows] - 1])
         values = (model.embedding(newest) + model.positions[places])[:, None]
-        everyone = len(rows) == len(windows)
+        everyone, which = len(rows) == len(windows), self._there(rows)
         for block, memory in zip(model.blocks, self._memory, strict=True):
-            taken = memory if everyone else (memory[0][rows], memory[1][rows])
+            taken = memory if everyone else (memory[0][which], memory[1][which])
             values, _ = block(values, taken, places)
             if not everyone:
-                memory[0][rows], memory[1][rows] = taken
+                memory[0][which], memory[1][which] = taken
         normed: Tensor = model.norm(values[:, 0])
         return normed
 
@@ -272,13 +272,19 @@ class GrowingTexts:
         model = self.model
         assert isinstance(model, LanguageModel)
         longest = int(lengths[rows].max())
-        texts = torch.from_numpy(windows[rows, :longest].astype(np.int64)).clamp_(max=model.vocabulary - 1)
+        texts, which = self._there(windows[rows, :longest]).clamp_(max=model.vocabulary - 1), self._there(rows)
         values = model.embedding(texts) + model.positions[:longest]
         for block, memory in zip(model.blocks, self._memory, strict=True):
             values, (keys, found) = block(values)
-            memory[0][rows, :, :longest], memory[1][rows, :, :longest] = keys, found
-        normed: Tensor = model.norm(values[torch.arange(len(rows)), torch.from_numpy(lengths[rows] - 1)])
+            memory[0][which, :, :longest], memory[1][which, :, :longest] = keys, found
+        normed: Tensor = model.norm(
+            values[torch.arange(len(rows), device=which.device), self._there(lengths[rows] - 1)]
+        )
         return normed
+
+    def _there(self, numbers: NDArray[Any]) -> Tensor:
+        """Numbers where the model computes, int64."""
+        return torch.from_numpy(numbers.astype(np.int64)).to(self.model.word_vectors().device)
 
 
 def save_model(model: LanguageModel, path: Path, whole_numbers: bool = False) -> None:
