@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,16 @@ from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.feedback.quality import quality_report
 with PreferenceStore.open(sys.argv[1]) as store:
     quality_report(store.each_live_answer())
+"""
+
+# Linux counts what the process that started this one used as well, but for the high-water mark of its own memory.
+_PEAK = """
+import resource
+try:
+    with open("/proc/self/status") as status:
+        print([int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM")][0])
+except OSError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -212,11 +221,7 @@ def _seconds(work: Callable[[], object]) -> float:
 def _in_process(code: str, *arguments: str) -> tuple[float, float]:
     """Seconds of some code in a process of its own, and the most memory that this takes, in MB."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=_ROOT)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process = subprocess.run([sys.executable, "-c", code + _PEAK, *arguments], cwd=_ROOT, stdout=subprocess.PIPE)
     if process.returncode:
         raise RuntimeError(f"A process that measures ended with status {process.returncode}.")
-    # Linux counts it in kB, and macOS in bytes.
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return round(time.perf_counter() - started, 1), round(used.ru_maxrss / unit)
+    return round(time.perf_counter() - started, 1), round(int(process.stdout.split()[-1]) / 1e6)
