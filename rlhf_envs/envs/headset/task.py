@@ -117,7 +117,7 @@ class Headset(Task):
     | 2 | vignette | open by 15% in the step | narrow by 15% in the step |
 
     ## Observation Space
-    `Box(-1, 1, (13,), float32)`
+    `Box(-1, 1, (15,), float32)`
     | number | observation | range before scaling |
     |---|---|---|
     | 0 | speed | 0 to 6 m/s |
@@ -131,6 +131,7 @@ class Headset(Task):
     | 9 | how much the reading of sickness rises, in `delay` at this rate | -1 to 1 |
     | 10 | gaze: where the wearer looks (a sight, or the path 4 m ahead), less where the view points | -0.8 to 0.8 rad |
     | 11, 12 | direction of the path at hand and 10 m ahead, less where the view points | -1.6 to 1.6 rad |
+    | 13, 14 | the terms `immersion` and `disorientation`, as their bars show them | 0 to 1 |
 
     ## Rewards
     The true reward is the weighted sum of these terms, each as its bar shows it when the step begins. The proxy reward,
@@ -178,7 +179,7 @@ class Headset(Task):
     knows at once that the ride was too much, and a person who sees a crawl through a keyhole that it was too little.
 
     ## Version History
-    - v1: sights; the carriage rolls out; a step pays what its picture shows.
+    - v1: sights; the carriage rolls out; a step pays what its picture shows, and its bars are observed.
     - v0: first version.
     """
 
@@ -227,7 +228,7 @@ class Headset(Task):
             raise ValueError(f"delay is in seconds and must be from {STEP_SECONDS} to 10, not {delay!r}.")
         self.susceptibility, self.scene, self.delay = susceptibility, scene, float(delay)
         self.scenery = SCENES[scene]
-        self.observation_space = Box(-1.0, 1.0, (13,), np.float32)
+        self.observation_space = Box(-1.0, 1.0, (15,), np.float32)
         self.action_space = Box(-1.0, 1.0, (3,), np.float32)
         super().__init__(horizon)
 
@@ -277,8 +278,8 @@ class Headset(Task):
         }
 
     def observe(self, state: State) -> Array:
-        """What the headset knows, (N, 13) float32 in [-1, 1]."""
-        seen = np.empty((13, state.copies), dtype=np.float32)
+        """What the headset knows, (N, 15) float32 in [-1, 1]."""
+        seen = np.empty((15, state.copies), dtype=np.float32)
         seen[0] = state.speed
         seen[1] = state.vignette
         seen[2] = state.reading
@@ -294,7 +295,11 @@ class Headset(Task):
         np.multiply(state.gaze, 2.0, out=seen[10])
         np.subtract(direction(self.scenery, state), state.view, out=seen[11])
         np.subtract(direction(self.scenery, state, AHEAD_METRES), state.view, out=seen[12])
-        seen[10:] *= 1.0 / 1.6
+        seen[10:13] *= 1.0 / 1.6
+        seen[13] = state.immersion
+        seen[14] = state.astray
+        seen[13:] *= 2.0
+        seen[13:] -= 1.0
         np.clip(seen, -1.0, 1.0, out=seen)
         return np.ascontiguousarray(seen.T)
 
