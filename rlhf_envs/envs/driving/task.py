@@ -89,7 +89,8 @@ class Driving(Task):
     up to 0.04 rad. A collision does not end the episode: it costs, and it slows the ego.
 
     The ego starts slowly behind a van, or in traffic at a speed of its own, so that it takes driving to get along: to
-    gather speed, to steer through the bends, and to overtake. How hard drivers brake, how many vans there are and how the road winds are choices of ours.
+    gather speed, to steer through the bends, and to overtake. How hard drivers brake, how many vans there are and how
+    the road winds are choices of ours.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
