@@ -111,6 +111,10 @@ class RunInUseError(ValueError):
     """Another process is training in the folder."""
 
 
+_MAPS_OF_NUMBERS = ("reward_terms", "baseline_reward_terms", "measures", "baseline_measures")
+"""Figures of a run that are numbers by name, or by policy and name."""
+
+
 class RunDirectory:
     """The files of one run.
 
@@ -325,11 +329,22 @@ class RunDirectory:
         """The figures of a finished run.
 
         Raises:
-            ValueError: if the run has not finished.
+            ValueError: if the run has not finished, or a figure of it is no number.
         """
         if not self.metrics_path.is_file():
             raise ValueError(f"The run in {self.path} has not finished: there is no {self.metrics_path.name} yet.")
-        return read_json(self.metrics_path)
+        metrics = read_json(self.metrics_path)
+        for name, value in metrics.items():
+            if name.endswith(("_mean", "_std")) or name in _MAPS_OF_NUMBERS:
+                self._require_numbers(name, value, nested=name in _MAPS_OF_NUMBERS)
+        return metrics
+
+    def _require_numbers(self, name: str, value: Any, nested: bool) -> None:
+        if nested and isinstance(value, dict):
+            for inner, part in value.items():
+                self._require_numbers(f"{name} {inner}", part, nested)
+        elif value is not None and not isinstance(value, int | float):
+            raise ValueError(f"{self.metrics_path} is damaged: {name} is {value!r:.40}, which is no number.")
 
     @property
     def store_place(self) -> str:

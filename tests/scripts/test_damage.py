@@ -1,9 +1,12 @@
 """Damaged and forged files end in a sentence. Here a part of the variants is tried, with --nightly all of them."""
 
+import json
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +69,24 @@ def test_a_policy_that_is_more_than_tensors_is_refused_without_advice_to_load_it
     with pytest.raises(ValueError, match="holds more than tensors") as refusal:
         RunDirectory(copied).load_policy()
     assert "trust" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("random_return_mean",), "float32"),
+        (("true_return_std",), [0]),
+        (("reward_terms", "progress"), [2**40]),
+        (("baseline_measures", "idle", "time_headway"), []),
+    ],
+)
+def test_a_figure_of_a_run_that_is_no_number_is_named(copied: Path, place: tuple[str, ...], value: Any) -> None:
+    path = RunDirectory(copied).metrics_path
+    metrics = inner = json.loads(path.read_text())
+    for name in place[:-1]:
+        inner = inner[name]
+    assert isinstance(inner[place[-1]], float)
+    inner[place[-1]] = value
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(ValueError, match=f"{re.escape(' '.join(place))} is .*, which is no number"):
+        RunDirectory(copied).read_metrics()
