@@ -75,7 +75,7 @@ class ProseBenchmark:
     name: ClassVar[str] = "prose"
     answers: int = 200
     timesteps: int = PROSE_TIMESTEPS
-    longer: int = 4
+    longer: int = 2
     first_seed: int = 0
     seeds: int = 5
     jobs: int = 1
