@@ -155,12 +155,15 @@ class ClipWording:
         lasting = len(segment) if segment.absorbing is None else int((~segment.absorbing).sum())
         parts = []
         if self._env is not None and segment.states is not None:
-            terms = self._terms(self._env, segment, lasting)
-            names, weights = list(self._env.task.reward_weights), self._env.task.weights
-            sums = terms.sum(0) * weights
-            order = [n for n in np.argsort(-abs(sums)) if abs(sums[n]) > _LEAST_SHARE * abs(sums).sum()]
-            told = [f"{self._env.task.describe_term(names[n])} {_number(float(sums[n]))}" for n in order]
-            parts.append(", ".join(told) or "nothing that counts happens")
+            # States of another version of the environment cannot be restored; whoever asks is told elsewhere that the
+            # clip cannot be shown, and gets the question all the same.
+            with suppress(ValueError):
+                terms = self._terms(self._env, segment, lasting)
+                names, weights = list(self._env.task.reward_weights), self._env.task.weights
+                sums = terms.sum(0) * weights
+                order = [n for n in np.argsort(-abs(sums)) if abs(sums[n]) > _LEAST_SHARE * abs(sums).sum()]
+                told = [f"{self._env.task.describe_term(names[n])} {_number(float(sums[n]))}" for n in order]
+                parts.append(", ".join(told) or "nothing that counts happens")
         if lasting < len(segment):
             parts.append(f"the episode is over after {lasting} of {len(segment)} steps")
         if not parts:

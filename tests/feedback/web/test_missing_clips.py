@@ -1,6 +1,7 @@
 """What the page does where the server cannot show clips: nobody has to spend an answer on that."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 import rlhf_envs.feedback.web.clips as clips
 from rlhf_envs.feedback import Choice, PreferenceStore, Purpose
-from tests.feedback.web.screens import Screen, Served, practised, wait_until
+from rlhf_envs.segments import Segment
+from tests.feedback.web.screens import ENVIRONMENT, Screen, Served, practised, wait_until
 
 OpenScreen = Callable[..., Screen]
 
@@ -79,3 +81,13 @@ def test_practice_whose_clips_cannot_be_shown_may_be_skipped(
         screen.page.get_by_role("button", name="Skip them").click()
         wait_until(partial(answered, number))
     screen.page.locator("#stage", has_text="counts as your answer").wait_for()
+
+
+def test_states_of_another_version_of_the_environment_have_no_description_and_keep_no_question_back(
+    segments: list[Segment],
+) -> None:
+    states = segments[0].states
+    assert states is not None
+    wording = clips.ClipWording(ENVIRONMENT.ref)
+    assert wording.describe(replace(segments[0], states=states[:, :-4])).endswith("no description in words.")
+    assert "no description" not in wording.describe(segments[1])
