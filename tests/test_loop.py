@@ -49,11 +49,11 @@ def make_loop(store: PreferenceStore) -> MakeLoop:
     return make
 
 
-def rollouts(seed: int = 0) -> SegmentRecorder:
+def rollouts(seed: int = 0, steps: int = 64) -> SegmentRecorder:
     """A recorder full of noise that pays what the first number of an observation is."""
     recorder = SegmentRecorder(OBSERVATIONS, ACTIONS, COPIES, 64)
     rng = np.random.default_rng(seed)
-    for step in range(64):
+    for step in range(steps):
         observations = rng.uniform(-1, 1, (COPIES, 3)).astype(np.float32)
         ended = np.full(COPIES, step % HORIZON == HORIZON - 1)
         recorder.record(observations, rng.uniform(-1, 1, (COPIES, 1)), observations[:, 0], ended)

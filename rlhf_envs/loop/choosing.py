@@ -167,7 +167,7 @@ class QueryChooser:
         pool = self._pool(recorder, count, kind.segments, self._past_segments(kind), side, prefer)
         if len(pool) < kind.segments:
             return []
-        groups = self._select(pool, ensemble, self._rule, count, kind.segments)
+        groups = _each_once(self._select(pool, ensemble, self._rule, count, kind.segments))
         if kind.name not in self._contexts:
             self._contexts[kind.name] = kind.context(pool.true_rewards)
         return self._queries(pool, round, Purpose.TRAIN, kind.name, groups, self._contexts[kind.name])
@@ -242,6 +242,17 @@ class QueryChooser:
             Query(f"{round}/{purpose}/{kind}/{number}", round, group, kind, purpose, context)
             for number, group in enumerate(groups)
         ]
+
+
+def _each_once(groups: Sequence[tuple[Segment, ...]]) -> list[tuple[Segment, ...]]:
+    """The groups without those that show the same segments as an earlier one.
+
+    Where hardly any window fits, as where a segment is a whole episode, the same ones are drawn again and again.
+    """
+    distinct: dict[frozenset[str], tuple[Segment, ...]] = {}
+    for group in groups:
+        distinct.setdefault(frozenset(segment.digest for segment in group), group)
+    return list(distinct.values())
 
 
 def _size(query: Query) -> int:

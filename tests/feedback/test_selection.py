@@ -201,6 +201,17 @@ def test_a_run_asks_no_near_ties_once_there_was_an_answer(near_ties, asks_ties):
     assert (after.min() == before.min()) == asks_ties and after.max() == before.max()
 
 
+def test_where_hardly_any_segment_fits_a_round_asks_no_pair_twice():
+    # One whole episode of each copy, as where a segment is as long as an episode.
+    recorder = rollouts(steps=HORIZON)
+    pairs = recorder.copies * (recorder.copies - 1) // 2
+    ensemble = RewardEnsemble(OBSERVATIONS, ACTIONS, EnsembleConfig(3, (16,)))
+    chooser = QueryChooser(FeedbackConfig(segment_length=HORIZON), KINDS, HORIZON, seed=0)
+    queries = chooser.choose(recorder, ensemble, 0, {"comparison": 4 * pairs}, 0)
+    shown = [frozenset(segment.digest for segment in query.segments) for query in queries]
+    assert 0 < len(shown) <= pairs and len(set(shown)) == len(shown)
+
+
 def segments_of(pool):
     return [Segment(clip, clip, np.zeros(1, np.float32)) for clip in pool.observations]
 
