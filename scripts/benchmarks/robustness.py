@@ -144,8 +144,9 @@ class RoundFigures:
         acknowledged: answers that were acknowledged as stored.
         lost: those of them that are not in the store as they were given.
         doubled: answers in the store beyond the first of an annotator to a query, or over HTTP without acknowledgement.
-        overlapping: queries that several annotators answered where one was wanted. That is correct where an annotator
-            was disconnected for longer than a lease lasts and answers after all: no answer is thrown away.
+        overlapping: queries that several annotators answered where one was wanted. That is correct where one was given
+            what the other's screen held ahead and came to at the same moment, or where one was disconnected for longer
+            than a lease lasts and answers after all: no answer is thrown away.
         failure: why the round did not come to its end; empty if it did.
         seconds: that it took.
     """
