@@ -219,7 +219,7 @@ class RewardEnsemble:
         rewards = self.member_rewards(observations, actions, absorbing)
         cautious = rewards.mean(axis=0)
         if self.config.pessimism:
-            cautious -= np.float32(self.config.pessimism) * rewards.std(axis=0)
+            cautious -= np.float32(self.config.pessimism) * _spread(rewards)
         learned = (cautious - np.float32(self.offset)) * np.float32(self.scale)
         if absorbing is not None:
             learned[absorbing] = 0
@@ -242,7 +242,7 @@ class RewardEnsemble:
 
     def spread(self, observations: Observations, actions: NDArray[Any]) -> NDArray[np.float32]:
         """How far the members disagree about B steps: their std, (B,) float32, in units of the learned reward."""
-        return self.member_rewards(observations, actions).std(axis=0) * np.float32(self.scale)
+        return _spread(self.member_rewards(observations, actions)) * np.float32(self.scale)
 
     def segment_returns(
         self, observations: Observations, actions: NDArray[Any], absorbing: NDArray[np.bool_] | None = None
@@ -461,3 +461,10 @@ class RewardEnsemble:
             np.stack([segment.is_absorbing for segment in segments]),
         )
         return torch.from_numpy(returns)
+
+
+def _spread(rewards: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The std of the members' rewards (K, B) of each step, (B,); infinite where those of a damaged model are huge."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread: NDArray[np.float32] = rewards.std(axis=0)
+    return spread

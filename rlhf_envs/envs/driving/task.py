@@ -48,8 +48,7 @@ SLOW_VAN = 0.52
 
 _SLOWEST_PAID = 0.4
 _EXPERT_TIME_GAP = 1.45
-_BEHIND_VAN = 0.5
-_START_SPEED, _FREE_START_SPEED = (0.25, 0.15), (0.25, 0.45)
+_START_SPEED = (0.25, 0.15)
 _VAN_SPEED, _CAR_SPEED, _VANS = (0.4, 0.1), (0.6, 0.35), 0.1
 _BRAKES_PER_STEP, _BRAKES_TO, _RECOVERY = 0.08, 0.5, 0.06
 
@@ -88,9 +87,8 @@ class Driving(Task):
     steering follow the action with a lag of about 0.4 s, and in a bend a car whose wheel is held straight runs wide, by
     up to 0.04 rad. A collision does not end the episode: it costs, and it slows the ego.
 
-    The ego starts slowly behind a van, or in traffic at a speed of its own, so that it takes driving to get along: to
-    gather speed, to steer through the bends, and to overtake. How hard drivers brake, how many vans there are and how
-    the road winds are choices of ours.
+    The ego starts slowly behind a van, so that it takes driving to get along: to gather speed, to steer through the
+    bends, and to overtake. How hard drivers brake, how many vans there are and how the road winds are choices of ours.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
@@ -128,8 +126,8 @@ class Driving(Task):
     | collision | 2.0 | -1 or 0 | touching another car |
 
     ## Starting State
-    The ego is centred in a random lane anywhere along the bends; in half of the episodes at 25-40% of the limit with a
-    slow van ahead, otherwise at 25-70% with whoever comes next. The others are spread evenly, with some jitter.
+    The ego is centred in a random lane at 25-40% of the limit, anywhere along the bends, with a slow van ahead; the
+    others are spread evenly, with some jitter.
 
     ## Episode End
     After `horizon` steps (truncation). There is no termination.
@@ -166,13 +164,7 @@ class Driving(Task):
         "lane": 0.4,
         "collision": 2.0,
     }
-    reset_draws = {
-        **dict.fromkeys(("speed", "lane", "place"), ()),
-        "phases": (MOST_LANES,),
-        "jitter": (CARS,),
-        "desired": (CARS,),
-        "van": (),
-    }
+    reset_draws = {"speed": (), "lane": (), "place": (), "phases": (MOST_LANES,), "jitter": (CARS,), "desired": (CARS,)}
     step_draws = {"driver": (), "side": (), "brake": ()}
     render_fps = 10
     rubric = (
@@ -216,9 +208,7 @@ class Driving(Task):
     def begin(self, state: State, draws: Draws) -> None:
         """Spread the others evenly over the road and put the ego into a gap."""
         own_lane = np.floor(draws.lane * self.lanes)
-        behind_van = draws.van < _BEHIND_VAN
-        slow, fast = (least + spread * draws.speed for least, spread in (_START_SPEED, _FREE_START_SPEED))
-        state.speed = np.where(behind_van, slow, fast) * np.float32(self.speed_limit)
+        state.speed = (_START_SPEED[0] + _START_SPEED[1] * draws.speed) * self.speed_limit
         state.acceleration = state.heading = state.roughness = state.collided = 0.0
         state.metres = state.crashes = state.followed = state.headways = 0.0
         state.travelled = SCENERY_LENGTH * draws.place
@@ -231,7 +221,7 @@ class Driving(Task):
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
         lateral[...] = lane
         is_van = draws.desired < _VANS
-        is_van |= behind_van & (lane == own_lane) & (along > 0.0) & (along < self.spacing)
+        is_van |= (lane == own_lane) & (along > 0.0) & (along < self.spacing)
         least = np.where(is_van, np.float32(_VAN_SPEED[0]), np.float32(_CAR_SPEED[0]))
         spread = np.where(is_van, np.float32(_VAN_SPEED[1]), np.float32(_CAR_SPEED[1]))
         desired[...] = (least + spread * draws.desired) * self.speed_limit

@@ -394,7 +394,9 @@ def test_a_leaked_link_answers_no_faster_than_a_person_for_long(
         assert "faster than anybody can look at clips" in answered.json()["detail"]
         assert int(answered.headers["Retry-After"]) >= 1
         bob = made.tokens.create("bob")
-        [query, *_] = made("GET", "/api/queries", bob).json()["queries"]
+        asked = made("GET", "/api/queries", bob)
+        assert asked.status_code == 200, asked.text
+        [query, *_] = asked.json()["queries"]
         assert made("POST", "/api/answers", bob, json=answer(query["id"])).status_code == 200
     finally:
         made.close()
