@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -138,7 +138,7 @@ class Held:
         action: which; None for what the scripted expert does first, in each episode.
     """
 
-    action: NDArray[Any] | None = field(default=None)
+    action: NDArray[Any] | None = None
 
     def bind(self, copies: Copies) -> Policy:
         """The policy for these copies."""
