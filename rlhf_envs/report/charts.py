@@ -250,13 +250,17 @@ def reliability(calibration: Calibration, fewest: int = 1) -> Figure:
     return figure
 
 
+def measured_terms(terms: Mapping[str, TermCorrelation]) -> dict[str, TermCorrelation]:
+    """Those that `tracked_terms` can draw: what a term or a reward that never changes correlates with is no number."""
+    return {name: one for name, one in terms.items() if math.isfinite(one.learned) and math.isfinite(one.true)}
+
+
 @_chart("tracked-terms", "Correlation of the learned and of the true reward with each named term")
 def tracked_terms(terms: Mapping[str, TermCorrelation]) -> Figure:
-    """How far the learned reward rises and falls with each named term of the true reward, beside the true reward."""
-    known = {name: one for name, one in terms.items() if math.isfinite(one.learned) and math.isfinite(one.true)}
-    figure, axes = _labelled_rows([name.replace("_", " ") for name in known], _NARROW)
+    """How far the learned reward rises and falls with each of these terms of the true reward, beside that."""
+    figure, axes = _labelled_rows([name.replace("_", " ") for name in terms], _NARROW)
     axes.axvline(0.0, color=_COLORS["line"], linewidth=0.8)
-    for row, one in enumerate(known.values()):
+    for row, one in enumerate(terms.values()):
         axes.plot([one.true, one.learned], [row, row], color=_COLORS["line"], linewidth=2)
         axes.plot([one.true], [row], "o", color=_COLORS["muted"], markersize=6, label=None if row else "true reward")
         axes.plot(

@@ -468,7 +468,7 @@ def _model(learned: _LearnedReward, rows: list[dict[str, str]]) -> dict[str, Any
     model, agreements = learned.scores, learned.agreements
     scores, calibrated = model.scores, model.calibration
     told = [one for one in calibrated.bins if one.count >= FEWEST_PER_BIN]
-    terms = agreements["mixture"].terms if agreements else {}
+    terms = charts.measured_terms(agreements["mixture"].terms) if agreements else {}
     return {
         "scores": scores,
         "source": model.source,

@@ -1,11 +1,13 @@
 """A reward ensemble on disk: `NAME.safetensors` holds everything, `NAME.json` next to it says the same for a reader.
 
 Nothing is unpickled. The description is part of the tensor file, so that one atomic replacement changes both together
-and a run that is killed while saving leaves the old model or the new one.
+and a run that is killed while saving leaves the old model or the new one. So is a digest of everything in it: weights
+of which a bit has flipped are numbers still, and would reward as nobody wanted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -23,10 +25,10 @@ from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.network import EnsembleConfig
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 _NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
-_DESCRIPTION = "description"
+_DESCRIPTION, _DIGEST = "description", "sha256"
 _SUFFIX = ".safetensors"
 
 
@@ -59,9 +61,9 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
     }
     tensors = {f"network.{name}": tensor for name, tensor in ensemble.network.state_dict().items()}
     tensors |= {name: getattr(ensemble, name) for name in (*_NORMALISERS, "columns")}
-    content = save_tensors(
-        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {_DESCRIPTION: json.dumps(description)}
-    )
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    described = json.dumps(description)
+    content = save_tensors(tensors, {_DESCRIPTION: described, _DIGEST: _digest(tensors, described)})
     write_atomically(target, content)
     write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
     return target
@@ -86,15 +88,19 @@ def load(
     if not source.is_file():
         raise FileNotFoundError(f"There is no reward model at {source}.")
     try:
-        tensors, description = _read(source)
+        tensors, described, digest = _read(source)
+        description = json.loads(described)
         version = description["format_version"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged or not a reward model: {error}.") from error
     if version != FORMAT_VERSION:
+        older = isinstance(version, int) and version < FORMAT_VERSION
         raise ValueError(
             f"{source} has reward model format {version}, and this version of rlhf_envs reads format {FORMAT_VERSION};"
-            " update rlhf_envs."
+            f" {'learn it anew from its answers (`--offline`)' if older else 'update rlhf_envs'}."
         )
+    if digest != _digest(tensors, described):
+        raise ValueError(f"{source} is damaged or not a reward model: its SHA-256 is not the one saved with it.")
     try:
         wanted = str(description["config"]["objective"])
         known = objective is not None or wanted in OBJECTIVES
@@ -109,11 +115,19 @@ def load(
     return ensemble
 
 
-def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(source: Path) -> tuple[dict[str, Tensor], str, str | None]:
     with safe_open(source, framework="pt") as content:
         metadata = content.metadata() or {}
         tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    return tensors, json.loads(metadata[_DESCRIPTION])
+    return tensors, metadata[_DESCRIPTION], metadata.get(_DIGEST)
+
+
+def _digest(tensors: dict[str, Tensor], described: str) -> str:
+    content = hashlib.sha256(described.encode("utf-8", "surrogatepass"))
+    for name, tensor in sorted(tensors.items()):
+        content.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))
+        content.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
 def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: Objective | None) -> RewardEnsemble:

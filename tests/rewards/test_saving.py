@@ -71,11 +71,25 @@ def test_a_damaged_file_is_called_damaged_wherever_it_is_cut(tmp_path: Path) -> 
         load(path)
 
 
-def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", 99)
+def test_no_flipped_bit_of_a_model_rewards_anybody(tmp_path: Path) -> None:
+    path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, EnsembleConfig(members=2, hidden=(4,))), tmp_path / "m")
+    content = path.read_bytes()
+    for place in np.random.default_rng(0).integers(len(content), size=300):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(place) % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"damaged or not a reward model|has reward model format"):
+            load(path)
+
+
+@pytest.mark.parametrize(("version", "advice"), [(99, "update rlhf_envs"), (1, "learn it anew")])
+def test_a_file_of_another_version_says_what_to_do(
+    version: int, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", version)
     path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 99.*reads format 5; update"):
+    with pytest.raises(ValueError, match=rf"format {version},.*reads format 6; {advice}"):
         load(path)
 
 
