@@ -16,8 +16,9 @@ EMBEDDING_WIDTH = 16
 """Columns that a category with an embedding table contributes."""
 
 EMBEDDING_SCALE = 0.1
-"""Of fresh embeddings. A table has many columns and most of its rows are hardly ever seen: at the scale of one-hots
-they would drown what the other inputs say."""
+"""Of embeddings, which are fitted ten times as large: so they begin small and learn slowly. A table has many columns
+and most of its rows are hardly ever seen: at the scale of one-hots they would drown what the other inputs say, and
+learning as fast they would put down to each value by itself what a few answers happened to say where it was seen."""
 
 IMAGE_CHANNELS = (8, 16)
 """Filters of the convolutions, each of which halves the picture."""
@@ -123,7 +124,7 @@ class MemberNetwork(nn.Module):
             _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
         )
         self.embeddings = nn.ParameterList(
-            _normal((members, count, EMBEDDING_WIDTH), EMBEDDING_SCALE, generator) for count in encoder.vocabularies
+            _normal((members, count, EMBEDDING_WIDTH), 1.0, generator) for count in encoder.vocabularies
         )
         inputs, projection = columns, None
         if observed > PROJECTED_ABOVE:
@@ -245,7 +246,7 @@ class MemberNetwork(nn.Module):
 
     def embed(self, categories: Tensor) -> list[Tensor]:
         """The rows that B steps have in each embedding table, under each member: (K, B, EMBEDDING_WIDTH) each."""
-        return [table[:, categories[:, column]] for column, table in enumerate(self.embeddings)]
+        return [EMBEDDING_SCALE * table[:, categories[:, column]] for column, table in enumerate(self.embeddings)]
 
     def hidden(
         self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None

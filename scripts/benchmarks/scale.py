@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sqlalchemy import Connection as Transaction
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.feedback.store import QUEUE
@@ -158,6 +158,8 @@ class Scale:
         for first in range(0, self.queries // 2, _PER_TRANSACTION):
             asked = range(first + 1, min(first + _PER_TRANSACTION, self.queries // 2) + 1)
             store.database.write(_add_answers, [(query, _DILIGENT) for query in asked], rng)
+        # A server counts rows for its planner by itself, but not within the seconds after a bulk insert.
+        store.database.write(lambda transaction: transaction.execute(text("ANALYZE")))
 
 
 def _add_queries(transaction: Transaction, numbers: range, wanted: int) -> None:

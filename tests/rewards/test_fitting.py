@@ -37,6 +37,24 @@ def test_a_hundred_comparisons_teach_a_reward_that_agrees_with_the_true_one_on_f
     assert report.held_out_loss < np.log(2)
 
 
+def test_a_category_of_many_values_does_not_take_the_credit_of_what_says_it_plainly() -> None:
+    """Every value is seen a few times; one number beside it is all that the reward depends on."""
+
+    def segments(count: int, seed: int) -> list[Segment]:
+        rng = np.random.default_rng(seed)
+        words, verdicts = rng.integers(500, size=(count, 15)), rng.integers(3, size=(count, 15))
+        actions, rewards = rng.integers(4, size=(count, 15)), (verdicts - 1).astype(np.float32)
+        return [Segment(*part) for part in zip(np.stack([words, verdicts], axis=2), actions, rewards, strict=True)]
+
+    ensemble = RewardEnsemble(spaces.MultiDiscrete([500, 3]), spaces.Discrete(4))
+    dataset, shown = PreferenceDataset(ensemble.encoder), segments(200, seed=0)
+    for left, right in zip(shown[:100], shown[100:], strict=True):
+        dataset.add(left, right, float(right.true_rewards.sum() > left.true_rewards.sum()))
+    fit(ensemble, dataset)
+    observations, actions, true_rewards = flat_steps(segments(500, seed=1))
+    assert correlation(ensemble.reward(observations, actions), true_rewards).pearson > 0.95
+
+
 def test_returns_perceived_with_normal_errors_teach_the_reward_too() -> None:
     ensemble = RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE, EnsembleConfig(objective="probit"))
     dataset = PreferenceDataset(ensemble.encoder)
