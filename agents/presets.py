@@ -15,7 +15,10 @@ from rlhf_envs.rewards import EnsembleConfig
 PPO_PRESETS: dict[str, PPOConfig] = {
     "Pendulum-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=128, n_epochs=10, gamma=0.95),
     "CartPole-v1": PPOConfig(num_envs=8, n_steps=256, batch_size=256, n_epochs=10, gamma=0.98),
-    "rlhf/Driving-v1": PPOConfig(num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, anneal=False),
+    # Overtaking pays late, after it has cost comfort: without some entropy and a long view most runs stay behind.
+    "rlhf/Driving-v1": PPOConfig(
+        num_envs=256, n_steps=32, batch_size=1024, n_epochs=6, anneal=False, gamma=0.98, ent_coef=0.01
+    ),
     "rlhf/Recommender-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.005),
     "rlhf/Headset-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.97),
     "rlhf/Support-v1": PPOConfig(num_envs=128, n_steps=32, batch_size=1024, n_epochs=6, gamma=0.95, ent_coef=0.02),
