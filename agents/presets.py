@@ -59,6 +59,8 @@ THIRD_PARTY = PPOConfig(
 """For any other environment: Stable-Baselines3's defaults with a wider rollout."""
 
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
+    # Random actions show little of driving; and what overtaking is worth has to be learned before overtaking.
+    "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6),
     # A policy that has settled on whole sentences learns late what they should be about.
     "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4),
     # A continuation is judged as a whole.
