@@ -62,8 +62,9 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
     tensors = {f"network.{name}": tensor for name, tensor in ensemble.network.state_dict().items()}
     tensors |= {name: getattr(ensemble, name) for name in (*_NORMALISERS, "columns")}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    described = json.dumps(description)
-    content = save_tensors(tensors, {_DESCRIPTION: described, _DIGEST: _digest(tensors, described)})
+    # In the description, as several entries would be written in any order, and files of the same model differ.
+    description[_DIGEST] = _digest(tensors, description)
+    content = save_tensors(tensors, {_DESCRIPTION: json.dumps(description)})
     write_atomically(target, content)
     write_atomically(target.with_suffix(".json"), (json.dumps(description, indent=2) + "\n").encode())
     return target
@@ -88,9 +89,8 @@ def load(
     if not source.is_file():
         raise FileNotFoundError(f"There is no reward model at {source}.")
     try:
-        tensors, described, digest = _read(source)
-        description = json.loads(described)
-        version = description["format_version"]
+        tensors, description = _read(source)
+        version, digest = description["format_version"], description.pop(_DIGEST, None)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{source} is damaged or not a reward model: {error}.") from error
     if version != FORMAT_VERSION:
@@ -99,7 +99,7 @@ def load(
             f"{source} has reward model format {version}, and this version of rlhf_envs reads format {FORMAT_VERSION};"
             f" {'learn it anew from its answers (`--offline`)' if older else 'update rlhf_envs'}."
         )
-    if digest != _digest(tensors, described):
+    if digest != _digest(tensors, description):
         raise ValueError(f"{source} is damaged or not a reward model: its SHA-256 is not the one saved with it.")
     try:
         wanted = str(description["config"]["objective"])
@@ -115,15 +115,15 @@ def load(
     return ensemble
 
 
-def _read(source: Path) -> tuple[dict[str, Tensor], str, str | None]:
+def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(source, framework="pt") as content:
         metadata = content.metadata() or {}
         tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    return tensors, metadata[_DESCRIPTION], metadata.get(_DIGEST)
+    return tensors, json.loads(metadata[_DESCRIPTION])
 
 
-def _digest(tensors: dict[str, Tensor], described: str) -> str:
-    content = hashlib.sha256(described.encode("utf-8", "surrogatepass"))
+def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
+    content = hashlib.sha256(json.dumps(description).encode())
     for name, tensor in sorted(tensors.items()):
         content.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))
         content.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
