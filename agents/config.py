@@ -98,7 +98,8 @@ class RunOptions:
     """How a run is carried out.
 
     Attributes:
-        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch.
+        pretrain: episodes of demonstrations that the policy imitates first; 0 starts from scratch. A scripted expert
+            takes a random action at a tenth of their steps, see `from_expert`.
         kl_coef: what each step costs for every nat of KL divergence of the policy from the pretrained one, in units of
             the reward; 0 lets it go where it wants.
         kl_target: nats per step that kl_coef is adapted to, up and down from where it starts; None keeps it fixed.

@@ -58,6 +58,7 @@ from rlhf_envs.sb3 import (
 )
 
 _EXPERT_EPISODES = 10
+_IMITATION_NOISE = 0.1
 
 
 def train(
@@ -360,7 +361,8 @@ def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
 def _pretrain(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
     """Let the policy imitate demonstrations; how well that went."""
     environment = config.required_environment
-    demonstrations = resolve(config.run.demonstrations, environment, config.run.pretrain, config.seed)
+    wanted = config.run.demonstrations, environment, config.run.pretrain, config.seed
+    demonstrations = resolve(*wanted, noise=_IMITATION_NOISE)
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
     own = evaluate(SB3Policy(model), environment, episodes=config.run.evaluation_episodes)
     return {"pretraining": {**asdict(report), "true_return_mean": own.mean, "true_return_std": own.std}}

@@ -230,6 +230,32 @@ def test_the_expert_acts_as_it_would_in_single_environments() -> None:
             assert shown.true_rewards[step] == pytest.approx(info["true_reward"], abs=1e-6)
 
 
+def test_noise_takes_the_expert_astray_and_its_own_actions_are_what_is_shown() -> None:
+    ref = EnvironmentRef("rlhf/Driving-v1", {"horizon": 40})
+    clean = from_expert(ref, episodes=3, seed=7)
+    noisy, again = (from_expert(ref, episodes=3, seed=7, noise=0.3) for _ in range(2))
+    np.testing.assert_array_equal(noisy.observations, again.observations)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(noisy.actions, again.actions)
+    assert noisy.true_rewards.mean() < clean.true_rewards.mean()
+    strays = []
+    for index in range(3):
+        env = gym.make("rlhf/Driving-v1", horizon=40)
+        expert: Any = env.unwrapped
+        observation, _ = env.reset(seed=7 + index)
+        steps = np.flatnonzero(noisy.episode_of_step == index)
+        # Up to the first random action it is the same episode; the expert's action is shown there as well.
+        for count, step in enumerate(steps):
+            if not np.array_equal(noisy.observations[step], observation):  # type: ignore[index]
+                strays.append(count)
+                break
+            np.testing.assert_array_equal(noisy.actions[step], expert.expert_action())
+            observation, *_ = env.step(noisy.actions[step])
+    assert len(strays) == 3
+    assert max(strays) < 20
+    with pytest.raises(ValueError, match=r"from 0 and below 1, not 1\.0\."):
+        from_expert(ref, episodes=3, seed=7, noise=1.0)
+
+
 @pytest.mark.parametrize("environment_id", ["CartPole-v1", "Pendulum-v1"])
 def test_an_environment_without_an_expert_says_what_else_there_is(environment_id: str) -> None:
     with pytest.raises(ValueError, match=f"{environment_id} has no scripted expert; give a file"):

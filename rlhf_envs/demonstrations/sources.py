@@ -21,7 +21,9 @@ EXPERT = "expert"
 MINARI = "minari:"
 
 
-def resolve(source: str, environment: str | EnvironmentRef, episodes: int | None, seed: int) -> Demonstrations:
+def resolve(
+    source: str, environment: str | EnvironmentRef, episodes: int | None, seed: int, *, noise: float = 0.0
+) -> Demonstrations:
     """Demonstrations from a source named as on the command line.
 
     Args:
@@ -30,6 +32,7 @@ def resolve(source: str, environment: str | EnvironmentRef, episodes: int | None
         environment: in which the expert acts.
         episodes: how many; None for all that a file or a dataset has.
         seed: of the expert's first episode.
+        noise: of a scripted expert, see `from_expert`.
 
     Raises:
         ValueError: if the source is of no such kind, or does not have so many episodes.
@@ -37,7 +40,7 @@ def resolve(source: str, environment: str | EnvironmentRef, episodes: int | None
     if source == EXPERT:
         if episodes is None:
             raise ValueError("A scripted expert can demonstrate any number of episodes: say how many.")
-        return from_expert(environment, episodes, seed)
+        return from_expert(environment, episodes, seed, noise=noise)
     if source.startswith(MINARI):
         return from_minari(source.removeprefix(MINARI), episodes)
     if source.endswith(SUFFIX):
@@ -47,13 +50,23 @@ def resolve(source: str, environment: str | EnvironmentRef, episodes: int | None
     )
 
 
-def from_expert(environment: str | EnvironmentRef, episodes: int, seed: int) -> Demonstrations:
+def from_expert(environment: str | EnvironmentRef, episodes: int, seed: int, *, noise: float = 0.0) -> Demonstrations:
     """Episodes of the scripted expert of one of the suite's environments, all at once; episode i has seed + i.
 
+    Args:
+        environment: in which it acts.
+        episodes: how many.
+        seed: of the first episode, and of the noise.
+        noise: the share of steps, from 0 and below 1, at which a random action is taken in place of the expert's. The
+            demonstration has the expert's all the same. So it shows how to get back from where the expert itself never
+            comes, which a policy that imitates it needs (noise injection: Laskey et al. 2017, arXiv 1703.09327).
+
     Raises:
-        ValueError: if there is no such environment, or it has no expert.
+        ValueError: if there is no such environment, or it has no expert, or the noise is no such share.
     """
     _check_count(episodes)
+    if not 0.0 <= noise < 1.0:
+        raise ValueError(f"The noise of an expert must be a share of steps from 0 and below 1, not {noise}.")
     ref = EnvironmentRef.of(environment)
     with closing(ref.make_vector(episodes)) as env:
         batch = env.unwrapped
@@ -63,7 +76,7 @@ def from_expert(environment: str | EnvironmentRef, episodes: int, seed: int) -> 
                 f'{SUFFIX}) or a Minari dataset ("{MINARI}ID").'
             )
         spaces = batch.single_observation_space, batch.single_action_space
-        return Demonstrations.from_episodes(ref, *spaces, _act(batch, seed))
+        return Demonstrations.from_episodes(ref, *spaces, _act(batch, seed, noise))
 
 
 def from_file(path: str | os.PathLike[str], episodes: int | None = None) -> Demonstrations:
@@ -138,12 +151,18 @@ def _step(values: Any, step: int) -> Any:
     return tuple(_step(part, step) for part in values) if isinstance(values, tuple) else values[step]
 
 
-def _act(batch: TaskVectorEnv, seed: int) -> list[Episode]:
+def _act(batch: TaskVectorEnv, seed: int, noise: float) -> list[Episode]:
     steps = []
     observations, _ = batch.reset(seed=seed)
+    batch.action_space.seed(seed)
+    rng = np.random.default_rng(seed)
     for _ in range(batch.horizon):
         actions = batch.expert_action()
-        next_observations, _, _, _, info = batch.step(actions)
+        taken = actions
+        if noise > 0.0:
+            taken, is_random = actions.copy(), rng.random(batch.num_envs) < noise
+            taken[is_random] = batch.action_space.sample()[is_random]
+        next_observations, _, _, _, info = batch.step(taken)
         steps.append((observations, actions, info["true_reward"]))
         observations = next_observations
     # From (steps, copies, ...) to one run of steps per copy.

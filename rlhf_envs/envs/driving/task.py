@@ -26,15 +26,15 @@ _LEFT, _OWN, _RIGHT = 0, 1, 2
 
 STEP_SECONDS = 0.2
 LANE_WIDTH = 3.8
-THROTTLE, BRAKE = 3.0, 6.0
-MOST_HEADING = 0.1
+THROTTLE, BRAKE = 4.0, 4.0
+MOST_HEADING = 0.16
 SAFE_TIME_GAP = 1.5
 TOP_SPEED = 1.4
 """As a multiple of the speed limit."""
 SCENERY_LENGTH = 400.0
 """Metres after which the roadside repeats, and so where `travelled` starts again from 0."""
 
-BEND_PULL = 0.04
+BEND_PULL = 0.08
 """By how many radians the tightest bend turns a car whose wheel is held straight off the road's direction."""
 
 CARS = 12
@@ -48,7 +48,8 @@ SLOW_VAN = 0.52
 
 _SLOWEST_PAID = 0.4
 _EXPERT_TIME_GAP = 1.45
-_START_SPEED = (0.25, 0.15)
+_BEHIND_VAN = 0.5
+_START_SPEED, _FREE_START_SPEED = (0.25, 0.15), (0.25, 0.45)
 _VAN_SPEED, _CAR_SPEED, _VANS = (0.4, 0.1), (0.6, 0.35), 0.1
 _BRAKES_PER_STEP, _BRAKES_TO, _RECOVERY = 0.08, 0.5, 0.06
 
@@ -85,33 +86,34 @@ class Driving(Task):
     vans 40-50%. Now and then a driver brakes hard for something of their own; one who is held up changes lanes where
     there is room, in front of the ego too. They brake for the ego as well. A step is 0.2 s; the ego's pedals and
     steering follow the action with a lag of about 0.4 s, and in a bend a car whose wheel is held straight runs wide, by
-    up to 0.04 rad. A collision does not end the episode: it costs, and it slows the ego.
+    up to 0.08 rad. A collision does not end the episode: it costs, and it slows the ego.
 
-    The ego starts slowly behind a van, so that it takes driving to get along: to gather speed, to steer through the
-    bends, and to overtake. How hard drivers brake, how many vans there are and how the road winds are choices of ours.
+    The ego starts slowly behind a van, or in traffic at a speed of its own, so that it takes driving to get along: to
+    gather speed, to steer through the bends, and to overtake. How hard drivers brake, how many vans there are and how
+    the road winds are choices of ours.
 
     ## Action Space
     `Box(-1, 1, (2,), float32)`
     | number | action | -1 | 1 |
     |---|---|---|---|
-    | 0 | pedals | brake with 6 m/s² | accelerate with 3 m/s² |
-    | 1 | steering | 0.1 rad to the left of the road | 0.1 rad to the right |
+    | 0 | pedals | brake with 4 m/s² | accelerate with 4 m/s² |
+    | 1 | steering | 0.16 rad to the left of the road | 0.16 rad to the right |
 
     ## Observation Space
     `Box(-1, 1, (19,), float32)`; a car that is not in sight counts as one at the end of sight (65 m ahead, 32 m behind)
     that drives at the speed limit, a lane that does not exist as an obstacle at hand.
     | number | observation | unit |
     |---|---|---|
-    | 0 | speed, less the speed limit | half the limit |
-    | 1 | acceleration | 6 m/s² |
-    | 2 | heading, positive to the right | 0.1 rad |
+    | 0 | speed, 0 to 1.4 times the limit as -1 to 1 | |
+    | 1 | acceleration | 4 m/s² |
+    | 2 | heading, positive to the right | 0.16 rad |
     | 3 | distance from the lane's centre, positive to the right | lane width |
-    | 4 | time gap to the car ahead, 0 to 3 s as -1 to 1 | |
+    | 4 | time gap to the car ahead, 0 to 2 s as -1 to 1 | |
     | 5-7 | gap to the car ahead: left, own and right lane, as -1 to 1 | 65 m |
     | 8-10 | gap to the car behind: left, own and right lane, as -1 to 1 | 32 m |
-    | 11-13 | speed of the car ahead, less the ego's: left, own, right lane | half the limit |
-    | 14-16 | speed of the car behind, less the ego's: left, own, right lane | half the limit |
-    | 17, 18 | how far the bend turns the car off the road, here and 15 m ahead, positive to the right | 0.1 rad |
+    | 11-13 | speed of the car ahead, less the ego's: left, own, right lane | the limit |
+    | 14-16 | speed of the car behind, less the ego's: left, own, right lane | the limit |
+    | 17, 18 | how far the bend turns the car off the road, here and 15 m ahead, positive to the right | 0.16 rad |
 
     ## Rewards
     The true reward is the weighted sum of these terms; the proxy reward is speed / (1.4 x limit).
@@ -126,8 +128,8 @@ class Driving(Task):
     | collision | 2.0 | -1 or 0 | touching another car |
 
     ## Starting State
-    The ego is centred in a random lane at 25-40% of the limit, anywhere along the bends, with a slow van ahead; the
-    others are spread evenly, with some jitter.
+    The ego is centred in a random lane anywhere along the bends; in half of the episodes at 25-40% of the limit with a
+    slow van ahead, otherwise at 25-70% with whoever comes next. The others are spread evenly, with some jitter.
 
     ## Episode End
     After `horizon` steps (truncation). There is no termination.
@@ -144,7 +146,8 @@ class Driving(Task):
     weights to write down, and two seconds to recognise.
 
     ## Version History
-    - v1: bends, vans, drivers who brake and cut in, a slow start; sight ends where the picture does.
+    - v1: bends, vans, drivers who brake and cut in, slow starts; pedals that do as much either way, and a quicker
+      wheel; every speed is observed, and time gaps of up to 2 s; sight ends where the picture does.
     - v0: first version, on a straight road.
     """
 
@@ -164,7 +167,13 @@ class Driving(Task):
         "lane": 0.4,
         "collision": 2.0,
     }
-    reset_draws = {"speed": (), "lane": (), "place": (), "phases": (MOST_LANES,), "jitter": (CARS,), "desired": (CARS,)}
+    reset_draws = {
+        **dict.fromkeys(("speed", "lane", "place"), ()),
+        "phases": (MOST_LANES,),
+        "jitter": (CARS,),
+        "desired": (CARS,),
+        "van": (),
+    }
     step_draws = {"driver": (), "side": (), "brake": ()}
     render_fps = 10
     rubric = (
@@ -208,7 +217,9 @@ class Driving(Task):
     def begin(self, state: State, draws: Draws) -> None:
         """Spread the others evenly over the road and put the ego into a gap."""
         own_lane = np.floor(draws.lane * self.lanes)
-        state.speed = (_START_SPEED[0] + _START_SPEED[1] * draws.speed) * self.speed_limit
+        behind_van = draws.van < _BEHIND_VAN
+        slow, fast = (least + spread * draws.speed for least, spread in (_START_SPEED, _FREE_START_SPEED))
+        state.speed = np.where(behind_van, slow, fast) * np.float32(self.speed_limit)
         state.acceleration = state.heading = state.roughness = state.collided = 0.0
         state.metres = state.crashes = state.followed = state.headways = 0.0
         state.travelled = SCENERY_LENGTH * draws.place
@@ -221,7 +232,7 @@ class Driving(Task):
         along[...] = (place * self.spacing + self.ring[0]) % sum(self.ring) - self.ring[0]
         lateral[...] = lane
         is_van = draws.desired < _VANS
-        is_van |= (lane == own_lane) & (along > 0.0) & (along < self.spacing)
+        is_van |= behind_van & (lane == own_lane) & (along > 0.0) & (along < self.spacing)
         least = np.where(is_van, np.float32(_VAN_SPEED[0]), np.float32(_CAR_SPEED[0]))
         spread = np.where(is_van, np.float32(_VAN_SPEED[1]), np.float32(_CAR_SPEED[1]))
         desired[...] = (least + spread * draws.desired) * self.speed_limit
@@ -273,16 +284,16 @@ class Driving(Task):
     def observe(self, state: State) -> Array:
         """What the driver sees, (N, 19) float32 in [-1, 1]."""
         seen = np.empty((19, state.copies), dtype=np.float32)
-        half_limit = 0.5 * self.speed_limit
-        np.multiply(state.speed - self.speed_limit, 1.0 / half_limit, out=seen[0])
+        np.multiply(state.speed, 2.0 / self.top_speed, out=seen[0])
+        seen[0] -= 1.0
         np.multiply(state.acceleration, 1.0 / BRAKE, out=seen[1])
         np.multiply(state.heading, 1.0 / MOST_HEADING, out=seen[2])
         np.subtract(state.lateral, self._nearest_lane(state), out=seen[3])
-        seen[4] = state.gaps[0, 1] / np.maximum(state.speed, 1.0) * (2.0 / 3.0)
+        seen[4] = state.gaps[0, 1] / np.maximum(state.speed, 1.0)
         np.multiply(state.gaps[0], 2.0 / SIGHT_AHEAD, out=seen[5:8])
         np.multiply(state.gaps[1], 2.0 / SIGHT_BEHIND, out=seen[8:11])
         seen[4:11] -= 1.0
-        np.multiply(state.speeds - state.speed, 1.0 / half_limit, out=seen[11:17].reshape(2, 3, -1))
+        np.multiply(state.speeds - state.speed, 1.0 / self.speed_limit, out=seen[11:17].reshape(2, 3, -1))
         np.multiply(bend_pull(state.travelled), 1.0 / MOST_HEADING, out=seen[17])
         np.multiply(bend_pull(state.travelled + _LOOK_AHEAD), 1.0 / MOST_HEADING, out=seen[18])
         np.clip(seen, -1.0, 1.0, out=seen)
