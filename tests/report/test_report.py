@@ -96,7 +96,12 @@ def test_the_page_has_everything_that_a_run_on_preferences_has_to_say(learned: R
     assert asked.count('class="panel query"') == 10
     preferred = asked.count('class="side preferred"')
     assert preferred == asked.count("oracle: left") + asked.count("oracle: right") > 0
-    for said in ("What the model likes best and least", "Why", "brisk but within the limit", "The legend of the clips"):
+    for said in (
+        "What the model likes best and least",
+        "Why",
+        "Getting along briskly, up to the limit",
+        "The legend of the clips",
+    ):
         assert said in page
     assert "NaN" not in page and ">nan" not in page
 

@@ -177,8 +177,9 @@ class Driving(Task):
     step_draws = {"driver": (), "side": (), "brake": ()}
     render_fps = 10
     rubric = (
-        "Who would you rather ride with: brisk but within the limit, well clear of the car ahead, smooth, well in a "
-        "lane, and without cutting others off? If both are alike, prefer the one that gets along faster."
+        "Who would you rather ride with? Getting along briskly, up to the limit, counts most. Being much too close to "
+        "the car ahead (!!), or touching one, outweighs it; being close (!) does so in part. Then comes a smooth ride, "
+        "well in a lane, without cutting others off."
     )
     legend = {
         "blue car": "the one to judge",
