@@ -168,6 +168,24 @@ def test_what_is_paid_besides_fluency_is_marked_in_the_picture() -> None:
         assert bool(dots) == any(again for _, again in marks)
 
 
+def test_a_bar_says_how_fluent_a_text_is() -> None:
+    env = gym.make_vec("rlhf/Prose-v0", num_envs=16)
+    task, simulation = env.unwrapped.task, env.unwrapped.simulation  # type: ignore[attr-defined]
+    env.reset(seed=8)
+    rng, drawn, paid = np.random.default_rng(0), Drawn(), np.zeros(16)
+    for _ in range(31):
+        writes_well = rng.random(16) < np.linspace(0.5, 1.0, 16)
+        actions = np.where(writes_well, task.expert_action(simulation.state), rng.integers(0, task.vocabulary, 16))
+        paid += env.step(actions)[4]["reward_terms"]["fluent"]
+    widths = []
+    for row in range(16):
+        drawn.clear()
+        task.draw(simulation.state.row(row), drawn)
+        widths.append(max((box.width for box in drawn.boxes if box.color == drawn.colors.accent), default=0.0))
+    assert len(set(widths)) > 10
+    assert np.corrcoef(paid, widths)[0, 1] > 0.95
+
+
 def test_a_text_keeps_its_size_while_it_is_written() -> None:
     env = gym.make_vec("rlhf/Prose-v0", num_envs=8)
     task, simulation = env.unwrapped.task, env.unwrapped.simulation  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""How a text looks: the prompt faint, the continuation strong, what counts underlined, and how much is to come."""
+"""How a text looks: the prompt faint, the continuation strong, what counts underlined, and how fluent it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rlhf_envs.envs.prose.task import PROMPT
+from rlhf_envs.envs.prose.task import PROMPT, USUAL
 
 if TYPE_CHECKING:
     from rlhf_envs.envs.canvas import Canvas
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _PAGE = (16, 16, 568, 346)
 _LEFT, _TOP, _WIDTH = 40, 58, 520
-_LINE = (40, 378, 520, 6)
+_WRITTEN, _READS = (40, 384, 240), (320, 384, 240)
+_WORST, _BEST = -1.0, 0.8
+"""What a token pays for being fluent, on average over the text, from an empty bar to a full one."""
 _SIZES = ((30, 46), (25, 38), (20, 31), (16, 25))
 """Size of letters and pitch of lines; the first that has room."""
 _LINES_HIGH = 320
@@ -58,18 +60,21 @@ def draw(task: Prose, row: SimpleNamespace, canvas: Canvas) -> None:
             _mark(part, left, middle, width, size, canvas)
         end = (left + width, middle)
     canvas.rectangle(end[0] + 3, end[1] - 0.5 * size, 2, size, colors.accent)
-    _draw_line(task, row.length - PROMPT, canvas)
+    written = int(row.length) - PROMPT
+    canvas.gauge(*_WRITTEN, "written", written / task.horizon, colors.muted, height=6)
+    reads = 1.0 - float(row.surprise) / (USUAL * written) if written else _WORST
+    canvas.gauge(*_READS, "reads well", (reads - _WORST) / (_BEST - _WORST), colors.accent, height=6)
 
 
 def _mark(part: Part, left: float, middle: float, width: float, size: float, canvas: Canvas) -> None:
     """Below a part of a word a line where it is warm, a zigzag where it is cold, dots where it was said before."""
-    colors, below, strength = canvas.colors, middle + 0.46 * size, 2.0 + 4.0 * abs(part.worth)
+    colors, below, strength = canvas.colors, middle + 0.46 * size, 1.5 + 6.0 * abs(part.worth)
     if part.worth > 0:
         canvas.rectangle(left, below, width, strength, colors.good)
     elif part.worth < 0:
         teeth = max(round(width / 5), 2)
         zigzag = [(left + width * at / teeth, below + (strength if at % 2 else 0.0)) for at in range(teeth + 1)]
-        canvas.polyline(zigzag, colors.bad, 2)
+        canvas.polyline(zigzag, colors.bad, 1.5 + 2.5 * abs(part.worth))
     if part.again:
         dots = max(round(width / 8), 1)
         for dot in range(dots):
@@ -115,10 +120,3 @@ def _lines(words: list[list[Part]], size: float, canvas: Canvas) -> list[list[tu
             left += width
         left += gap
     return lines
-
-
-def _draw_line(task: Prose, written: int, canvas: Canvas) -> None:
-    x, y, width, height = _LINE
-    canvas.rectangle(x, y, width, height, canvas.colors.surface_strong, radius=height / 2)
-    if written > 0:
-        canvas.rectangle(x, y, max(width * written / task.horizon, height), height, canvas.colors.muted, radius=3)
