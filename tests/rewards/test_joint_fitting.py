@@ -1,5 +1,6 @@
 """Reward and reliability estimated from each other, on answers of which some are wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import rlhf_envs  # noqa: F401
+from agents.presets import ensemble_for
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback import Choice, PreferenceStore, Query, Submission
 from rlhf_envs.kinds import Judgement, TeacherConfig
 from rlhf_envs.recording import SegmentRecorder
@@ -78,7 +80,7 @@ def accuracy(ensemble: RewardEnsemble, pairs: list[Pair]) -> float:
 def test_error_rates_are_right_within_6_points_from_200_answers_each(env_id: str, seed: int) -> None:
     observation_space, action_space, pairs = rollout_pairs(3 * EACH + 300, seed, env_id)
     answers = answers_of_three(pairs[: 3 * EACH], seed)
-    config = EnsembleConfig(members=10, potential=False)
+    config = replace(ensemble_for(EnvironmentRef(env_id)), members=10, potential=False)
     ensemble, trusting = (RewardEnsemble(observation_space, action_space, config, seed) for _ in range(2))
     dataset = PreferenceDataset(ensemble.encoder)
     for (left, right), annotator, said, _ in answers:
