@@ -121,8 +121,7 @@ class Prose(Task):
     render_fps = 12
     rubric = (
         "Which continuation would you rather read? How well it reads counts most: common words that follow from each "
-        "other, not rare or garbled ones. A strong warm word is worth about as much as reading clearly better, a cold "
-        "one costs as much; saying something twice costs little."
+        "other. A strong warm word is worth about as much, a cold one costs as much; repeating costs little."
     )
     legend = {
         "grey text": "the prompt",
