@@ -361,8 +361,9 @@ def _preferred_demonstrations(config: RunConfig) -> Demonstrations | None:
 def _pretrain(config: RunConfig, model: BaseAlgorithm) -> dict[str, Any]:
     """Let the policy imitate demonstrations; how well that went."""
     environment = config.required_environment
-    wanted = config.run.demonstrations, environment, config.run.pretrain, config.seed
-    demonstrations = resolve(*wanted, noise=_IMITATION_NOISE)
+    demonstrations = resolve(
+        config.run.demonstrations, environment, config.run.pretrain, config.seed, noise=_IMITATION_NOISE
+    )
     report = pretrain(model, demonstrations, PretrainConfig(), config.seed)
     own = evaluate(SB3Policy(model), environment, episodes=config.run.evaluation_episodes)
     return {"pretraining": {**asdict(report), "true_return_mean": own.mean, "true_return_std": own.std}}

@@ -83,7 +83,7 @@ def driving_return(act: Callable[[NDArray[Any], Any], NDArray[Any]]) -> float:
 
 @pytest.fixture(scope="module")
 def driving_demonstrations() -> Demonstrations:
-    return from_expert(DRIVING, episodes=20, seed=0, noise=0.1)
+    return from_expert(DRIVING, episodes=40, seed=0, noise=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_cloned_driver_does_most_of_what_the_expert_does(driver: tuple[PPO, Pr
     untrained = ppo(gym.make(DRIVING))
     start = driving_return(lambda seen, _: untrained.predict(seen, deterministic=True)[0])
     cloned = driving_return(lambda seen, _: model.predict(seen, deterministic=True)[0])
-    assert (cloned - start) / (expert - start) > 0.7
+    assert (cloned - start) / (expert - start) > 0.8
     # As PPO begins to explore, too: it draws its actions.
     torch.manual_seed(0)
     drawn = driving_return(lambda seen, _: model.predict(seen)[0])
@@ -107,12 +107,12 @@ def test_a_cloned_driver_does_most_of_what_the_expert_does(driver: tuple[PPO, Pr
     assert report.held_out_mean_squared_error is not None
     assert report.held_out_mean_squared_error < 0.05
     assert report.held_out_accuracy is None
-    assert (report.episodes, report.steps) == (20, 4000)
+    assert (report.episodes, report.steps) == (40, 8000)
 
 
 def test_a_driver_cloned_from_an_expert_that_never_strays_drives_worse(driver: tuple[PPO, PretrainReport]) -> None:
     model = ppo(gym.make(DRIVING))
-    pretrain(model, from_expert(DRIVING, episodes=20, seed=0))
+    pretrain(model, from_expert(DRIVING, episodes=40, seed=0))
     strayed, never = (driving_return(lambda x, _, m=m: m.predict(x, deterministic=True)[0]) for m in (driver[0], model))
     assert strayed > never + 30
 
