@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.config import Reward, RunConfig, RunOptions, read_config
-from agents.presets import PROSE_TIMESTEPS, feedback_for
+from agents.presets import PROSE_TIMESTEPS
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.envs.registration import ENVIRONMENTS as SUITE
@@ -92,15 +92,14 @@ def configure(
         ValueError: if there is no such environment or setting, or a value is not possible.
     """
     find_spec(environment_id)
-    environment = EnvironmentRef(environment_id)
-    labels = feedback_for(environment)
-    config = RunConfig(
-        environment,
+    usual = RunConfig.for_environment(EnvironmentRef(environment_id))
+    config = replace(
+        usual,
         reward=reward,
-        labels=labels if answers is None else replace(labels, answers=answers),
+        labels=usual.labels if answers is None else replace(usual.labels, answers=answers),
         timesteps=budget_for(environment_id).timesteps if timesteps is None else timesteps,
         seed=seed,
-        run=RunOptions(evaluation_episodes=episodes, processes=False),
+        run=replace(usual.run, evaluation_episodes=episodes, processes=False),
     )
     return with_changes(config, changes or {})
 
