@@ -60,7 +60,8 @@ THIRD_PARTY = PPOConfig(
 
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # Random actions show little of driving; and what overtaking is worth has to be learned before overtaking.
-    "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6),
+    # It shows little of lanes as well, so that exploring costs a twentieth of the training for nothing.
+    "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6, explore_share=0.0),
     # A policy that has settled on whole sentences learns late what they should be about.
     "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4),
     # A continuation is judged as a whole.

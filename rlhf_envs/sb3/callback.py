@@ -40,8 +40,9 @@ class PreferenceCallback(ScoringCallback):
     """After every round: asks about it, reads answers, fits the reward, and pays the algorithm by it.
 
     On-policy algorithms (PPO, A2C, ...) are paid at the end of each rollout. The replay buffer of off-policy ones (SAC,
-    TD3, DQN, ...) is paid anew after each fit; before the first one they act at random and learn nothing, unless
-    `FeedbackConfig.explore_share` wants them to explore.
+    TD3, DQN, ...) is paid anew after each fit. Before the first question they explore (`FeedbackConfig.explore_share`),
+    unless they have learned something before, such as a loaded policy, or their policy is a pretrained one (`kl`);
+    off-policy ones that do not explore act at random and learn nothing until then.
 
     Args:
         env: the environment that the algorithm trains on, from `make_vec_env`.
@@ -116,7 +117,8 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
             on_stage,
         )
-        self._exploration = StateEntropy(self.loop.ensemble.encoder, seed) if feedback.explore_share else None
+        self.loop.explore_share = feedback.exploration
+        self._exploration = StateEntropy(self.loop.ensemble.encoder, seed) if feedback.exploration else None
         self._variants: list[SideRollouts] = []
         for arguments in feedback.variant if feedback.answers else ():
             variant = SideRollouts(env, feedback.steps, seed, variant=arguments)
@@ -140,7 +142,7 @@ class PreferenceCallback(ScoringCallback):
         before = self.loop.ensemble
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=before.objective).to(before.device)
         self.loop.restore(loop)
-        if self._exploration is not None:
+        if self._exploration is not None and self.kl is None:
             self._exploration.restore(folder)
 
     def save_result(self, path: Path) -> None:
@@ -173,6 +175,9 @@ class PreferenceCallback(ScoringCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
+        if self.kl is not None or (self.num_timesteps == 0 and self.model._n_updates):
+            # What it has learned would be lost.
+            self._exploration, self.loop.explore_share = None, 0.0
         self.env.remember(4 * self.loop.config.steps)
         self.loop.status.begin_at(self.num_timesteps)
         self._linked_at, self._linked_return = self.num_timesteps, self.loop.status.linked_return
