@@ -107,6 +107,8 @@ class RunOptions:
             ones, or "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
             rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
+        fresh_policy: whether a second policy is trained from scratch on the final reward, of the two the one being kept
+            that earns more by it: where the first has not learned what that pays ("auto"), "always" or "never".
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
             there are several cores, and their states cannot be recorded anyway.
@@ -126,6 +128,7 @@ class RunOptions:
     kl_target: float | None = None
     demonstrations: str = "expert"
     patience: int | None = None
+    fresh_policy: Literal["auto", "always", "never"] = "auto"
     evaluation_episodes: int = 100
     processes: bool | None = None
     checkpoint_seconds: float = 15.0

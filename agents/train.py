@@ -17,6 +17,7 @@ from stable_baselines3.common.utils import get_device
 from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
 from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
 from agents.config import ASK_PEOPLE, RunConfig
+from agents.fresh_policy import choose, fresh_config, train_afresh, why_afresh
 from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
@@ -142,9 +143,15 @@ def train(
                 model.learn(remaining, callback=callbacks, reset_num_timesteps=not resumed)
         saving.save_now()
         stop.check()
+        spent, reason = progress.state(), why_afresh(config, scoring)
+        if reason is not None:
+            assert isinstance(scoring, PreferenceCallback)
+            progress.message(reason)
+            model, spent = _best_of_two(config, directory, model, scoring.loop.ensemble, spent, console, stop, cleanup)
+            progress.message(spent["fresh_policy"]["about"])
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
-        metrics = _metrics(config, directory, model, scoring, progress.state())
+        metrics = _metrics(config, directory, model, scoring, spent)
         write_json(directory.metrics_path, metrics)
         tracked.finish(metrics)
         if report:
@@ -152,6 +159,40 @@ def train(
         if wait_until_read is not None:
             wait_until_read()
     return metrics
+
+
+def _best_of_two(
+    config: RunConfig,
+    directory: RunDirectory,
+    first: BaseAlgorithm,
+    ensemble: RewardEnsemble,
+    spent: dict[str, Any],
+    console: Console,
+    stop: StopRequest,
+    cleanup: ExitStack,
+) -> tuple[BaseAlgorithm, dict[str, Any]]:
+    """Train a second policy on the final reward; the better of the two by it, and what both have taken.
+
+    Args:
+        config, directory: of the run.
+        first: the policy that was trained while answers came in.
+        ensemble: the reward model.
+        spent: what that has taken.
+        console, stop: of the run.
+        cleanup: closes the second training's environment in the end, as its policy still acts there.
+    """
+    settings = fresh_config(config)
+    env, fresh = build(settings)
+    cleanup.callback(env.close)
+    pretrained = _pretrain(settings, fresh) if config.run.pretrain > 0 else {}
+    kl = kl_penalty(settings, fresh)
+    if kl is not None:
+        kl.freeze()
+    again = train_afresh(settings, directory, env, fresh, ensemble, kl, console, stop, pretrained)
+    choice = choose(config, ensemble, first, fresh)
+    seconds = {name: value + again.get(name, 0.0) for name, value in spent.items() if name.endswith("_seconds")}
+    figures = {**asdict(choice), "about": str(choice), "wall_seconds": again["wall_seconds"]}
+    return fresh if choice.kept == "fresh" else first, {**spent, **seconds, "fresh_policy": figures}
 
 
 def _leaves_masks_unused(learner: str, env: PreferenceVecEnv) -> bool:

@@ -133,6 +133,7 @@ class RunDirectory:
         self.policy_path = self.path / "policy.zip"
         self.normaliser_path = self.path / "normaliser.safetensors"
         self.checkpoints_path = self.path / "checkpoints"
+        self.fresh_policy_path = self.path / "fresh_policy"
         self.tensorboard_path = self.path / "tensorboard"
         self.report_path = self.path / "report.html"
         self.report_folder = self.path / "report"

@@ -10,7 +10,7 @@ from rlhf_envs.evaluation.policies import (
     named_policy,
 )
 from rlhf_envs.evaluation.returns import Evaluation, baselines, evaluate
-from rlhf_envs.evaluation.reward_model import ModelScores, reward_correlation
+from rlhf_envs.evaluation.reward_model import ModelScores, learned_return, reward_correlation
 
 __all__ = [
     "AnyPolicy",
@@ -23,6 +23,7 @@ __all__ = [
     "ScriptedPolicy",
     "baselines",
     "evaluate",
+    "learned_return",
     "named_policy",
     "reward_correlation",
 ]

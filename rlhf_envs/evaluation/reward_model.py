@@ -187,6 +187,25 @@ def reward_correlation(
     return agreements
 
 
+def learned_return(
+    ensemble: RewardEnsemble, policy: AnyPolicy, environment: EnvironmentRef | str, *, episodes: int = 50
+) -> float:
+    """What a policy earns in an episode by a reward model, on average.
+
+    Args:
+        ensemble: the reward model.
+        policy, environment, episodes: as in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
+    total = 0.0
+    with closing(make_copies(environment, episodes)) as copies:
+        for transition in play(bind(policy, copies), copies, FIRST_SEED):
+            total += float(_rewards(ensemble, [transition])[transition.running].sum())
+    return total / episodes
+
+
 def measured_correlation(
     measurements: Measurements,
     ensemble: RewardEnsemble,

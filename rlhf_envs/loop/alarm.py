@@ -44,6 +44,10 @@ AlarmAction = Literal["continue", "ask", "stop"]
 GAIN = 0.65
 """Standard deviations of asked segments by which the policy has to be rated better than these."""
 
+LITTLE_GAIN = 0.3
+"""Standard deviations of asked segments: a policy that ends below has not learned what the reward pays. In runs that
+end well it is 0.5 to 2.5."""
+
 DISAGREEMENT, DISTANCE = 1.25, 1.35
 """From which median of either over some time there is an alarm. In runs of Driving that end well both are 0.6 to 1 at
 the end, and the distance up to 1.3 where all questions were about the first rollouts."""
@@ -189,6 +193,15 @@ class HackingAlarm:
             _ratio(returns.std(axis=0).mean(), reference.spread),
             _ratio(np.median(cdist(_inputs(ensemble, some), reference.inputs).min(axis=1)), reference.distance),
         )
+
+    def gained(self, total_timesteps: int) -> float | None:
+        """The median gain over the last tenth of a training that has ended; None where it was hardly ever measured.
+
+        Args:
+            total_timesteps: environment steps of the whole training.
+        """
+        lasting = [gain for timesteps, gain, *_ in self.state.measures if timesteps >= 0.9 * total_timesteps]
+        return float(np.median(lasting)) if len(lasting) >= _FEWEST_MEASURES else None
 
     def suspicion(
         self, ensemble: RewardEnsemble, dataset: PreferenceDataset, recorder: SegmentRecorder, windows: Windows

@@ -5,6 +5,7 @@ from rlhf_envs.sb3.kl import KLPenalty
 from rlhf_envs.sb3.scoring import (
     EnvironmentRewardCallback,
     ReplayRewards,
+    RewardModelCallback,
     RewardSink,
     RolloutRewards,
     ScoringCallback,
@@ -21,6 +22,7 @@ __all__ = [
     "PreferenceCallback",
     "PreferenceVecEnv",
     "ReplayRewards",
+    "RewardModelCallback",
     "RewardSink",
     "RolloutRewards",
     "ScoringCallback",

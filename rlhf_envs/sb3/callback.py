@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment

@@ -31,6 +31,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from rlhf_envs.observations import Observations, Transitions, map_observations, merge_leading_axes, space_parts
+from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.sb3.kl import KLPenalty
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
 
@@ -510,6 +511,30 @@ def _wraps(outer: VecEnv, inner: VecEnv) -> bool:
     while outer is not inner and isinstance(outer, VecEnvWrapper):
         outer = outer.venv
     return outer is inner
+
+
+class RewardModelCallback(ScoringCallback):
+    """Trains on a reward model that is finished: nothing is asked, and no store is needed.
+
+    Args:
+        env: the environment that the algorithm trains on, from `make_vec_env`.
+        ensemble: the reward model, such as `rlhf_envs.rewards.load` gives it.
+        visit_every: see `ScoringCallback`.
+
+    Raises:
+        ValueError: if the model has learned nothing, or was made for another environment.
+    """
+
+    def __init__(self, env: PreferenceVecEnv, ensemble: RewardEnsemble, visit_every: int | None = None) -> None:
+        super().__init__(env, visit_every)
+        if not ensemble.fits:
+            raise ValueError("This reward model has learned nothing yet; fit it first, or load one that was.")
+        ensemble.check_fits(env.observation_space, env.action_space, env.terminates)
+        self.ensemble = ensemble
+
+    def score(self, transitions: Transitions) -> NDArray[np.float32]:
+        """The learned reward."""
+        return self.ensemble.transition_reward(transitions)
 
 
 class EnvironmentRewardCallback(ScoringCallback):

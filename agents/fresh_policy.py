@@ -1,0 +1,155 @@
+"""A second policy that is trained from scratch on the final reward, where the first has not learned what that pays.
+
+A policy that learns while its reward is still being learned can end where an early reward has led it, or begin too late
+to climb what the last answers pay. What it costs to begin again is computing, not answers (Christiano et al. 2017,
+section 3.3, and Ibarz et al. 2018, section 3.2, train on from the first policy instead).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import configure
+
+from agents.callbacks import Converged, ConvergenceCallback, ProgressCallback, StopRequest, stopped_by_alarm
+from agents.checkpoint import CheckpointCallback, Checkpoints
+from agents.config import RunConfig
+from rlhf_envs.evaluation import SB3Policy, learned_return
+from rlhf_envs.learners import find_learner
+from rlhf_envs.loop.alarm import LITTLE_GAIN
+from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.runs import RunDirectory
+from rlhf_envs.sb3 import KLPenalty, PreferenceCallback, PreferenceVecEnv, RewardModelCallback, ScoringCallback
+
+_SEED_STREAM = 1
+_EPISODES = 50
+
+Kept = Literal["first", "fresh"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of two policies a run keeps.
+
+    Attributes:
+        kept: the one that earns more by the final reward.
+        first, fresh: what they earn in an episode.
+    """
+
+    kept: Kept
+    first: float
+    fresh: float
+
+    def __str__(self) -> str:
+        earned = {"first": self.first, "fresh": self.fresh}
+        other: Kept = "first" if self.kept == "fresh" else "fresh"
+        return (
+            f"Of the first policy and one that was trained from scratch on the final reward, the {self.kept} one is "
+            f"kept: by that reward it earns {earned[self.kept]:.1f} in an episode, the other {earned[other]:.1f}."
+        )
+
+
+def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
+    """Why a second policy is to be trained after the first, in a sentence; None where that is not wanted.
+
+    Args:
+        config: of the run.
+        scoring: of the first training, which has ended.
+    """
+    if config.run.fresh_policy == "never" or not isinstance(scoring, PreferenceCallback):
+        return None
+    loop = scoring.loop
+    if not loop.has_reward or stopped_by_alarm(scoring) or not loop.progress.asked or config.offline is not None:
+        return None
+    begins = "A second policy begins from scratch, on the final reward"
+    if config.run.fresh_policy == "always":
+        return f"{begins} (--fresh-policy always)."
+    gain = loop.alarm.gained(config.timesteps)
+    if gain is None or gain >= LITTLE_GAIN:
+        return None
+    return (
+        f"{begins}: what the first does is rated {abs(gain):.1f} standard deviations "
+        f"{'better' if gain > 0 else 'worse'} than what was asked about, where at least {LITTLE_GAIN} is usual "
+        "(--fresh-policy never does without)."
+    )
+
+
+def fresh_config(config: RunConfig) -> RunConfig:
+    """The settings of the second training: the same with a seed of its own."""
+    [seed] = np.random.SeedSequence([config.seed, _SEED_STREAM]).generate_state(1)
+    return replace(config, seed=int(seed))
+
+
+def train_afresh(
+    config: RunConfig,
+    directory: RunDirectory,
+    env: PreferenceVecEnv,
+    model: BaseAlgorithm,
+    ensemble: RewardEnsemble,
+    kl: KLPenalty | None,
+    console: Console,
+    stop: StopRequest,
+    pretrained: dict[str, Any],
+) -> dict[str, Any]:
+    """Train a policy on a reward model that no longer changes; what was spent on it, as in metrics.json.
+
+    If the run is interrupted, the same call goes on from the newest checkpoint.
+
+    Args:
+        config: `fresh_config` of the run.
+        directory: of the run.
+        env, model: what is trained, and where.
+        ensemble: the reward model.
+        kl: charges for the distance from a pretrained policy.
+        console, stop: as those of the first training.
+        pretrained: how pretraining went, if anything was pretrained.
+
+    Raises:
+        ValueError, OSError: if a checkpoint is damaged or cannot be written.
+        RunInterrupted: if the run was asked to stop; it can be resumed.
+    """
+    progress = ProgressCallback(config.timesteps, console, stop)
+    progress.before = pretrained
+    scoring = progress.scoring = RewardModelCallback(env, ensemble, config.labels.visit_every)
+    scoring.kl = kl
+    convergence = ConvergenceCallback(scoring, progress, config.run.patience)
+    # Where a run is extended, its final reward is another one, and so is what was trained on it.
+    folder = directory.fresh_policy_path / f"{config.timesteps}"
+    checkpoints = Checkpoints(
+        folder / "checkpoints",
+        find_learner(config.learner),
+        model,
+        scoring,
+        {"progress": progress, "convergence": convergence},
+        config.seed,
+        directory.read_id(),
+        directory.read_config(),
+    )
+    resumed = checkpoints.restore()
+    saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
+    with ExitStack() as cleanup:
+        model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
+        cleanup.callback(model.logger.close)
+        cleanup.enter_context(stop.listening())
+        cleanup.enter_context(progress.shown(folder / "progress.csv", model.num_timesteps))
+        cleanup.enter_context(suppress(Converged))
+        remaining = config.timesteps - model.num_timesteps
+        if remaining > 0:
+            model.learn(remaining, callback=[scoring, progress, convergence, saving], reset_num_timesteps=not resumed)
+    saving.save_now()
+    stop.check()
+    return progress.state()
+
+
+def choose(config: RunConfig, ensemble: RewardEnsemble, first: BaseAlgorithm, fresh: BaseAlgorithm) -> Choice:
+    """Which of two policies earns more by the reward model."""
+    earned = [
+        learned_return(ensemble, SB3Policy(model), config.required_environment, episodes=_EPISODES)
+        for model in (first, fresh)
+    ]
+    return Choice("fresh" if earned[1] > earned[0] else "first", *earned)
