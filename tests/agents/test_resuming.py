@@ -222,3 +222,19 @@ def test_every_kind_of_run_can_be_killed(trainer: Trainer, tmp_path: Path, env: 
         assert not (runs[0].path / "feedback.db").exists()
     else:
         assert_ended_alike(*runs)
+
+
+def test_a_second_policy_that_is_killed_ends_as_an_undisturbed_one(trainer: Trainer, tmp_path: Path) -> None:
+    runs = []
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+        runs.append(Run(trainer, tmp_path / name, "rlhf/Recommender-v1", "--fresh-policy", "always"))
+    whole, run = runs[0].finish(), runs[1]
+    # 16 rollouts are learned from in each of the two trainings.
+    run.die("agents.train.train_afresh", 1, "before")
+    run.die("stable_baselines3.PPO.train", 7)
+    run.die("stable_baselines3.PPO.train", 4)
+    run.die("agents.train.choose", 1, "after")
+    assert_ended_alike(run.finish(), whole)
+    chosen = [json.loads((each.path / "metrics.json").read_text())["fresh_policy"] for each in (run, whole)]
+    assert [{**one, "wall_seconds": 0} for one in chosen] == [{**chosen[0], "wall_seconds": 0}] * 2
