@@ -60,14 +60,16 @@ THIRD_PARTY = PPOConfig(
 
 FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # Random actions show little of driving; and what overtaking is worth has to be learned before overtaking.
-    # It shows little of lanes as well, so that exploring costs a twentieth of the training for nothing.
-    "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6, explore_share=0.0),
+    "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6),
     # A policy that has settled on whole sentences learns late what they should be about.
-    "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4),
+    "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4, explore_share=0.05),
     # A continuation is judged as a whole.
     "rlhf/Prose-v0": FeedbackConfig(segment_length=32),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
-    "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
+    "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12, explore_share=0.05),
+    # What random actions never come to there, a policy that explores shows in the first clips.
+    "rlhf/Rival-v1": FeedbackConfig(explore_share=0.05),
+    "rlhf/Overlay-v1": FeedbackConfig(explore_share=0.05),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 

@@ -8,12 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList, ConvertCallback
 
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.loop import FeedbackConfig
@@ -164,58 +162,6 @@ def test_an_off_policy_algorithm_learns_while_it_explores(tmp_path: Path) -> Non
     assert model._n_updates > (asked_at - 200) / 4
     callback.close()
     env.close()
-
-
-def test_a_policy_begins_anew_once_there_is_a_reward(tmp_path: Path) -> None:
-    env = make_vec_env("test/Corridor-v0", 8, seed=0)
-    model = PPO("MlpPolicy", env, n_steps=80, batch_size=320, n_epochs=6, learning_rate=3e-3, seed=0, device="cpu")
-    began = {name: part.clone() for name, part in model.policy.state_dict().items()}
-    callback = PreferenceCallback(
-        env, tmp_path / "store.sqlite", FeedbackConfig(answers=8, segment_length=10, explore_share=0.3), "oracle"
-    )
-    at_rollouts: list[tuple[bool, bool, bool]] = []
-    begin_rollout = callback._on_rollout_start
-
-    def note() -> None:
-        begin_rollout()
-        same = all(torch.equal(part, began[name]) for name, part in model.policy.state_dict().items())
-        at_rollouts.append((callback.loop.has_reward, same, bool(model.policy.optimizer.state)))
-
-    callback._on_rollout_start = note  # type: ignore[method-assign]
-    model.learn(6_400, callback)
-    rewarded = [has_reward for has_reward, _, _ in at_rollouts]
-    first = rewarded.index(True)
-    assert first > 2 and all(rewarded[first:])
-    # It had learned to explore, and has forgotten that, and the optimiser its moments, when the reward comes.
-    assert [same for _, same, _ in at_rollouts] == [place in (0, first) for place in range(len(at_rollouts))]
-    assert [moments for _, _, moments in at_rollouts] == [place not in (0, first) for place in range(len(at_rollouts))]
-    callback.close()
-    env.close()
-
-
-def test_a_policy_that_has_learned_something_is_asked_about_at_once(tmp_path: Path) -> None:
-    env = make_vec_env("test/Corridor-v0", 8, seed=0)
-    model = PPO("MlpPolicy", env, n_steps=80, batch_size=320, n_epochs=1, seed=0, device="cpu")
-    model.learn(640)
-    config = FeedbackConfig(answers=8, segment_length=10, explore_share=0.5)
-    callback = PreferenceCallback(env, tmp_path / "store.sqlite", config, "oracle")
-    learned = {name: part.clone() for name, part in model.policy.state_dict().items()}
-    kept: list[bool] = []
-
-    def note(locals_: dict[str, Any], globals_: dict[str, Any]) -> bool:
-        kept.append(all(torch.equal(part, learned[name]) for name, part in model.policy.state_dict().items()))
-        return True
-
-    model.learn(640, CallbackList([callback, ConvertCallback(note)]))
-    assert callback.loop.progress.asked and all(kept)
-    callback.close()
-    env.close()
-
-
-def test_a_twentieth_of_training_is_for_exploring_unless_all_is_asked_soon() -> None:
-    assert FeedbackConfig().exploration == 0.05
-    assert FeedbackConfig(ask_until=0.02).exploration == 0.01
-    assert FeedbackConfig(explore_share=0.0).exploration == 0
 
 
 def test_exploration_has_to_end_before_all_is_asked() -> None:

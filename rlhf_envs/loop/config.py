@@ -21,7 +21,6 @@ LONGEST_RUBRIC = 200
 """Characters that every screen has room for."""
 
 _HALF_RATE_AT = 0.25
-_EXPLORATION = 0.05
 
 _RULE_FLAG = tyro.constructors.PrimitiveConstructorSpec[Any](
     nargs=1,
@@ -139,8 +138,7 @@ class FeedbackConfig:
         explore_share: the part of training, from 0 to below `ask_until`, that comes before the first question.
             Meanwhile the policy is paid for states that are unlike those it has visited (`loop.exploration`; PEBBLE,
             Lee et al. 2021, arXiv 2106.05091), so that the first questions show behaviour that differs. 0 asks after
-            the first rollout, as is done in any case where the policy has learned something before. Where None, a
-            twentieth, but at most half of `ask_until`.
+            the first rollout.
         ask_until: the part of training by which the whole budget has been asked. Late questions are about what the
             policy has made of the reward by then, which is where the reward is wrong.
         reliability: estimate how often each annotator errs, and trust them accordingly; of use where several answer.
@@ -177,7 +175,7 @@ class FeedbackConfig:
     queries_per_round: int | None = None
     schedule: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SCHEDULES)}}}")] = "hyperbolic"
     initial_share: float = 0.25
-    explore_share: float | None = None
+    explore_share: float = 0.0
     ask_until: float = 0.8
     reliability: bool = False
     demonstration_comparisons: int = 0
@@ -228,16 +226,11 @@ class FeedbackConfig:
         SELECTION_RULES.resolve(self.selection)
         self.resolved_kinds()
         due(self.schedule, 0, 1, self.answers, self.initial_share, self.ask_until)
-        if self.explore_share is not None and not 0 <= self.explore_share < self.ask_until:
+        if not 0 <= self.explore_share < self.ask_until:
             raise ValueError(
                 f"explore_share is a part of training from 0 to below ask_until, {self.ask_until}, by when everything "
                 f"has been asked, not {self.explore_share}."
             )
-
-    @property
-    def exploration(self) -> float:
-        """The part of training that comes before the first question."""
-        return min(_EXPLORATION, self.ask_until / 2) if self.explore_share is None else self.explore_share
 
     @property
     def queries(self) -> int:

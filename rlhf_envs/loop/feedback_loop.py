@@ -133,8 +133,6 @@ class FeedbackLoop:
         alarm: watches for reward hacking.
         stopped_by_alarm: whether training is to end because of it (`FeedbackConfig.on_alarm`).
         known_concerns: those of `concerns` that were there before anything was asked.
-        explore_share: the part of training that comes before the first question; 0 unless whoever trains the policy
-            pays it for exploring meanwhile, and sets this.
         side_sources: further rollouts to ask about; none unless some are added.
 
     Raises:
@@ -177,7 +175,6 @@ class FeedbackLoop:
             self._demonstrator = Demonstrator(demonstrations, config.steps)
         self.known_concerns: tuple[str, ...] = ()
         self.side_sources: list[SideSource] = []
-        self.explore_share = 0.0
         self._concern: str | None = None
         self._served = False
         self.alarm = HackingAlarm(config.steps, seed)
@@ -209,7 +206,7 @@ class FeedbackLoop:
 
     def explores(self, timesteps: int, total_timesteps: int) -> bool:
         """Whether it is too early for the first question: the policy is to explore, and there is no reward yet."""
-        early = timesteps < self.explore_share * total_timesteps
+        early = timesteps < self.config.explore_share * total_timesteps
         return early and not self.has_reward and not self.progress.asked
 
     @property

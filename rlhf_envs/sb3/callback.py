@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
 
 from rlhf_envs.demonstrations import Demonstrations
 from rlhf_envs.environment import StoredEnvironment
@@ -21,7 +23,6 @@ from rlhf_envs.loop.exploration import StateEntropy
 from rlhf_envs.observations import Observations, Transitions, map_observations
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble, load, save
-from rlhf_envs.sb3.policy_start import PolicyStart
 from rlhf_envs.sb3.scoring import ScoringCallback
 from rlhf_envs.sb3.side_rollouts import SideRollouts
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv
@@ -39,9 +40,8 @@ class PreferenceCallback(ScoringCallback):
     """After every round: asks about it, reads answers, fits the reward, and pays the algorithm by it.
 
     On-policy algorithms (PPO, A2C, ...) are paid at the end of each rollout. The replay buffer of off-policy ones (SAC,
-    TD3, DQN, ...) is paid anew after each fit. Before the first question they explore (`FeedbackConfig.explore_share`),
-    unless they have learned something before, such as a loaded policy, or their policy is a pretrained one (`kl`);
-    off-policy ones that do not explore act at random and learn nothing until then.
+    TD3, DQN, ...) is paid anew after each fit; before the first one they act at random and learn nothing, unless
+    `FeedbackConfig.explore_share` wants them to explore.
 
     Args:
         env: the environment that the algorithm trains on, from `make_vec_env`.
@@ -104,7 +104,6 @@ class PreferenceCallback(ScoringCallback):
         self._linked: tuple[Observations, NDArray[Any]] | None = None
         self._linked_at, self._linked_return = 0, 0.0
         self._stop_requested = False
-        self._start: PolicyStart | None = None
         self.loop = FeedbackLoop(
             store,
             ensemble,
@@ -117,8 +116,7 @@ class PreferenceCallback(ScoringCallback):
             demonstrations,
             on_stage,
         )
-        self.loop.explore_share = feedback.exploration
-        self._exploration = StateEntropy(self.loop.ensemble.encoder, seed) if feedback.exploration else None
+        self._exploration = StateEntropy(self.loop.ensemble.encoder, seed) if feedback.explore_share else None
         self._variants: list[SideRollouts] = []
         for arguments in feedback.variant if feedback.answers else ():
             variant = SideRollouts(env, feedback.steps, seed, variant=arguments)
@@ -133,8 +131,6 @@ class PreferenceCallback(ScoringCallback):
         save(self.loop.ensemble, folder / _REWARD_MODEL)
         if self._exploration is not None:
             self._exploration.save(folder)
-        if self._start is not None:
-            self._start.save(folder)
         return {**super().save(folder), "loop": asdict(self.loop.state())}
 
     def restore(self, folder: Path, state: Mapping[str, Any]) -> None:
@@ -144,9 +140,8 @@ class PreferenceCallback(ScoringCallback):
         before = self.loop.ensemble
         self.loop.ensemble = load(folder / _REWARD_MODEL, objective=before.objective).to(before.device)
         self.loop.restore(loop)
-        if self._exploration is not None and self.kl is None:
+        if self._exploration is not None:
             self._exploration.restore(folder)
-            self._start = PolicyStart.restore(folder)
 
     def save_result(self, path: Path) -> None:
         """Write the reward model.
@@ -178,23 +173,10 @@ class PreferenceCallback(ScoringCallback):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        if self.kl is not None or (self.num_timesteps == 0 and self.model._n_updates):
-            # What it has learned would be lost.
-            self._exploration, self.loop.explore_share = None, 0.0
-        elif self._exploration is not None and self.num_timesteps == 0:
-            self._start = PolicyStart.of(self.model)
         self.env.remember(4 * self.loop.config.steps)
         self.loop.status.begin_at(self.num_timesteps)
         self._linked_at, self._linked_return = self.num_timesteps, self.loop.status.linked_return
         self._hold_or_release()
-
-    def _on_rollout_start(self) -> None:
-        super()._on_rollout_start()
-        if self._start is not None and self.loop.has_reward:
-            # Not before, since the algorithm has just learned from the rollout that ended. A policy that has learned to
-            # go anywhere tries less of what the reward pays than one that begins anew (Headset: 46 in place of 124).
-            self._start.bring_back(self.model)
-            self._start = None
 
     def _on_step(self) -> bool:
         return not self._stop_requested
@@ -254,6 +236,8 @@ class PreferenceCallback(ScoringCallback):
             self.logger.record("alarm/disagreement", disagreement)
             self.logger.record("alarm/distance", distance)
         self._stop_requested = report.stop_requested
+        if self._exploration is not None and report.fit is not None and self.loop.ensemble.fits == 1:
+            _forget_values(self.model)
         self._hold_or_release()
         if self.on_round is not None:
             self.on_round(report)
@@ -283,3 +267,15 @@ class PreferenceCallback(ScoringCallback):
             self.rewards.release()
         else:
             self.rewards.hold()
+
+
+def _forget_values(model: BaseAlgorithm) -> None:
+    """Give an on-policy algorithm a fresh value head: what it expected was paid for exploring.
+
+    PEBBLE resets the critic there as well (Lee et al. 2021, algorithm 2). That of an off-policy algorithm learns from
+    the whole buffer, which is paid anew by the first reward.
+    """
+    head = getattr(model.policy, "value_net", None)
+    if isinstance(head, nn.Linear):
+        nn.init.orthogonal_(head.weight)
+        nn.init.zeros_(head.bias)
