@@ -40,6 +40,9 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "uniform questions": {"labels.selection": "uniform"},
     "questions by information": {"labels.selection": "information"},
     "questions until 0.8 of training": {"labels.ask_until": 0.8},
+    "exploration first": {"labels.explore_share": 0.05},
+    "no exploration": {"labels.explore_share": 0.0},
+    "a second policy always": {"run.fresh_policy": "always"},
     "dynamics loss": {"fit.dynamics": 1.0},
     "pseudo-labels": {"fit.pseudo_labels": 0.95},
 }

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from agents import train
+from agents.config import RunConfig
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import Evaluation
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
@@ -228,3 +230,11 @@ def test_a_benchmark_of_budgets_runs_and_writes_tables_and_pictures(
     folder = out / "learning" / "Pendulum-v1" / "preferences-4-ensemble.pessimism=0.0-1"
     settings = json.loads(RunDirectory(folder).config_path.read_text())["config"]
     assert (settings["ensemble"]["pessimism"], settings["seed"], settings["labels"]["answers"]) == (0.0, 1, 4)
+
+
+@pytest.mark.parametrize("environment_id", [ENVIRONMENT, "rlhf/Writing-v1", "rlhf/Prose-v0", "CartPole-v1"])
+def test_a_run_of_a_benchmark_has_the_settings_that_training_has_by_default(environment_id: str) -> None:
+    usual = RunConfig.for_environment(EnvironmentRef(environment_id))
+    config = configure(environment_id, "learned", 0)
+    assert (config.ensemble, config.labels, config.fit) == (usual.ensemble, usual.labels, usual.fit)
+    assert config.learner_settings == usual.learner_settings and config.run.kl_coef == usual.run.kl_coef
