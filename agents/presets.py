@@ -66,7 +66,7 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     # A continuation is judged as a whole.
     "rlhf/Prose-v0": FeedbackConfig(segment_length=32),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
-    "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12, explore_share=0.05),
+    "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
     # What random actions never come to there, a policy that explores shows in the first clips.
     "rlhf/Rival-v1": FeedbackConfig(explore_share=0.05),
     "rlhf/Overlay-v1": FeedbackConfig(explore_share=0.05),
