@@ -69,7 +69,6 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
     # What random actions never come to there, a policy that explores shows in the first clips.
     "rlhf/Rival-v1": FeedbackConfig(explore_share=0.05),
-    "rlhf/Overlay-v1": FeedbackConfig(explore_share=0.05),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 
