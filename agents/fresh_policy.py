@@ -28,6 +28,8 @@ from rlhf_envs.sb3 import KLPenalty, PreferenceCallback, PreferenceVecEnv, Rewar
 
 _SEED_STREAM = 1
 _EPISODES = 50
+_FEWEST_STEPS = 20_000
+"""In fewer no policy learns much, so that to begin again would tell nothing."""
 
 Kept = Literal["first", "fresh"]
 
@@ -70,7 +72,7 @@ def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
     if config.run.fresh_policy == "always":
         return f"{begins} (--fresh-policy always)."
     gain = loop.alarm.gained(config.timesteps)
-    if gain is None or gain >= LITTLE_GAIN:
+    if gain is None or gain >= LITTLE_GAIN or config.timesteps < _FEWEST_STEPS:
         return None
     return (
         f"{begins}: what the first does is rated {abs(gain):.1f} standard deviations "

@@ -63,14 +63,20 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
     "rlhf/Driving-v1": FeedbackConfig(initial_share=0.1, ask_until=0.6),
     # A policy that has settled on whole sentences learns late what they should be about.
     "rlhf/Writing-v1": FeedbackConfig(ask_until=0.4, explore_share=0.05),
+    # What random actions never come to there, a policy that explores shows in the first clips.
+    "rlhf/Rival-v1": FeedbackConfig(explore_share=0.05),
     # A continuation is judged as a whole.
     "rlhf/Prose-v0": FeedbackConfig(segment_length=32),
     # Reading digits takes a policy long, and it can begin only once the reward has stopped changing.
     "rlhf/Glimpse-v1": FeedbackConfig(ask_until=0.12),
-    # What random actions never come to there, a policy that explores shows in the first clips.
-    "rlhf/Rival-v1": FeedbackConfig(explore_share=0.05),
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
+
+ENSEMBLE_PRESETS: dict[str, EnsembleConfig] = {
+    # What a gap, a speed or a lane is worth there depends on the others; see docs/ablation.md.
+    "rlhf/Driving-v1": EnsembleConfig(additive=False),
+}
+"""Reward models, by environment id, where the usual one does not fit."""
 
 TIMESTEPS, PROSE_TIMESTEPS = 500_000, 40_960
 """Steps of a training: of most environments, and of the one whose policy is a language model."""
@@ -155,7 +161,8 @@ def feedback_for(environment: EnvironmentRef | None) -> FeedbackConfig:
 
 def ensemble_for(environment: EnvironmentRef | None) -> EnsembleConfig:
     """The reward model in an environment."""
-    return EnsembleConfig(language_model=_language_model(environment))
+    usual = ENSEMBLE_PRESETS.get(_id(environment), EnsembleConfig())
+    return replace(usual, language_model=_language_model(environment))
 
 
 def timesteps_for(environment: EnvironmentRef | None) -> int:
