@@ -72,12 +72,6 @@ FEEDBACK_PRESETS: dict[str, FeedbackConfig] = {
 }
 """What is asked when, by environment id, where the usual schedule does not fit."""
 
-ENSEMBLE_PRESETS: dict[str, EnsembleConfig] = {
-    # What a gap, a speed or a lane is worth there depends on the others; see docs/ablation.md.
-    "rlhf/Driving-v1": EnsembleConfig(additive=False),
-}
-"""Reward models, by environment id, where the usual one does not fit."""
-
 TIMESTEPS, PROSE_TIMESTEPS = 500_000, 40_960
 """Steps of a training: of most environments, and of the one whose policy is a language model."""
 
@@ -161,8 +155,7 @@ def feedback_for(environment: EnvironmentRef | None) -> FeedbackConfig:
 
 def ensemble_for(environment: EnvironmentRef | None) -> EnsembleConfig:
     """The reward model in an environment."""
-    usual = ENSEMBLE_PRESETS.get(_id(environment), EnsembleConfig())
-    return replace(usual, language_model=_language_model(environment))
+    return EnsembleConfig(language_model=_language_model(environment))
 
 
 def timesteps_for(environment: EnvironmentRef | None) -> int:
