@@ -447,6 +447,8 @@ def _metrics(
         metrics |= _model_metrics(environment, directory, policy, scoring, measurements)
         if config.offline is not None:
             metrics["answers"] = sum(tally.given for tally in scoring.loop.store.tallies().values())
+    if "fresh_policy" in spent:
+        metrics["concerns"] = [*metrics.get("concerns", []), spent["fresh_policy"]["about"]]
     if measurements.missing:
         metrics["not_measured"] = measurements.missing
     return metrics
