@@ -51,7 +51,7 @@ class Tokens:
 
     def __init__(self, store: PreferenceStore) -> None:
         self._database = store.database
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._known: dict[str, Person] = {}
         self._read_at = -float("inf")
 
@@ -125,10 +125,12 @@ class Tokens:
             found = [rows.person(row) for row in connection.execute(select(annotators))]
             return {row["token_digest"]: Person(row["name"], row["role"], row["created_at"]) for row in found}
 
-        known = self._database.read(read)
-        with self._lock:
-            self._known = known
-            self._read_at = time.monotonic()
+        # One at a time: what was read before a new token was written must not replace what was read after it.
+        with self._reading:
+            known = self._database.read(read)
+            with self._lock:
+                self._known = known
+                self._read_at = time.monotonic()
 
 
 def is_loopback_address(link: str) -> bool:

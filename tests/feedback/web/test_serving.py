@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,3 +107,30 @@ def test_many_clients_at_full_speed_lose_and_double_nothing(tmp_path: Path) -> N
         figures = elsewhere.submit(Labelling(clients=8, queries=120).measure, tmp_path, print).result()
     assert (figures["lost"], figures["doubled"]) == (0, 0)
     assert len(figures["milliseconds"]) > 60
+
+
+def test_a_new_link_is_valid_though_others_are_just_being_read(
+    store: PreferenceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(store)
+    read, was_read, go_on = store.database.read, threading.Event(), threading.Event()
+
+    def read_slowly(work: Any) -> Any:
+        found = read(work)
+        if threading.current_thread() is slow:
+            was_read.set()
+            assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(store.database, "read", read_slowly)
+    made: list[str] = []
+    slow = threading.Thread(target=tokens.people)
+    creating = threading.Thread(target=lambda: made.append(tokens.create("ann")))
+    slow.start()
+    assert was_read.wait(10)
+    creating.start()
+    creating.join(0.3)
+    go_on.set()
+    for thread in (slow, creating):
+        thread.join(10)
+    assert tokens.is_fresh(made[0])
