@@ -1,8 +1,7 @@
 """A second policy that is trained from scratch on the final reward, where the first has not learned what that pays.
 
 A policy that learns while its reward is still being learned can end where an early reward has led it, or begin too late
-to climb what the last answers pay. What it costs to begin again is computing, not answers (Christiano et al. 2017,
-section 3.3, and Ibarz et al. 2018, section 3.2, train on from the first policy instead).
+to climb what the last answers pay. To begin again costs computing, and no answers.
 """
 
 from __future__ import annotations
