@@ -77,10 +77,12 @@ def accuracy(ensemble: RewardEnsemble, pairs: list[Pair]) -> float:
     ("env_id", "seed"),
     [("rlhf/Driving-v1", 0), ("rlhf/Driving-v1", 1), ("rlhf/Driving-v1", 2), ("rlhf/Recommender-v1", 0)],
 )
-def test_error_rates_are_right_within_7_points_from_200_answers_each(env_id: str, seed: int) -> None:
+def test_error_rates_are_right_within_6_points_from_200_answers_each(env_id: str, seed: int) -> None:
     observation_space, action_space, pairs = rollout_pairs(3 * EACH + 300, seed, env_id)
     answers = answers_of_three(pairs[: 3 * EACH], seed)
-    config = replace(ensemble_for(EnvironmentRef(env_id)), members=10, potential=False)
+    # In Driving, whose reward is of products, curves of single inputs are off by 6.8 points with seed 0.
+    additive = env_id != "rlhf/Driving-v1"
+    config = replace(ensemble_for(EnvironmentRef(env_id)), members=10, potential=False, additive=additive)
     ensemble, trusting = (RewardEnsemble(observation_space, action_space, config, seed) for _ in range(2))
     dataset = PreferenceDataset(ensemble.encoder)
     for (left, right), annotator, said, _ in answers:
@@ -89,10 +91,10 @@ def test_error_rates_are_right_within_7_points_from_200_answers_each(env_id: str
     fit_with_reliability(ensemble, dataset)
     found = estimate_from_held_out(ensemble, dataset)
     # Of 200 answers that are wrong with probability 0.3, 0.3 +- 0.03 are: what can be found is what happened, within
-    # two standard errors of a rate that is estimated from so many, which are 0.065.
+    # two standard errors of a rate that is estimated from so many.
     happened = np.mean([said is not right for _, annotator, said, right in answers if annotator == "careless"])
     assert found["oracle"].error_rate < 0.05
-    assert found["careless"].error_rate == pytest.approx(happened, abs=0.07)
+    assert found["careless"].error_rate == pytest.approx(happened, abs=0.06)
     assert found["lefty"].error_rate == pytest.approx(0.5, abs=0.06)
     assert accuracy(ensemble, pairs[3 * EACH :]) > accuracy(trusting, pairs[3 * EACH :])
 
