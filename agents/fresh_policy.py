@@ -6,20 +6,18 @@ to climb what the last answers pay. To begin again costs computing, and no answe
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import configure
 
-from agents.callbacks import Converged, ConvergenceCallback, ProgressCallback, StopRequest, stopped_by_alarm
-from agents.checkpoint import CheckpointCallback, Checkpoints
+from agents.callbacks import ProgressCallback, StopRequest, stopped_by_alarm
 from agents.config import RunConfig
+from agents.training import ResumableTraining
 from rlhf_envs.evaluation import SB3Policy, learned_return
-from rlhf_envs.learners import find_learner
 from rlhf_envs.loop.alarm import LITTLE_GAIN
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory
@@ -95,7 +93,7 @@ def train_afresh(
     kl: KLPenalty | None,
     console: Console,
     stop: StopRequest,
-    pretrained: dict[str, Any],
+    imitate: Callable[[], dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Train a policy on a reward model that no longer changes; what was spent on it, as in metrics.json.
 
@@ -108,42 +106,23 @@ def train_afresh(
         ensemble: the reward model.
         kl: charges for the distance from a pretrained policy.
         console, stop: as those of the first training.
-        pretrained: how pretraining went, if anything was pretrained.
+        imitate: pretrains the policy, and returns how that went; None where nothing is pretrained.
 
     Raises:
         ValueError, OSError: if a checkpoint is damaged or cannot be written.
         RunInterrupted: if the run was asked to stop; it can be resumed.
     """
     progress = ProgressCallback(config.timesteps, console, stop)
-    progress.before = pretrained
     scoring = progress.scoring = RewardModelCallback(env, ensemble, config.labels.visit_every)
     scoring.kl = kl
-    convergence = ConvergenceCallback(scoring, progress, config.run.patience)
     # Where a run is extended, its final reward is another one, and so is what was trained on it.
     folder = directory.fresh_policy_path / f"{config.timesteps}"
-    checkpoints = Checkpoints(
-        folder / "checkpoints",
-        find_learner(config.learner),
-        model,
-        scoring,
-        {"progress": progress, "convergence": convergence},
-        config.seed,
-        directory.read_id(),
-        directory.read_config(),
-    )
-    resumed = checkpoints.restore()
-    saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
-    with ExitStack() as cleanup:
-        model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
-        cleanup.callback(model.logger.close)
-        cleanup.enter_context(stop.listening())
-        cleanup.enter_context(progress.shown(folder / "progress.csv", model.num_timesteps))
-        cleanup.enter_context(suppress(Converged))
-        remaining = config.timesteps - model.num_timesteps
-        if remaining > 0:
-            model.learn(remaining, callback=[scoring, progress, convergence, saving], reset_num_timesteps=not resumed)
-    saving.save_now()
-    stop.check()
+    training = ResumableTraining(config, directory, model, scoring, progress, stop, folder / "checkpoints")
+    if not training.restore() and imitate is not None:
+        progress.before = imitate()
+        if kl is not None:
+            kl.freeze()
+    training.run(folder / "tensorboard", folder / "progress.csv")
     return progress.state()
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import torch
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import get_device
 
-from agents.callbacks import Converged, ConvergenceCallback, EarlyEndCallback, ProgressCallback, StopRequest
-from agents.checkpoint import CheckpointCallback, Checkpoints, Resumable
+from agents.callbacks import EarlyEndCallback, ProgressCallback, StopRequest
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.fresh_policy import choose, fresh_config, train_afresh, why_afresh
 from agents.offline import check_answers_fit, open_answers, shows_terminations
@@ -23,6 +21,7 @@ from agents.people import open_screen
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
 from agents.reuse import initial_model, load_reward_model
 from agents.tracking import check_tracker, tracking
+from agents.training import ResumableTraining
 from rlhf_envs.cli.flags import check_screen
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
@@ -83,7 +82,7 @@ def train(
     """
     config = config.settled()
     torch.set_num_threads(config.run.threads)
-    learner, environment, stop = find_learner(config.learner), config.required_environment, StopRequest()
+    environment, stop = config.required_environment, StopRequest()
     with directory.locked(), ExitStack() as cleanup:
         env, model = build(config)
         cleanup.callback(env.close)
@@ -93,19 +92,8 @@ def train(
         scoring.kl = kl_penalty(config, model)
         if isinstance(scoring, PreferenceCallback):
             scoring.connect(reward_sink(model, env, scoring.kl))
-        convergence = ConvergenceCallback(scoring, progress, config.run.patience)
-        parts: dict[str, Resumable] = {"progress": progress, "convergence": convergence}
-        checkpoints = Checkpoints(
-            directory.checkpoints_path,
-            learner,
-            model,
-            scoring,
-            parts,
-            config.seed,
-            directory.read_id(),
-            directory.read_config(),
-        )
-        resumed = resume and checkpoints.restore()
+        training = ResumableTraining(config, directory, model, scoring, progress, stop, directory.checkpoints_path)
+        resumed = resume and training.restore()
         if resumed and not env.can_restore:
             progress.message(f"The state of {environment.id} cannot be restored, so its copies begin new episodes.")
         if not resumed:
@@ -117,8 +105,7 @@ def train(
         tracked = cleanup.enter_context(
             tracking(config.run.tracker, config.run.tracker_project, directory, config.to_json())
         )
-        saving = CheckpointCallback(checkpoints, config.run.checkpoint_seconds, stop, resumed)
-        callbacks: list[BaseCallback] = [scoring, progress, convergence, saving, *tracked.callbacks]
+        callbacks = [*tracked.callbacks]
         for note in env.notes:
             progress.message(f"{environment.id}: {note}")
         if _leaves_masks_unused(config.learner, env):
@@ -134,16 +121,9 @@ def train(
         if config.asks_people:
             screen = open_screen(config.feedback, directory.path, console, stop.also_when, config.page)
             wait_until_read = cleanup.enter_context(screen)
-        model.set_logger(configure(str(directory.tensorboard_path), ["tensorboard"]))
-        model.logger.output_formats += tracked.writers
-        cleanup.callback(model.logger.close)
-        with stop.listening(), progress.shown(directory.progress_path, model.num_timesteps), suppress(Converged):
-            remaining = config.timesteps - model.num_timesteps
-            if remaining > 0:
-                model.learn(remaining, callback=callbacks, reset_num_timesteps=not resumed)
-        saving.save_now()
-        stop.check()
+        training.run(directory.tensorboard_path, directory.progress_path, callbacks, tracked.writers)
         spent, reason = progress.state(), why_afresh(config, scoring)
+        spent["env_steps_per_second"] = model.num_timesteps / spent["wall_seconds"]
         if reason is not None:
             assert isinstance(scoring, PreferenceCallback)
             progress.message(reason)
@@ -184,11 +164,9 @@ def _best_of_two(
     settings = fresh_config(config)
     env, fresh = build(settings)
     cleanup.callback(env.close)
-    pretrained = _pretrain(settings, fresh) if config.run.pretrain > 0 else {}
     kl = kl_penalty(settings, fresh)
-    if kl is not None:
-        kl.freeze()
-    again = train_afresh(settings, directory, env, fresh, ensemble, kl, console, stop, pretrained)
+    imitate = partial(_pretrain, settings, fresh) if config.run.pretrain > 0 else None
+    again = train_afresh(settings, directory, env, fresh, ensemble, kl, console, stop, imitate)
     choice = choose(config, ensemble, first, fresh)
     seconds = {name: value + again.get(name, 0.0) for name, value in spent.items() if name.endswith("_seconds")}
     figures = {**asdict(choice), "about": str(choice), "wall_seconds": again["wall_seconds"]}
@@ -439,7 +417,6 @@ def _metrics(
         "answers": 0,
         **return_metrics(own, others or {}),
         **spent,
-        "env_steps_per_second": model.num_timesteps / spent["wall_seconds"],
     }
     if scoring.kl is not None:
         metrics |= {"kl_mean": scoring.kl.mean, "kl_coef": scoring.kl.coefficient, "kl_target": scoring.kl.target}

@@ -10,11 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.spatial.distance import cdist
-from torch.nn import functional
 
 from rlhf_envs.observations import Transitions, map_observations
 from rlhf_envs.randomness import uniforms_by_integers
@@ -28,7 +26,7 @@ REMEMBERED = 2048
 
 _FILE = "exploration.safetensors"
 _AT_ONCE = 1024
-_SIDE, _HASHED = 8, 8
+_HASHED = 8
 _SMALLEST = 1e-6
 
 
@@ -109,9 +107,6 @@ class StateEntropy:
             )
         encoded = encoder.encode(shown, transitions.actions)
         columns = [encoded.vector[:, : encoder.observed]]
-        for image in encoded.images:
-            shrunk = functional.adaptive_avg_pool2d(torch.from_numpy(image), (_SIDE, _SIDE))
-            columns.append(shrunk.flatten(1).numpy())
         for table, source in enumerate(encoder.table_sources):
             if not source.is_action:
                 category = encoded.categories[:, table].astype(np.uint64)[:, None]

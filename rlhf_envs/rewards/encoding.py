@@ -2,7 +2,9 @@
 
 Every part of the two spaces goes into one of three streams: `vector` columns (floats and one-hots), `images` (for a
 convolutional encoder) and `categories` (indices into embedding tables). Pictures are shrunk: a few hundred clips cannot
-teach what single pixels mean, every rollout is scored, and all clips that were ever answered stay in memory.
+teach what single pixels mean, every rollout is scored, and all clips that were ever answered stay in memory. A
+thumbnail of each is among the columns besides: what a lamp or a bar in it says is then a number, which far fewer
+answers determine than a network that has to find it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ its one-hot would never be seen among the few hundred clips that people compare.
 _SMALL_SIDE, _LARGE_SIDE = 14, 28
 """About how many pixels the shorter side of a picture is shrunk to, of a small one and of a large one."""
 
+_THUMBNAIL_SIDE = 7
+"""About how many pixels the shorter side of its thumbnail has."""
+
 _PICTURES_AT_ONCE = 64
 """That are turned into floats at a time, which take four times the memory of bytes."""
 
@@ -43,7 +48,7 @@ class InputSource(NamedTuple):
 
     Attributes:
         key: of a Dict observation; "" where the observation is one array, and for actions.
-        place: which number of the array, counted in the order of memory; 0 for a picture.
+        place: which number of the array, counted in the order of memory; 0 for a picture and its thumbnail.
         is_action: whether it is from the action.
     """
 
@@ -57,7 +62,7 @@ class Encoded:
     """A batch of B steps, ready for the network.
 
     Attributes:
-        vector: (B, columns) float32, not yet normalised.
+        vector: (B, columns) float32, not yet normalised; thumbnails of pictures are among them.
         images: one float32 array (B, channels, height, width) per image in the observation, shrunk, from 0 to 1.
         categories: (B, tables) int64, the row of each embedding table.
     """
@@ -177,7 +182,7 @@ class InputEncoder:
         )
 
     def encode_numbers(self, observations: Observations, batch: int) -> NDArray[np.float32]:
-        """The vector columns of B observations alone, (B, `observed`) float32, without pictures and actions.
+        """The vector columns of B observations alone, (B, `observed`) float32, without actions.
 
         Raises:
             ValueError: as `encode` does.
@@ -375,7 +380,20 @@ class _Image(_Part):
         side = _SMALL_SIDE if min(height, width) < _LARGE_SIDE * 3 // 2 else _LARGE_SIDE
         self._shrink = max(1, min(height, width) // side)
         self._full_shape = (channels, height, width)
-        self.image_shapes = [(channels, height // self._shrink, width // self._shrink)]
+        height, width = height // self._shrink, width // self._shrink
+        self.image_shapes = [(channels, height, width)]
+        self._shrink_further = max(1, min(height, width) // _THUMBNAIL_SIDE)
+        self.normalised = [True] * (channels * (height // self._shrink_further) * (width // self._shrink_further))
+
+    @property
+    def columns(self) -> list[int]:
+        """A thumbnail is the picture as a whole."""
+        return [0] * len(self.normalised)
+
+    def encode(self, values: NDArray[Any], batch: int) -> Encoded:
+        encoded = super().encode(values, batch)
+        thumbnails = functional.avg_pool2d(torch.from_numpy(encoded.images[0]), self._shrink_further)
+        return Encoded(thumbnails.flatten(1).numpy(), encoded.images, encoded.categories)
 
     def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         shrunk = np.empty((len(values), *self.image_shapes[0]), np.float32)

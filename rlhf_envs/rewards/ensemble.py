@@ -71,6 +71,7 @@ class RewardEnsemble:
         fits: how many fits there were; part of the seed of the next one.
         labels_at_fresh_start: how many labels the last fit from fresh parameters had.
         labels_at_choice_of_form: how many the last one had that chose between rewards of steps and potentials.
+        penalties: how many times the penalties of `FitConfig` the last fit charged.
         resampling: which labels its members hold out, as `FitConfig` names it; "" before the first fit, and where a
             member had to train on all labels, because it would have held out all of them.
 
@@ -93,6 +94,7 @@ class RewardEnsemble:
         self.fits = 0
         self.labels_at_fresh_start = 0
         self.labels_at_choice_of_form = 0
+        self.penalties = 1.0
         self.resampling = ""
         self.encoder = InputEncoder(observation_space, action_space, absorbing, self.config.language_model)
         self.anchored = False

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ _STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
 _STANDARD_ERRORS = 2
 """By which another form than rewards of steps has to predict held-out labels better, to be preferred to them."""
 
+DOUBTFUL_PENALTIES = 10.0
+"""How many times the usual penalties a fit charges where that predicts held-out labels better."""
+
 _STEPS_BETWEEN_CHECKS = 5
 _UNCHECKED = 1 / 3
 _FINAL_RATE = 0.1
@@ -54,6 +57,13 @@ class FitConfig:
         warm_start_share: the share of those steps that a fit from the parameters of the last one takes.
         learning_rate: of AdamW at the first step; it falls linearly to a tenth.
         weight_decay: of AdamW.
+        group_lasso: what the curves of an input cost, times the length of the vector of their three weights (Yuan and
+            Lin 2006, "Model selection and estimation in regression with grouped variables", equation 2.1). Adam moves
+            the weights of inputs that matter and of those that do not at the same pace, so that without it a hundred
+            answers put something down to every one of them. 0 for nothing; only of additive rewards.
+        ridge: what the squares of the weights of the hidden layers cost, so that the network says what the curves
+            cannot, and no more. 0 for nothing. Where many answers are wrong, ten times both is better, and whenever the
+            labels have grown by half it is found out whether held-out ones are predicted better with that.
         patience: a fit ends when no member's held-out loss has fallen for this many checks. Checks begin after a third
             of the steps, and are an epoch, but at least 5 steps, apart.
         resampling: which labels each member trains on: all but its share, which it holds out ("folds"), or as many as
@@ -83,6 +93,8 @@ class FitConfig:
     warm_start_share: float = 0.4
     learning_rate: float = 5e-3
     weight_decay: float = 0.01
+    group_lasso: float = 0.3
+    ridge: float = 0.01
     patience: int = 6
     resampling: Literal["folds", "bootstrap"] = "folds"
     crop: float = 0.7
@@ -96,7 +108,7 @@ class FitConfig:
             # Written as what must hold, so that NaN, which holds for nothing, is refused as well.
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, not {getattr(self, name)}.")
-        for name in ("weight_decay", "dynamics", "small_loss"):
+        for name in ("weight_decay", "group_lasso", "ridge", "dynamics", "small_loss"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more and finite, not {getattr(self, name)}.")
         if not (self.pseudo_labels == 0 or 0.5 <= self.pseudo_labels < 1):
@@ -107,6 +119,11 @@ class FitConfig:
             raise ValueError(f"crop must be above 0 and at most 1, not {self.crop}.")
         if self.resampling not in RESAMPLING:
             raise ValueError(f"There is no resampling {self.resampling!r}; choose from {', '.join(RESAMPLING)}.")
+
+    @property
+    def penalised(self) -> bool:
+        """Whether anything is charged for weights."""
+        return self.group_lasso > 0 or self.ridge > 0
 
     @property
     def uses_unlabelled(self) -> bool:
@@ -177,20 +194,21 @@ def fit(
         ensemble.labels_at_fresh_start = labels
     ensemble.read_varying(dataset.flat_steps, fresh=fresh)
     unlabelled = unlabelled if config.uses_unlabelled else None
-    forms: tuple[frozenset[str], ...] = (_fitted_parts(ensemble.network),)
+    forms: tuple[_Form, ...] = (_Form(_fitted_parts(ensemble.network), ensemble.penalties),)
     if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
         # Seldom: a fit of each form costs as much as the fit that is kept.
-        forms = _forms(ensemble.network)
+        forms = _forms(ensemble.network, config)
         ensemble.labels_at_choice_of_form = labels
     tried = []
-    for parts in forms:
+    for form in forms:
         if fresh:
             ensemble.network = ensemble.fresh_network()
-        problem = _Problem(ensemble, dataset, config, unlabelled, parts)
+        problem = _Problem(ensemble, dataset, config, unlabelled, form)
         steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
         tried.append((problem, steps))
-    best = _best_form([problem.held_out_losses() for problem, _ in tried]) if len(tried) > 1 else 0
+    best = _best_form(forms, [problem.held_out_losses() for problem, _ in tried]) if len(tried) > 1 else 0
     problem, steps = tried[best]
+    ensemble.penalties = forms[best].penalties
     ensemble.network = problem.network
     train_loss, held_out_loss, accuracy = problem.summary()
     ensemble.fits += 1
@@ -203,26 +221,42 @@ def fit(
     return FitReport(labels, steps, train_loss, held_out_loss, accuracy, time.perf_counter() - started)
 
 
-def _forms(network: MemberNetwork) -> tuple[frozenset[str], ...]:
-    """What a reward may be made of: rewards of single steps, these and a potential, or a potential alone."""
-    if not network.has_potential:
-        return (frozenset({_STEPS}),)
-    return frozenset({_STEPS}), frozenset({_STEPS, _POTENTIAL}), frozenset({_POTENTIAL})
+class _Form(NamedTuple):
+    """What a reward is made of, and how many times the penalties of `FitConfig` it is charged."""
+
+    parts: frozenset[str]
+    penalties: float = 1.0
 
 
-def _best_form(losses: Sequence[NDArray[np.float64]]) -> int:
-    """The form that predicts held-out labels best, if it does so clearly better than the first, and than guessing.
+def _forms(network: MemberNetwork, config: FitConfig) -> tuple[_Form, ...]:
+    """What a reward may be: of single steps, of these and a potential, of a potential alone, or or of steps and plain."""
+    steps, potential = frozenset({_STEPS}), frozenset({_POTENTIAL})
+    forms = [_Form(steps)]
+    if network.has_potential:
+        forms += [_Form(steps | potential), _Form(potential)]
+    if config.penalised:
+        forms.append(_Form(steps, DOUBTFUL_PENALTIES))
+    return tuple(forms)
+
+
+def _best_form(forms: Sequence[_Form], losses: Sequence[NDArray[np.float64]]) -> int:
+    """The form that predicts held-out labels best.
+
+    Another one than the first has to predict them better than guessing; one with a potential clearly better than the
+    first, as a policy finds more ways to be paid by it, and a plainer one just better.
 
     Args:
+        forms: the usual one first.
         losses: of each form on every held-out label, (labels,).
     """
     best, least = 0, math.log(2)
-    for form, tried in enumerate(losses):
+    for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
         difference = tried - losses[0]
         if len(difference) > 1 and tried.mean() < least:
             error = difference.std(ddof=1) / math.sqrt(len(difference))
-            if difference.mean() < -_STANDARD_ERRORS * error:
-                best, least = form, float(tried.mean())
+            margin = _STANDARD_ERRORS * error if form.penalties == 1 else 0.0
+            if difference.mean() < -margin:
+                best, least = place, float(tried.mean())
     return best
 
 
@@ -291,9 +325,10 @@ class _Problem:
         dataset: PreferenceDataset,
         config: FitConfig,
         unlabelled: Encoded | None,
-        parts: frozenset[str],
+        form: _Form,
     ) -> None:
         self.config, self.objective = config, ensemble.objective
+        parts, self._penalties = form
         self.network = ensemble.network
         trained = parts | {_ENDING}
         self._pays_events = not trained.isdisjoint(self.network.event_weights.keys())
@@ -407,6 +442,9 @@ class _Problem:
                 )
             ]
         loss = torch.cat(losses, dim=1).mean(dim=1).sum()
+        if self.config.penalised:
+            curves, layers = self.network.penalties()
+            loss = loss + self._penalties * (self.config.group_lasso * curves + self.config.ridge * layers)
         if self._pseudo_labels is not None:
             loss = loss + self._pseudo_labels.loss(self.rewards, self.segment_length, length, generator)
         if self._dynamics is not None:

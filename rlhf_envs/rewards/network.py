@@ -34,6 +34,9 @@ SQUARE_CLIP = 4.0
 """Squares of normalised inputs are cut here, two standard deviations from the mean: a policy seeks out extremes, and a
 parabola that goes on rising beyond what was judged would pay it for them."""
 
+SMALLEST_SQUARE = 1e-8
+"""Added to squares below a root, which has no slope at 0."""
+
 PROJECTED_ABOVE, PROJECTIONS = 512, 64
 """With more numbers of an observation than that, the network reads so many random mixtures of them (Johnson and
 Lindenstrauss 1984) in their place, and the curves of single inputs read the numbers themselves. Otherwise nearly all of
@@ -59,7 +62,8 @@ class EnsembleConfig:
             (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
             closer or slows down, which a reward of single steps can hardly say. Whenever the labels have grown by half,
             a fit is made of rewards of steps alone, of both, and of a potential alone, and the form that predicts
-            held-out answers clearly better is kept until then. Pictures and categories with many values have none.
+            held-out answers clearly better is kept until then. Of a picture it is one of its thumbnail;
+            categories with many values have none.
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.
@@ -118,7 +122,7 @@ class MemberNetwork(nn.Module):
         members, hidden = config.members, config.hidden
         self.members = members
         self._additive = config.additive and columns > 0
-        # Of pictures and of categories with many values, the network alone can say anything.
+        # Of categories with many values the network alone can say anything, and of pictures nearly so.
         self._network_scale = 1.0 if encoder.image_shapes or encoder.vocabularies else NETWORK_SCALE
         self.image_encoders = nn.ModuleList(
             _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
@@ -243,6 +247,20 @@ class MemberNetwork(nn.Module):
         """What potential and ends are weighted sums of, (B, width); argument as for `events`."""
         curves = _curves(vector[:, : self._observed])
         return EVENT_SCALE * torch.cat([curves, curves.new_ones(len(curves), 1)], dim=1)
+
+    def penalties(self) -> tuple[Tensor, Tensor]:
+        """What `FitConfig.group_lasso` and `FitConfig.ridge` charge for, summed over the members.
+
+        Returns:
+            two scalars: the sum over inputs of the length of their curves' three weights; and that of the squares of
+            the weights of the hidden layers.
+        """
+        squares = torch.stack([weights.square().sum() for weights in self.weights[:-1]]).sum()
+        if not self._additive:
+            return squares * 0, squares
+        curves = self.weights[-1][:, -3 * self._columns :].view(self.members, 3, self._columns)
+        lengths = (curves.square().sum(dim=1) + SMALLEST_SQUARE).sqrt()
+        return lengths.sum(), squares
 
     def embed(self, categories: Tensor) -> list[Tensor]:
         """The rows that B steps have in each embedding table, under each member: (K, B, EMBEDDING_WIDTH) each."""

@@ -25,7 +25,7 @@ from rlhf_envs.objectives import OBJECTIVES, Objective
 from rlhf_envs.rewards.ensemble import RewardEnsemble
 from rlhf_envs.rewards.network import EnsembleConfig
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 _NORMALISERS = ("input_mean", "input_std", "member_mean", "member_std")
 _DESCRIPTION, _DIGEST = "description", "sha256"
@@ -51,6 +51,7 @@ def save(ensemble: RewardEnsemble, path: str | os.PathLike[str]) -> Path:
         "fits": ensemble.fits,
         "labels_at_fresh_start": ensemble.labels_at_fresh_start,
         "labels_at_choice_of_form": ensemble.labels_at_choice_of_form,
+        "penalties": ensemble.penalties,
         "resampling": ensemble.resampling,
         "absorbing": ensemble.encoder.absorbing,
         "anchored": ensemble.anchored,
@@ -154,6 +155,7 @@ def _build(tensors: dict[str, Tensor], description: dict[str, Any], objective: O
     ensemble.fits, ensemble.anchored = description["fits"], bool(description["anchored"])
     ensemble.labels_at_fresh_start = description["labels_at_fresh_start"]
     ensemble.labels_at_choice_of_form = description["labels_at_choice_of_form"]
+    ensemble.penalties = float(description["penalties"])
     ensemble.resampling = str(description["resampling"])
     return ensemble
 

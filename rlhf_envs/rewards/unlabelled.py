@@ -48,7 +48,7 @@ class Dynamics:
         generator: draws the initial head.
 
     Raises:
-        ValueError: if the observation holds no numbers, only pictures or large categories.
+        ValueError: if the observation holds no numbers, only large categories.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Dynamics:
     ) -> None:
         if not observed:
             raise ValueError(
-                "Predicting the next observation needs one with numbers, and this one is only pictures or large "
-                "categories; set dynamics to 0."
+                "Predicting the next observation needs one with numbers, and this one is only large categories; "
+                "set dynamics to 0."
             )
         self._observations = vector[..., :observed]
         lived = torch.ones_like(vector[:, 1:, 0], dtype=torch.bool)

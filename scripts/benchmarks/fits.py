@@ -199,6 +199,9 @@ class Ingredient:
 INGREDIENTS: dict[str, Ingredient] = {
     "nothing": Ingredient(),
     "network alone, no additive part": Ingredient(ensemble={"additive": False}),
+    "no group lasso": Ingredient(fit={"group_lasso": 0.0}),
+    "no ridge": Ingredient(fit={"ridge": 0.0}),
+    "neither": Ingredient(fit={"group_lasso": 0.0, "ridge": 0.0}),
     "3 members": Ingredient(ensemble={"members": 3}),
     "no random windows": Ingredient(fit={"crop": 1.0}),
     "random windows of half a segment": Ingredient(fit={"crop": 0.5}),
