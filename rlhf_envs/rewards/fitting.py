@@ -229,7 +229,7 @@ class _Form(NamedTuple):
 
 
 def _forms(network: MemberNetwork, config: FitConfig) -> tuple[_Form, ...]:
-    """What a reward may be: of single steps, of these and a potential, of a potential alone, or or of steps and plain."""
+    """What a reward may be: of steps, of these and a potential, of a potential alone, or of steps and plainer."""
     steps, potential = frozenset({_STEPS}), frozenset({_POTENTIAL})
     forms = [_Form(steps)]
     if network.has_potential:

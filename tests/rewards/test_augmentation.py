@@ -1,5 +1,6 @@
 """What a fit makes of the answers beyond the answers themselves, and that each of it costs nothing when it is off."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -233,9 +234,10 @@ def test_an_ensemble_answers_where_it_is_sure_and_its_members_agree() -> None:
 
 
 def test_pseudo_labels_make_members_surer_of_segments_that_nobody_was_asked_about() -> None:
-    without = fitted(FitConfig(), 20)
+    free = FitConfig(group_lasso=0, ridge=0)
+    without = fitted(free, 20)
     windows = unlabelled(without)
-    with_them = fitted(FitConfig(pseudo_labels=0.8), 20, unlabelled=windows)
+    with_them = fitted(replace(free, pseudo_labels=0.8), 20, unlabelled=windows)
 
     def certainty(ensemble: RewardEnsemble) -> float:
         vector = windows.vector.reshape(-1, 4)
@@ -277,7 +279,7 @@ def test_labels_that_the_others_contradict_count_less_and_are_contradicted_more(
         for (left, right), turned in zip(pairs, wrong, strict=True):
             dataset.add(left, right, float((right.true_rewards.sum() > left.true_rewards.sum()) != turned))
         add_ratings(dataset, 5, seed=4)
-        fit(ensemble, dataset, FitConfig(small_loss=small_loss))
+        fit(ensemble, dataset, FitConfig(small_loss=small_loss, ridge=0))
         predicted = ensemble.probability_right(*map(list, zip(*pairs, strict=True)))
         return np.where(dataset.labels("comparison").targets[:, 0] > 0.5, predicted, 1 - predicted)
 

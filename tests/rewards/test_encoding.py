@@ -108,3 +108,32 @@ def test_arrays_that_do_not_belong_to_the_spaces_are_refused_with_the_shape_want
         encoder.encode(good, np.array([0, 1, 2]))
     with pytest.raises(ValueError, match="not a Dict"):
         InputEncoder(spaces.Discrete(2), spaces.Discrete(2)).encode({"x": np.zeros(1)}, np.zeros(1, int))
+
+
+@pytest.mark.parametrize(
+    ("space", "cells"),
+    [
+        (spaces.Box(0, 255, (28, 28, 1), np.uint8), 7 * 7),
+        (spaces.Box(0, 255, (210, 160, 3), np.uint8), 3 * 10 * 8),
+    ],
+    ids=["digits", "Atari"],
+)
+def test_a_thumbnail_of_a_picture_is_among_the_columns_and_belongs_to_the_picture(
+    space: spaces.Box, cells: int
+) -> None:
+    encoder = InputEncoder(space, spaces.Discrete(2))
+    assert encoder.observed == cells and encoder.columns == cells + 2
+    assert {source.place for source in encoder.column_sources if not source.is_action} == {0}
+    pictures = np.zeros((2, *space.shape), np.uint8)
+    pictures[1] = 255
+    vector = encoder.encode(pictures, np.zeros(2, int)).vector[:, :cells]
+    np.testing.assert_allclose(vector, np.repeat([[0.0], [1.0]], cells, axis=1))
+    np.testing.assert_array_equal(encoder.encode_numbers(pictures, 2), vector)
+
+
+def test_a_cell_of_a_thumbnail_is_as_bright_as_that_part_of_the_picture() -> None:
+    encoder = InputEncoder(spaces.Box(0, 255, (28, 28, 1), np.uint8), spaces.Discrete(2))
+    picture = np.zeros((1, 28, 28, 1), np.uint8)
+    picture[0, 24:, 4:8] = 255
+    cells = encoder.encode(picture, np.zeros(1, int)).vector[0, :49].reshape(7, 7)
+    assert cells[6, 1] == 1 and cells.sum() == 1

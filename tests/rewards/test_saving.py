@@ -89,7 +89,7 @@ def test_a_file_of_another_version_says_what_to_do(
     monkeypatch.setattr("rlhf_envs.rewards.saving.FORMAT_VERSION", version)
     path = save(RewardEnsemble(OBSERVATION_SPACE, ACTION_SPACE), tmp_path / "model")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=rf"format {version},.*reads format 6; {advice}"):
+    with pytest.raises(ValueError, match=rf"format {version},.*reads format 7; {advice}"):
         load(path)
 
 
