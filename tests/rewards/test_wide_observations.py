@@ -37,12 +37,16 @@ def add_answers(dataset: PreferenceDataset, segments: list[Segment]) -> None:
 
 
 def fitted(
-    space: spaces.Box, segments: list[Segment], config: EnsembleConfig = SMALL, absorbing: bool = False
+    space: spaces.Box,
+    segments: list[Segment],
+    config: EnsembleConfig = SMALL,
+    absorbing: bool = False,
+    how: FitConfig = SHORT,
 ) -> tuple[RewardEnsemble, PreferenceDataset]:
     ensemble = RewardEnsemble(space, ACTION_SPACE, config, absorbing=absorbing)
     dataset = PreferenceDataset(ensemble.encoder)
     add_answers(dataset, segments)
-    fit(ensemble, dataset, SHORT)
+    fit(ensemble, dataset, how)
     return ensemble, dataset
 
 
@@ -190,7 +194,7 @@ def mixtures(segments: list[Segment]) -> list[Segment]:
 @pytest.fixture(scope="module")
 def of_mixtures() -> tuple[RewardEnsemble, PreferenceDataset]:
     space = spaces.Box(-np.inf, np.inf, (MIXED,), np.float32)
-    return fitted(space, mixtures(pendulum_segments(80, seed=0)), absorbing=True)
+    return fitted(space, mixtures(pendulum_segments(80, seed=0)), EnsembleConfig(), absorbing=True, how=FitConfig())
 
 
 def test_of_hundreds_of_numbers_the_network_reads_mixtures_and_learns(
