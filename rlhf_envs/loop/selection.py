@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from rlhf_envs.observations import Observations, named_arrays
 from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
 from rlhf_envs.registry import Registry
 from rlhf_envs.rewards import RewardEnsemble
+from rlhf_envs.rewards.encoding import thumbnails
 from rlhf_envs.wrappers.faults import described
 
 _NEAR_IDENTICAL = 0.05
@@ -33,7 +33,6 @@ _MOST_ASKED = 1_000
 _SMALLEST_VARIANCE = 1e-12
 
 _MOST_NUMBERS = 1024
-_THUMBNAIL_SIDE = 7
 _PROJECTED = 256
 
 
@@ -517,7 +516,7 @@ def describe_steps(
     parts = [part.reshape(count, math.prod(part.shape[1:])) for _, part in named_arrays(observations)]
     for place, (key, _) in enumerate(named_arrays(observations)):
         if parts[place].shape[1] > _MOST_NUMBERS:
-            shrunk = _thumbnails(pictures[key]) if key in pictures else _project(parts[place])
+            shrunk = thumbnails(pictures[key]) if key in pictures else _project(parts[place])
             parts[place] = shrunk.reshape(count, -1)
     parts.append(actions.reshape(count, math.prod(actions.shape[1:])))
     return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts], axis=1)
@@ -532,12 +531,6 @@ def standardised(described: NDArray[np.float32]) -> NDArray[np.float32]:
     described -= described.mean(axis=(0, 1))
     described /= spread
     return described
-
-
-def _thumbnails(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pictures (B, channels, height, width), of which blocks of pixels are averaged."""
-    block = max(min(pictures.shape[2:]) // _THUMBNAIL_SIDE, 1)
-    return functional.avg_pool2d(torch.from_numpy(pictures), block).numpy()
 
 
 def _project(numbers: NDArray[Any]) -> NDArray[np.float32]:

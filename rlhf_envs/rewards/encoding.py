@@ -306,6 +306,12 @@ class TokenReader:
         return np.concatenate([dense, self._words[actions]], axis=1, dtype=np.float32)
 
 
+def thumbnails(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pictures (B, channels, height, width), of which blocks of pixels are averaged."""
+    block = max(min(pictures.shape[2:]) // _THUMBNAIL_SIDE, 1)
+    return functional.avg_pool2d(torch.from_numpy(pictures), block).numpy()
+
+
 class _Part:
     """One part of a space: which columns, images and tables it yields, and how."""
 
@@ -382,8 +388,7 @@ class _Image(_Part):
         self._full_shape = (channels, height, width)
         height, width = height // self._shrink, width // self._shrink
         self.image_shapes = [(channels, height, width)]
-        self._shrink_further = max(1, min(height, width) // _THUMBNAIL_SIDE)
-        self.normalised = [True] * (channels * (height // self._shrink_further) * (width // self._shrink_further))
+        self.normalised = [True] * thumbnails(np.zeros((1, channels, height, width), np.float32)).size
 
     @property
     def columns(self) -> list[int]:
@@ -392,8 +397,8 @@ class _Image(_Part):
 
     def encode(self, values: NDArray[Any], batch: int) -> Encoded:
         encoded = super().encode(values, batch)
-        thumbnails = functional.avg_pool2d(torch.from_numpy(encoded.images[0]), self._shrink_further)
-        return Encoded(thumbnails.flatten(1).numpy(), encoded.images, encoded.categories)
+        [image] = encoded.images
+        return Encoded(thumbnails(image).reshape(batch, len(self.normalised)), encoded.images, encoded.categories)
 
     def _images(self, values: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         shrunk = np.empty((len(values), *self.image_shapes[0]), np.float32)
