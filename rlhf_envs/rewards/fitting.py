@@ -30,6 +30,9 @@ have taught wrongly is not carried on. Of pictures a fit learns slowly, and goes
 GROWTH_FOR_FRESH_START = 1.5
 """With more labels, how many times those of the last fresh start make `fit` start afresh."""
 
+GROWTH_FOR_CHOICE_OF_FORM = 2.0
+"""How many times the labels of the last choice among forms of a reward make `fit` choose again."""
+
 _STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
 _STANDARD_ERRORS = 2
 """By which another form than rewards of steps has to predict held-out labels better, to be preferred to them."""
@@ -60,10 +63,11 @@ class FitConfig:
         group_lasso: what the curves of an input cost, times the length of the vector of their three weights (Yuan and
             Lin 2006, "Model selection and estimation in regression with grouped variables", equation 2.1). Adam moves
             the weights of inputs that matter and of those that do not at the same pace, so that without it a hundred
-            answers put something down to every one of them. 0 for nothing; only of additive rewards.
+            answers put something down to every one of them. 0 for nothing; only of additive rewards, and not where
+            categories have embeddings.
         ridge: what the squares of the weights of the hidden layers cost, so that the network says what the curves
             cannot, and no more. 0 for nothing. Where many answers are wrong, ten times both is better, and whenever the
-            labels have grown by half it is found out whether held-out ones are predicted better with that.
+            labels have doubled it is found out whether held-out ones are predicted better with that.
         patience: a fit ends when no member's held-out loss has fallen for this many checks. Checks begin after a third
             of the steps, and are an epoch, but at least 5 steps, apart.
         resampling: which labels each member trains on: all but its share, which it holds out ("folds"), or as many as
@@ -195,7 +199,7 @@ def fit(
     ensemble.read_varying(dataset.flat_steps, fresh=fresh)
     unlabelled = unlabelled if config.uses_unlabelled else None
     forms: tuple[_Form, ...] = (_Form(_fitted_parts(ensemble.network), ensemble.penalties),)
-    if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
+    if fresh and labels >= GROWTH_FOR_CHOICE_OF_FORM * ensemble.labels_at_choice_of_form:
         # Seldom: a fit of each form costs as much as the fit that is kept.
         forms = _forms(ensemble.network, config)
         ensemble.labels_at_choice_of_form = labels
@@ -337,7 +341,8 @@ class _Problem:
             event = name.removeprefix("event_weights.")
             if (event if event != name else _STEPS) in trained:
                 self.parameters.append(parameter)
-        if _STEPS not in parts:
+        self._pays_steps = _STEPS in parts
+        if not self._pays_steps:
             nn.init.zeros_(self.network.weights[-1])
         self.members = ensemble.config.members
         steps, labelled = dataset.steps, len(dataset.steps)
@@ -396,7 +401,11 @@ class _Problem:
             steps: which of each segment, one after another.
         """
         inputs, shape = self._inputs(segments, steps)
-        rewards: Tensor = self.network(*inputs).view(self.members, *shape)
+        rewards: Tensor
+        if self._pays_steps:
+            rewards = self.network(*inputs).view(self.members, *shape)
+        else:
+            rewards = inputs[0].new_zeros(self.members, *shape)
         if self._pays_events:
             potential, ending = (each.view(self.members, *shape) for each in self.network.events(inputs[0]))
             absorbing = inputs[0][:, -1].view(shape) != 0 if self._absorbing else None

@@ -60,7 +60,7 @@ class EnsembleConfig:
         potential: whether a reward function may have a potential besides, a sum of such curves of the observation, and
             pay its change from each step to the next: r(s, a) + P(s') - P(s), the form that Ng, Harada and Russell
             (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
-            closer or slows down, which a reward of single steps can hardly say. Whenever the labels have grown by half,
+            closer or slows down, which a reward of single steps can hardly say. Whenever the labels have doubled,
             a fit is made of rewards of steps alone, of both, and of a potential alone, and the form that predicts
             held-out answers clearly better is kept until then. Of a picture it is one of its thumbnail;
             categories with many values have none.
@@ -200,7 +200,7 @@ class MemberNetwork(nn.Module):
         Returns:
             (K, B).
         """
-        if self._additive and self.projection is not None:
+        if self._additive:
             # One product for all members: copies of the curves for each would take most of the time and memory.
             hidden = self.hidden(vector, images, categories, embedded)
             network, curved = self.weights[-1].split([hidden.shape[2], 3 * self._columns], dim=1)
@@ -252,11 +252,12 @@ class MemberNetwork(nn.Module):
         """What `FitConfig.group_lasso` and `FitConfig.ridge` charge for, summed over the members.
 
         Returns:
-            two scalars: the sum over inputs of the length of their curves' three weights; and that of the squares of
-            the weights of the hidden layers.
+            two scalars: the sum over inputs of the length of their curves' three weights, nothing beside embeddings;
+            and that of the squares of the weights of the hidden layers.
         """
         squares = torch.stack([weights.square().sum() for weights in self.weights[:-1]]).sum()
-        if not self._additive:
+        if not self._additive or len(self.embeddings):
+            # Embeddings are free of charge, and would be given what curves are charged for.
             return squares * 0, squares
         curves = self.weights[-1][:, -3 * self._columns :].view(self.members, 3, self._columns)
         lengths = (curves.square().sum(dim=1) + SMALLEST_SQUARE).sqrt()

@@ -74,6 +74,12 @@ def test_a_reward_without_curves_is_charged_for_its_layers_alone() -> None:
     assert curves.item() == 0 and layers.item() > 0
 
 
+def test_curves_beside_embeddings_are_free_of_charge_as_embeddings_are() -> None:
+    space = spaces.Dict({"numbers": SPACE, "word": spaces.Discrete(500)})
+    curves, layers = RewardEnsemble(space, ACTIONS, EnsembleConfig(members=3, hidden=(8,))).network.penalties()
+    assert curves.item() == 0 and layers.item() > 0
+
+
 def test_answers_of_which_many_are_wrong_are_fitted_more_plainly(tmp_path: Path) -> None:
     doubtful, sure = learned(FitConfig(), 200, wrong=0.3), learned(FitConfig(), 200)
     assert (doubtful.penalties, sure.penalties) == (10.0, 1.0)
