@@ -76,7 +76,7 @@ class EnsembleConfig:
     """
 
     members: int = 7
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (32, 32)
     additive: bool = True
     potential: bool = True
     pessimism: float = 1.0
