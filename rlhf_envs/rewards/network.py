@@ -23,6 +23,9 @@ learning as fast they would put down to each value by itself what a few answers 
 IMAGE_CHANNELS = (8, 16)
 """Filters of the convolutions, each of which halves the picture."""
 
+IMAGE_FEATURES = 64
+"""What the layers read of a picture."""
+
 OUTPUT_SCALE = 0.1
 """A fresh member starts close to zero everywhere, so that what no label speaks about adds little to its reward."""
 
@@ -125,7 +128,7 @@ class MemberNetwork(nn.Module):
         # Of categories with many values the network alone can say anything, and of pictures nearly so.
         self._network_scale = 1.0 if encoder.image_shapes or encoder.vocabularies else NETWORK_SCALE
         self.image_encoders = nn.ModuleList(
-            _ImageEncoder(shape, members, hidden[0], generator) for shape in encoder.image_shapes
+            _ImageEncoder(shape, members, IMAGE_FEATURES, generator) for shape in encoder.image_shapes
         )
         self.embeddings = nn.ParameterList(
             _normal((members, count, EMBEDDING_WIDTH), 1.0, generator) for count in encoder.vocabularies
@@ -136,7 +139,7 @@ class MemberNetwork(nn.Module):
             projection = torch.randn(observed, PROJECTIONS, generator=generator) / math.sqrt(observed)
             inputs = PROJECTIONS + columns - observed
         self.register_buffer("projection", projection)
-        width = inputs + hidden[0] * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
+        width = inputs + IMAGE_FEATURES * len(encoder.image_shapes) + EMBEDDING_WIDTH * len(encoder.vocabularies)
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
         for layer, outputs in enumerate((*hidden, 1)):

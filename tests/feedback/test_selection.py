@@ -120,9 +120,9 @@ def candidates(count=200, seed=0):
     returns = rng.normal(size=(5, 2 * count)).astype(np.float32)
     preferences = rng.random((5, count, 1)).astype(np.float32)
     ages = np.zeros(groups.shape, np.float32)
-    # As much as the last layer of `ensemble` reads: 64 hidden units, three curves of each of six columns, and for the
+    # As much as the last layer of `ensemble` reads: 32 hidden units, three curves of each of six columns, and for the
     # potential as many of three observed ones, and a constant.
-    hidden = rng.normal(size=(5, 2 * count, 64 + 3 * 6 + 3 * 3 + 1)).astype(np.float32)
+    hidden = rng.normal(size=(5, 2 * count, 32 + 3 * 6 + 3 * 3 + 1)).astype(np.float32)
     return Candidates(groups, lambda: clips, clips, clips, returns, preferences, ages, None, lambda: hidden)
 
 

@@ -57,10 +57,10 @@ def test_ratings_alone_teach_the_reward_on_the_scale_of_the_ratings() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_few_ratings_help_comparisons_and_comparisons_do_not_harm_ratings(seed: int) -> None:
     def mixed(dataset: PreferenceDataset) -> None:
-        add_comparisons(dataset, 40, seed)
+        add_comparisons(dataset, 20, seed)
         add_ratings(dataset, 10, seed + 10)
 
-    compared, _, _ = fitted(lambda dataset: add_comparisons(dataset, 40, seed), seed=seed)
+    compared, _, _ = fitted(lambda dataset: add_comparisons(dataset, 20, seed), seed=seed)
     rated, _, _ = fitted(lambda dataset: add_ratings(dataset, 10, seed + 10), seed=seed)
     both, _, _ = fitted(mixed, seed=seed)
     assert agreement(both) > agreement(compared)
