@@ -53,10 +53,11 @@ class TeacherConfig:
         judged_by: what the teacher compares. "return": what a segment earns, which says nothing where a reward comes
             only at the goal. "regret": how far its actions fall short of the best that a critic knows of (Knox et al.
             2022, arXiv 2206.02231, equation 4): the sum of r + gamma * V(next) - V over its steps, 0 at most for a
-            perfect critic. "value": V where the segment ends. After a termination V is 0. A segment does not hold
-            the observation after its last step, so regret leaves that step out unless it terminated the episode, and
-            value is that of the last observation. Ratings judge every step by its part of the regret, or its value.
-            The thresholds of `skip` and `equal` remain about returns.
+            perfect critic; after a termination V is 0. "value": V where the segment ends, and after a termination what
+            the last step earned, as nothing is to come: a goal that is reached counts with its reward. A segment does
+            not hold the observation after its last step, so regret leaves that step out unless it terminated the
+            episode, and value is that of the last observation. Ratings judge every step by its part of the regret, or
+            its value. The thresholds of `skip` and `equal` remain about returns.
         critic: the folder of the run whose critic gives V, finished with --reward true in the same environment.
         seed: of the random choices. Two teachers that answer the same queries need different seeds to err apart.
 
@@ -203,6 +204,7 @@ class Judgement:
         values = critic.values(observations)
         if self.config.judged_by == "value":
             merits[:lived] = values
+            merits[lived:] = rewards[lived - 1]
         else:
             # After a termination nothing is to come; what follows the last step of another segment is not known.
             following = np.append(values[1:], 0.0 if lived < len(segment) else np.nan)

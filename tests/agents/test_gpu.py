@@ -40,6 +40,7 @@ def test_a_language_model_learns_on_a_gpu_and_stays_near_what_it_was(tmp_path: P
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:You are trying to run PPO on the GPU")
 @pytest.mark.parametrize("kind, members", [("image", "3"), ("vector", "64")])
 def test_pictures_and_large_ensembles_are_learned_on_a_gpu_and_resumed(kind: str, members: str, tmp_path: Path) -> None:
     run = str(tmp_path / "run")

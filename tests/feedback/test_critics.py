@@ -61,8 +61,8 @@ def test_regret_is_the_sum_of_what_each_step_loses() -> None:
     assert judged("regret", segment([2, 4], [-1, 3, 0, 0], ended=2)) == [-2]
 
 
-def test_value_is_that_of_the_last_observation_and_nothing_after_a_termination() -> None:
-    assert judged("value", segment([2, 4, 6], [-1, -1, -1]), segment([2, 4], [-1, 3, 0], ended=1)) == [6, 0]
+def test_value_is_that_of_the_last_observation_and_after_a_termination_what_that_earned() -> None:
+    assert judged("value", segment([2, 4, 6], [-1, -1, -1]), segment([2, 4], [-1, 3, 0], ended=1)) == [6, 3]
 
 
 def test_what_ties_by_its_sum_is_decided_by_a_critic() -> None:
