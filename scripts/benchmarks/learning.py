@@ -338,80 +338,100 @@ def _cell(values: Sequence[float | None]) -> str:
 
 
 @dataclass(frozen=True)
-class Variants:
-    """Evaluate the policies of a finished learning benchmark on variants of their environments.
+class Variants(Learning):
+    """Evaluate policies on variants of their environments, in which none of them was trained.
+
+    They have learned from the true reward, from preferences, and from preferences of which some are about what the
+    policy does in the variant. The runs are those of `learning` with these budgets, in the same folder.
 
     Attributes:
-        runs: the folder of the learning benchmark; by default the one that --out names.
-        seeds: how many of its seeds.
-        evaluation_episodes: in which each policy is evaluated.
+        env: the environments; each has its variant in a table.
+        answers: the budget, one.
     """
 
     name: ClassVar[str] = "variants"
-    runs: str | None = None
-    seeds: int = 5
-    evaluation_episodes: int = 100
+    env: tuple[str, ...] = tuple(variant.id for variant in VARIANTS)
+    answers: tuple[int, ...] = (100,)
 
     def __post_init__(self) -> None:
-        require_positive(self, "seeds", "evaluation_episodes")
+        super().__post_init__()
+        if unknown := [id for id in self.env if id not in (variant.id for variant in VARIANTS)]:
+            known = ", ".join(variant.id for variant in VARIANTS)
+            raise ValueError(f"There is no variant of {unknown[0]!r}; choose from {known}.")
+        if len(self.answers) != 1:
+            raise ValueError(f"Variants are judged with one budget of answers, not {len(self.answers)}.")
 
     def measure(self, out: Path, log: Log) -> dict[str, Any]:
-        """True returns of all policies on all variants.
+        """Do every run that has not been done yet; true returns of all policies on the variants.
 
         Raises:
-            ValueError: if runs are missing.
+            ValueError: if a setting is not possible, or a folder holds another run; before any work is done.
+            RunInterrupted: if it was stopped.
         """
-        trained = self._trained(Path(self.runs or out) / RUNS_FOLDER)
+        planned = list(self.plan(out / RUNS_FOLDER))
+        finish_all(planned, self.jobs, out, log)
         rows = []
-        for variant in VARIANTS:
+        for variant in self._variants():
             log(f"{variant.id} with {variant.kwargs}")
             untrained = baselines(variant, episodes=self.evaluation_episodes)
-            returns = {
-                reward: [
-                    evaluate(SB3Policy(run.directory.load_policy()), variant, episodes=self.evaluation_episodes).mean
-                    for run in trained
-                    if (run.config.required_environment.id, run.config.reward) == (variant.id, reward)
-                ]
-                for reward in ("true", "proxy", "learned")
-            }
+            returns: dict[str, list[float]] = {"true": [], "learned": [], _ASKED: []}
+            for run in planned:
+                if run.config.required_environment.id == variant.id:
+                    policy = SB3Policy(run.directory.load_policy())
+                    found = evaluate(policy, variant, episodes=self.evaluation_episodes)
+                    returns[run.change or run.config.reward].append(found.mean)
             means = {name: untrained[name].mean for name in ("random", "idle", "expert")}
             rows.append({"env": variant.id, "changed": dict(variant.kwargs), **means, **returns})
-        return {"rows": rows}
+        return {"answers": self.answers[0], "seeds": self.seeds, "rows": rows}
 
     @staticmethod
     def table(measured: dict[str, Any]) -> str:
         """One row for each variant."""
-        return markdown_table(
-            [
-                {
-                    "environment": f"`{row['env']}`",
-                    "changed": ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
-                    "random actions": mean_and_spread([row["random"]]),
-                    "constant action": mean_and_spread([row["idle"]]),
-                    "PPO on the proxy": mean_and_spread(row["proxy"]),
-                    "scripted expert": mean_and_spread([row["expert"]]),
-                    "PPO on the true reward": mean_and_spread(row["true"]),
-                    "PPO on preferences": mean_and_spread(row["learned"]),
-                    "score": _score(row),
-                }
-                for row in measured["rows"]
-            ]
+        rows = [
+            {
+                "environment": f"`{row['env']}`",
+                "changed": ", ".join(f"`{name}={value}`" for name, value in row["changed"].items()),
+                "score 0": figure(max(row["random"], row["idle"])),
+                "scripted expert": figure(row["expert"]),
+                "PPO on the true reward": mean_and_spread(row["true"]),
+                "PPO on preferences": mean_and_spread(row["learned"]),
+                "asked about the variant": mean_and_spread(row[_ASKED]),
+                "scores": f"{_score(row, 'learned')}, {_score(row, _ASKED)}",
+            }
+            for row in measured["rows"]
+        ]
+        return (
+            f"{measured['answers']} answers, {measured['seeds']} training seeds, mean ± standard deviation; scores are "
+            f"interquartile means with their 95% intervals, without and with questions about the variant:\n\n"
+            f"{markdown_table(rows)}"
         )
 
-    def _trained(self, folder: Path) -> list[TrainingRun]:
-        """The runs of the learning benchmark in these environments, with the budgets of the table."""
-        runs = list(Learning(env=tuple(variant.id for variant in VARIANTS), seeds=self.seeds).plan(folder))
-        for run in runs:
-            if not run.directory.policy_path.is_file():
-                raise ValueError(
-                    f"There is no finished run in {run.path}: measure learning first, with --seeds {self.seeds} and "
-                    "the same --out."
-                )
-        return runs
+    def plan(self, folder: Path) -> Iterator[TrainingRun]:
+        """Every run, each in a folder of its own, seed by seed.
+
+        Raises:
+            ValueError: if a setting is not possible.
+        """
+        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.evaluation_episodes}
+        (answers,) = self.answers
+        usual = parse_changes(self.set)
+        for seed in range(self.first_seed, self.first_seed + self.seeds):
+            for variant in self._variants():
+                parent = folder_of(variant.id, folder)
+                yield TrainingRun(configure(variant.id, "true", seed, **common), parent / f"true-{seed}")
+                for name, changes in (("", usual), (_ASKED, {**usual, "labels.variant": [dict(variant.kwargs)]})):
+                    config = configure(variant.id, "learned", seed, answers=answers, changes=changes, **common)
+                    changed = f"-{as_file_name(changes)}" if changes else ""
+                    yield TrainingRun(config, parent / f"preferences-{answers}{changed}-{seed}", name)
+
+    def _variants(self) -> list[EnvironmentRef]:
+        return [variant for variant in VARIANTS if variant.id in self.env]
 
 
-def _score(row: Mapping[str, Any]) -> str:
-    """The score of the policies that were trained on preferences, on the scale of the variant."""
-    untrained = {name: row[name] for name in ("random", "idle")}
-    found = scores_on(scale_between(untrained, row["proxy"], row["true"]), row["learned"])
+_ASKED = "asked about the variant"
+
+
+def _score(row: Mapping[str, Any], name: str) -> str:
+    """The score of some policies, on the scale of the variant."""
+    found = scores_on(scale_between({name: row[name] for name in ("random", "idle")}, [], row["true"]), row[name])
     return NOTHING if found is None else str(interquartile_mean([found]))

@@ -13,7 +13,7 @@ import pytest
 
 from agents import config, train
 from agents.callbacks import RunInterrupted
-from rlhf_envs.environment import EnvironmentRef
+from agents.config import read_config
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.runs import RunDirectory
 from scripts import benchmark
@@ -146,19 +146,23 @@ def test_two_jobs_do_what_one_does(learned: Path, tmp_path: Path, monkeypatch: p
     assert one == two
 
 
-def test_trained_policies_are_evaluated_on_a_variant_of_their_environment(
-    learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_policies_are_evaluated_on_a_variant_with_and_without_questions_about_it(
+    learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = copied(learned, tmp_path / "out")
-    monkeypatch.setattr(learning, "VARIANTS", (EnvironmentRef(ENVIRONMENT, {"tiring": 2.0}),))
-    monkeypatch.setitem(runs.BUDGETS, ENVIRONMENT, runs.Budget(256, (4,)))
-    assert benchmark.main(["variants", "--seeds", "2", "--evaluation-episodes", "2", "--out", str(out)]) == 0
+    arguments = [*LEARNING, "--evaluation-episodes", "3", "--out", str(out)]
+    assert benchmark.main(["variants", *arguments[1:]]) == 0
     [row] = results(out)["variants"]["rows"]
     assert (row["env"], row["changed"]) == (ENVIRONMENT, {"tiring": 2.0})
-    assert len(row["true"]) == len(row["learned"]) == 2
-    assert f"| `{ENVIRONMENT}` | `tiring=2.0` |" in capsys.readouterr().out
-    said = refused(capsys, "variants", "--seeds", "3", "--out", str(out))
-    assert "preferences-4-2: measure learning first" in said or "true-2: measure learning first" in said
+    assert len(row["true"]) == len(row["learned"]) == len(row["asked about the variant"]) == 2
+    shown = capsys.readouterr()
+    assert f"| `{ENVIRONMENT}` | `tiring=2.0` |" in shown.out
+    # Those of the learning benchmark are used as they are.
+    assert "6 runs, of which 4 have finished before" in shown.err
+    asked = read_config(RunDirectory(next((out / "learning").glob("*/*variant*-0"))))
+    assert asked.labels.variant == ({"tiring": 2.0},)
+    assert "There is no variant of 'CartPole-v1'" in refused(capsys, "variants", "--env", "CartPole-v1")
+    assert "one budget of answers" in refused(capsys, "variants", "--answers", "4", "8")
 
 
 def test_the_table_of_a_benchmark_stands_between_its_markers(
