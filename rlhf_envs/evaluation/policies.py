@@ -11,10 +11,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rlhf_envs.environment import EnvironmentRef
+from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.envs.task import SCRIPTED_POLICIES
 from rlhf_envs.evaluation.episodes import Copies, make_copies, play
 from rlhf_envs.observations import Observations
@@ -33,6 +35,11 @@ _TRIAL_SEED = 2_000_000
 """Far from the seeds of training and of evaluation."""
 
 _TRIALS = 2
+
+_DRAWN_IN = ("minigrid", "AtariEnv")
+"""Parts of the entry points of environments in which rl-zoo3 judges policies by drawn actions."""
+
+_DRAWING_SEED = 0
 
 
 @runtime_checkable
@@ -61,11 +68,13 @@ class SB3Policy:
 
     Attributes:
         model: trained on the environment's spaces.
-        deterministic: take the most likely action instead of sampling one.
+        deterministic: whether to take the most likely action or to draw one, the same ones in each evaluation. None
+            draws in the environments of MiniGrid and of Atari, as rl-zoo3 does: where nothing moves by itself, a policy
+            whose most likely actions turn it round once turns round for ever, though it hardly ever did in training.
     """
 
     model: BaseAlgorithm
-    deterministic: bool = True
+    deterministic: bool | None = None
 
     def bind(self, copies: Copies) -> Policy:
         """The policy for these copies, from the first step of their episodes on."""
@@ -73,17 +82,31 @@ class SB3Policy:
         names = inspect.signature(predict).parameters
         normaliser = self.model.get_vec_normalize_env()
         memory: Any = None
+        deterministic = not _draws(copies.environment) if self.deterministic is None else self.deterministic
+        drawn = torch.Generator().manual_seed(_DRAWING_SEED).get_state()
 
         def act(observations: Observations) -> NDArray[Any]:
-            nonlocal memory
+            nonlocal memory, drawn
             seen: Any = observations if normaliser is None else normaliser.normalize_obs(observations)
             masks = {"action_masks": copies.action_masks()} if "action_masks" in names else {}
             # A memory of None marks the beginning of all episodes.
-            actions, memory = predict(seen, state=memory, deterministic=self.deterministic, **masks)
+            if deterministic:
+                actions, memory = predict(seen, state=memory, deterministic=True, **masks)
+            else:
+                # Distributions draw from the global random state, which is left as it was.
+                with torch.random.fork_rng(devices=[]):
+                    torch.set_rng_state(drawn)
+                    actions, memory = predict(seen, state=memory, deterministic=False, **masks)
+                    drawn = torch.get_rng_state()
             chosen: NDArray[Any] = actions
             return chosen
 
         return act
+
+
+def _draws(environment: EnvironmentRef) -> bool:
+    entry_point = str(find_spec(environment.id).entry_point)
+    return any(family in entry_point for family in _DRAWN_IN)
 
 
 def _keep_to_masks(copies: Copies, seed: int) -> Callable[[NDArray[Any]], NDArray[Any]]:

@@ -204,7 +204,7 @@ CASES: dict[str, Case] = {
     "Acrobot-v1": Case(200_000, feedback="value"),
     "MountainCarContinuous-v0": Case(50_000, feedback="regret"),
     "LunarLander-v3": Case(1_000_000),
-    "minigrid:MiniGrid-Empty-8x8-v0": Case(200_000, feedback="regret", wrappers=("minigrid.wrappers:FlatObsWrapper",)),
+    "minigrid:MiniGrid-Empty-8x8-v0": Case(200_000, wrappers=("minigrid.wrappers:FlatObsWrapper",)),
     "HalfCheetah-v5": Case(1_000_000, answers=400),
     "Hopper-v5": Case(1_000_000, answers=400),
     "Walker2d-v5": Case(1_000_000, answers=400),

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
+from stable_baselines3 import PPO
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment, WrapperRef
 from rlhf_envs.envs.registration import declared_measures
@@ -20,6 +22,7 @@ from rlhf_envs.evaluation.policies import (
     IdlePolicy,
     MixedPolicy,
     RandomPolicy,
+    SB3Policy,
     ScriptedPolicy,
     bind,
     named_policy,
@@ -28,6 +31,7 @@ from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, evaluate,
 from rlhf_envs.evaluation.reward_model import ModelScores, predict_stored, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
+from rlhf_envs.sb3 import make_vec_env
 from rlhf_envs.segments import Segment
 from rlhf_envs.wrappers.spaces import constant_actions
 from tests.answers import give_answer
@@ -289,3 +293,32 @@ def test_idle_repeats_the_constant_action_that_earns_most() -> None:
 def test_constant_actions_are_actions_and_not_too_many(space: Space[Any], count: int) -> None:
     actions = constant_actions(space)
     assert len(actions) == count and all(action in space for action in actions)
+
+
+@pytest.mark.parametrize(
+    "environment, draws",
+    [
+        (
+            EnvironmentRef(
+                "minigrid:MiniGrid-Empty-5x5-v0", wrappers=(WrapperRef.of("minigrid.wrappers:FlatObsWrapper"),)
+            ),
+            True,
+        ),
+        (EnvironmentRef("CartPole-v1"), False),
+    ],
+    ids=str,
+)
+def test_actions_are_drawn_where_nothing_moves_by_itself_and_alike_each_time(
+    environment: EnvironmentRef, draws: bool
+) -> None:
+    """An untrained policy finds all actions nearly as likely, so that drawn ones differ."""
+    with closing(make_vec_env(environment, 1)) as env:
+        model = PPO("MlpPolicy", env, n_steps=2, batch_size=2, device="cpu")
+    random_state = torch.get_rng_state()
+    with closing(make_copies(environment, 1)) as copies:
+        shown = copies.reset(seed=0)
+        acts = [SB3Policy(model).bind(copies) for _ in range(2)]
+        first, second = ([int(act(shown)[0]) for _ in range(50)] for act in acts)
+    assert first == second
+    assert (len(set(first)) > 1) == draws
+    assert torch.equal(torch.get_rng_state(), random_state)
