@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,7 +35,7 @@ from rlhf_envs.evaluation import (
     baselines,
     evaluate,
 )
-from rlhf_envs.evaluation.returns import return_metrics
+from rlhf_envs.evaluation.returns import drawn_metrics, return_metrics
 from rlhf_envs.evaluation.reward_model import REWARD_MODEL, correlation_metrics, measured_correlation
 from rlhf_envs.feedback import PreferenceStore, StoreMissingError
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
@@ -59,6 +60,8 @@ from rlhf_envs.sb3 import (
 
 _EXPERT_EPISODES = 10
 _IMITATION_NOISE = 0.1
+_SHARE_DRAWN = 0.25
+"""Of the episodes of an evaluation, how many more show the policy by drawn actions."""
 
 
 def train(
@@ -406,7 +409,15 @@ def _metrics(
     environment, policy, measurements = config.required_environment, SB3Policy(model), Measurements()
     episodes = config.run.evaluation_episodes
     own = measurements.take("the policy's return", lambda: evaluate(policy, environment, episodes=episodes))
-    others = measurements.take("the return of other policies", lambda: baselines(environment, episodes=episodes))
+    others = measurements.take("the return of other policies", lambda: baselines(environment, episodes=episodes)) or {}
+    drawn = None
+    if own is not None:
+        by_chance, fewer = SB3Policy(model, deterministic=False), math.ceil(episodes * _SHARE_DRAWN)
+        drawn = measurements.take(
+            "the policy's return by drawn actions", lambda: evaluate(by_chance, environment, episodes=fewer)
+        )
+    of_drawn = drawn_metrics(drawn, own, others.get("random"))
+    concerns: list[str] = of_drawn.pop("concerns", [])
     metrics = {
         "env": environment.id,
         "reward": config.reward,
@@ -415,7 +426,8 @@ def _metrics(
         "timesteps": model.num_timesteps,
         "comparisons": 0,
         "answers": 0,
-        **return_metrics(own, others or {}),
+        **return_metrics(own, others),
+        **of_drawn,
         **spent,
     }
     if scoring.kl is not None:
@@ -424,8 +436,11 @@ def _metrics(
         metrics |= _model_metrics(environment, directory, policy, scoring, measurements)
         if config.offline is not None:
             metrics["answers"] = sum(tally.given for tally in scoring.loop.store.tallies().values())
+    concerns += metrics.get("concerns", [])
     if "fresh_policy" in spent:
-        metrics["concerns"] = [*metrics.get("concerns", []), spent["fresh_policy"]["about"]]
+        concerns.append(spent["fresh_policy"]["about"])
+    if concerns:
+        metrics["concerns"] = concerns
     if measurements.missing:
         metrics["not_measured"] = measurements.missing
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,11 @@ from rlhf_envs.evaluation.episodes import FIRST_SEED, Copies, make_copies, play
 from rlhf_envs.evaluation.policies import AnyPolicy, bind, named_policy
 
 _RESAMPLES = 10_000
+_CLEARLY = 3
+"""Standard errors of a difference."""
+
+_NOTEWORTHY = 0.05
+"""Of what a policy is ahead of random actions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +189,31 @@ def return_metrics(own: Evaluation | None, others: Mapping[str, Evaluation]) -> 
     metrics["baseline_reward_terms"] = {name: other.terms for name, other in others.items()}
     metrics["measures"] = own.measures if own else {}
     metrics["baseline_measures"] = {name: other.measures for name, other in others.items()}
+    return metrics
+
+
+def drawn_metrics(drawn: Evaluation | None, own: Evaluation | None, random: Evaluation | None) -> dict[str, Any]:
+    """The return of a policy by drawn actions for metrics.json, with a sentence where it is clearly the larger one.
+
+    In training actions are drawn. Where the most likely ones earn less, as of a policy that turns round in one place, a
+    single figure of either kind would tell half of what was learned.
+
+    Args:
+        drawn, own: by drawn actions, and by those that the policy is judged by.
+        random: of random actions, which says what is little.
+    """
+    if drawn is None:
+        return {}
+    metrics: dict[str, Any] = {"drawn_return_mean": drawn.mean, "drawn_return_std": drawn.std}
+    if own is None or random is None:
+        return metrics
+    gain = drawn.mean - own.mean
+    error = math.hypot(*(each.std / math.sqrt(len(each.returns)) for each in (drawn, own)))
+    if gain > max(_CLEARLY * error, _NOTEWORTHY * abs(drawn.mean - random.mean)):
+        metrics["concerns"] = [
+            f"By its most likely actions the policy earns {own.mean:.4g} in an episode, by drawn ones, as in training, "
+            f"{drawn.mean:.4g}: act with deterministic=False, or train for longer."
+        ]
     return metrics
 
 

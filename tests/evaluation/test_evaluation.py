@@ -27,7 +27,7 @@ from rlhf_envs.evaluation.policies import (
     bind,
     named_policy,
 )
-from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, evaluate, return_metrics
+from rlhf_envs.evaluation.returns import Evaluation, Scale, baselines, drawn_metrics, evaluate, return_metrics
 from rlhf_envs.evaluation.reward_model import ModelScores, predict_stored, reward_correlation
 from rlhf_envs.feedback import PreferenceStore, Purpose, Query
 from rlhf_envs.rewards import RewardEnsemble, preference_metrics
@@ -322,3 +322,26 @@ def test_actions_are_drawn_where_nothing_moves_by_itself_and_alike_each_time(
     assert first == second
     assert (len(set(first)) > 1) == draws
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def evaluation(returns: list[float]) -> Evaluation:
+    return Evaluation(np.array(returns), None, {})
+
+
+def test_a_policy_that_needs_chance_is_told_by_both_of_its_returns() -> None:
+    stuck, lucky, random = (evaluation([value] * 10) for value in (0.0, 0.9, 0.05))
+    found = drawn_metrics(lucky, stuck, random)
+    assert (found["drawn_return_mean"], found["drawn_return_std"]) == (pytest.approx(0.9), pytest.approx(0))
+    assert found["concerns"] == [
+        "By its most likely actions the policy earns 0 in an episode, by drawn ones, as in training, 0.9: act with "
+        "deterministic=False, or train for longer."
+    ]
+    # Noise that costs something is what one expects, a difference within chance or of little weight says nothing.
+    for drawn, own in (
+        (stuck, lucky),
+        (evaluation([0.0, 1.8] * 5), evaluation([0.0, 1.6] * 5)),
+        (lucky, evaluation([0.89] * 10)),
+    ):
+        assert "concerns" not in drawn_metrics(drawn, own, random)
+    assert drawn_metrics(None, stuck, random) == {}
+    assert set(drawn_metrics(lucky, None, random)) == {"drawn_return_mean", "drawn_return_std"}
