@@ -34,8 +34,9 @@ GROWTH_FOR_CHOICE_OF_FORM = 2.0
 """How many times the labels of the last choice among forms of a reward make `fit` choose again."""
 
 _STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
-_STANDARD_ERRORS = 2
-"""By which another form than rewards of steps has to predict held-out labels better, to be preferred to them."""
+_STANDARD_ERRORS = 1.5
+"""By which another form than rewards of steps has to predict held-out labels better, to take their place. One that the
+last choice took stays as long as it predicts them better at all."""
 
 DOUBTFUL_PENALTIES = 10.0
 """How many times the usual penalties a fit charges where that predicts held-out labels better."""
@@ -198,7 +199,8 @@ def fit(
         ensemble.labels_at_fresh_start = labels
     ensemble.read_varying(dataset.flat_steps, fresh=fresh)
     unlabelled = unlabelled if config.uses_unlabelled else None
-    forms: tuple[_Form, ...] = (_Form(_fitted_parts(ensemble.network), ensemble.penalties),)
+    kept = _fitted_parts(ensemble.network)
+    forms: tuple[_Form, ...] = (_Form(kept, ensemble.penalties),)
     if fresh and labels >= GROWTH_FOR_CHOICE_OF_FORM * ensemble.labels_at_choice_of_form:
         # Seldom: a fit of each form costs as much as the fit that is kept.
         forms = _forms(ensemble.network, config)
@@ -210,7 +212,7 @@ def fit(
         problem = _Problem(ensemble, dataset, config, unlabelled, form)
         steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
         tried.append((problem, steps))
-    best = _best_form(forms, [problem.held_out_losses() for problem, _ in tried]) if len(tried) > 1 else 0
+    best = _best_form(forms, [problem.held_out_losses() for problem, _ in tried], kept) if len(tried) > 1 else 0
     problem, steps = tried[best]
     ensemble.penalties = forms[best].penalties
     ensemble.network = problem.network
@@ -243,22 +245,23 @@ def _forms(network: MemberNetwork, config: FitConfig) -> tuple[_Form, ...]:
     return tuple(forms)
 
 
-def _best_form(forms: Sequence[_Form], losses: Sequence[NDArray[np.float64]]) -> int:
+def _best_form(forms: Sequence[_Form], losses: Sequence[NDArray[np.float64]], kept: frozenset[str]) -> int:
     """The form that predicts held-out labels best.
 
     Another one than the first has to predict them better than guessing; one with a potential clearly better than the
-    first, as a policy finds more ways to be paid by it, and a plainer one just better.
+    first, as a policy finds more ways to be paid by it, and a plainer one, or what has been kept so far, just better.
 
     Args:
         forms: the usual one first.
         losses: of each form on every held-out label, (labels,).
+        kept: the parts that the reward has been made of.
     """
     best, least = 0, math.log(2)
     for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
         difference = tried - losses[0]
         if len(difference) > 1 and tried.mean() < least:
             error = difference.std(ddof=1) / math.sqrt(len(difference))
-            margin = _STANDARD_ERRORS * error if form.penalties == 1 else 0.0
+            margin = 0.0 if form.penalties > 1 or form.parts == kept else _STANDARD_ERRORS * error
             if difference.mean() < -margin:
                 best, least = place, float(tried.mean())
     return best
