@@ -30,9 +30,6 @@ have taught wrongly is not carried on. Of pictures a fit learns slowly, and goes
 GROWTH_FOR_FRESH_START = 1.5
 """With more labels, how many times those of the last fresh start make `fit` start afresh."""
 
-GROWTH_FOR_CHOICE_OF_FORM = 2.0
-"""How many times the labels of the last choice among forms of a reward make `fit` choose again."""
-
 _STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
 _STANDARD_ERRORS = 1.5
 """By which another form than rewards of steps has to predict held-out labels better, to take their place. One that the
@@ -68,7 +65,7 @@ class FitConfig:
             categories have embeddings.
         ridge: what the squares of the weights of the hidden layers cost, so that the network says what the curves
             cannot, and no more. 0 for nothing. Where many answers are wrong, ten times both is better, and whenever the
-            labels have doubled it is found out whether held-out ones are predicted better with that.
+            labels have grown by half it is found out whether held-out ones are predicted better with that.
         patience: a fit ends when no member's held-out loss has fallen for this many checks. Checks begin after a third
             of the steps, and are an epoch, but at least 5 steps, apart.
         resampling: which labels each member trains on: all but its share, which it holds out ("folds"), or as many as
@@ -201,7 +198,7 @@ def fit(
     unlabelled = unlabelled if config.uses_unlabelled else None
     kept = _fitted_parts(ensemble.network)
     forms: tuple[_Form, ...] = (_Form(kept, ensemble.penalties),)
-    if fresh and labels >= GROWTH_FOR_CHOICE_OF_FORM * ensemble.labels_at_choice_of_form:
+    if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
         # Seldom: a fit of each form costs as much as the fit that is kept.
         forms = _forms(ensemble.network, config)
         ensemble.labels_at_choice_of_form = labels

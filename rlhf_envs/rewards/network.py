@@ -63,7 +63,7 @@ class EnsembleConfig:
         potential: whether a reward function may have a potential besides, a sum of such curves of the observation, and
             pay its change from each step to the next: r(s, a) + P(s') - P(s), the form that Ng, Harada and Russell
             (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
-            closer or slows down, which a reward of single steps can hardly say. Whenever the labels have doubled,
+            closer or slows down, which a reward of single steps can hardly say. Whenever the labels have grown by half,
             a fit is made of rewards of steps alone, of both, and of a potential alone, and the form that predicts
             held-out answers clearly better is kept until then. Of a picture it is one of its thumbnail;
             categories with many values have none.

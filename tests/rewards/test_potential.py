@@ -64,7 +64,7 @@ def test_progress_is_learned_from_a_hundred_answers_by_a_potential_and_hardly_wi
     assert with_potential > without + 0.1
 
 
-def test_a_form_is_chosen_anew_when_the_labels_have_doubled_and_kept_until_then() -> None:
+def test_a_form_is_chosen_anew_when_the_labels_have_grown_by_half_and_kept_until_then() -> None:
     ensemble = RewardEnsemble(SPACE, ACTIONS)
     dataset = PreferenceDataset(ensemble.encoder)
     shown = walks(160, seed=0)
@@ -77,7 +77,7 @@ def test_a_form_is_chosen_anew_when_the_labels_have_doubled_and_kept_until_then(
             assert ensemble.labels_at_fresh_start == number
             # The potential that explains these walks stays where no other form is tried.
             assert ensemble.network.event_weights["potential"].any()
-    assert chosen_at == [40, 40, 40, 80]
+    assert chosen_at == [40, 40, 60, 60]
 
 
 def test_what_is_paid_for_the_steps_of_a_segment_sums_up_to_its_return() -> None:
