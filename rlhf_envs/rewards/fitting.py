@@ -33,7 +33,8 @@ GROWTH_FOR_FRESH_START = 1.5
 _STEPS, _POTENTIAL, _ENDING = "steps", "potential", "ending"
 _STANDARD_ERRORS = 1.5
 """By which another form than rewards of steps has to predict held-out labels better, to take their place. One that the
-last choice took stays as long as it predicts them better at all."""
+last choice took stays as long as it predicts them better at all; and where episodes terminate there is something to
+reach or to avoid, so that a potential need not predict them clearly better."""
 
 DOUBTFUL_PENALTIES = 10.0
 """How many times the usual penalties a fit charges where that predicts held-out labels better."""
@@ -209,7 +210,8 @@ def fit(
         problem = _Problem(ensemble, dataset, config, unlabelled, form)
         steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
         tried.append((problem, steps))
-    best = _best_form(forms, [problem.held_out_losses() for problem, _ in tried], kept) if len(tried) > 1 else 0
+    losses = [problem.held_out_losses() for problem, _ in tried] if len(tried) > 1 else []
+    best = _best_form(forms, losses, kept, terminates=ensemble.encoder.absorbing) if losses else 0
     problem, steps = tried[best]
     ensemble.penalties = forms[best].penalties
     ensemble.network = problem.network
@@ -242,23 +244,28 @@ def _forms(network: MemberNetwork, config: FitConfig) -> tuple[_Form, ...]:
     return tuple(forms)
 
 
-def _best_form(forms: Sequence[_Form], losses: Sequence[NDArray[np.float64]], kept: frozenset[str]) -> int:
+def _best_form(
+    forms: Sequence[_Form], losses: Sequence[NDArray[np.float64]], kept: frozenset[str], terminates: bool
+) -> int:
     """The form that predicts held-out labels best.
 
     Another one than the first has to predict them better than guessing; one with a potential clearly better than the
-    first, as a policy finds more ways to be paid by it, and a plainer one, or what has been kept so far, just better.
+    first, as a policy finds more ways to be paid by it, and a plainer one, what has been kept so far, or any where
+    episodes terminate, just better.
 
     Args:
         forms: the usual one first.
         losses: of each form on every held-out label, (labels,).
         kept: the parts that the reward has been made of.
+        terminates: whether episodes end by themselves.
     """
     best, least = 0, math.log(2)
     for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
         difference = tried - losses[0]
         if len(difference) > 1 and tried.mean() < least:
             error = difference.std(ddof=1) / math.sqrt(len(difference))
-            margin = 0.0 if form.penalties > 1 or form.parts == kept else _STANDARD_ERRORS * error
+            mild = form.penalties > 1 or form.parts == kept or terminates
+            margin = 0.0 if mild else _STANDARD_ERRORS * error
             if difference.mean() < -margin:
                 best, least = place, float(tried.mean())
     return best
