@@ -411,7 +411,7 @@ def _metrics(
     own = measurements.take("the policy's return", lambda: evaluate(policy, environment, episodes=episodes))
     others = measurements.take("the return of other policies", lambda: baselines(environment, episodes=episodes)) or {}
     drawn = None
-    if own is not None:
+    if own is not None and not policy.draws(environment):
         by_chance, fewer = SB3Policy(model, deterministic=False), math.ceil(episodes * _SHARE_DRAWN)
         drawn = measurements.take(
             "the policy's return by drawn actions", lambda: evaluate(by_chance, environment, episodes=fewer)

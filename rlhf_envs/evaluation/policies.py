@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -38,8 +40,6 @@ _TRIALS = 2
 
 _DRAWN_IN = ("minigrid", "AtariEnv")
 """Parts of the entry points of environments in which rl-zoo3 judges policies by drawn actions."""
-
-_DRAWING_SEED = 0
 
 
 @runtime_checkable
@@ -82,31 +82,42 @@ class SB3Policy:
         names = inspect.signature(predict).parameters
         normaliser = self.model.get_vec_normalize_env()
         memory: Any = None
-        deterministic = not _draws(copies.environment) if self.deterministic is None else self.deterministic
-        drawn = torch.Generator().manual_seed(_DRAWING_SEED).get_state()
+        drawn, seeds = self.draws(copies.environment), count()
 
         def act(observations: Observations) -> NDArray[Any]:
-            nonlocal memory, drawn
+            nonlocal memory
             seen: Any = observations if normaliser is None else normaliser.normalize_obs(observations)
             masks = {"action_masks": copies.action_masks()} if "action_masks" in names else {}
             # A memory of None marks the beginning of all episodes.
-            if deterministic:
-                actions, memory = predict(seen, state=memory, deterministic=True, **masks)
-            else:
-                # Distributions draw from the global random state, which is left as it was.
-                with torch.random.fork_rng(devices=[]):
-                    torch.set_rng_state(drawn)
-                    actions, memory = predict(seen, state=memory, deterministic=False, **masks)
-                    drawn = torch.get_rng_state()
+            with own_random_numbers(self.model, next(seeds)) if drawn else nullcontext():
+                actions, memory = predict(seen, state=memory, deterministic=not drawn, **masks)
             chosen: NDArray[Any] = actions
             return chosen
 
         return act
 
+    def draws(self, environment: EnvironmentRef) -> bool:
+        """Whether actions are drawn in this environment."""
+        if self.deterministic is not None:
+            return not self.deterministic
+        entry_point = str(find_spec(environment.id).entry_point)
+        return any(family in entry_point for family in _DRAWN_IN)
 
-def _draws(environment: EnvironmentRef) -> bool:
-    entry_point = str(find_spec(environment.id).entry_point)
-    return any(family in entry_point for family in _DRAWN_IN)
+
+@contextmanager
+def own_random_numbers(model: BaseAlgorithm, seed: int) -> Iterator[None]:
+    """Let a policy draw from generators of their own, and leave those of the training as they were."""
+    legacy, space = np.random.get_state(), model.action_space  # noqa: NPY002
+    before = deepcopy(space._np_random)
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        space.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(legacy)  # noqa: NPY002
+            space._np_random = before
 
 
 def _keep_to_masks(copies: Copies, seed: int) -> Callable[[NDArray[Any]], NDArray[Any]]:

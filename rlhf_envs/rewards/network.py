@@ -203,14 +203,13 @@ class MemberNetwork(nn.Module):
         Returns:
             (K, B).
         """
+        hidden = self.hidden(vector, images, categories, embedded)
         if self._additive:
             # One product for all members: copies of the curves for each would take most of the time and memory.
-            hidden = self.hidden(vector, images, categories, embedded)
             network, curved = self.weights[-1].split([hidden.shape[2], 3 * self._columns], dim=1)
             rewards = torch.baddbmm(self.biases[-1], self._network_scale * hidden, network).squeeze(2)
             return rewards + ADDITIVE_SCALE * _curves_times(vector, curved.squeeze(2))
-        values = self.features(vector, images, categories, embedded)
-        return torch.baddbmm(self.biases[-1], values, self.weights[-1]).squeeze(2)
+        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1]).squeeze(2)
 
     def features(
         self, vector: Tensor, images: Sequence[Tensor], categories: Tensor, embedded: Sequence[Tensor] | None = None

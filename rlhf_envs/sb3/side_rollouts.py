@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import Space
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rlhf_envs.clips import ClipPainter, clip_painter
 from rlhf_envs.environment import CopiesInProcesses
+from rlhf_envs.evaluation.policies import own_random_numbers
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv, make_vec_env
 from rlhf_envs.segments import Segment
@@ -124,7 +124,7 @@ class SideRollouts:
         env.seed(int(rng.integers(2**31)))
         memory: Any = None
         begun = np.ones(env.num_envs, dtype=np.bool_)
-        with _own_random_numbers(model, int(rng.integers(2**31))):
+        with own_random_numbers(model, int(rng.integers(2**31))):
             observations: Any = env.reset()
             for _ in range(steps):
                 seen = observations if normaliser is None else normaliser.normalize_obs(observations)
@@ -225,19 +225,3 @@ class HeldActions:
         self._components[rows] = self._rng.integers(0, self._size, len(rows))
         for row in rows[self._held[rows]]:
             self._values[row] = np.asarray(self._space.sample()).reshape(-1)[self._components[row]]
-
-
-@contextmanager
-def _own_random_numbers(model: BaseAlgorithm, seed: int) -> Iterator[None]:
-    """Let a policy draw from generators of their own, and leave those of the training as they were."""
-    legacy, space = np.random.get_state(), model.action_space  # noqa: NPY002
-    before = deepcopy(space._np_random)
-    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        space.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(legacy)  # noqa: NPY002
-            space._np_random = before

@@ -163,7 +163,7 @@ class Ablation(Learning):
         if unknown := [name for name in self.ingredients if name not in INGREDIENTS]:
             raise ValueError(f"There is no ingredient {unknown[0]!r}; choose from {', '.join(INGREDIENTS)}.")
 
-    def changes(self) -> dict[str, dict[str, Any]]:
+    def changes(self, environment_id: str) -> dict[str, dict[str, Any]]:
         """Nothing, and then each ingredient's changes, all of them on top of --set."""
         common = parse_changes(self.set)
         return {"": common, **{name: {**common, **INGREDIENTS[name]} for name in self.ingredients}}

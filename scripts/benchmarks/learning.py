@@ -69,6 +69,7 @@ class Learning:
     """
 
     name: ClassVar[str] = "learning"
+    on_proxy: ClassVar[bool] = True
     env: tuple[str, ...] = ENVIRONMENTS
     answers: tuple[int, ...] | None = None
     timesteps: int | None = None
@@ -117,8 +118,8 @@ class Learning:
             f"{markdown_table(rewards)}"
         )
 
-    def changes(self) -> dict[str, dict[str, Any]]:
-        """What is changed in the settings of the runs on preferences, by name: runs with each are planned.
+    def changes(self, environment_id: str) -> dict[str, dict[str, Any]]:
+        """What is changed in the settings of an environment's runs on preferences, by name: runs with each are planned.
 
         Raises:
             ValueError: if --set is not written as it should be.
@@ -132,17 +133,17 @@ class Learning:
             ValueError: if a setting is not possible.
         """
         common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.evaluation_episodes}
-        planned = self.changes().items()
+        changed_in = {environment_id: self.changes(environment_id) for environment_id in self.env}
         for seed in range(self.first_seed, self.first_seed + self.seeds):
-            for environment_id in dict.fromkeys(self.env):
+            for environment_id, planned in changed_in.items():
                 parent = folder_of(environment_id, folder)
                 budgets = budget_for(environment_id).answers if self.answers is None else self.answers
                 yield TrainingRun(configure(environment_id, "true", seed, **common), parent / f"true-{seed}")
-                if is_native(environment_id):
+                if self.on_proxy and is_native(environment_id):
                     yield TrainingRun(configure(environment_id, "proxy", seed, **common), parent / f"proxy-{seed}")
                 for count in dict.fromkeys(budgets):
                     plain = configure(environment_id, "learned", seed, answers=count, **common)
-                    for name, changes in planned:
+                    for name, changes in planned.items():
                         config = configure(environment_id, "learned", seed, answers=count, changes=changes, **common)
                         # What is the default already is one run with it.
                         changed = f"-{as_file_name(changes)}" if config != plain else ""
@@ -350,6 +351,7 @@ class Variants(Learning):
     """
 
     name: ClassVar[str] = "variants"
+    on_proxy: ClassVar[bool] = False
     env: tuple[str, ...] = tuple(variant.id for variant in VARIANTS)
     answers: tuple[int, ...] = (100,)
 
@@ -406,23 +408,11 @@ class Variants(Learning):
             f"{markdown_table(rows)}"
         )
 
-    def plan(self, folder: Path) -> Iterator[TrainingRun]:
-        """Every run, each in a folder of its own, seed by seed.
-
-        Raises:
-            ValueError: if a setting is not possible.
-        """
-        common: dict[str, Any] = {"timesteps": self.timesteps, "episodes": self.evaluation_episodes}
-        (answers,) = self.answers
+    def changes(self, environment_id: str) -> dict[str, dict[str, Any]]:
+        """Nothing, and questions about the variant, both on top of --set."""
         usual = parse_changes(self.set)
-        for seed in range(self.first_seed, self.first_seed + self.seeds):
-            for variant in self._variants():
-                parent = folder_of(variant.id, folder)
-                yield TrainingRun(configure(variant.id, "true", seed, **common), parent / f"true-{seed}")
-                for name, changes in (("", usual), (_ASKED, {**usual, "labels.variant": [dict(variant.kwargs)]})):
-                    config = configure(variant.id, "learned", seed, answers=answers, changes=changes, **common)
-                    changed = f"-{as_file_name(changes)}" if changes else ""
-                    yield TrainingRun(config, parent / f"preferences-{answers}{changed}-{seed}", name)
+        [variant] = [variant for variant in VARIANTS if variant.id == environment_id]
+        return {"": usual, _ASKED: {**usual, "labels.variant": [dict(variant.kwargs)]}}
 
     def _variants(self) -> list[EnvironmentRef]:
         return [variant for variant in VARIANTS if variant.id in self.env]
