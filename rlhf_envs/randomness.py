@@ -1,4 +1,4 @@
-"""Random numbers that are functions of what they are for: counter-based streams, and hashes of names and integers.
+"""Random numbers that are functions of what they are for: counter-based streams, hashes, and those a policy draws by.
 
 Counter-based streams serve the copies of an environment. Every copy owns a key and a counter; the n-th draw of a copy
 is a pure function of (key, n). So the numbers that a copy sees do not depend on how many other copies there are, a
@@ -9,10 +9,16 @@ SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number gener
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -98,3 +104,22 @@ def generator_by_name(*names: object) -> np.random.Generator:
     text = "\0".join(str(name) for name in names)
     seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
     return np.random.Generator(np.random.PCG64(seed))
+
+
+@contextmanager
+def own_random_numbers(model: BaseAlgorithm, seed: int) -> Iterator[None]:
+    """Let a policy draw from generators of their own, and leave those of the training as they were."""
+    # Most of what needs random numbers of copies does without PyTorch.
+    import torch
+
+    legacy, space = np.random.get_state(), model.action_space  # noqa: NPY002
+    before = deepcopy(space._np_random)
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        space.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(legacy)  # noqa: NPY002
+            space._np_random = before

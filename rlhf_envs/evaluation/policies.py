@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
-from copy import deepcopy
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -22,6 +20,7 @@ from rlhf_envs.envs.registration import find_spec
 from rlhf_envs.envs.task import SCRIPTED_POLICIES
 from rlhf_envs.evaluation.episodes import Copies, make_copies, play
 from rlhf_envs.observations import Observations
+from rlhf_envs.randomness import own_random_numbers
 from rlhf_envs.wrappers.spaces import choice_counts, constant_actions
 
 if TYPE_CHECKING:
@@ -102,22 +101,6 @@ class SB3Policy:
             return not self.deterministic
         entry_point = str(find_spec(environment.id).entry_point)
         return any(family in entry_point for family in _DRAWN_IN)
-
-
-@contextmanager
-def own_random_numbers(model: BaseAlgorithm, seed: int) -> Iterator[None]:
-    """Let a policy draw from generators of their own, and leave those of the training as they were."""
-    legacy, space = np.random.get_state(), model.action_space  # noqa: NPY002
-    before = deepcopy(space._np_random)
-    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        space.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(legacy)  # noqa: NPY002
-            space._np_random = before
 
 
 def _keep_to_masks(copies: Copies, seed: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
