@@ -36,6 +36,9 @@ _STANDARD_ERRORS = 1.5
 last choice took stays as long as it predicts them better at all; and where episodes terminate there is something to
 reach or to avoid, so that a potential need not predict them clearly better."""
 
+_PROMISING = 0.5
+"""A form that is this many standard errors behind the first after a third of its steps is not fitted to the end."""
+
 DOUBTFUL_PENALTIES = 10.0
 """How many times the usual penalties a fit charges where that predicts held-out labels better."""
 
@@ -203,16 +206,19 @@ def fit(
         # Seldom: a fit of each form costs as much as the fit that is kept.
         forms = _forms(ensemble.network, config)
         ensemble.labels_at_choice_of_form = labels
-    tried = []
+    trainings = []
     for form in forms:
         if fresh:
             ensemble.network = ensemble.fresh_network()
         problem = _Problem(ensemble, dataset, config, unlabelled, form)
-        steps = _train(problem, labels, config, ensemble.generator(stream=1), fresh)
-        tried.append((problem, steps))
-    losses = [problem.held_out_losses() for problem, _ in tried] if len(tried) > 1 else []
+        trainings.append(_Training(problem, labels, config, ensemble.generator(stream=1), fresh))
+    if len(trainings) > 1:
+        forms, trainings = _contenders(forms, trainings, kept)
+    for training in trainings:
+        training.advance(training.total)
+    losses = [training.problem.held_out_losses() for training in trainings] if len(trainings) > 1 else []
     best = _best_form(forms, losses, kept, terminates=ensemble.encoder.absorbing) if losses else 0
-    problem, steps = tried[best]
+    problem, steps = trainings[best].problem, trainings[best].step
     ensemble.penalties = forms[best].penalties
     ensemble.network = problem.network
     train_loss, held_out_loss, accuracy = problem.summary()
@@ -242,6 +248,26 @@ def _forms(network: MemberNetwork, config: FitConfig) -> tuple[_Form, ...]:
     if config.penalised:
         forms.append(_Form(steps, DOUBTFUL_PENALTIES))
     return tuple(forms)
+
+
+def _contenders(
+    forms: tuple[_Form, ...], trainings: list[_Training], kept: frozenset[str]
+) -> tuple[tuple[_Form, ...], list[_Training]]:
+    """Of all forms, trained in part: the first, what has been kept so far, and what may predict held-out labels better.
+
+    Most of the time of a choice would otherwise go into forms that are far behind after a third of their steps.
+    """
+    losses = []
+    for training in trainings:
+        training.advance(training.informed)
+        losses.append(training.problem.held_out_losses())
+    places = []
+    for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
+        difference = tried - losses[0]
+        behind = difference.mean() > _PROMISING * difference.std() / math.sqrt(len(difference))
+        if not behind or form == _Form(kept):
+            places.append(place)
+    return tuple(forms[place] for place in places), [trainings[place] for place in places]
 
 
 def _best_form(
@@ -282,41 +308,65 @@ def segment_returns(ensemble: RewardEnsemble, dataset: PreferenceDataset) -> NDA
     return ensemble.encoded_returns(dataset.flat_steps, dataset.steps.vector.shape[1]).astype(np.float64)
 
 
-def _train(problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, fresh: bool) -> int:
-    batch = min(config.batch, labels)
-    epoch = -(-labels // batch)
-    wanted = min(max(config.steps, config.epochs * epoch), config.most_steps)
-    total = max(1, round(wanted * (1.0 if fresh else config.warm_start_share)))
-    # Fresh parameters know nothing yet that could be gone by.
-    informed = int(total * _UNCHECKED) + 1 if fresh else 1
-    between_checks = max(epoch, _STEPS_BETWEEN_CHECKS)
-    optimiser = torch.optim.AdamW(
-        [*problem.parameters, *problem.auxiliary_parameters],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    order = torch.empty(0, dtype=torch.int64)
-    last_better = step = 0
-    for step in range(1, total + 1):
-        if len(order) < batch:
-            order = torch.cat([order, torch.randperm(labels, generator=generator)])
-        chosen, order = order[:batch], order[batch:]
-        if step == informed:
-            problem.go_by_predictions(generator)
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * (1 - (1 - _FINAL_RATE) * step / total)
-        optimiser.zero_grad()
-        length = _cropped_length(config.crop, problem.segment_length, generator)
-        problem.train_loss(chosen.to(problem.device), length, generator).backward()
-        optimiser.step()
-        if step == total or (step > total * _UNCHECKED and step % between_checks == 0):
-            if problem.check():
-                last_better = step
-            elif last_better and step - last_better >= config.patience * between_checks:
-                break
-    problem.restore_best()
-    return step
+class _Training:
+    """A fit under way, which can be advanced in parts; the parts together are the same as the whole at once.
+
+    Attributes:
+        problem: what is fitted.
+        step: of the optimiser, the last one that was made.
+        total: steps at most.
+        informed: the step before which fresh parameters know nothing yet that could be gone by.
+    """
+
+    def __init__(
+        self, problem: _Problem, labels: int, config: FitConfig, generator: torch.Generator, fresh: bool
+    ) -> None:
+        self.problem = problem
+        self._labels, self._config, self._generator = labels, config, generator
+        self._batch = min(config.batch, labels)
+        epoch = -(-labels // self._batch)
+        wanted = min(max(config.steps, config.epochs * epoch), config.most_steps)
+        self.total = max(1, round(wanted * (1.0 if fresh else config.warm_start_share)))
+        self.informed = int(self.total * _UNCHECKED) + 1 if fresh else 1
+        self._between_checks = max(epoch, _STEPS_BETWEEN_CHECKS)
+        self._optimiser = torch.optim.AdamW(
+            [*problem.parameters, *problem.auxiliary_parameters],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._last_better = self.step = 0
+        self._ended = False
+
+    def advance(self, until: int) -> None:
+        """Go on to a step; at the last one, or where nothing gets better, the best parameters are restored."""
+        while self.step < until and not self._ended:
+            self.step += 1
+            self._make_step()
+            if self.step == self.total or (
+                self.step > self.total * _UNCHECKED and self.step % self._between_checks == 0
+            ):
+                if self.problem.check():
+                    self._last_better = self.step
+                waited = self.step - self._last_better >= self._config.patience * self._between_checks
+                self._ended = self.step == self.total or (self._last_better > 0 and waited)
+        if self._ended:
+            self.problem.restore_best()
+
+    def _make_step(self) -> None:
+        config, generator = self._config, self._generator
+        if len(self._order) < self._batch:
+            self._order = torch.cat([self._order, torch.randperm(self._labels, generator=generator)])
+        chosen, self._order = self._order[: self._batch], self._order[self._batch :]
+        if self.step == self.informed:
+            self.problem.go_by_predictions(generator)
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * (1 - (1 - _FINAL_RATE) * self.step / self.total)
+        self._optimiser.zero_grad()
+        length = _cropped_length(config.crop, self.problem.segment_length, generator)
+        self.problem.train_loss(chosen.to(self.problem.device), length, generator).backward()
+        self._optimiser.step()
 
 
 def _cropped_length(crop: float, segment_length: int, generator: torch.Generator) -> int:
