@@ -263,9 +263,8 @@ def _contenders(
         losses.append(training.problem.held_out_losses())
     places = []
     for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
-        difference = tried - losses[0]
-        behind = difference.mean() > _PROMISING * difference.std() / math.sqrt(len(difference))
-        if not behind or form == _Form(kept):
+        behind, error = _mean_and_error(tried - losses[0])
+        if not behind > _PROMISING * error or form == _Form(kept):
             places.append(place)
     return tuple(forms[place] for place in places), [trainings[place] for place in places]
 
@@ -287,14 +286,19 @@ def _best_form(
     """
     best, least = 0, math.log(2)
     for place, (form, tried) in enumerate(zip(forms, losses, strict=True)):
-        difference = tried - losses[0]
-        if len(difference) > 1 and tried.mean() < least:
-            error = difference.std(ddof=1) / math.sqrt(len(difference))
+        if len(tried) > 1 and tried.mean() < least:
+            difference, error = _mean_and_error(tried - losses[0])
             mild = form.penalties > 1 or form.parts == kept or terminates
-            margin = 0.0 if mild else _STANDARD_ERRORS * error
-            if difference.mean() < -margin:
+            if difference < (0.0 if mild else -_STANDARD_ERRORS * error):
                 best, least = place, float(tried.mean())
     return best
+
+
+def _mean_and_error(sample: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of a sample (labels,) and its standard error; NaN where there are too few labels to tell."""
+    if len(sample) < 2:
+        return math.nan, math.nan
+    return float(sample.mean()), float(sample.std(ddof=1)) / math.sqrt(len(sample))
 
 
 def _fitted_parts(network: MemberNetwork) -> frozenset[str]:
