@@ -33,8 +33,10 @@ from scripts.benchmarks.runs import parse_changes
 
 INGREDIENTS: dict[str, dict[str, Any]] = {
     "network alone, no additive part": {"ensemble.additive": False},
+    "no potential": {"ensemble.potential": False},
     "3 members": {"ensemble.members": 3},
     "no pessimism": {"ensemble.pessimism": 0.0},
+    "no penalties": {"fit.group_lasso": 0.0, "fit.ridge": 0.0},
     "no random windows": {"fit.crop": 1.0},
     "strengths of preference": {"labels.kinds": {"strength": 1.0}},
     "uniform questions": {"labels.selection": "uniform"},
