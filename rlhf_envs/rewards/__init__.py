@@ -4,7 +4,8 @@ from rlhf_envs.objectives import OBJECTIVES, BradleyTerry, Objective, Probit
 from rlhf_envs.rewards.dataset import PreferenceDataset
 from rlhf_envs.rewards.encoding import InputEncoder
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit
+from rlhf_envs.rewards.fit_config import FitConfig
+from rlhf_envs.rewards.fitting import FitReport, fit
 from rlhf_envs.rewards.joint_fitting import fit_with_reliability
 from rlhf_envs.rewards.metrics import (
     calibration,

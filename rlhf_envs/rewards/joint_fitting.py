@@ -12,7 +12,8 @@ from rlhf_envs.queries import LiveAnswer
 from rlhf_envs.rewards.dataset import PreferenceDataset, SegmentSource
 from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.ensemble import RewardEnsemble
-from rlhf_envs.rewards.fitting import FitConfig, FitReport, fit, segment_returns
+from rlhf_envs.rewards.fit_config import FitConfig
+from rlhf_envs.rewards.fitting import FitReport, fit, segment_returns
 from rlhf_envs.rewards.reliability import ReliabilityEstimate, estimate_reliabilities
 from rlhf_envs.rewards.resampling import held_out_by
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from rlhf_envs.observations import Transitions
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, PreferenceDataset, RewardEnsemble, fit
-from rlhf_envs.rewards.fitting import _best_form, _Form
+from rlhf_envs.rewards.forms import Form, best_form
 from rlhf_envs.segments import Segment
 from rlhf_envs.wrappers.rewards import TransitionRewardFunction, rewards_of
 
@@ -85,14 +85,14 @@ def test_a_form_is_chosen_anew_when_the_labels_have_grown_by_half_and_kept_until
 
 def test_a_potential_comes_sooner_where_episodes_terminate_and_stays_once_it_is_there() -> None:
     """It predicts ten labels better by 0.4 of a standard error of the difference."""
-    steps, potential = _Form(frozenset({"steps"})), _Form(frozenset({"steps", "potential"}))
+    steps, potential = Form(frozenset({"steps"})), Form(frozenset({"steps", "potential"}))
     usual = np.full(10, 0.5)
     losses = [usual, usual + np.array([-0.3, 0.2] * 4 + [-0.3, 0.0])]
     difference = losses[1] - losses[0]
     assert -1.5 < difference.mean() / (difference.std(ddof=1) / math.sqrt(10)) < 0
     for kept, terminates, chosen in ((steps, False, 0), (steps, True, 1), (potential, False, 1)):
-        assert _best_form((steps, potential), losses, kept.parts, terminates) == chosen
-    assert _best_form((steps, potential), losses[::-1], potential.parts, True) == 0
+        assert best_form((steps, potential), losses, kept.parts, terminates) == chosen
+    assert best_form((steps, potential), losses[::-1], potential.parts, True) == 0
 
 
 def test_what_is_paid_for_the_steps_of_a_segment_sums_up_to_its_return() -> None:
