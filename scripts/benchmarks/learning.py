@@ -203,7 +203,7 @@ CASES: dict[str, Case] = {
     "CartPole-v1": Case(100_000),
     "Pendulum-v1": Case(100_000),
     "Acrobot-v1": Case(200_000, feedback="value"),
-    "MountainCarContinuous-v0": Case(50_000, feedback="regret"),
+    "MountainCarContinuous-v0": Case(50_000, feedback="value"),
     "LunarLander-v3": Case(1_000_000),
     "minigrid:MiniGrid-Empty-8x8-v0": Case(200_000, wrappers=("minigrid.wrappers:FlatObsWrapper",)),
     "HalfCheetah-v5": Case(1_000_000, answers=400),
