@@ -24,9 +24,10 @@ from agents.reuse import initial_model, load_reward_model
 from agents.tracking import check_tracker, tracking
 from agents.training import ResumableTraining
 from rlhf_envs.cli.flags import check_screen
+from rlhf_envs.copies import CopiesInProcesses
 from rlhf_envs.demonstrations import Demonstrations, resolve
 from rlhf_envs.demonstrations.sources import EXPERT
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, StoredEnvironment
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.evaluation import (
     AnyPolicy,
     Measurements,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, StoredEnvironment, WrapperRef
+from rlhf_envs.copies import CopiesInProcesses, SeparateCopies
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment, WrapperRef
 from tests.sb3 import environments
 
 environments.register()

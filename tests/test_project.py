@@ -43,6 +43,7 @@ LAYERS = (
     ("rlhf_envs.kinds",),
     ("rlhf_envs.rewards",),
     ("rlhf_envs.wrappers",),
+    ("rlhf_envs.copies",),
     ("rlhf_envs.environment",),
     ("rlhf_envs.clips", "rlhf_envs.demonstrations"),
     ("rlhf_envs.feedback",),

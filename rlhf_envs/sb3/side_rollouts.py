@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rlhf_envs.clips import ClipPainter, clip_painter
-from rlhf_envs.environment import CopiesInProcesses
+from rlhf_envs.copies import CopiesInProcesses
 from rlhf_envs.randomness import own_random_numbers
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.sb3.vec_env import PreferenceVecEnv, make_vec_env

@@ -19,7 +19,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from rlhf_envs.clips import FrameCapture, snapshot_source
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies, WrapperRef, usable_cores
+from rlhf_envs.copies import CopiesInProcesses, SeparateCopies, usable_cores
+from rlhf_envs.environment import EnvironmentRef, WrapperRef
 from rlhf_envs.envs.views import TaskVectorEnv
 from rlhf_envs.observations import Observations, Transitions, named_arrays
 from rlhf_envs.recording import SegmentRecorder, SnapshotSource

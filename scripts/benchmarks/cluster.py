@@ -29,7 +29,7 @@ from typing import Any
 from agents.callbacks import RunInterrupted
 from agents.config import RunConfig
 from rlhf_envs.cli import EXPECTED, sentence
-from rlhf_envs.environment import usable_cores
+from rlhf_envs.copies import usable_cores
 from rlhf_envs.feedback import StoreClaimedError
 from rlhf_envs.runs import PACKAGES, RunInUseError
 from rlhf_envs.versions import software_versions

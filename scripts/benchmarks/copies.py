@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
-from rlhf_envs.environment import EnvironmentRef, usable_cores
+from rlhf_envs.copies import usable_cores
+from rlhf_envs.environment import EnvironmentRef
 from scripts.benchmarks import Log, markdown_table, require_positive
 
 ONE, OURS, PEER = "one process", "a process each", "`SubprocVecEnv`"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
 from rlhf_envs.clips import clip_painter
-from rlhf_envs.environment import CopiesInProcesses, EnvironmentRef, SeparateCopies
+from rlhf_envs.copies import CopiesInProcesses, SeparateCopies
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.feedback.guidance import guidance
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.sb3 import PreferenceCallback, VectorEnvBridge, make_vec_env, vec_env
