@@ -1,6 +1,8 @@
 """The part of a learned reward that says whether something gets better from one step to the next."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from gymnasium import spaces
 from rlhf_envs.observations import Transitions
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import EnsembleConfig, PreferenceDataset, RewardEnsemble, fit
-from rlhf_envs.rewards.forms import Form, best_form
+from rlhf_envs.rewards.forms import Form, best_form, promising_forms
 from rlhf_envs.segments import Segment
 from rlhf_envs.wrappers.rewards import TransitionRewardFunction, rewards_of
 
@@ -93,6 +95,45 @@ def test_a_potential_comes_sooner_where_episodes_terminate_and_stays_once_it_is_
     for kept, terminates, chosen in ((steps, False, 0), (steps, True, 1), (potential, False, 1)):
         assert best_form((steps, potential), losses, kept.parts, terminates) == chosen
     assert best_form((steps, potential), losses[::-1], potential.parts, True) == 0
+
+
+def test_forms_that_are_far_behind_after_a_part_of_their_fit_are_given_up_but_for_the_first_and_the_kept_one() -> None:
+    steps, potential, both = frozenset({"steps"}), frozenset({"potential"}), frozenset({"steps", "potential"})
+    usual = np.full(10, 0.5)
+    behind, ahead = usual + np.array([0.4, 0.2] * 5), usual - np.array([0.4, 0.2] * 5)
+    forms = (Form(steps), Form(both), Form(potential))
+    assert promising_forms(forms, [usual, behind, ahead], kept=steps) == [0, 2]
+    assert promising_forms(forms, [usual, behind, ahead], kept=both) == [0, 1, 2]
+    assert promising_forms(forms, [usual, behind, behind], kept=steps) == [0]
+    # One label tells nothing.
+    assert promising_forms(forms, [usual[:1], behind[:1], ahead[:1]], kept=steps) == [0, 1, 2]
+
+
+def test_forms_that_are_given_up_change_nothing_in_the_one_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[list[int]] = []
+
+    def all_of_them(forms: Sequence[Form], losses: Sequence[Any], kept: frozenset[str]) -> list[int]:
+        tried.append(promising_forms(forms, losses, kept))
+        return list(range(len(forms)))
+
+    def paid_for_the_place() -> RewardEnsemble:
+        ensemble = RewardEnsemble(SPACE, ACTIONS)
+        dataset = PreferenceDataset(ensemble.encoder)
+        for left, right in zip(walks(60, seed=0), walks(60, seed=1), strict=True):
+            first, second = (np.asarray(segment.observations)[:, 0].sum() for segment in (left, right))
+            dataset.add(left, right, float(second > first))
+        fit(ensemble, dataset)
+        return ensemble
+
+    given_up = paid_for_the_place()
+    monkeypatch.setattr("rlhf_envs.rewards.fitting.promising_forms", all_of_them)
+    to_the_end = paid_for_the_place()
+    assert 2 not in tried[0], "a potential alone cannot say this"
+    shown = walks(5, seed=8)
+    observations = np.stack([segment.observations for segment in shown])
+    actions = np.stack([segment.actions for segment in shown])
+    returns = [ensemble.segment_returns(observations, actions) for ensemble in (given_up, to_the_end)]
+    assert np.array_equal(*returns)
 
 
 def test_what_is_paid_for_the_steps_of_a_segment_sums_up_to_its_return() -> None:
