@@ -1,4 +1,4 @@
-"""A second policy that is trained from scratch on the final reward, where the first has not learned what that pays.
+"""A second policy that is trained from scratch on the final reward.
 
 A policy that learns while its reward is still being learned can end where an early reward has led it, or begin too late
 to climb what the last answers pay. To begin again costs computing, and no answers.
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.callbacks import ProgressCallback, StopRequest, stopped_by_alarm
 from agents.config import RunConfig
@@ -68,14 +69,19 @@ def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
     begins = "A second policy begins from scratch, on the final reward"
     if config.run.fresh_policy == "always":
         return f"{begins} (--fresh-policy always)."
-    gain = loop.alarm.gained(config.timesteps)
-    if gain is None or gain >= LITTLE_GAIN or config.timesteps < _FEWEST_STEPS:
+    if config.timesteps < _FEWEST_STEPS:
         return None
-    return (
-        f"{begins}: what the first does is rated {abs(gain):.1f} standard deviations "
-        f"{'better' if gain > 0 else 'worse'} than what was asked about, where at least {LITTLE_GAIN} is usual "
-        "(--fresh-policy never does without)."
-    )
+    gain = loop.alarm.gained(config.timesteps)
+    if gain is not None and gain < LITTLE_GAIN:
+        return (
+            f"{begins}: what the first does is rated {abs(gain):.1f} standard deviations "
+            f"{'better' if gain > 0 else 'worse'} than what was asked about, where at least {LITTLE_GAIN} is usual "
+            "(--fresh-policy never does without)."
+        )
+    # A replay buffer is paid anew after each fit, and what a pretrained policy knows is not learned again as quickly.
+    if config.run.pretrain > 0 or not isinstance(scoring.model, OnPolicyAlgorithm):
+        return None
+    return f"{begins}, which the first has not known from the beginning (--fresh-policy never does without)."
 
 
 def fresh_config(config: RunConfig) -> RunConfig:

@@ -78,6 +78,15 @@ def test_one_is_trained_where_the_first_gained_little(tmp_path: Path, monkeypatc
     assert "what the first does is rated 0.4 standard deviations worse than what was asked about" in said
 
 
+def test_one_is_trained_after_a_whole_on_policy_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HackingAlarm, "gained", lambda alarm, total: 1.2)
+    _, metrics, said = trained(tmp_path, "auto", timesteps=20_000)
+    assert "fresh_policy" in metrics and "which the first has not known from the beginning" in said
+    (tmp_path / "pretrained").mkdir()
+    _, metrics, _ = trained(tmp_path / "pretrained", "auto", timesteps=20_000, pretrain=2)
+    assert "fresh_policy" not in metrics
+
+
 def test_what_a_policy_has_gained_is_told_by_the_last_tenth_of_training() -> None:
     alarm = measured(0.1)
     alarm.state.measures[:90] = [[at, 2.0, 1.0, 1.0] for at, *_ in alarm.state.measures[:90]]
