@@ -69,7 +69,7 @@ def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
     begins = "A second policy begins from scratch, on the final reward"
     if config.run.fresh_policy == "always":
         return f"{begins} (--fresh-policy always)."
-    if config.timesteps < _FEWEST_STEPS:
+    if scoring.model.num_timesteps < _FEWEST_STEPS:
         return None
     gain = loop.alarm.gained(config.timesteps)
     if gain is not None and gain < LITTLE_GAIN:
