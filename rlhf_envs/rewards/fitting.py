@@ -94,7 +94,7 @@ def fit(
     kept = fitted_parts(ensemble.network)
     forms: tuple[Form, ...] = (Form(kept, ensemble.penalties),)
     if fresh and labels >= GROWTH_FOR_FRESH_START * ensemble.labels_at_choice_of_form:
-        # Seldom: a fit of each form costs as much as the fit that is kept.
+        # Seldom: to fit every form in part, and some to the end, costs more than the fit that is kept.
         forms = possible_forms(ensemble.network, config)
         ensemble.labels_at_choice_of_form = labels
     trainings = []
