@@ -54,12 +54,12 @@ class Choice:
         )
 
 
-def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
+def why_afresh(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback) -> str | None:
     """Why a second policy is to be trained after the first, in a sentence; None where that is not wanted.
 
     Args:
         config: of the run.
-        scoring: of the first training, which has ended.
+        model, scoring: of the first training, which has ended.
     """
     if config.run.fresh_policy == "never" or not isinstance(scoring, PreferenceCallback):
         return None
@@ -69,7 +69,7 @@ def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
     begins = "A second policy begins from scratch, on the final reward"
     if config.run.fresh_policy == "always":
         return f"{begins} (--fresh-policy always)."
-    if scoring.model.num_timesteps < _FEWEST_STEPS:
+    if model.num_timesteps < _FEWEST_STEPS:
         return None
     gain = loop.alarm.gained(config.timesteps)
     if gain is not None and gain < LITTLE_GAIN:
@@ -79,7 +79,7 @@ def why_afresh(config: RunConfig, scoring: ScoringCallback) -> str | None:
             "(--fresh-policy never does without)."
         )
     # A replay buffer is paid anew after each fit, and what a pretrained policy knows is not learned again as quickly.
-    if config.run.pretrain > 0 or not isinstance(scoring.model, OnPolicyAlgorithm):
+    if config.run.pretrain > 0 or not isinstance(model, OnPolicyAlgorithm):
         return None
     return f"{begins}, which the first has not known from the beginning (--fresh-policy never does without)."
 

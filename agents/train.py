@@ -126,7 +126,7 @@ def train(
             screen = open_screen(config.feedback, directory.path, console, stop.also_when, config.page)
             wait_until_read = cleanup.enter_context(screen)
         training.run(directory.tensorboard_path, directory.progress_path, callbacks, tracked.writers)
-        spent, reason = progress.state(), why_afresh(config, scoring)
+        spent, reason = progress.state(), why_afresh(config, model, scoring)
         spent["env_steps_per_second"] = model.num_timesteps / spent["wall_seconds"]
         if reason is not None:
             assert isinstance(scoring, PreferenceCallback)
