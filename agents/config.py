@@ -175,7 +175,7 @@ class RunConfig:
             learned.
         reward_model: begin with a reward model that was learned before: the folder of a finished run, or a file.
             Nothing is asked unless `answers` is given; then the answers of that run, which must be about the same
-            environment, are learned from as well.
+            environment or a variant of it (other `env_kwargs`), are learned from as well.
         ensemble: the reward model.
         fit: how the reward model is fitted to the answers.
         learner: the algorithm that trains the policy, by its name, or one of your own as "module:Name".

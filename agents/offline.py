@@ -21,6 +21,7 @@ from rich.console import Console
 from agents.config import RunConfig, TeacherChanges
 from agents.presets import feedback_for
 from rlhf_envs.archive import Archive, RecordSource, StoreSnapshot, import_archive, import_records
+from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import ModelScores
 from rlhf_envs.evaluation.reward_model import predict_stored
 from rlhf_envs.feedback import LiveAnswer, PreferenceStore, Purpose, StoreMissingError
@@ -137,12 +138,14 @@ def open_source(offline: str) -> Iterator[RecordSource]:
             yield source
 
 
-def open_answers(offline: str, directory: RunDirectory) -> PreferenceStore:
+def open_answers(offline: str, directory: RunDirectory, environment: EnvironmentRef | None = None) -> PreferenceStore:
     """The run's own copy of the answers, made if it is not there or was not finished.
 
     Args:
         offline: where the answers are.
         directory: of the run, for whose store the copy becomes.
+        environment: that the copy is about, where more will be asked in a variant of the one that the answers are
+            about.
 
     Raises:
         ValueError: if the answers cannot be read, make no sense, or teach nothing.
@@ -160,7 +163,7 @@ def open_answers(offline: str, directory: RunDirectory) -> PreferenceStore:
         import_archive(found, directory.store_place, run=directory.read_id())
     else:
         with open_source(offline) as source:
-            import_records(source, directory.store_place, run=directory.read_id())
+            import_records(source, directory.store_place, run=directory.read_id(), environment=environment)
     store = directory.open_store()
     if not any(_teaches(live) for live in store.each_live_answer(Purpose.TRAIN)):
         store.close()

@@ -101,7 +101,10 @@ def initial_model(place: str | None, objective: str, directory: RunDirectory) ->
 
 
 def _check_going_on(place: str, environment: EnvironmentRef, steps: int) -> None:
-    """Refuse to ask on where the answers so far are not there, or are about other segments."""
+    """Refuse to ask on where the answers so far are not there, or are about another environment or other segments.
+
+    A variant, with other arguments, is not another environment: what is asked there comes to the answers before.
+    """
     before = RunDirectory(place)
     if not before.config_path.is_file():
         raise ValueError(
@@ -109,10 +112,11 @@ def _check_going_on(place: str, environment: EnvironmentRef, steps: int) -> None
             "its run, or leave --answers out to train on it as it is."
         )
     settings = before.read_settings()
-    if settings.environment != environment:
+    asked_in = settings.environment
+    if asked_in is None or replace(asked_in, kwargs=environment.kwargs) != environment:
         raise ValueError(
             f"The answers of the run in {before.path} are not about {environment.id} with these "
-            "arguments, wrappers and horizon; leave --answers out to train on its reward model as it is."
+            "wrappers and this horizon; leave --answers out to train on its reward model as it is."
         )
     with before.open_store() as store:
         length = store.environment.segment_length

@@ -361,9 +361,10 @@ def open_store(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
 
 
 def _open_or_create(config: RunConfig, directory: RunDirectory) -> PreferenceStore:
-    answers = config.offline or (config.reward_model if config.labels.answers else None)
-    if answers is not None:
-        return open_answers(answers, directory)
+    if config.offline is not None:
+        return open_answers(config.offline, directory)
+    if config.reward_model is not None and config.labels.answers:
+        return open_answers(config.reward_model, directory, config.required_environment)
     try:
         return directory.open_store()
     except StoreMissingError:

@@ -13,7 +13,7 @@ import json
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, select
@@ -21,6 +21,8 @@ from sqlalchemy import Connection, select
 from rlhf_envs.archive.reading import Archive, RecordSource, check_records
 from rlhf_envs.archive.records import QueryRecord
 from rlhf_envs.archive.tables import LARGEST_EXACT_FLOAT
+from rlhf_envs.clips import Redrawing
+from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback.store import rows
 from rlhf_envs.feedback.store.asking import add_rows, segment_row, store_segments, store_shown
 from rlhf_envs.feedback.store.database import MOST_VALUES, Database, batches
@@ -29,6 +31,7 @@ from rlhf_envs.feedback.store.schema import answers, queries, query_segments, se
 from rlhf_envs.feedback.store.store import create_tables, read_description
 from rlhf_envs.feedback.store.tallies import add_answers
 from rlhf_envs.queries import Answer
+from rlhf_envs.segments import Segment
 
 _PREFIX = "import"
 _SEGMENTS_PER_TRANSACTION = 256
@@ -86,36 +89,56 @@ def import_archive(
 
 
 def import_records(
-    source: RecordSource, store: str | os.PathLike[str], *, run: str | None = None, patience: float = 10.0
+    source: RecordSource,
+    store: str | os.PathLike[str],
+    *,
+    run: str | None = None,
+    patience: float = 10.0,
+    environment: EnvironmentRef | None = None,
 ) -> ImportReport:
-    """Import the records of any source; see `import_archive`. They are not checked (`check_records` does that)."""
+    """Import the records of any source; see `import_archive`. They are not checked (`check_records` does that).
+
+    Args:
+        source, store, run, patience: as there.
+        environment: that the store is about, where it is a variant of the source's. Segments that it would draw
+            otherwise are stored as pictures.
+    """
+    described, redraw = source.environment, None
+    if environment is not None and described.ref is not None and environment != described.ref:
+        redraw = Redrawing(described.ref, environment)
+        described = replace(described, ref=environment)
     database = Database(store, patience)
     try:
-        new_store = _create_unless_there(database, source, run)
+        new_store = _create_unless_there(database, source.place, described, run)
         unchanged = new_store or database.read(_is_unfinished_import)
-        stored = _add_segments(database, source)
+        stored = _add_segments(database, source, redraw)
         merge = database.write(_Merge, source, stored, unchanged)
     finally:
         database.close()
     return ImportReport(merge.added_queries, merge.added_answers, merge.known_queries, merge.known_answers, new_store)
 
 
-def _create_unless_there(database: Database, source: RecordSource, run: str | None) -> bool:
-    """Make the store if there is none; whether there was none.
+def _create_unless_there(database: Database, place: str, described: StoredEnvironment, run: str | None) -> bool:
+    """Make the store of this environment if there is none; whether there was none.
+
+    Args:
+        database: of the store.
+        place: of what is to be imported, for messages.
+        described, run: what a new store is about.
 
     Raises:
         ValueError: if there is one about another environment.
     """
     try:
-        create_tables(database, source.environment, run)
+        create_tables(database, described, run)
         return True
     except StoreExistsError:
         pass
-    of_store, of_source = read_description(database)[0].to_json(), source.environment.to_json()
+    of_store, of_source = read_description(database)[0].to_json(), described.to_json()
     for name in dict.fromkeys([*of_store, *of_source]):
         if of_store.get(name) != of_source.get(name):
             raise ValueError(
-                f"The store {database.place} is about {name} = {of_store.get(name)!r}, and {source.place} about "
+                f"The store {database.place} is about {name} = {of_store.get(name)!r}, and {place} about "
                 f"{of_source.get(name)!r}; import it into a store of its own."
             )
     return False
@@ -132,14 +155,17 @@ class _StoredSegment(NamedTuple):
     digest: str
 
 
-def _add_segments(database: Database, source: RecordSource) -> dict[int, _StoredSegment]:
+def _add_segments(
+    database: Database, source: RecordSource, redraw: Callable[[Segment], Segment] | None
+) -> dict[int, _StoredSegment]:
     """Store the segments that are new; where each is in the store, by its number in the source.
 
     Each group is a transaction, so that nobody waits long for the store. Segments of an import that ended half way are
     found again the next time, and until then no query shows them.
     """
     stored: dict[int, _StoredSegment] = {}
-    rows = ((id, segment_row(segment.to_bytes(), len(segment))) for id, segment in source.segments())
+    shown = ((id, segment if redraw is None else redraw(segment)) for id, segment in source.segments())
+    rows = ((id, segment_row(segment.to_bytes(), len(segment))) for id, segment in shown)
     for group in batches(
         rows, _SEGMENTS_PER_TRANSACTION, _BYTES_PER_TRANSACTION, lambda numbered: len(numbered[1]["content"])
     ):

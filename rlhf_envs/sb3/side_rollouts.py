@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from gymnasium import Space
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rlhf_envs.clips import ClipPainter, clip_painter
+from rlhf_envs.clips import Redrawing
 from rlhf_envs.copies import CopiesInProcesses
 from rlhf_envs.randomness import own_random_numbers
 from rlhf_envs.recording import SegmentRecorder
@@ -76,9 +75,8 @@ class SideRollouts:
             raise ValueError("Leave objective out of a variant: people are always asked about the true reward.")
         if copies is None:
             copies = min(max(_STEPS_IN_ROUND // env.horizon, _FEWEST_COPIES), _MOST_COPIES)
-        self._trained_on = env.ref
-        self._painters: tuple[ClipPainter, ClipPainter] | None = None
         self.environment = replace(env.ref, kwargs={**env.ref.kwargs, **variant})
+        self._redraw = Redrawing(self.environment, env.ref)
         self._seed, self._share, self._mean_stretch = seed, held_action_share, _STRETCH_SEGMENTS * segment_length
         self._env = make_vec_env(
             self.environment,
@@ -139,16 +137,7 @@ class SideRollouts:
 
         What is stored is drawn as the environment of the training draws it, such as with another scene.
         """
-        if segment.states is None or self.environment == self._trained_on:
-            return segment
-        if self._painters is None:
-            self._painters = clip_painter(self.environment), clip_painter(self._trained_on)
-        own, other = self._painters
-        frames = own.frames(segment)
-        with suppress(ValueError):  # of states of another size
-            if np.array_equal(frames, other.frames(segment)):
-                return segment
-        return replace(segment, states=None, frames=frames)
+        return self._redraw(segment)
 
     def close(self) -> None:
         """Close the copies."""

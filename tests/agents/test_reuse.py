@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlhf_envs.clips import clip_painter
 from rlhf_envs.feedback import PreferenceStore
 from rlhf_envs.queries import Purpose
 from rlhf_envs.runs import RunDirectory
@@ -139,3 +140,25 @@ def test_a_place_without_a_model_is_refused(finished: Path, tmp_path: Path, caps
     assert "answers must be at least 1, not 0, where there is no --reward-model" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+def test_a_run_in_a_variant_asks_on_and_shows_the_answers_before_as_they_were(tmp_path: Path) -> None:
+    meadow, gorge = tmp_path / "meadow", tmp_path / "gorge"
+    run(meadow, "--env", "rlhf/Headset-v1", "--answers", "8", *SMALL, *PPO)
+    words = ["--env", "rlhf/Headset-v1", "--env-kwargs", '{"scene": "gorge"}', "--answers", "6"]
+    metrics = run(gorge, *words, "--reward-model", str(meadow), *SMALL[:2], *SMALL[6:8], *PPO)
+    assert metrics["answers"] == 6 and metrics["labels"] > 6
+    with PreferenceStore.open(meadow / "feedback.db") as before, PreferenceStore.open(gorge / "feedback.db") as store:
+        assert store.environment.ref == RunDirectory(gorge).read_environment() != before.environment.ref
+        old = {query.key: query for query in before.queries()}
+        asked = store.queries()
+        painters = [clip_painter(each.environment.ref or "") for each in (before, store)]
+        for query in asked:
+            for place, segment in enumerate(query.segments):
+                if query.key not in old:
+                    assert segment.states is not None
+                else:
+                    shown = painters[0].frames(old[query.key].segments[place])
+                    assert np.array_equal(painters[1].frames(segment), shown)
+                    assert not np.array_equal(painters[1].frames(old[query.key].segments[place]), shown)
+    assert len(asked) == len(old) + 6
