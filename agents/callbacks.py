@@ -55,6 +55,10 @@ class StopRequest:
         """Stop as well once a condition holds."""
         self._conditions.append(condition)
 
+    def ignore_conditions(self) -> None:
+        """Stop on request alone from here on, as where nobody needs the window any more."""
+        self._conditions.clear()
+
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
         """Take Ctrl-C, termination requests and the end of the terminal as requests to stop."""

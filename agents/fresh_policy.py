@@ -6,19 +6,25 @@ to climb what the last answers pay. To begin again costs computing, and no answe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.callbacks import ProgressCallback, StopRequest, stopped_by_alarm
 from agents.config import RunConfig
 from agents.training import ResumableTraining
 from rlhf_envs.evaluation import SB3Policy, learned_return
+from rlhf_envs.feedback.store import StoreLockedError
+from rlhf_envs.feedback.store.status import OwnerRequests
+from rlhf_envs.loop import FeedbackLoop
 from rlhf_envs.loop.alarm import LITTLE_GAIN
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory
@@ -28,6 +34,8 @@ _SEED_STREAM = 1
 _EPISODES = 50
 _FEWEST_STEPS = 20_000
 """In fewer no policy learns much, so that to begin again would tell nothing."""
+
+_SECONDS_BETWEEN_STATUS = 2.0
 
 Kept = Literal["first", "fresh"]
 
@@ -79,7 +87,8 @@ def why_afresh(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback
             "(--fresh-policy never does without)."
         )
     # A replay buffer is paid anew after each fit, and what a pretrained policy knows is not learned again as quickly.
-    if config.run.pretrain > 0 or not isinstance(model, OnPolicyAlgorithm):
+    is_pretrained = config.run.pretrain > 0 or getattr(model.policy, "is_pretrained", False)
+    if is_pretrained or not isinstance(model, OnPolicyAlgorithm):
         return None
     return f"{begins}, which the first has not known from the beginning (--fresh-policy never does without)."
 
@@ -95,7 +104,7 @@ def train_afresh(
     directory: RunDirectory,
     env: PreferenceVecEnv,
     model: BaseAlgorithm,
-    ensemble: RewardEnsemble,
+    loop: FeedbackLoop,
     kl: KLPenalty | None,
     console: Console,
     stop: StopRequest,
@@ -109,7 +118,7 @@ def train_afresh(
         config: `fresh_config` of the run.
         directory: of the run.
         env, model: what is trained, and where.
-        ensemble: the reward model.
+        loop: of the first training; its reward model is final, and its annotators are told how far this one is.
         kl: charges for the distance from a pretrained policy.
         console, stop: as those of the first training.
         imitate: pretrains the policy, and returns how that went; None where nothing is pretrained.
@@ -119,7 +128,7 @@ def train_afresh(
         RunInterrupted: if the run was asked to stop; it can be resumed.
     """
     progress = ProgressCallback(config.timesteps, console, stop)
-    scoring = progress.scoring = RewardModelCallback(env, ensemble, config.labels.visit_every)
+    scoring = progress.scoring = RewardModelCallback(env, loop.ensemble, config.labels.visit_every)
     scoring.kl = kl
     # Where a run is extended, its final reward is another one, and so is what was trained on it.
     folder = directory.fresh_policy_path / f"{config.timesteps}"
@@ -128,8 +137,32 @@ def train_afresh(
         progress.before = imitate()
         if kl is not None:
             kl.freeze()
-    training.run(folder / "tensorboard", folder / "progress.csv")
+    training.run(folder / "tensorboard", folder / "progress.csv", [_StatusCallback(loop, stop)])
     return progress.state()
+
+
+class _StatusCallback(BaseCallback):
+    """Tells annotators how far a second training is, and does the one request of a run's owner that is left: to stop.
+
+    Args:
+        loop: whose store the screens look at.
+        stop: the request.
+    """
+
+    def __init__(self, loop: FeedbackLoop, stop: StopRequest) -> None:
+        super().__init__()
+        self._loop, self._stop, self._next_at = loop, stop, 0.0
+
+    def _on_step(self) -> bool:
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + _SECONDS_BETWEEN_STATUS
+            status = self._loop.status
+            status.figures |= {"second_policy": True, "timesteps": self.num_timesteps}
+            status.report("training", immediately=True)
+            with suppress(StoreLockedError):
+                if OwnerRequests.of(self._loop.store.statuses()).stop:
+                    self._stop.request()
+        return True
 
 
 def choose(config: RunConfig, ensemble: RewardEnsemble, first: BaseAlgorithm, fresh: BaseAlgorithm) -> Choice:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import get_device
 
-from agents.callbacks import EarlyEndCallback, ProgressCallback, StopRequest
+from agents.callbacks import EarlyEndCallback, ProgressCallback, RunInterrupted, StopRequest, stopped_by_alarm
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.fresh_policy import choose, fresh_config, train_afresh, why_afresh
 from agents.offline import check_answers_fit, open_answers, shows_terminations
@@ -43,7 +44,7 @@ from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
 from rlhf_envs.learners.off_policy import OffPolicyConfig, check_memory
-from rlhf_envs.loop import about_clips
+from rlhf_envs.loop import FeedbackLoop, about_clips
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
@@ -96,6 +97,8 @@ def train(
         scoring.kl = kl_penalty(config, model)
         if isinstance(scoring, PreferenceCallback):
             scoring.connect(reward_sink(model, env, scoring.kl))
+            # A second policy may follow, until which the screens stay.
+            scoring.tells_end = False
         training = ResumableTraining(config, directory, model, scoring, progress, stop, directory.checkpoints_path)
         resumed = resume and training.restore()
         if resumed and not env.can_restore:
@@ -125,14 +128,15 @@ def train(
         if config.asks_people:
             screen = open_screen(config.feedback, directory.path, console, stop.also_when, config.page)
             wait_until_read = cleanup.enter_context(screen)
-        training.run(directory.tensorboard_path, directory.progress_path, callbacks, tracked.writers)
-        spent, reason = progress.state(), why_afresh(config, model, scoring)
-        spent["env_steps_per_second"] = model.num_timesteps / spent["wall_seconds"]
-        if reason is not None:
-            assert isinstance(scoring, PreferenceCallback)
-            progress.message(reason)
-            model, spent = _best_of_two(config, directory, model, scoring.loop.ensemble, spent, console, stop, cleanup)
-            progress.message(spent["fresh_policy"]["about"])
+        with _told_to_annotators(scoring):
+            training.run(directory.tensorboard_path, directory.progress_path, callbacks, tracked.writers)
+            spent, reason = progress.state(), why_afresh(config, model, scoring)
+            spent["env_steps_per_second"] = model.num_timesteps / spent["wall_seconds"]
+            if reason is not None:
+                assert isinstance(scoring, PreferenceCallback)
+                progress.message(reason)
+                model, spent = _best_of_two(config, directory, model, scoring.loop, spent, console, stop, cleanup)
+                progress.message(spent["fresh_policy"]["about"])
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
         metrics = _metrics(config, directory, model, scoring, spent)
@@ -145,11 +149,25 @@ def train(
     return metrics
 
 
+@contextmanager
+def _told_to_annotators(scoring: ScoringCallback) -> Iterator[None]:
+    """Tell the screens of annotators how all that the context trains has ended."""
+    status = scoring.loop.status if isinstance(scoring, PreferenceCallback) else None
+    try:
+        yield
+    except RunInterrupted:
+        if status is not None:
+            status.report("stopped", immediately=True)
+        raise
+    if status is not None and not stopped_by_alarm(scoring):
+        status.report("finished", immediately=True)
+
+
 def _best_of_two(
     config: RunConfig,
     directory: RunDirectory,
     first: BaseAlgorithm,
-    ensemble: RewardEnsemble,
+    loop: FeedbackLoop,
     spent: dict[str, Any],
     console: Console,
     stop: StopRequest,
@@ -160,7 +178,7 @@ def _best_of_two(
     Args:
         config, directory: of the run.
         first: the policy that was trained while answers came in.
-        ensemble: the reward model.
+        loop: what it was trained by; its reward model is final.
         spent: what that has taken.
         console, stop: of the run.
         cleanup: closes the second training's environment in the end, as its policy still acts there.
@@ -170,8 +188,10 @@ def _best_of_two(
     cleanup.callback(env.close)
     kl = kl_penalty(settings, fresh)
     imitate = partial(_pretrain, settings, fresh) if config.run.pretrain > 0 else None
-    again = train_afresh(settings, directory, env, fresh, ensemble, kl, console, stop, imitate)
-    choice = choose(config, ensemble, first, fresh)
+    # Nobody is needed any more, so that a window that is closed ends nothing.
+    stop.ignore_conditions()
+    again = train_afresh(settings, directory, env, fresh, loop, kl, console, stop, imitate)
+    choice = choose(config, loop.ensemble, first, fresh)
     seconds = {name: value + again.get(name, 0.0) for name, value in spent.items() if name.endswith("_seconds")}
     figures = {**asdict(choice), "about": str(choice), "wall_seconds": again["wall_seconds"]}
     return fresh if choice.kept == "fresh" else first, {**spent, **seconds, "fresh_policy": figures}

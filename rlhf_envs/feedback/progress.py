@@ -115,7 +115,7 @@ class SessionProgress:
         if self.training is None:
             return ()
         state, done = self.run_state(now), self._share_trained()
-        first = _STATE_NAMES.get(state, "Training")
+        first = _STATE_NAMES.get(state, "Training a second policy" if self._second_policy else "Training")
         waiting_for = int(self.figure("waiting_for") or 0)
         if state == "silent":
             first = f"Nothing heard from training for {self._quiet_seconds(now) / 60:.0f} min"
@@ -162,12 +162,20 @@ class SessionProgress:
             return "Others have the open ones", f"They are answering {them}; new clips appear here by themselves."
         if state == "waiting":
             return "Nothing to answer right now", "Training goes on as soon as it has the answers that it waits for."
+        if state == "training" and self._second_policy:
+            far = "" if done is None else f", {done:.0%} done"
+            return "All done, thank you", f"Nothing more is asked; a second policy is in training{far}."
         if state == "training":
             far = "" if done is None else f" It is {done:.0%} done."
             return "Training is collecting clips", f"New ones appear here by themselves.{far}"
         if self.asked == 0:
             return "Nothing to answer yet", "Questions appear here as soon as a training run asks some."
         return "All caught up", "New clips appear here by themselves as soon as there are any."
+
+    @property
+    def _second_policy(self) -> bool:
+        """Whether what is in training is a second policy, about which nobody is asked."""
+        return (self.training or {}).get("second_policy") is True
 
     def _quiet_seconds(self, now: float | None) -> float:
         """Seconds since the run posted something; 0 if it is not known when it did."""

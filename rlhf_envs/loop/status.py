@@ -47,7 +47,7 @@ class StatusReporter:
             figures: whatever has changed of: timesteps, total_timesteps, labels, answers (the budget), overlap,
                 test_accuracy, accuracy_from, learned_return, linked_return (the learned return carried on over
                 fits), true_return,
-                concerns, alarms.
+                concerns, alarms, second_policy (whether it is the training of one).
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")

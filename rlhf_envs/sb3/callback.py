@@ -60,6 +60,8 @@ class PreferenceCallback(ScoringCallback):
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
+        tells_end: whether annotators are told at the end of a training that everything is finished; False where more
+            follows it.
 
     Raises:
         ValueError: if the segments do not fit the episodes, the annotator does not answer all kinds that are asked, the
@@ -100,6 +102,7 @@ class PreferenceCallback(ScoringCallback):
         if not isinstance(store, PreferenceStore):
             store = PreferenceStore.create(store, StoredEnvironment(env.ref, feedback.steps, feedback.rubric))
         self.on_round = on_round
+        self.tells_end = True
         self.fit_seconds = self.wait_seconds = 0.0
         self._linked: tuple[Observations, NDArray[Any]] | None = None
         self._linked_at, self._linked_return = 0, 0.0
@@ -217,7 +220,8 @@ class PreferenceCallback(ScoringCallback):
     def _on_training_end(self) -> None:
         assert self.rewards is not None
         self.rewards.release()
-        self.loop.status.report("stopped" if self._stop_requested else "finished", immediately=True)
+        if self._stop_requested or self.tells_end:
+            self.loop.status.report("stopped" if self._stop_requested else "finished", immediately=True)
 
     def before_scoring(self) -> bool:
         """Visit the feedback loop, so that the round is scored by the newest reward; whether there is a new one."""

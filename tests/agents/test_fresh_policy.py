@@ -10,14 +10,18 @@ import pytest
 from rich.console import Console
 from stable_baselines3 import PPO
 
-from agents.config import RunConfig, RunOptions
+import agents.train
+from agents.callbacks import RunInterrupted, StopRequest
+from agents.config import RunConfig, RunOptions, read_config
 from agents.fresh_policy import Choice
 from agents.train import train
 from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import SB3Policy, learned_return
+from rlhf_envs.feedback.store.status import OWNER_REQUESTS, TRAINING
 from rlhf_envs.learners.on_policy import PPOConfig
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.loop.alarm import HackingAlarm
+from rlhf_envs.loop.status import StatusReporter
 from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.sb3 import RewardModelCallback, make_vec_env
@@ -123,3 +127,61 @@ def test_a_finished_reward_model_pays_any_algorithm(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has learned nothing yet"):
         RewardModelCallback(env, RewardEnsemble(env.observation_space, env.action_space))
     env.close()
+
+
+def test_annotators_are_told_of_the_end_when_both_policies_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, bool]] = []
+    report = StatusReporter.report
+
+    def note(self: StatusReporter, state: str, *arguments: Any, **figures: Any) -> None:
+        report(self, state, *arguments, **figures)
+        told.append((state, self.figures.get("second_policy") is True))
+
+    monkeypatch.setattr(StatusReporter, "report", note)
+    trained(tmp_path, "always")
+    assert ("training", False) in told and ("training", True) in told
+    assert [state for state, _ in told].index("finished") == len(told) - 1
+    told.clear()
+    trained(tmp_path / "alone", "never")
+    assert told[-1][0] == "finished" and ("training", True) not in told
+
+
+def test_a_window_that_is_closed_while_the_second_policy_is_trained_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    first_begins = StopRequest.__init__
+
+    def with_window(self: StopRequest) -> None:
+        first_begins(self)
+        self.also_when(lambda: "second" in begun)
+
+    train_second = agents.train.train_afresh
+    monkeypatch.setattr(StopRequest, "__init__", with_window)
+    monkeypatch.setattr(agents.train, "train_afresh", lambda *given: begun.append("second") or train_second(*given))
+    _, metrics, _ = trained(tmp_path, "always")
+    assert begun == ["second"] and metrics["fresh_policy"]["kept"] in ("first", "fresh")
+
+
+def test_the_owner_of_a_run_stops_the_second_training_and_the_run_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_second = agents.train.train_afresh
+
+    def stop_at_once(config: RunConfig, directory: RunDirectory, *given: Any) -> dict[str, Any]:
+        with directory.open_store() as store:
+            store.post_status(OWNER_REQUESTS, {"stop": True})
+        return train_second(config, directory, *given)
+
+    monkeypatch.setattr(agents.train, "train_afresh", stop_at_once)
+    with pytest.raises(RunInterrupted):
+        trained(tmp_path, "always", timesteps=4096)
+    directory = RunDirectory(tmp_path / "run")
+    with directory.open_store() as store:
+        assert store.statuses()[TRAINING].value["state"] == "stopped"
+    monkeypatch.setattr(agents.train, "train_afresh", train_second)
+    config = read_config(directory)
+    metrics = train(config, directory, Console(file=io.StringIO()), report=False, resume=True)
+    assert metrics["fresh_policy"]["kept"] in ("first", "fresh")

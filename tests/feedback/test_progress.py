@@ -33,6 +33,7 @@ def test_pace_and_what_is_left_are_said_in_a_few_words() -> None:
     ("news", "said"),
     [
         ({}, "Training 45% done"),
+        ({"second_policy": True}, "Training a second policy 45% done"),
         ({"state": "waiting", "waiting_for": 1}, "Training waits for 1 answer"),
         ({"state": "waiting", "waiting_for": 12}, "Training waits for 12 answers"),
         ({"state": "paused"}, "Training is paused at 45%"),

@@ -65,7 +65,7 @@ function trainingState(training) {
   const steps = total ? ` · ${count(Math.min(timesteps, total))} of ${count(total)} steps` : "";
   const state =
     {
-      training: "Training",
+      training: training.second_policy ? "Training a second policy" : "Training",
       waiting: `Waits for ${training.waiting_for ? answers(training.waiting_for) : "answers"}`,
       paused: "Paused",
       stopped: "Stopped",
