@@ -14,9 +14,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rlhf_envs.environment import EnvironmentRef, StoredEnvironment
 from rlhf_envs.feedback import PreferenceStore
+from rlhf_envs.feedback.store.status import TRAINING
 from rlhf_envs.loop import FeedbackConfig
 from rlhf_envs.observations import Transitions
-from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
+from rlhf_envs.rewards import EnsembleConfig, FitConfig, RewardEnsemble
 from rlhf_envs.sb3 import (
     EnvironmentRewardCallback,
     PreferenceCallback,
@@ -195,3 +196,31 @@ def test_other_algorithms_train_on_a_finished_reward_model(algorithm: type[SAC] 
     action = np.zeros((1, *shape), env.action_space.dtype)
     _, rewards, _, infos = env.step(action)
     assert infos[0]["true_reward"] != pytest.approx(float(rewards[0]))
+
+
+def test_the_learned_return_is_carried_on_over_fits_whose_rewards_have_other_scales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = make_vec_env(EnvironmentRef("rlhf/Recommender-v1", {"horizon": 16}), 4)
+    feedback = FeedbackConfig(answers=12, segment_length=4, visit_every=1, initial_share=0.25, ask_until=1.0)
+    small = EnsembleConfig(members=2, hidden=(4,), potential=False)
+
+    def curve(name: str, reward: Any) -> list[float]:
+        monkeypatch.setattr(RewardEnsemble, "reward", reward)
+        callback = PreferenceCallback(
+            env, tmp_path / name, feedback, ensemble=small, fit=FitConfig(steps=5, epochs=1), seed=1
+        )
+        model = PPO("MlpPolicy", env, n_steps=16, batch_size=64, n_epochs=1, device="cpu", seed=1)
+        model.learn(640, callback=callback)
+        points = callback.loop.store.statuses()[TRAINING].value["curve"]
+        assert callback.loop.ensemble.fits >= 3
+        callback.loop.store.close()
+        return [float(point[3]) for point in points if point[3] is not None]
+
+    # Every fit raises the reward of everything: nothing is done better for that.
+    raised = curve("raised.db", lambda self, observations, actions: np.full(len(actions), float(self.fits), np.float32))
+    assert len(raised) >= 5 and set(raised) == {0.0}
+    rounds = iter(range(10**6))
+    better = curve("better.db", lambda self, observations, actions: np.full(len(actions), next(rounds), np.float32))
+    # Of two calls the first scores the newest round: one less than the round before, in each of 16 steps.
+    assert np.allclose(np.diff(better), -16.0)
