@@ -61,6 +61,13 @@ def test_clips_have_as_many_steps_as_can_be_learned_from(rate: dict[str, Any], h
     assert clip_length(rated(horizon, **rate)).steps == steps
 
 
+@pytest.mark.parametrize(("fps", "short"), [(125, True), (50, False)])
+def test_where_a_clip_is_too_short_for_people_it_is_said_what_helps(fps: float, short: bool) -> None:
+    said = str(clip_length(rated(1000, fps=fps)))
+    assert said.startswith(f"Clips have 60 steps and last {60 / fps:.2g} s")
+    assert ("--clip-seconds 1.5" in said) is short
+
+
 @pytest.mark.parametrize("fps", [None, 0, -3, "fast", float("nan"), float("inf"), [30]])
 def test_an_environment_that_does_not_say_its_rate_is_told_of(fps: Any) -> None:
     length = clip_length(rated(fps=fps))

@@ -54,9 +54,15 @@ class ClipLength:
                 f"clips have {self.steps} steps, shown at {ASSUMED_RATE:g} a second; where that shows too little, give "
                 "--segment-length."
             )
+        seconds = self.steps / self.rate
+        short = (
+            f" People see little in so short a time; --clip-seconds {USUAL_SECONDS:g} shows as much as is usual."
+            if seconds < USUAL_SECONDS / 2
+            else ""
+        )
         return (
-            f"Clips have {self.steps} steps and last {self.steps / self.rate:.2g} s, at the {self.rate:g} steps a "
-            "second of the environment."
+            f"Clips have {self.steps} steps and last {seconds:.2g} s, at the {self.rate:g} steps a second of the "
+            f"environment.{short}"
         )
 
 
