@@ -190,6 +190,7 @@ class Case:
         learner: the algorithm.
         feedback: the scripted teacher.
         wrappers: around each copy.
+        horizon: steps of an episode, where the environment's own registration does not say.
     """
 
     timesteps: int
@@ -197,6 +198,7 @@ class Case:
     learner: str = "ppo"
     feedback: str = "oracle"
     wrappers: tuple[str, ...] = ()
+    horizon: int | None = None
 
 
 CASES: dict[str, Case] = {
@@ -210,8 +212,8 @@ CASES: dict[str, Case] = {
     "Hopper-v5": Case(1_000_000, answers=400),
     "Walker2d-v5": Case(1_000_000, answers=400),
     "Ant-v5": Case(1_000_000, answers=400),
-    "shimmy:dm_control/walker-walk-v0": Case(500_000, answers=100, learner="sac"),
-    "shimmy:dm_control/cheetah-run-v0": Case(500_000, answers=100, learner="sac"),
+    "shimmy:dm_control/walker-walk-v0": Case(500_000, answers=100, learner="sac", horizon=1000),
+    "shimmy:dm_control/cheetah-run-v0": Case(500_000, answers=100, learner="sac", horizon=1000),
 }
 """What is measured by default, by environment id."""
 
@@ -315,7 +317,9 @@ class ThirdParty:
                 yield TrainingRun(replace(config, labels=labels), parent / f"{learner}-{answers}-{feedback}-{seed}")
 
     def _configure(self, environment_id: str, case: Case, reward: Reward, seed: int) -> RunConfig:
-        environment = EnvironmentRef(environment_id, wrappers=tuple(map(WrapperRef.of, case.wrappers)))
+        environment = EnvironmentRef(
+            environment_id, wrappers=tuple(map(WrapperRef.of, case.wrappers)), horizon=case.horizon
+        )
         return replace(
             RunConfig.for_environment(environment, self.learner or case.learner),
             reward=reward,
