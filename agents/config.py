@@ -107,10 +107,11 @@ class RunOptions:
             ones, or "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
             rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
-        fresh_policy: whether a second policy is trained from scratch on the final reward, of the two the one being kept
-            that earns more by it: "always", "never", or "auto" where a training has at least 20,000 steps and either
-            the algorithm forgets what it did (an on-policy one, that was not pretrained), or the first policy has not
-            learned what the final reward pays.
+        fresh_policy: whether a second policy is trained from scratch on the final reward; the one that earns more by it
+            is kept. "auto": after 20,000 steps or more, if the algorithm is on-policy (such as PPO) and not pretrained,
+            or if what the policy does is rated less than 0.3 standard deviations better than the clips that were asked
+            about. "always": after any training. "never": after none. None follows where nothing was asked, or where
+            --on-alarm stop has ended the training.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
             there are several cores, and their states cannot be recorded anyway.

@@ -74,7 +74,7 @@ def why_afresh(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback
     loop = scoring.loop
     if not loop.has_reward or stopped_by_alarm(scoring) or not loop.progress.asked or config.offline is not None:
         return None
-    begins = "A second policy begins from scratch, on the final reward"
+    begins = "A second policy begins anew, on the final reward"
     if config.run.fresh_policy == "always":
         return f"{begins} (--fresh-policy always)."
     if model.num_timesteps < _FEWEST_STEPS:

@@ -81,6 +81,7 @@ _COMMON = (
     ("--reward-model FROM", "begin with the reward model of a finished run"),
     ("--pretrain N", "imitate so many demonstrations first ({pretrain})"),
     ("--kl-coef C", "what a nat of KL from the pretrained policy costs; --kl-target adapts it ({kl_coef})"),
+    ("--fresh-policy WHEN", "train a second policy on the final reward: auto, always or never ({fresh_policy})"),
     ("--store URL", "a PostgreSQL database that several machines share"),
     ("--tracker NAME", "show the curves in wandb or trackio ({tracker}); see also --tracker-project"),
     ("--device WHERE", "cpu, cuda or auto ({device})"),
@@ -241,7 +242,8 @@ def _tested(metrics: dict[str, Any]) -> str:
 
 def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
     mean = metrics.get("true_return_mean")
-    trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s."
+    second = ", a second training included" if "fresh_policy" in metrics else ""
+    trained = f"after {metrics['timesteps']:,} steps in {metrics['wall_seconds']:.0f} s{second}."
     scale = Scale.of_metrics(metrics, "expert")
     compared = f" ({scale})" if scale else ""
     lines = [

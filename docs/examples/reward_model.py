@@ -25,7 +25,10 @@ def learn_reward(folder):
 
 
 def train_on_it(folder, steps=4_000):
-    """Another algorithm on that reward. With answers=20 it would be asked on, and the model would learn on."""
+    """Another algorithm on that reward. With answers=20 the first fit would replace it, as again.db has only those 20.
+
+    To learn on from earlier answers, put them into that store (`rlhf-envs archive import`), or use `--reward-model`.
+    """
     env = make_vec_env("Pendulum-v1", num_envs=8, seed=1)
     reward_model = load(f"{folder}/reward_model")
     callback = PreferenceCallback(env, f"{folder}/again.db", FeedbackConfig(answers=0), ensemble=reward_model)

@@ -179,7 +179,7 @@ def write_report(directory: RunDirectory) -> Path:
         "measures": _measures(metrics, environment),
         "term_places": decimals(value for by in terms.values() for value in (*by.values(), sum(by.values()))),
         "timings": _timings(metrics, run),
-        "computing": max((metrics.get("wall_seconds") or 0.0) - (metrics.get("wait_seconds") or 0.0), 0.0),
+        "computing": _seconds_of_computing(metrics),
         "settings": flat_settings(run.all),
         "versions": directory.read_versions(),
         "commands": directory.read_commands(),
@@ -512,6 +512,12 @@ def _film(
         proportion = opened.streams.video[0].width / opened.streams.video[0].height
     uri = "data:video/mp4;base64," + base64.b64encode(content).decode()
     return {"film": uri, "film_proportion": proportion, "explained": explanation is not None}
+
+
+def _seconds_of_computing(metrics: Mapping[str, Any]) -> float:
+    """Of the training whose steps metrics.json counts: without waiting for answers, and without a second training."""
+    second = (metrics.get("fresh_policy") or {}).get("wall_seconds") or 0.0
+    return max((metrics.get("wall_seconds") or 0.0) - (metrics.get("wait_seconds") or 0.0) - second, 0.0)
 
 
 def _timings(metrics: Mapping[str, Any], run: RunSettings) -> list[dict[str, Any]]:

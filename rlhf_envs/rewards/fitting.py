@@ -21,7 +21,8 @@ ALWAYS_FRESH_UP_TO = 400
 have taught wrongly is not carried on. Of pictures a fit learns slowly, and goes on from the last one."""
 
 GROWTH_FOR_FRESH_START = 1.5
-"""With more labels, how many times those of the last fresh start make `fit` start afresh."""
+"""With more labels, how many times those of the last fresh start make `fit` start afresh. Also how many times those of
+the last choice among forms of a reward make a fit from fresh parameters choose again."""
 
 _STEPS_BETWEEN_CHECKS = 5
 _UNCHECKED = 1 / 3
@@ -61,7 +62,8 @@ def fit(
     """Fit the ensemble to all labels of the dataset, and normalise its reward over their segments.
 
     Each member trains on its own sample of the labels, and keeps the parameters of lowest loss on those that it holds
-    out. The same arguments give the same result, bit for bit.
+    out. The same arguments give the same result, bit for bit. A fit from fresh parameters also chooses what the reward
+    is made of (`forms`), if the labels have grown by half since the last choice.
 
     Args:
         fresh: whether to start from new parameters, or to go on from those of the last fit, which takes less than half

@@ -46,6 +46,8 @@ def possible_forms(network: MemberNetwork, config: FitConfig) -> tuple[Form, ...
 def promising_forms(forms: Sequence[Form], losses: Sequence[NDArray[np.float64]], kept: frozenset[str]) -> list[int]:
     """The places of those that are worth fitting to the end: the first, what has been kept, and what may yet be best.
 
+    A form with more than the usual penalties is given up where it is far behind, also if its parts have been kept.
+
     Args:
         forms, losses, kept: as for `best_form`, after a part of the fit.
     """

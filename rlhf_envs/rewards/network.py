@@ -64,9 +64,10 @@ class EnsembleConfig:
             pay its change from each step to the next: r(s, a) + P(s') - P(s), the form that Ng, Harada and Russell
             (1999) gave to shaping. What makes a clip good may be that something gets better in it, that an agent comes
             closer or slows down, which a reward of single steps can hardly say. Whenever the labels have grown by half,
-            a fit is made of rewards of steps alone, of both, and of a potential alone, and the form that predicts
-            held-out answers clearly better is kept until then. Of a picture it is one of its thumbnail;
-            categories with many values have none.
+            a fit begins with rewards of steps alone, with both, and with a potential alone, and gives up those that are
+            far behind after a third. Rewards of steps are kept unless another form predicts held-out answers clearly
+            better, or just better where episodes terminate or where it was kept before. Of a picture it is one of its
+            thumbnail; categories with many values have none.
         pessimism: how many spreads the reward lies below the members' mean. A policy that is trained on a learned
             reward seeks out what the reward overrates, and the members disagree most about what they have not been told
             of; a lower confidence bound keeps the policy near what people have judged.

@@ -50,7 +50,9 @@ class PreferenceCallback(ScoringCallback):
         annotator: answers at once what was asked: anything that `rlhf_envs.feedback.make_annotator` takes, such as
             "oracle" or a function of two clips; None when people answer in processes of their own.
         ensemble: the reward model's settings, or a model to go on with, such as a loaded one: it pays from the
-            beginning, and learns from what is asked besides, if anything (`FeedbackConfig(answers=0)` asks nothing).
+            beginning (`FeedbackConfig(answers=0)` asks nothing). Fits see only the answers in the store, and up to 400
+            labels start from fresh parameters, unless pictures are observed: with a new store the first fit replaces
+            the model. To learn on from earlier answers, put them into the store first (`rlhf-envs archive import`).
         seed: of the reward model and of the candidates that are drawn.
         on_round: called after each visit to the loop, with what it did.
         on_wait: called several times a second while training waits, with what it waits for, in words.

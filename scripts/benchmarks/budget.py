@@ -44,7 +44,7 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "questions until 0.8 of training": {"labels.ask_until": 0.8},
     "exploration first": {"labels.explore_share": 0.05},
     "no exploration": {"labels.explore_share": 0.0},
-    "a second policy always": {"run.fresh_policy": "always"},
+    "no second policy": {"run.fresh_policy": "never"},
     "dynamics loss": {"fit.dynamics": 1.0},
     "pseudo-labels": {"fit.pseudo_labels": 0.95},
 }

@@ -234,7 +234,7 @@ class Fits:
         errors: how answers are wrong; names in `ERRORS`. Wrong answers are tried with the largest budget alone.
         seeds: how many fits of each kind, each to other answers.
         first_seed: of these.
-        potential: whether a fit may choose a potential besides or alone, for which it takes three times as long.
+        potential: whether a fit may choose a potential besides or alone, for which it takes at most twice as long.
     """
 
     name: ClassVar[str] = "fits"

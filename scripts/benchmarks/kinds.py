@@ -219,7 +219,7 @@ class Kinds:
         seconds: budgets of a person's time.
         seeds: how many fits of each kind, each to other answers.
         first_seed: of these.
-        potential: whether a fit may choose a potential besides or alone, for which it takes three times as long.
+        potential: whether a fit may choose a potential besides or alone, for which it takes at most twice as long.
         timesteps: steps of policies that are trained by each kind besides, with the answers of the largest budget; none
             are trained where 0. Corrections, reasons and demonstrations take a person.
         policy_seeds: how many policies of each kind.

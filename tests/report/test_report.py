@@ -423,6 +423,15 @@ def test_time_spent_waiting_for_people_is_no_time_of_computing(copied: RunDirect
     assert "<code>python -m scripts.train --feedback web</code>" in page
 
 
+def test_the_time_of_a_second_training_is_not_that_of_the_steps_of_the_first(copied: RunDirectory) -> None:
+    as_baseline(copied)
+    spent = {"wall_seconds": 100.0, "wait_seconds": 0.0, "timesteps": 2000, "fresh_policy": {"wall_seconds": 60.0}}
+    write_json(copied.metrics_path, copied.read_metrics() | spent)
+    page = " ".join(text_of(write_report(copied)).split())
+    assert "of it 60 s for a second policy; 50 steps a second of computing" in page
+    assert "These curves are of the first training." in page
+
+
 @pytest.mark.parametrize("viewport", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_on_the_pages_of_a_run(
