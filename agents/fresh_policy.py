@@ -6,7 +6,6 @@ to climb what the last answers pay. To begin again costs computing, and no answe
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,8 +33,6 @@ _SEED_STREAM = 1
 _EPISODES = 50
 _FEWEST_STEPS = 20_000
 """In fewer no policy learns much, so that to begin again would tell nothing."""
-
-_SECONDS_BETWEEN_STATUS = 2.0
 
 Kept = Literal["first", "fresh"]
 
@@ -151,14 +148,13 @@ class _StatusCallback(BaseCallback):
 
     def __init__(self, loop: FeedbackLoop, stop: StopRequest) -> None:
         super().__init__()
-        self._loop, self._stop, self._next_at = loop, stop, 0.0
+        self._loop, self._stop = loop, stop
 
     def _on_step(self) -> bool:
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + _SECONDS_BETWEEN_STATUS
-            status = self._loop.status
-            status.figures |= {"second_policy": True, "timesteps": self.num_timesteps}
-            status.report("training", immediately=True)
+        status = self._loop.status
+        # Not as figures of the report, to which the curve of the first training would go on.
+        status.figures |= {"second_policy": True, "timesteps": self.num_timesteps}
+        if status.report("training", immediately=self.n_calls == 1):
             with suppress(StoreLockedError):
                 if OwnerRequests.of(self._loop.store.statuses()).stop:
                     self._stop.request()

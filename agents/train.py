@@ -159,8 +159,8 @@ def _told_to_annotators(scoring: ScoringCallback) -> Iterator[None]:
         if status is not None:
             status.report("stopped", immediately=True)
         raise
-    if status is not None and not stopped_by_alarm(scoring):
-        status.report("finished", immediately=True)
+    if status is not None:
+        status.report("stopped" if stopped_by_alarm(scoring) else "finished", immediately=True)
 
 
 def _best_of_two(

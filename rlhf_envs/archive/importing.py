@@ -104,7 +104,7 @@ def import_records(
             otherwise are stored as pictures.
     """
     described, redraw = source.environment, None
-    if environment is not None and described.ref is not None and environment != described.ref:
+    if environment is not None and described.ref is not None:
         redraw = Redrawing(described.ref, environment)
         described = replace(described, ref=environment)
     database = Database(store, patience)

@@ -37,8 +37,8 @@ class StatusReporter:
         self._next_at = 0.0
         self.figures: dict[str, Any] = {}
 
-    def report(self, state: str, waiting_for: int = 0, *, immediately: bool = False, **figures: Any) -> None:
-        """Post how training is, at most once a second unless it is to be known immediately.
+    def report(self, state: str, waiting_for: int = 0, *, immediately: bool = False, **figures: Any) -> bool:
+        """Post how training is, at most once a second unless it is to be known immediately; whether it was time for it.
 
         Args:
             state: "training", "waiting", "paused", "stopped" or "finished".
@@ -46,8 +46,7 @@ class StatusReporter:
             immediately: post it in any case.
             figures: whatever has changed of: timesteps, total_timesteps, labels, answers (the budget), overlap,
                 test_accuracy, accuracy_from, learned_return, linked_return (the learned return carried on over
-                fits), true_return,
-                concerns, alarms, second_policy (whether it is the training of one).
+                fits), true_return, concerns, alarms, second_policy (whether it is the training of one).
         """
         self.figures |= figures
         timesteps = figures.get("timesteps")
@@ -56,12 +55,14 @@ class StatusReporter:
             self._curve.append([timesteps, *(self.figures.get(name) for name in names)])
             if len(self._curve) > _MOST_POINTS:
                 self._curve = self._curve[1::2]
-        if immediately or time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + _SECONDS_BETWEEN
-            value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
-            # Status is no reason to end a training: while another process has locked the store, it is posted later.
-            with suppress(StoreLockedError):
-                self._store.post_status(TRAINING, value)
+        if not immediately and time.monotonic() < self._next_at:
+            return False
+        self._next_at = time.monotonic() + _SECONDS_BETWEEN
+        value = {"state": state, "waiting_for": waiting_for, **self.figures, "curve": self._curve}
+        # Status is no reason to end a training: while another process has locked the store, it is posted later.
+        with suppress(StoreLockedError):
+            self._store.post_status(TRAINING, value)
+        return True
 
     @property
     def linked_return(self) -> float:

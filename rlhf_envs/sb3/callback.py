@@ -62,8 +62,8 @@ class PreferenceCallback(ScoringCallback):
 
     Attributes:
         loop: the feedback loop; `loop.ensemble` is the reward model.
-        tells_end: whether annotators are told at the end of a training that everything is finished; False where more
-            follows it.
+        tells_end: whether annotators are told how a training has ended; False where whoever trains tells them, as where
+            more follows.
 
     Raises:
         ValueError: if the segments do not fit the episodes, the annotator does not answer all kinds that are asked, the
@@ -222,7 +222,7 @@ class PreferenceCallback(ScoringCallback):
     def _on_training_end(self) -> None:
         assert self.rewards is not None
         self.rewards.release()
-        if self._stop_requested or self.tells_end:
+        if self.tells_end:
             self.loop.status.report("stopped" if self._stop_requested else "finished", immediately=True)
 
     def before_scoring(self) -> bool:

@@ -135,9 +135,9 @@ def test_annotators_are_told_of_the_end_when_both_policies_are_trained(
     told: list[tuple[str, bool]] = []
     report = StatusReporter.report
 
-    def note(self: StatusReporter, state: str, *arguments: Any, **figures: Any) -> None:
-        report(self, state, *arguments, **figures)
+    def note(self: StatusReporter, state: str, *arguments: Any, **figures: Any) -> bool:
         told.append((state, self.figures.get("second_policy") is True))
+        return report(self, state, *arguments, **figures)
 
     monkeypatch.setattr(StatusReporter, "report", note)
     trained(tmp_path, "always")
