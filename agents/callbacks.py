@@ -39,13 +39,13 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self._noted = False
+        self._noted = self._ignores = False
         self._conditions: list[Callable[[], bool]] = []
 
     @property
     def requested(self) -> bool:
         """Whether a stop was requested."""
-        return self._noted or any(condition() for condition in self._conditions)
+        return self._noted or (not self._ignores and any(condition() for condition in self._conditions))
 
     def request(self) -> None:
         """Ask for a stop between rollouts."""
@@ -55,9 +55,14 @@ class StopRequest:
         """Stop as well once a condition holds."""
         self._conditions.append(condition)
 
-    def ignore_conditions(self) -> None:
-        """Stop on request alone from here on, as where nobody needs the window any more."""
-        self._conditions.clear()
+    @contextmanager
+    def ignoring_conditions(self) -> Iterator[None]:
+        """Stop on request alone as long as the context lasts, as where nobody needs the window."""
+        self._ignores = True
+        try:
+            yield
+        finally:
+            self._ignores = False
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:

@@ -107,11 +107,14 @@ class RunOptions:
             ones, or "minari:ID" for a Minari dataset.
         patience: stop training once the label budget is spent and the learned return has not risen for this many
             rollouts, or as many times `visit_every` steps where rollouts are shorter; None trains for all timesteps.
-        fresh_policy: whether a second policy is trained from scratch on the final reward; the one that earns more by it
-            is kept. "auto": after 20,000 steps or more, if the algorithm is on-policy (such as PPO) and not pretrained,
-            or if what the policy does is rated less than 0.3 standard deviations better than the clips that were asked
-            about. "always": after any training. "never": after none. None follows where nothing was asked, or where
-            --on-alarm stop has ended the training.
+        fresh_policy: whether a second policy is trained from scratch on the final reward; the better of the two is
+            kept (`judging_share`). "auto": after 20,000 steps or more, if the algorithm is on-policy (such as PPO) and
+            not pretrained, or if what the policy does is rated less than 0.3 standard deviations better than the clips
+            that were asked about. "always": after any training. "never": after none. None follows where nothing was
+            asked, or where --on-alarm stop has ended the training.
+        judging_share: which share of the answers, from 0 to below 1, is kept to choose between the two policies, where
+            a second one is expected: people compare clips of both from equal starts, and the one that they prefer by at
+            least two answers is kept, whatever the reward says. Shares of fewer than four comparisons are not kept.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
             there are several cores, and their states cannot be recorded anyway.
@@ -132,6 +135,7 @@ class RunOptions:
     demonstrations: str = "expert"
     patience: int | None = None
     fresh_policy: Literal["auto", "always", "never"] = "auto"
+    judging_share: float = 0.1
     evaluation_episodes: int = 100
     processes: bool | None = None
     checkpoint_seconds: float = 15.0
@@ -146,6 +150,8 @@ class RunOptions:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}.")
         if self.kl_coef or self.kl_target is not None:
             check_penalty(self.kl_coef, self.kl_target)
+        if not 0 <= self.judging_share < 1:
+            raise ValueError(f"judging_share is a share from 0 to below 1, not {self.judging_share}.")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds must be 0 or more, not {self.checkpoint_seconds}.")
         if self.patience is not None and self.patience < 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,11 +28,15 @@ from rlhf_envs.loop.alarm import LITTLE_GAIN
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory
 from rlhf_envs.sb3 import KLPenalty, PreferenceCallback, PreferenceVecEnv, RewardModelCallback, ScoringCallback
+from rlhf_envs.terminal import counted
 
 _SEED_STREAM = 1
 _EPISODES = 50
 _FEWEST_STEPS = 20_000
 """In fewer no policy learns much, so that to begin again would tell nothing."""
+
+_LEAD = 2
+"""So many answers more overrule what the reward says. Both err, and where they differ little, answers err as often."""
 
 Kept = Literal["first", "fresh"]
 
@@ -42,21 +46,52 @@ class Choice:
     """Which of two policies a run keeps.
 
     Attributes:
-        kept: the one that earns more by the final reward.
-        first, fresh: what they earn in an episode.
+        first, fresh: what they earn in an episode by the final reward.
+        first_preferred, fresh_preferred, ties: answers to comparisons of their clips.
+        kept: the one that was preferred, where it was by two answers more than the other at least; otherwise the one
+            that earns more.
     """
 
-    kept: Kept
     first: float
     fresh: float
+    first_preferred: int = 0
+    fresh_preferred: int = 0
+    ties: int = 0
+    kept: Kept = field(init=False)
+
+    def __post_init__(self) -> None:
+        lead = self.fresh_preferred - self.first_preferred
+        decides = float(lead) if abs(lead) >= _LEAD else self.fresh - self.first
+        object.__setattr__(self, "kept", "fresh" if decides > 0 else "first")
 
     def __str__(self) -> str:
         earned = {"first": self.first, "fresh": self.fresh}
+        preferred = {"first": self.first_preferred, "fresh": self.fresh_preferred}
         other: Kept = "first" if self.kept == "fresh" else "fresh"
+        why = f"by that reward it earns {earned[self.kept]:.1f} in an episode, the other {earned[other]:.1f}."
+        if answers := sum(preferred.values()) + self.ties:
+            why = (
+                f"in {counted(answers, 'comparison')} of their clips it was preferred {preferred[self.kept]} times and "
+                f"the other {preferred[other]} times; {why}"
+            )
         return (
             f"Of the first policy and one that was trained from scratch on the final reward, the {self.kept} one is "
-            f"kept: by that reward it earns {earned[self.kept]:.1f} in an episode, the other {earned[other]:.1f}."
+            f"kept: {why}"
         )
+
+
+def expects_fresh(config: RunConfig, model: BaseAlgorithm) -> bool:
+    """Whether a second policy follows a training that goes its usual way.
+
+    Args:
+        config: of the run.
+        model: what it trains.
+    """
+    if config.run.fresh_policy != "auto":
+        return config.run.fresh_policy == "always"
+    # A replay buffer is paid anew after each fit, and what a pretrained policy knows is not learned again as quickly.
+    is_pretrained = config.run.pretrain > 0 or getattr(model.policy, "is_pretrained", False)
+    return config.timesteps >= _FEWEST_STEPS and not is_pretrained and isinstance(model, OnPolicyAlgorithm)
 
 
 def why_afresh(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback) -> str | None:
@@ -83,9 +118,7 @@ def why_afresh(config: RunConfig, model: BaseAlgorithm, scoring: ScoringCallback
             f"{'better' if gain > 0 else 'worse'} than what was asked about, where at least {LITTLE_GAIN} is usual "
             "(--fresh-policy never does without)."
         )
-    # A replay buffer is paid anew after each fit, and what a pretrained policy knows is not learned again as quickly.
-    is_pretrained = config.run.pretrain > 0 or getattr(model.policy, "is_pretrained", False)
-    if is_pretrained or not isinstance(model, OnPolicyAlgorithm):
+    if not expects_fresh(config, model):
         return None
     return f"{begins}, which the first has not known from the beginning (--fresh-policy never does without)."
 
@@ -161,10 +194,7 @@ class _StatusCallback(BaseCallback):
         return True
 
 
-def choose(config: RunConfig, ensemble: RewardEnsemble, first: BaseAlgorithm, fresh: BaseAlgorithm) -> Choice:
-    """Which of two policies earns more by the reward model."""
-    earned = [
-        learned_return(ensemble, SB3Policy(model), config.required_environment, episodes=_EPISODES)
-        for model in (first, fresh)
-    ]
-    return Choice("fresh" if earned[1] > earned[0] else "first", *earned)
+def earned_by_reward(config: RunConfig, ensemble: RewardEnsemble, *models: BaseAlgorithm) -> list[float]:
+    """What policies earn in an episode by a reward model."""
+    environment = config.required_environment
+    return [learned_return(ensemble, SB3Policy(model), environment, episodes=_EPISODES) for model in models]

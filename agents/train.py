@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
@@ -17,7 +18,8 @@ from stable_baselines3.common.utils import get_device
 
 from agents.callbacks import EarlyEndCallback, ProgressCallback, RunInterrupted, StopRequest, stopped_by_alarm
 from agents.config import ASK_PEOPLE, RunConfig
-from agents.fresh_policy import choose, fresh_config, train_afresh, why_afresh
+from agents.fresh_policy import fresh_config, train_afresh, why_afresh
+from agents.judging import answers_for_judging, choose
 from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
@@ -44,7 +46,7 @@ from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.learners import find_learner
 from rlhf_envs.learners.normaliser import normalised, save_normaliser
 from rlhf_envs.learners.off_policy import OffPolicyConfig, check_memory
-from rlhf_envs.loop import FeedbackLoop, about_clips
+from rlhf_envs.loop import about_clips
 from rlhf_envs.report import write_report
 from rlhf_envs.rewards import RewardEnsemble
 from rlhf_envs.runs import RunDirectory, write_json
@@ -92,7 +94,8 @@ def train(
         env, model = build(config)
         cleanup.callback(env.close)
         progress = ProgressCallback(config.timesteps, console, stop)
-        scoring = progress.scoring = build_scoring(config, directory, env, progress)
+        reserved = answers_for_judging(config, model)
+        scoring = progress.scoring = build_scoring(config, directory, env, progress, reserved)
         cleanup.callback(scoring.close)
         scoring.kl = kl_penalty(config, model)
         if isinstance(scoring, PreferenceCallback):
@@ -135,7 +138,7 @@ def train(
             if reason is not None:
                 assert isinstance(scoring, PreferenceCallback)
                 progress.message(reason)
-                model, spent = _best_of_two(config, directory, model, scoring.loop, spent, console, stop, cleanup)
+                model, spent = _best_of_two(config, directory, model, scoring, spent, console, stop, cleanup)
                 progress.message(spent["fresh_policy"]["about"])
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
@@ -167,18 +170,18 @@ def _best_of_two(
     config: RunConfig,
     directory: RunDirectory,
     first: BaseAlgorithm,
-    loop: FeedbackLoop,
+    scoring: PreferenceCallback,
     spent: dict[str, Any],
     console: Console,
     stop: StopRequest,
     cleanup: ExitStack,
 ) -> tuple[BaseAlgorithm, dict[str, Any]]:
-    """Train a second policy on the final reward; the better of the two by it, and what both have taken.
+    """Train a second policy on the final reward; the better of the two, and what both have taken.
 
     Args:
         config, directory: of the run.
         first: the policy that was trained while answers came in.
-        loop: what it was trained by; its reward model is final.
+        scoring: what it was trained by; its reward model is what the second one is trained on.
         spent: what that has taken.
         console, stop: of the run.
         cleanup: closes the second training's environment in the end, as its policy still acts there.
@@ -188,10 +191,15 @@ def _best_of_two(
     cleanup.callback(env.close)
     kl = kl_penalty(settings, fresh)
     imitate = partial(_pretrain, settings, fresh) if config.run.pretrain > 0 else None
-    # Nobody is needed any more, so that a window that is closed ends nothing.
-    stop.ignore_conditions()
-    again = train_afresh(settings, directory, env, fresh, loop, kl, console, stop, imitate)
-    choice = choose(config, loop.ensemble, first, fresh)
+    loop = scoring.loop
+    # Nobody is needed meanwhile, so that a window that is closed ends nothing.
+    with stop.ignoring_conditions():
+        again = train_afresh(settings, directory, env, fresh, loop, kl, console, stop, imitate)
+    began = time.perf_counter()
+    choice = choose(config, loop, scoring.env.recorder, first, fresh, console, stop)
+    again["wall_seconds"] += (judging := time.perf_counter() - began)
+    if config.asks_people:
+        again["wait_seconds"] = again.get("wait_seconds", 0.0) + judging
     seconds = {name: value + again.get(name, 0.0) for name, value in spent.items() if name.endswith("_seconds")}
     figures = {**asdict(choice), "about": str(choice), "wall_seconds": again["wall_seconds"]}
     return fresh if choice.kept == "fresh" else first, {**spent, **seconds, "fresh_policy": figures}
@@ -303,9 +311,13 @@ def paid_environment(environment: EnvironmentRef, reward: str) -> EnvironmentRef
 
 
 def build_scoring(
-    config: RunConfig, directory: RunDirectory, env: PreferenceVecEnv, progress: ProgressCallback
+    config: RunConfig, directory: RunDirectory, env: PreferenceVecEnv, progress: ProgressCallback, reserved: int = 0
 ) -> ScoringCallback:
     """What fills in the rewards of a rollout: the learned reward, or as a baseline the environment's.
+
+    Args:
+        config, directory, env, progress: of the run.
+        reserved: answers of the budget that are kept for after the training.
 
     Raises:
         StoreError: if the run's store cannot be made or opened.
@@ -323,7 +335,7 @@ def build_scoring(
     callback = PreferenceCallback(
         env,
         store,
-        config.labels,
+        replace(config.labels, answers=config.labels.answers - reserved),
         config.annotator(),
         model.to(get_device(config.run.device)),
         config.seed,
@@ -333,6 +345,7 @@ def build_scoring(
         _preferred_demonstrations(config),
         progress.on_stage,
     )
+    callback.loop.reserved = reserved
     if config.offline is not None:
         callback.loop.stop_asking()
     elif asks_on is not None:

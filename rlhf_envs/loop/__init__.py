@@ -3,8 +3,9 @@
 from rlhf_envs.loop.choosing import SideSource
 from rlhf_envs.loop.clip_length import ClipLength, about_clips, clip_length, frame_rate
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.feedback_loop import FeedbackLoop, LoopState, RoundReport
+from rlhf_envs.loop.feedback_loop import FeedbackLoop
 from rlhf_envs.loop.selection import SELECTION_RULES, Candidates, SelectionRule
+from rlhf_envs.loop.state import LoopState, RoundReport
 
 __all__ = [
     "SELECTION_RULES",

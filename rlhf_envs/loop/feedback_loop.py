@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,11 +15,12 @@ from rlhf_envs.feedback.annotators import Annotator
 from rlhf_envs.feedback.annotators.demonstrator import Demonstrator
 from rlhf_envs.feedback.store import PreferenceStore, StoreLockedError
 from rlhf_envs.feedback.store.status import OwnerRequests
-from rlhf_envs.kinds import FeedbackKind
-from rlhf_envs.loop.alarm import AlarmState, HackingAlarm
+from rlhf_envs.kinds import Comparison, FeedbackKind
+from rlhf_envs.loop.alarm import HackingAlarm
 from rlhf_envs.loop.choosing import QueryChooser, SideSource
 from rlhf_envs.loop.clip_length import about_answers
 from rlhf_envs.loop.config import FeedbackConfig, due
+from rlhf_envs.loop.state import LoopState, RoundReport
 from rlhf_envs.loop.status import StatusReporter, withdraw_stop
 from rlhf_envs.queries import AccuracySource, Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
@@ -37,9 +37,13 @@ from rlhf_envs.rewards import (
 from rlhf_envs.rewards import fit as fit_reward
 from rlhf_envs.rewards.encoding import Encoded
 from rlhf_envs.rewards.metrics import Predictions
+from rlhf_envs.segments import Segment
 from rlhf_envs.terminal import counted
 
 _Result = TypeVar("_Result")
+
+Pair = tuple[Segment, Segment, Mapping[str, Any]]
+"""The segments of a comparison in screen order, and the context of its query."""
 
 FEWEST_TESTED = 10
 """Of fewer predicted answers none says whether the target accuracy is reached."""
@@ -48,68 +52,6 @@ UNLABELLED_SEGMENTS = 256
 """Recent segments that a fit is given beside the labelled ones, where it makes use of them."""
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass
-class LoopState:
-    """How far a loop has come; what a checkpoint holds beside the reward model. JSON values only.
-
-    Attributes:
-        round: the number of the next round of queries.
-        asked, held_out: queries that were asked to train on, and to test with.
-        spent: answers that these and all others, such as repeated pairs, have cost.
-        demonstrated: comparisons with demonstrations.
-        checked_before: repeated pairs, practice and corrections that the store held before the run.
-        cursor: how far the store was read; labels: how many answers taught something by then.
-        test_accuracy: see `RoundReport`; tested: of how many answers it is the share.
-        generator: the state of the random generator.
-        alarm: what is known of reward hacking.
-    """
-
-    round: int = 0
-    asked: int = 0
-    held_out: int = 0
-    spent: int = 0
-    demonstrated: int = 0
-    checked_before: int = 0
-    cursor: int = 0
-    labels: int = 0
-    test_accuracy: float | None = None
-    tested: int = 0
-    generator: dict[str, Any] = field(default_factory=dict)
-    alarm: AlarmState = field(default_factory=AlarmState)
-
-
-@dataclass(frozen=True)
-class RoundReport:
-    """What one visit to the loop did.
-
-    Attributes:
-        asked: questions that were asked to train on.
-        labels: that the reward model knows by now.
-        fit: how fitting went, or None where there was nothing new to learn.
-        test_accuracy: share of decisive answers that the model predicts without having been trained on them (see
-            `accuracy_from`), or None before there are any.
-        fit_seconds: what fitting took.
-        concerns: what people should know of that keeps the run from learning, a sentence each.
-        stop_requested: whether the owner of the run wants training to end here, to be resumed.
-        accuracy_from: which answers `test_accuracy` is about.
-        alarm: why the policy may be hacking the reward, where that has shown itself just now, in a sentence.
-        tested: of how many answers `test_accuracy` is the share.
-        wait_seconds: how long annotators, or the owner who had paused the run, kept training waiting.
-    """
-
-    asked: int
-    labels: int
-    fit: FitReport | None
-    test_accuracy: float | None
-    fit_seconds: float
-    stop_requested: bool = False
-    concerns: tuple[str, ...] = ()
-    accuracy_from: AccuracySource = AccuracySource.OUT_OF_FOLD
-    alarm: str | None = None
-    tested: int = 0
-    wait_seconds: float = 0.0
 
 
 class FeedbackLoop:
@@ -134,6 +76,7 @@ class FeedbackLoop:
         stopped_by_alarm: whether training is to end because of it (`FeedbackConfig.on_alarm`).
         known_concerns: those of `concerns` that were there before anything was asked.
         side_sources: further rollouts to ask about; none unless some are added.
+        reserved: answers beyond those of the configuration that are kept for `compare`.
 
     Raises:
         ValueError: if the annotator does not answer all kinds that are asked; or if demonstrations are wanted and
@@ -175,6 +118,7 @@ class FeedbackLoop:
             self._demonstrator = Demonstrator(demonstrations, config.steps)
         self.known_concerns: tuple[str, ...] = ()
         self.side_sources: list[SideSource] = []
+        self.reserved = 0
         self._concern: str | None = None
         self._served = False
         self.alarm = HackingAlarm(config.steps, seed)
@@ -245,6 +189,46 @@ class FeedbackLoop:
         self._known_before = max((answer.id for answer in self.store.live_answers()), default=0)
         self._chooser.remember([query for query in queries if query.only_for is None])
 
+    def compare(
+        self,
+        pairs: Sequence[Pair],
+        name: str,
+        recorder: SegmentRecorder,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Ask which of two segments is better, of pairs that no rule has chosen, and learn from the answers as well.
+
+        It is for the end of a training. The same call again, as after a crash, asks nothing twice.
+
+        Args:
+            pairs: the segments in screen order, and the context of their query.
+            name: how the keys of these queries begin; nothing is asked anew where the store has such keys.
+            recorder: the last rollouts, as `visit` takes them.
+            give_up: whether to wait for people no longer.
+
+        Raises:
+            ValueError: as the annotator, if that is code.
+        """
+        progress, config = self.progress, self.config
+        queries = [
+            Query(f"{name}/{number}", progress.round, (left, right), Comparison.name, Purpose.TRAIN, context)
+            for number, (left, right, context) in enumerate(pairs)
+        ]
+        self._once_free(partial(self.store.ask, queries, config.overlap))
+        progress.asked += len(queries)
+        progress.spent += config.overlap * len(queries)
+        if self.annotator is not None:
+            self._once_free(partial(self.annotator.serve, self.store))
+        else:
+            self._wait_for_all(give_up)
+        known = self._answers.cursor
+        if self._answers.read(progress.round):
+            self._predict_fresh(known)
+            self._fit(recorder)
+            self.ensemble.normalise(recorder.latest_transitions())
+            self._test()
+        self.state()
+
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
         """Do what is due after a rollout: ask, wait, read, fit.
 
@@ -257,7 +241,7 @@ class FeedbackLoop:
             "timesteps": timesteps,
             "total_timesteps": total_timesteps,
             "labels": len(self.dataset),
-            "answers": self.budget,
+            "answers": self.budget + self.reserved,
             "overlap": self.config.overlap,
         }
         began = time.perf_counter()
@@ -512,6 +496,13 @@ class FeedbackLoop:
             self.status.report("waiting", missing)
             queries = counted(counts.open, "query", "queries")
             self._pause(f"{counted(missing, 'answer')}, with {queries} open in the store")
+
+    def _wait_for_all(self, give_up: Callable[[], bool]) -> None:
+        """Wait until nothing is open, or it is not worth waiting for."""
+        while (missing := self.store.counts()[Purpose.TRAIN].open) and not (self._requests.stop or give_up()):
+            self.status.report("waiting", missing)
+            time.sleep(_POLL_SECONDS)
+            self._requests = OwnerRequests.of(self.store.statuses())
 
     def _pause(self, awaited: str) -> None:
         if self.on_wait is not None:

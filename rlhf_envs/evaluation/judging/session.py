@@ -334,8 +334,10 @@ class ClipRecorder:
     Args:
         environment: which one, or its id.
         clip_seconds: how long a clip lasts at the environment's own frame rate.
+        length: how many steps it has, in place of `clip_seconds`.
         moments: at how many steps, spread evenly over the episode, clips begin.
         needs_pictures: refuse an environment that cannot be drawn.
+        takes_pictures: whether an environment whose states cannot be drawn is rendered if it can be.
 
     Attributes:
         length: steps in a clip.
@@ -347,13 +349,20 @@ class ClipRecorder:
     """
 
     def __init__(
-        self, environment: EnvironmentRef | str, *, clip_seconds: float, moments: int, needs_pictures: bool
+        self,
+        environment: EnvironmentRef | str,
+        *,
+        clip_seconds: float = 3.5,
+        length: int | None = None,
+        moments: int,
+        needs_pictures: bool,
+        takes_pictures: bool = True,
     ) -> None:
         environment = EnvironmentRef.of(environment)
-        self._env, self._snapshots = _recordable(environment)
+        self._env, self._snapshots = _recordable(environment, takes_pictures)
         self.copies = Copies(environment, [self._env])
         self._frames = None
-        if self._snapshots is None and self._env.render_mode == "rgb_array":
+        if takes_pictures and self._snapshots is None and self._env.render_mode == "rgb_array":
             self._frames = FrameCapture(lambda _: [self._env.render()], 1, 1)
         if needs_pictures and self._snapshots is None and self._frames is None:
             raise ValueError(
@@ -361,8 +370,9 @@ class ClipRecorder:
                 "render as 'rgb_array'; --feedback oracle judges it without pictures."
             )
         steps = environment.episode_length()
-        rate = clip_painter(environment).frames_per_second
-        self.length = min(max(round(clip_seconds * rate), 1), steps)
+        if length is None:
+            length = max(round(clip_seconds * clip_painter(environment).frames_per_second), 1)
+        self.length = min(length, steps)
         self.starts = tuple(np.unique(np.linspace(0, steps - self.length, moments).round().astype(int)).tolist())
 
     def clip(self, policy: AnyPolicy, seed: int, start: int) -> Segment:
@@ -396,12 +406,12 @@ class ClipRecorder:
         self.copies.close()
 
 
-def _recordable(ref: EnvironmentRef) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
+def _recordable(ref: EnvironmentRef, takes_pictures: bool) -> tuple[gym.Env[Any, Any], SnapshotSource | None]:
     """The environment after a reset, and the source of its states; without one it renders pictures if it can."""
     env = ref.make()
     env.reset(seed=0)
     source = snapshot_source(env)
-    if source is not None or "rgb_array" not in (env.metadata.get("render_modes") or ()):
+    if source is not None or not takes_pictures or "rgb_array" not in (env.metadata.get("render_modes") or ()):
         return env, source
     env.close()
     env = ref.make("rgb_array")
