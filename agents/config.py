@@ -113,8 +113,9 @@ class RunOptions:
             that were asked about. "always": after any training. "never": after none. None follows where nothing was
             asked, or where --on-alarm stop has ended the training.
         judging_share: which share of the answers, from 0 to below 1, is kept to choose between the two policies, where
-            a second one is expected: people compare clips of both from equal starts, and the one that they prefer by at
-            least two answers is kept, whatever the reward says. Shares of fewer than four comparisons are not kept.
+            a second one is expected: clips of both from equal starts are compared, the reward learns from the answers,
+            and the policy that then earns more by it is kept, or the one that is clearly preferred. Shares of fewer
+            than four comparisons are not kept.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
             there are several cores, and their states cannot be recorded anyway.

@@ -35,8 +35,7 @@ _EPISODES = 50
 _FEWEST_STEPS = 20_000
 """In fewer no policy learns much, so that to begin again would tell nothing."""
 
-_LEAD = 2
-"""So many answers more overrule what the reward says. Both err, and where they differ little, answers err as often."""
+_CLEAR_LEAD = 4
 
 Kept = Literal["first", "fresh"]
 
@@ -46,10 +45,11 @@ class Choice:
     """Which of two policies a run keeps.
 
     Attributes:
-        first, fresh: what they earn in an episode by the final reward.
-        first_preferred, fresh_preferred, ties: answers to comparisons of their clips.
-        kept: the one that was preferred, where it was by two answers more than the other at least; otherwise the one
-            that earns more.
+        first, fresh: what they earn in an episode by the final reward, which has learned from comparisons of their
+            clips as well.
+        first_preferred, fresh_preferred, ties: answers to these comparisons.
+        kept: the one that earns more, unless the other was clearly preferred: by a lead of at least four answers and of
+            half of all.
     """
 
     first: float
@@ -61,22 +61,24 @@ class Choice:
 
     def __post_init__(self) -> None:
         lead = self.fresh_preferred - self.first_preferred
-        decides = float(lead) if abs(lead) >= _LEAD else self.fresh - self.first
+        is_clear = abs(lead) >= max(_CLEAR_LEAD, (self.fresh_preferred + self.first_preferred + self.ties) / 2)
+        decides = lead if is_clear else self.fresh - self.first
         object.__setattr__(self, "kept", "fresh" if decides > 0 else "first")
 
     def __str__(self) -> str:
         earned = {"first": self.first, "fresh": self.fresh}
         preferred = {"first": self.first_preferred, "fresh": self.fresh_preferred}
         other: Kept = "first" if self.kept == "fresh" else "fresh"
-        why = f"by that reward it earns {earned[self.kept]:.1f} in an episode, the other {earned[other]:.1f}."
-        if answers := sum(preferred.values()) + self.ties:
-            why = (
-                f"in {counted(answers, 'comparison')} of their clips it was preferred {preferred[self.kept]} times and "
-                f"the other {preferred[other]} times; {why}"
+        answers = sum(preferred.values()) + self.ties
+        compared = ""
+        if answers:
+            compared = (
+                f" In {counted(answers, 'comparison')} of their clips, which the reward has learned from as well, it was "
+                f"preferred {preferred[self.kept]:,} times, and the other {preferred[other]:,} times."
             )
         return (
-            f"Of the first policy and one that was trained from scratch on the final reward, the {self.kept} one is "
-            f"kept: {why}"
+            f"Of the first policy and one that was trained from scratch, the {self.kept} one is kept: by the final "
+            f"reward it earns {earned[self.kept]:.1f} in an episode, the other {earned[other]:.1f}.{compared}"
         )
 
 
@@ -194,7 +196,12 @@ class _StatusCallback(BaseCallback):
         return True
 
 
-def earned_by_reward(config: RunConfig, ensemble: RewardEnsemble, *models: BaseAlgorithm) -> list[float]:
-    """What policies earn in an episode by a reward model."""
+def earned_by_reward(
+    config: RunConfig, ensemble: RewardEnsemble, first: BaseAlgorithm, fresh: BaseAlgorithm
+) -> tuple[float, float]:
+    """What two policies earn in an episode by a reward model."""
     environment = config.required_environment
-    return [learned_return(ensemble, SB3Policy(model), environment, episodes=_EPISODES) for model in models]
+    by_first, by_fresh = (
+        learned_return(ensemble, SB3Policy(model), environment, episodes=_EPISODES) for model in (first, fresh)
+    )
+    return by_first, by_fresh

@@ -1,7 +1,7 @@
 """The last answers of a run choose between its two policies, whose clips from equal starts are compared.
 
-A learned reward can be wrong about the very policy that was trained on it: it then earns much by that reward, and so it
-would be kept. People see the difference at once.
+A learned reward can be wrong about the very policy that was trained on it, which then earns much by that reward, and so
+would be kept. Few comparisons tell it where it is wrong, and then it chooses well, also where people err.
 """
 
 from __future__ import annotations
@@ -69,15 +69,13 @@ def choose(
     console: Console,
     stop: StopRequest,
 ) -> Choice:
-    """Which of two policies is kept: by what people prefer, and by what they earn.
+    """Which of two policies is kept: that which earns more by the reward once it has learned from comparisons of both.
 
-    The comparisons cost the answers that the loop has kept for them (`FeedbackLoop.reserved`). Where none are kept, or
-    there is nobody to answer any more, it is the one that earns more.
+    These cost the answers that the loop has kept for them (`FeedbackLoop.reserved`).
 
     Args:
         config: of the run.
-        loop: of the first training; the reward model is fitted to the new answers as well, after the policies' returns
-            were taken.
+        loop: of the first training; its reward model is fitted to the new answers as well.
         recorder: the last rollouts of that training.
         first, fresh: the policies.
         console: told what is waited for.
@@ -86,19 +84,16 @@ def choose(
     Raises:
         ValueError: as the annotator, if that is code.
     """
-    by_first, by_fresh = earned_by_reward(config, loop.ensemble, first, fresh)
     key = f"{_KEY}/{config.timesteps}"
     overlap, store = loop.config.overlap, loop.store
     # A run that was extended has spent them on the policies that it had before.
     earlier = [name for name in store.keys(Purpose.TRAIN) if name.startswith(f"{_KEY}/") and not name.startswith(key)]
     loop.progress.spent += overlap * len(earlier)
-    comparisons = loop.reserved // overlap - len(earlier)
-    if comparisons <= 0:
-        return Choice(by_first, by_fresh)
+    comparisons = max(loop.reserved // overlap - len(earlier), 0)
     pairs = _pairs(config, loop, {"first": SB3Policy(first), "fresh": SB3Policy(fresh)}, key, comparisons)
     if not config.asks_people:
         loop.compare(pairs, key, recorder)
-    else:
+    elif pairs:
         console.print(
             f"The last {counted(len(pairs), 'question')}, about the two policies, can be answered now. To close the "
             "window or the page, or Ctrl-C, chooses by what was answered until then.",
@@ -111,7 +106,8 @@ def choose(
     for answer in store.each_live_answer(Purpose.TRAIN):
         if answer.context.get("policies") == key and answer.choice not in (None, Answer.SKIP):
             preferred[answer.context.get(answer.choice, "ties")] += 1
-    return Choice(by_first, by_fresh, preferred["first"], preferred["fresh"], preferred["ties"])
+    earned = earned_by_reward(config, loop.ensemble, first, fresh)
+    return Choice(*earned, preferred["first"], preferred["fresh"], preferred["ties"])
 
 
 def _pairs(
@@ -122,6 +118,8 @@ def _pairs(
     Where one policy's episode terminates, the clip may go on with absorbing steps. Pairs are left out in which an
     episode is truncated before the clip ends.
     """
+    if not count:
+        return []
     environment, length, absorbing = config.required_environment, loop.config.steps, loop.ensemble.encoder.absorbing
     lived, terminated = zip(*(_ends(policy, environment, count) for policy in policies.values()), strict=True)
     beyond = math.ceil(length / 2) if absorbing else length

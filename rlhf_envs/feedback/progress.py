@@ -164,6 +164,12 @@ class SessionProgress:
             return "Nothing to answer right now", "Training goes on as soon as it has the answers that it waits for."
         if state == "training" and self._second_policy:
             far = "" if done is None else f", {done:.0%} done"
+            if self.to_come:
+                rest = f"{self.to_come:,} {'question' if self.to_come == 1 else 'questions'}"
+                return (
+                    "Nothing to answer right now",
+                    f"The last {rest} will be about a second policy, in training{far}.",
+                )
             return "All done, thank you", f"Nothing more is asked; a second policy is in training{far}."
         if state == "training":
             far = "" if done is None else f" It is {done:.0%} done."
@@ -174,7 +180,7 @@ class SessionProgress:
 
     @property
     def _second_policy(self) -> bool:
-        """Whether what is in training is a second policy, about which nobody is asked."""
+        """Whether what is in training is a second policy, about which nobody is asked until it is trained."""
         return (self.training or {}).get("second_policy") is True
 
     def _quiet_seconds(self, now: float | None) -> float:

@@ -100,8 +100,12 @@ def test_what_a_policy_has_gained_is_told_by_the_last_tenth_of_training() -> Non
 
 
 def test_it_is_said_which_policy_is_kept_and_why() -> None:
-    assert str(Choice("fresh", -14.7, 1315.0)).endswith(
-        "the fresh one is kept: by that reward it earns 1315.0 in an episode, the other -14.7."
+    assert str(Choice(-14.7, 1315.0)).endswith(
+        "the fresh one is kept: by the final reward it earns 1315.0 in an episode, the other -14.7."
+    )
+    assert str(Choice(-14.7, 1315.0, first_preferred=8, fresh_preferred=1, ties=1)).endswith(
+        "the first one is kept: by the final reward it earns -14.7 in an episode, the other 1315.0. In 10 comparisons "
+        "of their clips, which the reward has learned from as well, it was preferred 8 times, and the other 1 times."
     )
 
 
