@@ -84,10 +84,11 @@ def choose(
     Raises:
         ValueError: as the annotator, if that is code.
     """
-    key = f"{_KEY}/{config.timesteps}"
     overlap, store = loop.config.overlap, loop.store
+    key = f"{_KEY}/{config.timesteps}"
+    asked = [name for name in store.keys(Purpose.TRAIN) if name.startswith(f"{_KEY}/")]
     # A run that was extended has spent them on the policies that it had before.
-    earlier = [name for name in store.keys(Purpose.TRAIN) if name.startswith(f"{_KEY}/") and not name.startswith(key)]
+    earlier = [name for name in asked if not name.startswith(f"{key}/")]
     loop.progress.spent += overlap * len(earlier)
     comparisons = max(loop.reserved // overlap - len(earlier), 0)
     pairs = _pairs(config, loop, {"first": SB3Policy(first), "fresh": SB3Policy(fresh)}, key, comparisons)

@@ -60,6 +60,20 @@ def test_figures_that_are_missing_are_left_out() -> None:
     assert progress(curve=None).curve == ()
 
 
+@pytest.mark.parametrize(
+    ("to_come", "said"),
+    [
+        (0, "Nothing more is asked; a second policy is in training, 45% done."),
+        (1, "The last question waits for a second policy, which is in training, 45% done."),
+        (10, "The last 10 questions wait for a second policy, which is in training, 45% done."),
+    ],
+)
+def test_people_are_told_whether_more_is_asked_once_a_second_policy_is_trained(to_come: int, said: str) -> None:
+    training = {**STATUS, "second_policy": True}
+    now = SessionProgress(12, 40, 40, 3.14, training, posted_at=1000.0, to_come=to_come)
+    assert now.idle_text(now=1001.0)[1] == said
+
+
 @pytest.mark.parametrize("state", ["training", "waiting", "paused", "stopped", "finished"])
 def test_there_is_something_to_say_in_every_state_while_nothing_is_asked(state: str) -> None:
     headline, sentence = progress(state=state).idle_text(now=1001.0)
