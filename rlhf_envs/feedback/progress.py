@@ -165,11 +165,9 @@ class SessionProgress:
         if state == "training" and self._second_policy:
             far = "" if done is None else f", {done:.0%} done"
             if self.to_come:
-                rest = f"{self.to_come:,} {'question' if self.to_come == 1 else 'questions'}"
-                return (
-                    "Nothing to answer right now",
-                    f"The last {rest} will be about a second policy, in training{far}.",
-                )
+                waiting = "question waits" if self.to_come == 1 else f"{self.to_come:,} questions wait"
+                said = f"The last {waiting} for a second policy, which is in training{far}."
+                return "Nothing to answer right now", said
             return "All done, thank you", f"Nothing more is asked; a second policy is in training{far}."
         if state == "training":
             far = "" if done is None else f" It is {done:.0%} done."
