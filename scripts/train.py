@@ -82,6 +82,7 @@ _COMMON = (
     ("--pretrain N", "imitate so many demonstrations first ({pretrain})"),
     ("--kl-coef C", "what a nat of KL from the pretrained policy costs; --kl-target adapts it ({kl_coef})"),
     ("--fresh-policy WHEN", "train a second policy on the final reward: auto, always or never ({fresh_policy})"),
+    ("--judging-share S", "of the answers, to choose between the two policies ({judging_share})"),
     ("--store URL", "a PostgreSQL database that several machines share"),
     ("--tracker NAME", "show the curves in wandb or trackio ({tracker}); see also --tracker-project"),
     ("--device WHERE", "cpu, cuda or auto ({device})"),
