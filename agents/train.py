@@ -472,8 +472,6 @@ def _metrics(
         if config.offline is not None:
             metrics["answers"] = sum(tally.given for tally in scoring.loop.store.tallies().values())
     concerns += metrics.get("concerns", [])
-    if "fresh_policy" in spent:
-        concerns.append(spent["fresh_policy"]["about"])
     if concerns:
         metrics["concerns"] = concerns
     if measurements.missing:

@@ -425,11 +425,12 @@ def test_time_spent_waiting_for_people_is_no_time_of_computing(copied: RunDirect
 
 def test_the_time_of_a_second_training_is_not_that_of_the_steps_of_the_first(copied: RunDirectory) -> None:
     as_baseline(copied)
-    spent = {"wall_seconds": 100.0, "wait_seconds": 0.0, "timesteps": 2000, "fresh_policy": {"wall_seconds": 60.0}}
+    second = {"wall_seconds": 60.0, "about": "Of two policies, the first one is kept."}
+    spent = {"wall_seconds": 100.0, "wait_seconds": 0.0, "timesteps": 2000, "fresh_policy": second}
     write_json(copied.metrics_path, copied.read_metrics() | spent)
     page = " ".join(text_of(write_report(copied)).split())
     assert "of it 60 s for a second policy; 50 steps a second of computing" in page
-    assert "These curves are of the first training." in page
+    assert "These curves are of the first training." in page and page.count(second["about"]) == 1
 
 
 @pytest.mark.parametrize("viewport", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
