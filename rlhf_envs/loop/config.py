@@ -119,9 +119,9 @@ class FeedbackConfig:
         kind_settings: settings of the kinds, such as "ranking.size=5" or "rating.gamma=0.9".
         selection: which segments are asked about: any ("uniform"), those on which the reward model's members differ
             most ("disagreement"), those whose answer is least certain ("entropy"), those on which the members differ
-            spread out, so that a batch does not ask the same again and again ("diverse"), those whose answers are
-            expected to tell most about the reward ("information"), or a rule of one's own as "module:Name", or in code
-            as the function itself.
+            spread out, so that a batch does not ask the same again and again ("diverse"), those whose answers would
+            tell how much better the policy has become ("value"), those whose answers are expected to tell most about
+            the reward ("information"), or a rule of one's own as "module:Name", or in code as the function itself.
         candidates_per_query: how many times more candidates are considered than asked.
         near_ties: which share of the candidates, from 0 to below 1, is left out once there was an answer, because all
             of the reward model's members take them for ties.

@@ -5,8 +5,7 @@ A candidate is a group of k segments: two to compare, more to rank, one to rate.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlhf_envs.observations import Observations, named_arrays
+from rlhf_envs.loop.descriptors import describe_steps, standardised
+from rlhf_envs.observations import Observations
 from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
 from rlhf_envs.registry import Registry
 from rlhf_envs.rewards import RewardEnsemble
-from rlhf_envs.rewards.encoding import thumbnails
 from rlhf_envs.wrappers.faults import described
 
 _NEAR_IDENTICAL = 0.05
@@ -31,9 +30,6 @@ _MOST_ASKED = 1_000
 """Of so many earlier queries the information is counted; of more, a sample stands for all."""
 
 _SMALLEST_VARIANCE = 1e-12
-
-_MOST_NUMBERS = 1024
-_PROJECTED = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +171,39 @@ def select_diverse(
     A batch of the most disputed groups alone tends to ask the same thing many times over. Greedy k-centre (Sener &
     Savarese 2018, algorithm 1) takes, again and again, the group that lies farthest from all those taken so far.
     """
-    shortlist = _most_disputed(candidates, _SHORTLIST * count)
+    return _spread_out(candidates, _most_disputed(candidates, _SHORTLIST * count), count)
+
+
+def select_value(
+    candidates: Candidates, count: int, ensemble: RewardEnsemble, asked: Sequence[Query], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Groups whose answers would tell how much better the policy has become, spread out as in `select_diverse`.
+
+    The members differ about that too: about the mean return of recent segments less that of segments that were asked
+    before. A group is worth its answer as far as its predicted difference goes with that over the members, which is the
+    absolute covariance of both, in standard deviations of the latter. So what members dispute that has nothing to do
+    with where the policy goes is not asked.
+
+    As `select_diverse` before there was an answer, and where no segment was asked before.
+    """
+    returns = candidates.returns.astype(np.float64)
+    earlier = np.unique(candidates.groups[candidates.asked_before])
+    recent = np.unique(candidates.groups[~candidates.asked_before])
+    if not (ensemble.fits and len(earlier) and len(recent)):
+        return select_diverse(candidates, count, ensemble, asked, rng)
+    gains = returns[:, recent].mean(axis=1) - returns[:, earlier].mean(axis=1)
+    gains -= gains.mean()
+    groups = candidates.groups
+    pairs = _every_two(groups)
+    differences = np.stack([returns[:, right] - returns[:, left] for left, right in pairs], axis=2)
+    differences -= differences.mean(axis=0)
+    covariances = np.abs(np.einsum("k,kmp->mp", gains, differences)) / len(gains)
+    worth = covariances.mean(axis=1) / max(gains.std(), _SMALLEST_VARIANCE)
+    return _spread_out(candidates, np.argsort(-worth, kind="stable")[: _SHORTLIST * count], count)
+
+
+def _spread_out(candidates: Candidates, shortlist: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """As many of a shortlist as are wanted, by greedy k-centre from its first."""
     if len(shortlist) <= count:
         return shortlist
     features = candidates.features[shortlist]
@@ -307,6 +335,7 @@ SELECTION_RULES.register("uniform", select_uniform)
 SELECTION_RULES.register("disagreement", select_disagreement)
 SELECTION_RULES.register("entropy", select_entropy)
 SELECTION_RULES.register("diverse", select_diverse)
+SELECTION_RULES.register("value", select_value)
 SELECTION_RULES.register("information", select_information)
 
 
@@ -497,50 +526,6 @@ def _ends(index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp], 
     lived = (index >= 0).sum(axis=1)
     last = np.take_along_axis(index, np.maximum(lived - 1, 0)[:, None], axis=1)[:, 0]
     return index[:, 0], last, lived < index.shape[1]
-
-
-def describe_steps(
-    observations: Observations, actions: NDArray[np.generic], pictures: Mapping[str, NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """What happens in B steps as numbers, (B, F) float32: everything, but of large arrays an excerpt.
-
-    Pictures are reduced to thumbnails, other arrays of more than `_MOST_NUMBERS` numbers by a fixed random projection
-    (a count sketch, Charikar et al. 2002).
-
-    Args:
-        observations, actions: (B, *obs) and (B, *act).
-        pictures: those of the observations that are pictures, by their keys (of a single one the empty text), shrunk
-            to (B, channels, height, width).
-    """
-    count = len(actions)
-    parts = [part.reshape(count, math.prod(part.shape[1:])) for _, part in named_arrays(observations)]
-    for place, (key, _) in enumerate(named_arrays(observations)):
-        if parts[place].shape[1] > _MOST_NUMBERS:
-            shrunk = thumbnails(pictures[key]) if key in pictures else _project(parts[place])
-            parts[place] = shrunk.reshape(count, -1)
-    parts.append(actions.reshape(count, math.prod(actions.shape[1:])))
-    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts], axis=1)
-
-
-def standardised(described: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Numbers that describe steps, (M, T, F), to mean 0 and std 1, without those that are the same in all steps."""
-    spread = described.std(axis=(0, 1))
-    varied = spread > 1e-8
-    if not varied.all():
-        described, spread = described[..., varied], spread[varied]
-    described -= described.mean(axis=(0, 1))
-    described /= spread
-    return described
-
-
-def _project(numbers: NDArray[Any]) -> NDArray[np.float32]:
-    """(B, width) as (B, `_PROJECTED`): each column is added, with a random sign, to one of so many sums."""
-    width = numbers.shape[1]
-    rng = np.random.default_rng(width)
-    order, signs = rng.permutation(width), rng.choice(np.array([-1, 1], np.float32), width)
-    starts = np.arange(_PROJECTED) * width // _PROJECTED
-    projected: NDArray[np.float32] = np.add.reduceat(numbers[:, order] * signs, starts, axis=1, dtype=np.float32)
-    return projected
 
 
 def group_segments(windows: Windows, described: NDArray[np.float32], size: int) -> NDArray[np.intp]:

@@ -14,16 +14,15 @@ from rlhf_envs.feedback import PreferenceStore, Purpose, make_annotator
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
 from rlhf_envs.loop.choosing import QueryChooser, SegmentPool
+from rlhf_envs.loop.descriptors import describe_steps, standardised
 from rlhf_envs.loop.selection import (
     SELECTION_RULES,
     Candidates,
     choose,
-    describe_steps,
     group_preferences,
     group_segments,
     make_candidates,
     select_uniform,
-    standardised,
     without_near_ties,
 )
 from rlhf_envs.queries import Query
@@ -151,6 +150,39 @@ def test_entropy_asks_what_is_least_certain(ensemble):
     pool.preferences[:] = 0.95
     pool.preferences[:, [3, 77]] = 0.5
     assert set(select("entropy", pool, 2, ensemble)) == {3, 77}
+
+
+def value_candidates():
+    """Pairs of a recent segment with an earlier one. Members differ about how much better recent ones are."""
+    pool = candidates(40)
+    pool.ages[:, 1] = np.inf
+    pool.returns[:] = 0
+    pool.returns[:, :40] = np.array([-2, -1, 0, 1, 2])[:, None]
+    # What two pairs show is rated alike by all: recent as earlier.
+    pool.returns[:, 40:60] = pool.returns[:, :20]
+    # About these they differ far more, and about something else.
+    pool.returns[:, [3, 77 - 40]] += 10 * np.array([1, -1, 0, -1, 1])[:, None]
+    return pool
+
+
+def test_value_asks_what_would_tell_how_much_better_the_policy_has_become(ensemble):
+    pool = value_candidates()
+    # Members differ about how far all of the second half has come, and nowhere else in step with that.
+    assert set(select("value", pool, 5, ensemble)) <= {*range(20, 40)}
+    assert 3 in select("disagreement", replace(pool, preferences=spread(pool)), 2, ensemble)
+
+
+def spread(pool):
+    left, right = pool.groups.T
+    return (pool.returns[:, right] - pool.returns[:, left])[..., None]
+
+
+def test_value_is_diverse_as_long_as_there_is_nothing_to_compare_with(ensemble):
+    for pool in (candidates(), replace(candidates(), ages=np.full((200, 2), np.inf, np.float32))):
+        assert select("value", pool, 9, ensemble).tolist() == select("diverse", pool, 9, ensemble).tolist()
+    ensemble.fits = 0
+    chosen = select("value", value_candidates(), 9, ensemble).tolist()
+    assert chosen == select("diverse", value_candidates(), 9, ensemble).tolist()
 
 
 def test_diverse_selection_does_not_ask_the_same_thing_twice(ensemble):
