@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.loop import FeedbackConfig, choosing
+from rlhf_envs.loop.candidates import make_candidates
 from rlhf_envs.loop.choosing import QueryChooser, SegmentPool, SideRecording
-from rlhf_envs.loop.selection import make_candidates
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.rewards import RewardEnsemble

@@ -11,16 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlhf_envs.kinds import Comparison, FeedbackKind
+from rlhf_envs.loop.candidates import make_candidates, without_near_ties
 from rlhf_envs.loop.config import FeedbackConfig
-from rlhf_envs.loop.selection import (
-    SELECTION_RULES,
-    SelectionRule,
-    choose,
-    make_candidates,
-    rule_name,
-    select_uniform,
-    without_near_ties,
-)
+from rlhf_envs.loop.selection import SELECTION_RULES, SelectionRule, choose, rule_name, select_uniform
 from rlhf_envs.observations import Observations, concatenate_observations, map_observations
 from rlhf_envs.queries import Purpose, Query
 from rlhf_envs.recording import SegmentRecorder, Windows

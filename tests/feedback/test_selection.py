@@ -13,18 +13,17 @@ from gymnasium import spaces
 from rlhf_envs.feedback import PreferenceStore, Purpose, make_annotator
 from rlhf_envs.kinds import KINDS
 from rlhf_envs.loop import FeedbackConfig, FeedbackLoop
-from rlhf_envs.loop.choosing import QueryChooser, SegmentPool
-from rlhf_envs.loop.descriptors import describe_steps, standardised
-from rlhf_envs.loop.selection import (
-    SELECTION_RULES,
+from rlhf_envs.loop.candidates import (
     Candidates,
-    choose,
+    describe_steps,
     group_preferences,
     group_segments,
     make_candidates,
-    select_uniform,
+    standardised,
     without_near_ties,
 )
+from rlhf_envs.loop.choosing import QueryChooser, SegmentPool
+from rlhf_envs.loop.selection import SELECTION_RULES, choose, select_uniform
 from rlhf_envs.queries import Query
 from rlhf_envs.recording import Windows
 from rlhf_envs.rewards import EnsembleConfig, RewardEnsemble
