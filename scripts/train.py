@@ -252,7 +252,6 @@ def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
         if mean is None
         else f"True return {mean:.1f} ± {metrics['true_return_std']:.1f}{compared} {trained}"
     ]
-    lines += [metrics["fresh_policy"]["about"]] if "fresh_policy" in metrics else []
     lines += metrics.get("concerns", [])
     lines += [alarm["reason"] for alarm in metrics.get("alarms", [])]
     lines += Measurements(metrics.get("not_measured")).sentences()
