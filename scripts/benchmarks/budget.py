@@ -41,10 +41,12 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "strengths of preference": {"labels.kinds": {"strength": 1.0}},
     "uniform questions": {"labels.selection": "uniform"},
     "questions by information": {"labels.selection": "information"},
+    "questions by value": {"labels.selection": "value"},
     "questions until 0.8 of training": {"labels.ask_until": 0.8},
     "exploration first": {"labels.explore_share": 0.05},
     "no exploration": {"labels.explore_share": 0.0},
     "no second policy": {"run.fresh_policy": "never"},
+    "no last comparisons": {"run.judging_share": 0.0},
     "dynamics loss": {"fit.dynamics": 1.0},
     "pseudo-labels": {"fit.pseudo_labels": 0.95},
 }
