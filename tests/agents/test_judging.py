@@ -57,7 +57,7 @@ def configured(environment: EnvironmentRef = RECOMMENDER, **changes: Any) -> Run
     run = {"evaluation_episodes": 4, "fresh_policy": "always", **changes.pop("run", {})}
     return RunConfig(
         environment,
-        **{"timesteps": 1024, **changes},
+        **{"timesteps": 256, **changes},
         labels=FeedbackConfig(**labels),
         ensemble=EnsembleConfig(members=2, hidden=(8,)),
         fit=FitConfig(steps=20, epochs=1),
@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_among_the_last_answers_ends_as_an_undisturbed_one(
 
 def test_a_run_that_is_extended_does_not_ask_them_again(tmp_path: Path) -> None:
     trained(tmp_path)
-    directory, metrics = trained(tmp_path, configured(timesteps=2048), resume=True)
+    directory, metrics = trained(tmp_path, configured(timesteps=512), resume=True)
     assert len(about_policies(directory)) == KEPT and metrics["answers"] == ANSWERS
     assert metrics["fresh_policy"]["first_preferred"] == metrics["fresh_policy"]["fresh_preferred"] == 0
 
