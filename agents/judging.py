@@ -90,7 +90,9 @@ def choose(
     # A run that was extended has spent them on the policies that it had before.
     earlier = [name for name in asked if not name.startswith(f"{key}/")]
     loop.progress.spent += overlap * len(earlier)
-    comparisons = max(loop.reserved // overlap - len(earlier), 0)
+    # Repeated pairs, which are asked while people answer, may have cost some of those that were kept.
+    kept = min(loop.reserved - overlap * len(earlier), loop.left)
+    comparisons = max(kept // overlap, len(asked) - len(earlier), 0)
     pairs = _pairs(config, loop, {"first": SB3Policy(first), "fresh": SB3Policy(fresh)}, key, comparisons)
     if not config.asks_people:
         loop.compare(pairs, key, recorder)

@@ -148,6 +148,11 @@ class FeedbackLoop:
         """Answers to ask for in all: what the configuration says, and what the owner of the run requested besides."""
         return self.config.answers + self._requests.extra_answers
 
+    @property
+    def left(self) -> int:
+        """Answers that were not asked for yet, those included that are kept for `compare`."""
+        return max(self.budget + self.reserved - max(self.progress.spent, self._answers_spent()), 0)
+
     def explores(self, timesteps: int, total_timesteps: int) -> bool:
         """Whether it is too early for the first question: the policy is to explore, and there is no reward yet."""
         early = timesteps < self.config.explore_share * total_timesteps
@@ -215,8 +220,8 @@ class FeedbackLoop:
             for number, (left, right, context) in enumerate(pairs)
         ]
         self._once_free(partial(self.store.ask, queries, config.overlap))
+        progress.spent = max(progress.spent, self._answers_spent()) + config.overlap * len(queries)
         progress.asked += len(queries)
-        progress.spent += config.overlap * len(queries)
         if self.annotator is not None:
             self._once_free(partial(self.annotator.serve, self.store))
         else:

@@ -184,6 +184,21 @@ def test_a_run_that_is_killed_among_the_last_answers_ends_as_an_undisturbed_one(
     assert metrics["reward_correlation"] == pytest.approx(undisturbed["reward_correlation"])
 
 
+def test_repeated_pairs_cost_some_of_the_answers_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_second = agents.train.train_afresh
+
+    def repeat_a_pair(config: RunConfig, directory: RunDirectory, *given: Any) -> dict[str, Any]:
+        with directory.open_store() as store:
+            query = next(iter(store.queries()))
+            check = Query("check/ann/1", query.round, query.segments, purpose=Purpose.CHECK, only_for="ann")
+            store.ask([check])
+        return train_second(config, directory, *given)
+
+    monkeypatch.setattr(agents.train, "train_afresh", repeat_a_pair)
+    directory, metrics = trained(tmp_path)
+    assert len(about_policies(directory)) == KEPT - 1 and metrics["answers"] == ANSWERS
+
+
 def test_a_run_that_is_extended_does_not_ask_them_again(tmp_path: Path) -> None:
     trained(tmp_path)
     directory, metrics = trained(tmp_path, configured(timesteps=512), resume=True)
