@@ -45,7 +45,12 @@ class StopRequest:
     @property
     def requested(self) -> bool:
         """Whether a stop was requested."""
-        return self._noted or (not self._ignores and any(condition() for condition in self._conditions))
+        return self._noted or (not self._ignores and self.condition_holds)
+
+    @property
+    def condition_holds(self) -> bool:
+        """Whether one of the conditions holds, ignored or not."""
+        return any(condition() for condition in self._conditions)
 
     def request(self) -> None:
         """Ask for a stop between rollouts."""

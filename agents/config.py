@@ -114,8 +114,8 @@ class RunOptions:
             asked, or where --on-alarm stop has ended the training.
         judging_share: which share of the answers, from 0 to below 1, is kept to choose between the two policies, where
             a second one is expected: clips of both from equal starts are compared, the reward learns from the answers,
-            and the policy that then earns more by it is kept, or the one that is clearly preferred. Shares of fewer
-            than four comparisons are not kept.
+            and the policy that then earns more by it is kept, or the one that is clearly preferred. They are asked also
+            where `target_accuracy` has ended other questions. Shares of fewer than four comparisons are not kept.
         evaluation_episodes: episodes on fresh seeds that the final policy is evaluated in.
         processes: whether third-party copies run in processes of their own; None does so where their steps are slow,
             there are several cores, and their states cannot be recorded anyway.
@@ -364,7 +364,7 @@ class RunConfig:
 
 _CHANGEABLE = (
     *(f"page.{name}" for name in ("host", "port", "url", "annotators")),
-    *("timesteps", "evaluation_episodes", "checkpoint_seconds", "threads", "device"),
+    *("timesteps", "judging_share", "evaluation_episodes", "checkpoint_seconds", "threads", "device"),
     *("tracker", "tracker_project"),
 )
 """The flags of a run that may be changed while it lasts, as they say how long and by what means, and not what it is."""
@@ -386,8 +386,9 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, An
 def refused_change(before: Mapping[str, Any], now: Mapping[str, Any], trained: int) -> str | None:
     """A change of settings that a run which has begun cannot take, in words: "answers = 8, not 9".
 
-    It may train for more steps, evaluate in another number of episodes, save more or less often, compute by other
-    means, and if people answer, show its queries to them elsewhere.
+    It may train for more steps, keep another share of the answers for the choice between policies, evaluate in another
+    number of episodes, save more or less often, compute by other means, and if people answer, show its queries to them
+    elsewhere.
 
     Args:
         before, now: all settings, as JSON values.

@@ -73,8 +73,8 @@ class Choice:
         compared = ""
         if answers:
             compared = (
-                f" Of {counted(answers, 'comparison')} of their clips, which the reward has learned from as well, it "
-                f"won {preferred[self.kept]:,} and lost {preferred[other]:,}."
+                f" Of {counted(answers, 'answer')} to comparisons of their clips, which the reward has learned from as "
+                f"well, it won {preferred[self.kept]:,} and lost {preferred[other]:,}."
             )
         return (
             f"Of the first policy and one that was trained from scratch, the {self.kept} one is kept: by the final "

@@ -23,7 +23,8 @@ from rlhf_envs.environment import EnvironmentRef
 from rlhf_envs.evaluation import SB3Policy
 from rlhf_envs.evaluation.episodes import FIRST_SEED, make_copies, play
 from rlhf_envs.evaluation.judging.session import ClipRecorder
-from rlhf_envs.evaluation.policies import AnyPolicy, bind
+from rlhf_envs.evaluation.policies import bind
+from rlhf_envs.feedback.store.status import OwnerRequests
 from rlhf_envs.kinds import Comparison
 from rlhf_envs.loop import FeedbackLoop
 from rlhf_envs.loop.feedback_loop import Pair
@@ -33,7 +34,7 @@ from rlhf_envs.randomness import uniform_by_name
 from rlhf_envs.recording import SegmentRecorder
 from rlhf_envs.terminal import counted
 
-_FIRST_SEED = 2 * FIRST_SEED
+_FIRST_SEED = 3 * FIRST_SEED
 """Neither training nor evaluation plays these episodes, so that the choice says nothing about the evaluation."""
 
 _FEWEST_COMPARISONS = 4
@@ -60,7 +61,7 @@ def answers_for_judging(config: RunConfig, model: BaseAlgorithm) -> int:
     return comparisons * labels.overlap if _FEWEST_COMPARISONS <= comparisons < labels.queries else 0
 
 
-def choose(
+def choose_policy(
     config: RunConfig,
     loop: FeedbackLoop,
     recorder: SegmentRecorder,
@@ -68,10 +69,11 @@ def choose(
     fresh: BaseAlgorithm,
     console: Console,
     stop: StopRequest,
-) -> Choice:
+) -> tuple[Choice, float]:
     """Which of two policies is kept: that which earns more by the reward once it has learned from comparisons of both.
 
-    These cost the answers that the loop has kept for them (`FeedbackLoop.reserved`).
+    These cost the answers that the loop has kept for them (`FeedbackLoop.reserved`). Where the screen of the run was
+    closed, so that nobody is there to answer, the choice is made by what was answered until then.
 
     Args:
         config: of the run.
@@ -79,42 +81,68 @@ def choose(
         recorder: the last rollouts of that training.
         first, fresh: the policies.
         console: told what is waited for.
-        stop: requested where people are not to be waited for any longer.
+        stop: of the run; a condition of it is a screen that was closed.
+
+    Returns:
+        The choice, and for how many seconds people were waited for.
 
     Raises:
         ValueError: as the annotator, if that is code.
+        RunInterrupted: if the run was asked to stop while it waited for people; it can be resumed.
     """
-    overlap, store = loop.config.overlap, loop.store
-    key = f"{_KEY}/{config.timesteps}"
-    asked = [name for name in store.keys(Purpose.TRAIN) if name.startswith(f"{_KEY}/")]
+    # Runs of the same seed have the same keys, by which scripted teachers draw.
+    key = f"{_KEY}/{loop.last_round}/{config.timesteps}"
+    overlap, store, progress = loop.config.overlap, loop.store, loop.progress
+    asked = _asked(loop)
     # A run that was extended has spent them on the policies that it had before.
-    earlier = [name for name in asked if not name.startswith(f"{key}/")]
-    loop.progress.spent += overlap * len(earlier)
+    earlier = sum(not name.startswith(f"{key}/") for name in asked)
+    progress.asked += earlier
+    progress.spent += overlap * earlier
     # Repeated pairs, which are asked while people answer, may have cost some of those that were kept.
-    kept = min(loop.reserved - overlap * len(earlier), loop.left)
-    comparisons = max(kept // overlap, len(asked) - len(earlier), 0)
-    pairs = _pairs(config, loop, {"first": SB3Policy(first), "fresh": SB3Policy(fresh)}, key, comparisons)
-    if not config.asks_people:
-        loop.compare(pairs, key, recorder)
-    elif pairs:
+    count = max(min(loop.reserved - overlap * earlier, loop.left) // overlap, len(asked) - earlier)
+    if config.asks_people and count > 0 and stop.condition_holds:
+        console.print(f"Nobody is there to answer the last {counted(count, 'question')}, about the two policies.")
+        count = 0
+    pairs = _pairs(config, loop, {"first": SB3Policy(first), "fresh": SB3Policy(fresh)}, key, max(count, 0))
+    if config.asks_people and pairs:
         console.print(
             f"The last {counted(len(pairs), 'question')}, about the two policies, can be answered now. To close the "
-            "window or the page, or Ctrl-C, chooses by what was answered until then.",
+            "window or the page goes on with what was answered until then, and so does --resume --judging-share 0 "
+            "after Ctrl-C.",
             highlight=False,
             soft_wrap=True,
         )
-        with stop.listening():
-            loop.compare(pairs, key, recorder, lambda: stop.requested)
+
+    def give_up() -> bool:
+        if OwnerRequests.of(store.statuses()).stop:
+            stop.request()
+        stop.check()
+        return stop.condition_holds or not loop.reserved
+
+    with stop.listening(), stop.ignoring_conditions():
+        waited = loop.compare(pairs, key, recorder, give_up)
     preferred: Counter[str] = Counter()
     for answer in store.each_live_answer(Purpose.TRAIN):
         if answer.context.get("policies") == key and answer.choice not in (None, Answer.SKIP):
             preferred[answer.context.get(answer.choice, "ties")] += 1
     earned = earned_by_reward(config, loop.ensemble, first, fresh)
-    return Choice(*earned, preferred["first"], preferred["fresh"], preferred["ties"])
+    return Choice(*earned, preferred["first"], preferred["fresh"], preferred["ties"]), waited
+
+
+def unasked_comparisons(loop: FeedbackLoop) -> int:
+    """How many of the comparisons that answers were kept for were not asked in a run that has ended."""
+    overlap = loop.config.overlap
+    return max(min(loop.reserved - overlap * len(_asked(loop)), loop.left) // overlap, 0)
+
+
+def _asked(loop: FeedbackLoop) -> list[str]:
+    """The keys of comparisons that the run has asked, and not an earlier one whose answers it has begun with."""
+    found = [name for name in loop.store.keys(Purpose.TRAIN) if name.startswith(f"{_KEY}/")]
+    return [name for name in found if int(name.split("/")[1]) >= loop.progress.first_round]
 
 
 def _pairs(
-    config: RunConfig, loop: FeedbackLoop, policies: Mapping[str, AnyPolicy], key: str, count: int
+    config: RunConfig, loop: FeedbackLoop, policies: Mapping[str, SB3Policy], key: str, count: int
 ) -> list[Pair]:
     """Clips of both policies in as many episodes, of moments spread over these, on shuffled sides.
 
@@ -149,11 +177,15 @@ def _pairs(
     return pairs
 
 
-def _ends(policy: AnyPolicy, environment: EnvironmentRef, episodes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _ends(policy: SB3Policy, environment: EnvironmentRef, episodes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """How many steps a policy's episodes have, and whether they were terminated, (episodes,) each."""
     lived, terminated = np.zeros(episodes, dtype=np.int64), np.zeros(episodes, dtype=np.bool_)
-    with closing(make_copies(environment, episodes)) as copies:
-        for transition in play(bind(policy, copies), copies, _FIRST_SEED):
-            lived += transition.running
-            terminated |= transition.running & transition.result.terminated
+    # Actions that are drawn depend on how many are drawn at a time, which is one where clips are recorded.
+    at_once = 1 if policy.draws(environment) else episodes
+    with closing(make_copies(environment, at_once)) as copies:
+        for begin in range(0, episodes, at_once):
+            those = slice(begin, begin + at_once)
+            for transition in play(bind(policy, copies), copies, _FIRST_SEED + begin):
+                lived[those] += transition.running
+                terminated[those] |= transition.running & transition.result.terminated
     return lived, terminated

@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import get_device
 from agents.callbacks import EarlyEndCallback, ProgressCallback, RunInterrupted, StopRequest, stopped_by_alarm
 from agents.config import ASK_PEOPLE, RunConfig
 from agents.fresh_policy import fresh_config, train_afresh, why_afresh
-from agents.judging import answers_for_judging, choose
+from agents.judging import answers_for_judging, choose_policy, unasked_comparisons
 from agents.offline import check_answers_fit, open_answers, shows_terminations
 from agents.people import open_screen
 from agents.pretraining import PretrainConfig, check_pretrainable, pretrain
@@ -143,6 +143,8 @@ def train(
         save_normaliser(model, directory.normaliser_path)
         model.save(directory.policy_path)
         metrics = _metrics(config, directory, model, scoring, spent)
+        if isinstance(scoring, PreferenceCallback) and (unasked := unasked_comparisons(scoring.loop)):
+            metrics["unasked_comparisons"] = unasked
         write_json(directory.metrics_path, metrics)
         tracked.finish(metrics)
         if report:
@@ -196,10 +198,9 @@ def _best_of_two(
     with stop.ignoring_conditions():
         again = train_afresh(settings, directory, env, fresh, loop, kl, console, stop, imitate)
     began = time.perf_counter()
-    choice = choose(config, loop, scoring.env.recorder, first, fresh, console, stop)
-    again["wall_seconds"] += (judging := time.perf_counter() - began)
-    if config.asks_people:
-        again["wait_seconds"] = again.get("wait_seconds", 0.0) + judging
+    choice, waited = choose_policy(config, loop, scoring.env.recorder, first, fresh, console, stop)
+    again["wall_seconds"] += time.perf_counter() - began
+    again["wait_seconds"] = again.get("wait_seconds", 0.0) + waited
     seconds = {name: value + again.get(name, 0.0) for name, value in spent.items() if name.endswith("_seconds")}
     figures = {**asdict(choice), "about": str(choice), "wall_seconds": again["wall_seconds"]}
     return fresh if choice.kept == "fresh" else first, {**spent, **seconds, "fresh_policy": figures}

@@ -260,7 +260,13 @@ def _summary(metrics: dict[str, Any], asked: FeedbackConfig | None) -> str:
         agreeing = "" if agreement is None else f", correlation with the truth {agreement:.2f}"
         lines.append(f"{counted(metrics['labels'], 'answer')}, {_tested(metrics)}{agreeing}.")
         ended_early = asked and (asked.target_accuracy is not None or (asked.on_alarm == "stop" and metrics["alarms"]))
-        if asked and not ended_early and asked.answers - metrics["answers"] >= asked.overlap:
+        unasked = metrics.get("unasked_comparisons", 0)
+        if unasked:
+            lines.append(
+                f"The last {counted(unasked, 'comparison')} of both policies {'was' if unasked == 1 else 'were'} not "
+                "asked; --judging-share 0 keeps no answers for them."
+            )
+        if asked and not ended_early and asked.answers - metrics["answers"] >= asked.overlap * (unasked + 1):
             lines.append(
                 f"Only {metrics['answers']} of {counted(asked.answers, 'answer')} were asked for; more --timesteps "
                 "leave time for all."

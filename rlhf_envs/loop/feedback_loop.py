@@ -149,6 +149,11 @@ class FeedbackLoop:
         return self.config.answers + self._requests.extra_answers
 
     @property
+    def last_round(self) -> int:
+        """The round that was asked last, whose answers a training that goes on reads at once."""
+        return max(self.progress.round - 1, self.progress.first_round)
+
+    @property
     def left(self) -> int:
         """Answers that were not asked for yet, those included that are kept for `compare`."""
         return max(self.budget + self.reserved - max(self.progress.spent, self._answers_spent()), 0)
@@ -187,8 +192,10 @@ class FeedbackLoop:
         What the store holds is learned from as well, and its segments may be asked about again.
         """
         queries = self.store.queries()
+        begins = 1 + max((query.round for query in queries), default=-1)
         self.progress = LoopState(
-            round=1 + max((query.round for query in queries), default=-1),
+            round=begins,
+            first_round=begins,
             checked_before=_beside_questions(self.store),
         )
         self._known_before = max((answer.id for answer in self.store.live_answers()), default=0)
@@ -200,39 +207,45 @@ class FeedbackLoop:
         name: str,
         recorder: SegmentRecorder,
         give_up: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Ask which of two segments is better, of pairs that no rule has chosen, and learn from the answers as well.
+    ) -> float:
+        """Ask which of two segments is better, of pairs that no rule has chosen, and learn from all new answers.
 
         It is for the end of a training. The same call again, as after a crash, asks nothing twice.
 
         Args:
             pairs: the segments in screen order, and the context of their query.
-            name: how the keys of these queries begin; nothing is asked anew where the store has such keys.
-            recorder: the last rollouts, as `visit` takes them.
-            give_up: whether to wait for people no longer.
+            name: how the keys of these queries begin.
+            recorder: the last rollouts, as `visit` takes them; empty where a resumed run has lost them.
+            give_up: whether to wait for people no longer; asked several times a second. What it raises ends the wait.
+
+        Returns:
+            For how many seconds people were waited for.
 
         Raises:
             ValueError: as the annotator, if that is code.
         """
         progress, config = self.progress, self.config
         queries = [
-            Query(f"{name}/{number}", progress.round, (left, right), Comparison.name, Purpose.TRAIN, context)
+            Query(f"{name}/{number}", self.last_round, (left, right), Comparison.name, Purpose.TRAIN, context)
             for number, (left, right, context) in enumerate(pairs)
         ]
         self._once_free(partial(self.store.ask, queries, config.overlap))
         progress.spent = max(progress.spent, self._answers_spent()) + config.overlap * len(queries)
         progress.asked += len(queries)
+        waited = 0.0
         if self.annotator is not None:
             self._once_free(partial(self.annotator.serve, self.store))
-        else:
-            self._wait_for_all(give_up)
+        elif queries:
+            waited = self._wait_for_all(give_up)
         known = self._answers.cursor
         if self._answers.read(progress.round):
             self._predict_fresh(known)
             self._fit(recorder)
-            self.ensemble.normalise(recorder.latest_transitions())
+            if recorder.filled:
+                self.ensemble.normalise(recorder.latest_transitions())
             self._test()
         self.state()
+        return waited
 
     def visit(self, recorder: SegmentRecorder, timesteps: int, total_timesteps: int) -> RoundReport:
         """Do what is due after a rollout: ask, wait, read, fit.
@@ -502,12 +515,13 @@ class FeedbackLoop:
             queries = counted(counts.open, "query", "queries")
             self._pause(f"{counted(missing, 'answer')}, with {queries} open in the store")
 
-    def _wait_for_all(self, give_up: Callable[[], bool]) -> None:
-        """Wait until nothing is open, or it is not worth waiting for."""
-        while (missing := self.store.counts()[Purpose.TRAIN].open) and not (self._requests.stop or give_up()):
+    def _wait_for_all(self, give_up: Callable[[], bool]) -> float:
+        """Wait until nothing is open, or it is not worth waiting for; for how many seconds."""
+        began = time.perf_counter()
+        while (missing := self.store.counts()[Purpose.TRAIN].open) and not give_up():
             self.status.report("waiting", missing)
             time.sleep(_POLL_SECONDS)
-            self._requests = OwnerRequests.of(self.store.statuses())
+        return time.perf_counter() - began
 
     def _pause(self, awaited: str) -> None:
         if self.on_wait is not None:

@@ -16,6 +16,7 @@ class LoopState:
 
     Attributes:
         round: the number of the next round of queries.
+        first_round: that of the run's own first round; those before it are of an earlier run.
         asked, held_out: queries that were asked to train on, and to test with.
         spent: answers that these and all others, such as repeated pairs, have cost.
         demonstrated: comparisons with demonstrations.
@@ -27,6 +28,7 @@ class LoopState:
     """
 
     round: int = 0
+    first_round: int = 0
     asked: int = 0
     held_out: int = 0
     spent: int = 0

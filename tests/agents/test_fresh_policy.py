@@ -104,8 +104,8 @@ def test_it_is_said_which_policy_is_kept_and_why() -> None:
         "the fresh one is kept: by the final reward it earns 1315.0 in an episode, the other -14.7."
     )
     assert str(Choice(-14.7, 1315.0, first_preferred=8, fresh_preferred=1, ties=1)).endswith(
-        "the first one is kept: by the final reward it earns -14.7 in an episode, the other 1315.0. Of 10 comparisons "
-        "of their clips, which the reward has learned from as well, it won 8 and lost 1."
+        "the first one is kept: by the final reward it earns -14.7 in an episode, the other 1315.0. Of 10 answers to "
+        "comparisons of their clips, which the reward has learned from as well, it won 8 and lost 1."
     )
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 import agents.judging
 import agents.train
-from agents.callbacks import StopRequest
-from agents.config import RunConfig, RunOptions
+from agents.callbacks import RunInterrupted, StopRequest
+from agents.config import RunConfig, RunOptions, refused_change
 from agents.fresh_policy import Choice, Kept
 from agents.judging import answers_for_judging
 from agents.train import build, train
@@ -202,7 +202,8 @@ def test_repeated_pairs_cost_some_of_the_answers_that_are_kept(tmp_path: Path, m
 def test_a_run_that_is_extended_does_not_ask_them_again(tmp_path: Path) -> None:
     trained(tmp_path)
     directory, metrics = trained(tmp_path, configured(timesteps=512), resume=True)
-    assert len(about_policies(directory)) == KEPT and metrics["answers"] == ANSWERS
+    assert len(about_policies(directory)) == KEPT
+    assert metrics["answers"] == metrics["comparisons"] == metrics["labels"] == ANSWERS
     assert metrics["fresh_policy"]["first_preferred"] == metrics["fresh_policy"]["fresh_preferred"] == 0
 
 
@@ -241,6 +242,7 @@ def test_clips_that_a_truncation_cuts_short_are_left_out(tmp_path: Path, monkeyp
     monkeypatch.setattr(ClipRecorder, "clip", cut)
     directory, metrics = trained(tmp_path, config)
     assert about_policies(directory) == [] and metrics["answers"] == ANSWERS - KEPT
+    assert metrics["unasked_comparisons"] == KEPT
 
 
 @pytest.fixture
@@ -278,29 +280,107 @@ def test_people_answer_the_last_questions_once_both_policies_are_trained(
     assert all(segment.states is not None for segment in shown)
 
 
-@pytest.mark.parametrize("leaves", ["closes the window", "stops on the dashboard"])
-def test_a_run_ends_without_people_who_have_left(
-    tmp_path: Path, person: threading.Event, monkeypatch: pytest.MonkeyPatch, leaves: str
-) -> None:
-    config, begun = asking_people(), StopRequest.__init__
+def with_window(monkeypatch: pytest.MonkeyPatch, closed: threading.Event) -> None:
+    """Runs have a window, which is closed once the event is set."""
+    begun = StopRequest.__init__
 
-    def with_window(self: StopRequest) -> None:
+    def with_condition(self: StopRequest) -> None:
         begun(self)
-        self.also_when(lambda: leaves == "closes the window" and person.is_set())
+        self.also_when(closed.is_set)
 
+    monkeypatch.setattr(StopRequest, "__init__", with_condition)
+
+
+def once_both_are_trained(monkeypatch: pytest.MonkeyPatch, happens: Any) -> None:
     train_second = agents.train.train_afresh
 
-    def leave(config: RunConfig, directory: RunDirectory, *given: Any) -> dict[str, Any]:
+    def train_and_go_on(config: RunConfig, directory: RunDirectory, *given: Any) -> dict[str, Any]:
         spent = train_second(config, directory, *given)
-        person.set()
-        if leaves == "stops on the dashboard":
-            with directory.open_store() as store:
-                store.post_status(OWNER_REQUESTS, {"stop": True})
+        happens(directory)
         return spent
 
-    monkeypatch.setattr(StopRequest, "__init__", with_window)
-    monkeypatch.setattr(agents.train, "train_afresh", leave)
-    _, metrics = trained(tmp_path, config)
+    monkeypatch.setattr(agents.train, "train_afresh", train_and_go_on)
+
+
+def test_a_run_whose_window_was_closed_ends_without_the_last_questions(
+    tmp_path: Path, person: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_window(monkeypatch, person)
+    once_both_are_trained(monkeypatch, lambda directory: person.set())
+    directory, metrics = trained(tmp_path, asking_people())
     about = metrics["fresh_policy"]
-    assert about["first_preferred"] + about["fresh_preferred"] + about["ties"] < KEPT
+    assert about_policies(directory) == [] and metrics["answers"] == ANSWERS - KEPT
+    assert metrics["unasked_comparisons"] == KEPT
     assert about["kept"] == ("fresh" if about["fresh"] > about["first"] else "first")
+
+
+def test_a_window_that_is_closed_among_the_last_questions_goes_on_with_what_was_answered(
+    tmp_path: Path, person: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, first = threading.Event(), threading.Event()
+    with_window(monkeypatch, closed)
+    once_both_are_trained(monkeypatch, lambda directory: person.set())
+    compare = FeedbackLoop.compare
+
+    def one_is_answered(self: FeedbackLoop, *given: Any) -> float:
+        def answer() -> None:
+            while (query := self.store.take("ann")) is None:
+                time.sleep(0.02)
+            self.store.answer(query.id or 0, "ann", Answer.LEFT)
+            first.set()
+            closed.set()
+
+        threading.Thread(target=answer).start()
+        return compare(self, *given)
+
+    monkeypatch.setattr(FeedbackLoop, "compare", one_is_answered)
+    directory, metrics = trained(tmp_path, asking_people())
+    about = metrics["fresh_policy"]
+    assert first.is_set() and len(about_policies(directory)) == KEPT
+    assert about["first_preferred"] + about["fresh_preferred"] == 1 and metrics["labels"] == ANSWERS - KEPT + 1
+
+
+def test_a_run_that_is_stopped_while_it_waits_is_resumed_with_or_without_the_last_answers(
+    tmp_path: Path, person: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(directory: RunDirectory) -> None:
+        person.set()
+        with directory.open_store() as store:
+            store.post_status(OWNER_REQUESTS, {"stop": True})
+
+    train_second = agents.train.train_afresh
+    once_both_are_trained(monkeypatch, leave)
+    with pytest.raises(RunInterrupted):
+        trained(tmp_path, asking_people())
+    monkeypatch.setattr(agents.train, "train_afresh", train_second)
+    directory = RunDirectory(tmp_path / "run")
+    assert len(about_policies(directory)) == KEPT and not directory.metrics_path.exists()
+    without = asking_people(run={"judging_share": 0.0})
+    assert refused_change(asking_people().to_json(), without.to_json(), 256) is None
+    _, metrics = trained(tmp_path, without, resume=True)
+    assert metrics["labels"] == ANSWERS - KEPT and metrics["fresh_policy"]["kept"] in ("first", "fresh")
+
+
+def test_a_run_whose_environment_cannot_be_restored_is_resumed_among_the_last_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = configured(EnvironmentRef("tests.sb3.environments:test/Walk-v0"), labels={"segment_length": 4})
+    compare = FeedbackLoop.compare
+
+    def killed(self: FeedbackLoop, *given: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FeedbackLoop, "compare", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, walk)
+    monkeypatch.setattr(FeedbackLoop, "compare", compare)
+    _, metrics = trained(tmp_path, walk, resume=True)
+    assert metrics["answers"] == metrics["labels"] == ANSWERS
+
+
+def test_comparisons_of_an_earlier_run_are_not_taken_for_ones_of_this(tmp_path: Path) -> None:
+    earlier, _ = trained(tmp_path / "earlier", annotator=PrefersThe("first"))
+    config = configured(reward_model=str(earlier.path))
+    directory, metrics = trained(tmp_path / "later", config, annotator=PrefersThe("fresh"))
+    assert metrics["fresh_policy"]["fresh_preferred"] == KEPT and metrics["fresh_policy"]["first_preferred"] == 0
+    assert len(about_policies(directory)) == 2 * KEPT and metrics["labels"] == 2 * ANSWERS
