@@ -379,7 +379,9 @@ def test_a_trainer_whose_claim_broke_takes_it_again_or_stops(postgresql_server: 
 
         def break_claim() -> None:
             with create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
-                holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                # The server is shared with tests that run at the same time, in databases of their own.
+                here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                holders = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND {here}"
                 assert connection.exec_driver_sql(holders).all()
 
         break_claim()
