@@ -234,7 +234,7 @@ def test_a_second_policy_that_is_killed_ends_as_an_undisturbed_one(trainer: Trai
     run.die("agents.train.train_afresh", 1, "before")
     run.die("stable_baselines3.PPO.train", 7)
     run.die("stable_baselines3.PPO.train", 4)
-    run.die("agents.train.choose", 1, "after")
+    run.die("agents.train.choose_policy", 1, "after")
     assert_ended_alike(run.finish(), whole)
     chosen = [json.loads((each.path / "metrics.json").read_text())["fresh_policy"] for each in (run, whole)]
     assert [{**one, "wall_seconds": 0} for one in chosen] == [{**chosen[0], "wall_seconds": 0}] * 2
