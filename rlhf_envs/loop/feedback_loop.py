@@ -237,13 +237,7 @@ class FeedbackLoop:
             self._once_free(partial(self.annotator.serve, self.store))
         elif queries:
             waited = self._wait_for_all(give_up)
-        known = self._answers.cursor
-        if self._answers.read(progress.round):
-            self._predict_fresh(known)
-            self._fit(recorder)
-            if recorder.filled:
-                self.ensemble.normalise(recorder.latest_transitions())
-            self._test()
+        self._learn(recorder, progress.round)
         self.state()
         return waited
 
@@ -276,14 +270,7 @@ class FeedbackLoop:
         else:
             self._wait_for_answers()
         answered = time.perf_counter()
-        report = None
-        known = max(self._answers.cursor, self._known_before)
-        if self._answers.read(self.progress.round if asked else self.progress.round - 1):
-            self.on_stage("fitting the reward")
-            self._predict_fresh(known)
-            report = self._fit(recorder)
-            self.ensemble.normalise(recorder.latest_transitions())
-            self._test()
+        report = self._learn(recorder, self.progress.round if asked else self.progress.round - 1)
         alarm = self._watch(recorder, timesteps, total_timesteps)
         ended = time.perf_counter()
         if asked:
@@ -302,6 +289,19 @@ class FeedbackLoop:
             self.progress.tested,
             unpaused - began + answered - asked_at,
         )
+
+    def _learn(self, recorder: SegmentRecorder, up_to_round: int) -> FitReport | None:
+        """Read new answers, but none to later rounds, and fit the reward to them; None where there are none."""
+        known = max(self._answers.cursor, self._known_before)
+        if not self._answers.read(up_to_round):
+            return None
+        self.on_stage("fitting the reward")
+        self._predict_fresh(known)
+        report = self._fit(recorder)
+        if recorder.filled:
+            self.ensemble.normalise(recorder.latest_transitions())
+        self._test()
+        return report
 
     def _predict_fresh(self, known: int) -> None:
         """Find out what the reward model says to new answers before it is fitted to them."""

@@ -112,9 +112,7 @@ def select_value(
         return select_diverse(candidates, count, ensemble, asked, rng)
     gains = returns[:, recent].mean(axis=1) - returns[:, earlier].mean(axis=1)
     gains -= gains.mean()
-    groups = candidates.groups
-    pairs = every_two(groups)
-    differences = np.stack([returns[:, right] - returns[:, left] for left, right in pairs], axis=2)
+    differences = _differences(candidates.returns, candidates.groups, candidates.returns.mean(axis=1))
     differences -= differences.mean(axis=0)
     covariances = np.abs(np.einsum("k,kmp->mp", gains, differences)) / len(gains)
     worth = covariances.mean(axis=1) / max(gains.std(), _SMALLEST_VARIANCE)
@@ -237,8 +235,9 @@ class _LastLayers:
 def _differences(
     features: NDArray[np.float32], groups: NDArray[np.intp], middle: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Of the features (K, P, H) of every two segments of groups, ordered as `Candidates.preferences`, (K, M, pairs, H).
+    """Of every two segments of groups, ordered as `Candidates.preferences`, (K, M, pairs, H).
 
+    The features are (K, P, H); of returns (K, P) the last axis is left out here as well.
     A segment alone differs from the middle, (K, H).
     """
     if groups.shape[1] == 1:
